@@ -1,0 +1,1 @@
+//! websocket of Eventwire.
