@@ -1,2 +1,99 @@
-//! Entry point.
-fn main() {}
+//! `cargo xtask`: what a developer and continuous integration run.
+//!
+//! One command sets a machine up and proves the whole repository ([`suite`]), one spends an evening on the same claims
+//! with larger sizes ([`long`]), the others regenerate what is generated and committed. Everything a task starts runs
+//! in a process group of its own, has a time limit and is ended with this program, however this program ends
+//! ([`process`]).
+
+#![allow(clippy::print_stdout, reason = "a command-line tool reports on stdout")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod gateway;
+mod long;
+mod machine;
+mod markdown;
+mod process;
+mod setup;
+mod suite;
+
+/// Developer tasks of Eventwire.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Sets the machine up and runs every check; the last line counts the steps that passed and failed.
+    Test {
+        /// Runs only the named step; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// Lists the steps and what each one proves, and runs nothing.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Runs the randomised checks with larger sizes and writes docs/reference/long-report.md.
+    Long {
+        /// Random cases per property.
+        #[arg(long, default_value_t = 10_000, value_name = "N")]
+        cases: u32,
+        /// Schedules explored per concurrency model.
+        #[arg(long, default_value_t = 100_000, value_name = "N")]
+        schedules: u32,
+        /// Rounds of the conformance suite against one gateway.
+        #[arg(long, default_value_t = 25, value_name = "N")]
+        rounds: u32,
+    },
+    /// Checks the tools that the tests need and installs what it can.
+    Setup,
+    /// Regenerates schemas/v1 and docs/reference/events.md.
+    Schemas,
+    /// Accepts the wire snapshots as they are now (review the diff before committing).
+    Snapshots,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let workspace = match machine::Workspace::find() {
+        Ok(workspace) => workspace,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = match arguments.task {
+        Task::Test { list: true, .. } => {
+            suite::list();
+            Ok(())
+        }
+        Task::Test { only, .. } => suite::run(&workspace, &only),
+        Task::Long {
+            cases,
+            schedules,
+            rounds,
+        } => long::run(
+            &workspace,
+            &long::Sizes {
+                cases,
+                schedules,
+                rounds,
+            },
+        ),
+        Task::Setup => setup::run(&workspace).map(|note| println!("{note}")),
+        Task::Schemas => suite::regenerate_schemas(&workspace),
+        Task::Snapshots => suite::accept_snapshots(&workspace),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

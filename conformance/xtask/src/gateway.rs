@@ -1,0 +1,60 @@
+//! A gateway under test: started on a free loopback port, always stopped.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::machine::Workspace;
+use crate::process::{self, Outcome, Running};
+
+/// The address that the documentation uses: the gateway's default.
+pub(crate) const DOCUMENTED: &str = "127.0.0.1:8787";
+
+/// How long a gateway may take until it prints its address.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running gateway.
+pub(crate) struct Gateway {
+    running: Running,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts the built binary for the step `name`, without agents and without the sample run.
+    ///
+    /// The port is chosen by the system, so that steps and developers do not meet. Errors quote the gateway's own last
+    /// line.
+    pub(crate) fn start(workspace: &Workspace, name: &str) -> Result<Self, String> {
+        let scratch = workspace.scratch()?;
+        let configuration = scratch.join(format!("{name}.toml"));
+        std::fs::write(&configuration, "listen = \"127.0.0.1:0\"\nsample = false\n")
+            .map_err(|error| format!("{}: {error}", configuration.display()))?;
+        let binary = workspace.binaries()?.join("eventwire");
+        let mut command = workspace.command(&binary.to_string_lossy());
+        command.arg("serve").arg("--config").arg(&configuration);
+        let log = scratch.join(format!("{name}.gateway.log"));
+        let (running, address) = process::start_server(&mut command, &log, START_LIMIT)
+            .map_err(|why| format!("the gateway did not start: {why}"))?;
+        Ok(Self { running, address })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, as an address to open.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops it as Ctrl-C would. Errors when it had already ended, or does not end cleanly.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        if let Some(how) = self.running.has_ended() {
+            return Err(format!("the gateway ended while it was in use: {how:?}"));
+        }
+        match self.running.stop() {
+            Outcome::Succeeded => Ok(()),
+            other => other.require("stopping the gateway"),
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! The steps of `cargo xtask test`: every check of the repository, in one table.
+//!
+//! A failing step does not end the run, so that one run tells everything that is wrong. Nothing is skipped in silence:
+//! a prerequisite that is missing fails the step that needs it. The one exception is said in the table and in the last
+//! line: the WebAssembly build needs a target that not every toolchain has, and what it shows is proven in another way
+//! by the protocol's purity test.
+
+use std::time::{Duration, Instant};
+
+use crate::gateway::{DOCUMENTED, Gateway};
+use crate::machine::Workspace;
+use crate::markdown;
+use crate::process::{self, Outcome, capture};
+use crate::setup;
+
+/// What a step says when it did not fail.
+enum Verdict {
+    /// The check ran and holds; the text is a remark or empty.
+    Passed(String),
+    /// The check cannot run here; the text says why and what covers it instead.
+    NotInstalled(String),
+}
+
+/// One named check.
+struct Step {
+    name: &'static str,
+    proves: &'static str,
+    run: fn(&Workspace) -> Result<Verdict, String>,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "setup",
+        proves: "the tools and packages that the tests need are here",
+        run: |workspace| setup::run(workspace).map(Verdict::Passed),
+    },
+    Step {
+        name: "fmt",
+        proves: "the code is formatted",
+        run: |workspace| cargo(workspace, &["fmt", "--all", "--check"], minutes(5)),
+    },
+    Step {
+        name: "clippy",
+        proves: "no lint fires in any target",
+        run: |workspace| {
+            let lint = [
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ];
+            cargo(workspace, &lint, minutes(45))
+        },
+    },
+    Step {
+        name: "doc",
+        proves: "the API documentation builds without a warning",
+        run: |workspace| {
+            let mut command = workspace.cargo(&["doc", "--workspace", "--no-deps"]);
+            command.env("RUSTDOCFLAGS", "-D warnings");
+            passed(process::run(&mut command, minutes(30)), "cargo doc")
+        },
+    },
+    Step {
+        name: "test",
+        proves: "unit, property, model, snapshot, compile-fail and behaviour tests of all crates",
+        run: |workspace| {
+            let test = ["test", "--workspace", "--all-targets", "--no-fail-fast"];
+            cargo(workspace, &test, minutes(60))
+        },
+    },
+    Step {
+        name: "doctest",
+        proves: "the examples in the documentation run",
+        run: |workspace| {
+            let test = ["test", "--workspace", "--doc", "--no-fail-fast"];
+            cargo(workspace, &test, minutes(30))
+        },
+    },
+    Step {
+        name: "shuttle",
+        proves: "the outbox holds under every schedule that the explorer tries",
+        run: |workspace| {
+            let model = [
+                "test",
+                "-p",
+                "eventwire-hub",
+                "--features",
+                "shuttle",
+                "--test",
+                "outbox_model",
+            ];
+            cargo(workspace, &model, minutes(30))
+        },
+    },
+    Step {
+        name: "wasm",
+        proves: "the protocol builds where there is no operating system",
+        run: wasm,
+    },
+    Step {
+        name: "schemas",
+        proves: "schemas/v1 and docs/reference/events.md are what the catalogue generates",
+        run: |workspace| {
+            let check = ["run", "--quiet", "-p", "eventwire-schemas", "--", "check"];
+            cargo(workspace, &check, minutes(20))
+        },
+    },
+    Step {
+        name: "codegen",
+        proves: "TypeScript generated from the schemas type-checks with an exhaustive switch",
+        run: |workspace| {
+            let folder = workspace.root().join("schemas/tests/codegen");
+            let mut command = workspace.command("node");
+            command.arg("check.mjs").current_dir(folder);
+            passed(
+                process::run(&mut command, minutes(10)),
+                "the generated types",
+            )
+        },
+    },
+    Step {
+        name: "conformance-memory",
+        proves: "every conformance case holds on the in-memory transport",
+        run: |workspace| {
+            build(workspace)?;
+            conformance(workspace, "--memory")
+        },
+    },
+    Step {
+        name: "conformance-gateway",
+        proves: "every conformance case holds on a running gateway",
+        run: |workspace| {
+            build(workspace)?;
+            with_gateway(workspace, "conformance-gateway", |gateway| {
+                conformance(workspace, &gateway.url())
+            })
+        },
+    },
+    Step {
+        name: "node",
+        proves: "the inspector's parts, without a browser",
+        run: node,
+    },
+    Step {
+        name: "browser",
+        proves: "the inspector in headless Chromium, with a screenshot",
+        run: browser,
+    },
+    Step {
+        name: "readme",
+        proves: "the marked commands of README.md and the guides do what they say",
+        run: readme,
+    },
+];
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+/// Prints the steps.
+pub(crate) fn list() {
+    for step in STEPS {
+        println!("{:<20} {}", step.name, step.proves);
+    }
+}
+
+/// Runs the steps, all of them or only those named, and prints a table of how each went.
+///
+/// The last line on standard output is `N passed, N failed`, with `, N skipped` only when a step could not apply.
+/// Errors when a step failed or a name is unknown.
+pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<(), String> {
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| STEPS.iter().all(|step| step.name != **name))
+    {
+        let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        return Err(format!(
+            "no step is called `{unknown}`; there are {}",
+            known.join(", ")
+        ));
+    }
+    println!("{}", workspace.describe());
+    let mut rows = Vec::new();
+    let begun = Instant::now();
+    let chosen = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
+    for step in STEPS.iter().filter(chosen) {
+        println!("\n== {}: {}", step.name, step.proves);
+        let begun = Instant::now();
+        let result = (step.run)(workspace);
+        let took = begun.elapsed();
+        match &result {
+            Ok(Verdict::Passed(note)) if note.is_empty() => {}
+            Ok(Verdict::Passed(note) | Verdict::NotInstalled(note)) => println!("{note}"),
+            Err(why) => println!("{}: FAILED: {why}", step.name),
+        }
+        rows.push(Row {
+            name: step.name,
+            took,
+            result,
+        });
+    }
+    print!("\n{}", table(&rows, begun.elapsed()));
+    let (passed, failed, skipped) = count(&rows);
+    if skipped == 0 {
+        println!("{passed} passed, {failed} failed");
+    } else {
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+    }
+    match failed {
+        0 => Ok(()),
+        1 => Err("one step failed, see the table above".to_owned()),
+        many => Err(format!("{many} steps failed, see the table above")),
+    }
+}
+
+/// How one step went.
+struct Row {
+    name: &'static str,
+    took: Duration,
+    result: Result<Verdict, String>,
+}
+
+fn count(rows: &[Row]) -> (usize, usize, usize) {
+    rows.iter()
+        .fold((0, 0, 0), |(passed, failed, skipped), row| {
+            match row.result {
+                Ok(Verdict::Passed(_)) => (passed + 1, failed, skipped),
+                Ok(Verdict::NotInstalled(_)) => (passed, failed, skipped + 1),
+                Err(_) => (passed, failed + 1, skipped),
+            }
+        })
+}
+
+fn table(rows: &[Row], total: Duration) -> String {
+    let mut text = format!("{:<20} {:<13} {:>8}  remark\n", "step", "result", "time");
+    for row in rows {
+        let (result, remark) = match &row.result {
+            Ok(Verdict::Passed(note)) => ("passed", note),
+            Ok(Verdict::NotInstalled(note)) => ("not installed", note),
+            Err(why) => ("FAILED", why),
+        };
+        let remark = remark.lines().next().unwrap_or_default();
+        let line = format!(
+            "{:<20} {result:<13} {:>6.1} s  {remark}",
+            row.name,
+            row.took.as_secs_f64()
+        );
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push_str(&format!("{:<34} {:>6.1} s\n", "all", total.as_secs_f64()));
+    text
+}
+
+fn passed(outcome: Outcome, what: &str) -> Result<Verdict, String> {
+    outcome
+        .require(what)
+        .map(|()| Verdict::Passed(String::new()))
+}
+
+fn cargo(workspace: &Workspace, arguments: &[&str], limit: Duration) -> Result<Verdict, String> {
+    let what = format!("cargo {}", arguments.join(" "));
+    passed(process::run(&mut workspace.cargo(arguments), limit), &what)
+}
+
+/// Builds every binary; quick when they are fresh.
+pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
+    cargo(workspace, &["build", "--workspace", "--bins"], minutes(45)).map(|_| ())
+}
+
+fn conformance(workspace: &Workspace, target: &str) -> Result<Verdict, String> {
+    let binary = workspace.binaries()?.join("eventwire-conformance");
+    let mut command = workspace.command(&binary.to_string_lossy());
+    command.args(["run", target]);
+    passed(
+        process::run(&mut command, minutes(10)),
+        &format!("eventwire-conformance run {target}"),
+    )
+}
+
+/// Does `work` with a gateway, stops the gateway whatever happened, and reports the first thing that went wrong.
+fn with_gateway(
+    workspace: &Workspace,
+    name: &str,
+    work: impl FnOnce(&Gateway) -> Result<Verdict, String>,
+) -> Result<Verdict, String> {
+    let gateway = Gateway::start(workspace, name)?;
+    let verdict = work(&gateway);
+    let stopped = gateway.stop();
+    let verdict = verdict?;
+    stopped.map(|()| verdict)
+}
+
+fn wasm(workspace: &Workspace) -> Result<Verdict, String> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let mut ask = workspace.command("rustc");
+    ask.args(["--print", "target-libdir", "--target", TARGET]);
+    let (outcome, libraries) = capture(&mut ask, minutes(1));
+    outcome.require("rustc --print target-libdir")?;
+    if !std::path::Path::new(libraries.trim()).is_dir() {
+        return Ok(Verdict::NotInstalled(format!(
+            "{TARGET} is not installed; purity is proven by the protocol's purity test"
+        )));
+    }
+    cargo(
+        workspace,
+        &["build", "-p", "eventwire-protocol", "--target", TARGET],
+        minutes(20),
+    )
+}
+
+fn node(workspace: &Workspace) -> Result<Verdict, String> {
+    let folder = workspace.root().join("transports/gateway/web/test");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .map_err(|error| format!("{}: {error}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("{} has no file *.test.mjs", folder.display()));
+    }
+    let mut command = workspace.command("node");
+    command.arg("--test").args(&files);
+    passed(process::run(&mut command, minutes(5)), "node --test")
+}
+
+fn browser(workspace: &Workspace) -> Result<Verdict, String> {
+    let folder = workspace.root().join("transports/gateway/web/test/browser");
+    if !folder.join("inspector.mjs").is_file() {
+        return Err(format!("{} has no inspector.mjs", folder.display()));
+    }
+    build(workspace)?;
+    let artefacts = workspace.scratch()?.join("browser");
+    std::fs::create_dir_all(&artefacts)
+        .map_err(|error| format!("{}: {error}", artefacts.display()))?;
+    with_gateway(workspace, "browser", |gateway| {
+        let mut command = workspace.command("node");
+        command
+            .arg("inspector.mjs")
+            .arg(gateway.url())
+            .arg(&artefacts)
+            .current_dir(&folder);
+        process::run(&mut command, minutes(10)).require("node inspector.mjs")?;
+        Ok(Verdict::Passed(format!(
+            "artefacts in {}",
+            artefacts.display()
+        )))
+    })
+}
+
+fn readme(workspace: &Workspace) -> Result<Verdict, String> {
+    build(workspace)?;
+    let documents = markdown::documents(workspace.root())?;
+    let mut ran = 0;
+    for name in &documents {
+        let path = workspace.root().join(name);
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
+        let blocks = markdown::blocks(&text).map_err(|why| format!("{name}: {why}"))?;
+        if name == "README.md" && blocks.is_empty() {
+            return Err("README.md has no block marked <!-- tested -->".to_owned());
+        }
+        // A gateway of its own for each document, so that what one text publishes is not seen by the next.
+        if blocks.is_empty() {
+            continue;
+        }
+        let log = format!("readme-{}", name.replace(['/', '.'], "-"));
+        with_gateway(workspace, &log, |gateway| {
+            for block in &blocks {
+                for promise in &block.commands {
+                    keep(workspace, gateway, promise)
+                        .map_err(|why| format!("{name}, block at line {}: {why}", block.line))?;
+                    ran += 1;
+                }
+            }
+            Ok(Verdict::Passed(String::new()))
+        })?;
+    }
+    Ok(Verdict::Passed(format!("{ran} commands")))
+}
+
+/// Runs one documented command against the gateway under test.
+fn keep(
+    workspace: &Workspace,
+    gateway: &Gateway,
+    promise: &markdown::Promise,
+) -> Result<(), String> {
+    let address = gateway.address();
+    let text = promise
+        .command
+        .replace(DOCUMENTED, &address.to_string())
+        .replace(
+            &DOCUMENTED.replace("127.0.0.1", "localhost"),
+            &address.to_string(),
+        );
+    println!("$ {text}");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = workspace.command("bash");
+    command.args(["-euo", "pipefail", "-c", &text]).env(
+        "PATH",
+        format!("{}:{path}", workspace.binaries()?.display()),
+    );
+    let (outcome, said) = capture(&mut command, minutes(1));
+    print!("{said}");
+    let first = text.lines().next().unwrap_or_default();
+    outcome.require(&format!("`{first}`"))?;
+    let said = said.replace(&address.to_string(), DOCUMENTED);
+    markdown::keeps(&promise.prints, &said)
+        .map_err(|missing| format!("`{first}` did not print: {missing}"))
+}
+
+/// `cargo xtask schemas`.
+pub(crate) fn regenerate_schemas(workspace: &Workspace) -> Result<(), String> {
+    let generate = [
+        "run",
+        "--quiet",
+        "-p",
+        "eventwire-schemas",
+        "--",
+        "generate",
+    ];
+    cargo(workspace, &generate, minutes(30)).map(|_| ())
+}
+
+/// `cargo xtask snapshots`.
+pub(crate) fn accept_snapshots(workspace: &Workspace) -> Result<(), String> {
+    let mut command = workspace.cargo(&["test", "-p", "eventwire-protocol", "--tests"]);
+    command.env("INSTA_UPDATE", "always");
+    process::run(&mut command, minutes(30)).require("cargo test -p eventwire-protocol")?;
+    println!("accepted; read `git diff protocol` before you commit");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &'static str, result: Result<Verdict, String>) -> Row {
+        Row {
+            name,
+            took: Duration::from_millis(1500),
+            result,
+        }
+    }
+
+    #[test]
+    fn the_table_says_how_each_step_went_and_the_count_agrees() {
+        let rows = [
+            row("fmt", Ok(Verdict::Passed(String::new()))),
+            row(
+                "test",
+                Err("cargo test failed: exit status: 101".to_owned()),
+            ),
+            row("wasm", Ok(Verdict::NotInstalled("no target".to_owned()))),
+        ];
+        assert_eq!(count(&rows), (1, 1, 1));
+        let text = table(&rows, Duration::from_secs(5));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("fmt") && lines[1].contains("passed"));
+        assert!(lines[2].contains("FAILED") && lines[2].ends_with("exit status: 101"));
+        assert!(lines[3].contains("not installed") && lines[3].ends_with("no target"));
+        assert!(lines[4].starts_with("all"));
+    }
+
+    #[test]
+    fn step_names_are_unique() {
+        let names: std::collections::BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), STEPS.len());
+    }
+}
