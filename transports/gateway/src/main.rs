@@ -1,2 +1,5 @@
-//! Entry point.
-fn main() {}
+//! The binary `eventwire`.
+
+fn main() -> std::process::ExitCode {
+    eventwire_gateway::cli::run(std::env::args_os())
+}

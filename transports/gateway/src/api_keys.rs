@@ -1,0 +1,299 @@
+//! The api_keys_file: which keys are accepted, and what each may do (AUTH-02).
+//!
+//! The file holds digests, never keys: whoever reads it can present none of them. What an entry does not grant is refused; there is
+//! no default that grants.
+//!
+//! ```toml
+//! [[key]]
+//! name = "build-agents"            # shown in logs and in the admin list
+//! sha256 = "9f86d081884c7d65..."   # of the whole key, 64 hexadecimal digits
+//! permissions = ["publish"]        # publish, observe, admin, adw_raw
+//! adws = ["*"]                     # or a list of ids; the same for rooms and sessions
+//! rooms = ["tasks"]
+//! ```
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use eventwire_protocol::claims::{Claims, Permission, Role, Scope};
+use serde::{Deserialize, Serialize};
+
+/// One accepted key, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Name for people; unique in the file.
+    pub name: String,
+    /// SHA-256 of the key, 64 hexadecimal digits.
+    pub sha256: String,
+    /// User that the key speaks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Role that the key speaks with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<EntryRole>,
+    /// What it may do beyond listening.
+    #[serde(default)]
+    pub permissions: Vec<EntryPermission>,
+    /// Agent runs it reaches; `*` for all, empty for none.
+    #[serde(default)]
+    pub adws: Vec<String>,
+    /// Rooms it reaches.
+    #[serde(default)]
+    pub rooms: Vec<String>,
+    /// Contexts it reaches.
+    #[serde(default)]
+    pub sessions: Vec<String>,
+}
+
+/// A permission, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum EntryPermission {
+    /// Publish events.
+    Publish,
+    /// See events of every audience, ask why somebody received one.
+    Observe,
+    /// List and close connections.
+    Admin,
+    /// See the verbatim output of agents.
+    AdwRaw,
+}
+
+impl From<EntryPermission> for Permission {
+    fn from(written: EntryPermission) -> Self {
+        match written {
+            EntryPermission::Publish => Self::Publish,
+            EntryPermission::Observe => Self::Observe,
+            EntryPermission::Admin => Self::Admin,
+            EntryPermission::AdwRaw => Self::AdwRaw,
+        }
+    }
+}
+
+/// A role, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryRole {
+    /// A program that works in a context.
+    Agent,
+    /// A person.
+    Human,
+}
+
+impl From<EntryRole> for Role {
+    fn from(written: EntryRole) -> Self {
+        match written {
+            EntryRole::Agent => Self::Agent,
+            EntryRole::Human => Self::Human,
+        }
+    }
+}
+
+/// One accepted key, ready for an authenticator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Name for people.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub digest: [u8; 32],
+    /// What its holder may do.
+    pub claims: Claims,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    key: Vec<Entry>,
+}
+
+/// Reads the text of an api_keys_file.
+///
+/// # Errors
+/// One line: not TOML, an unknown word, a digest that is none, a name or digest that stands there twice, no key at all.
+pub fn read(text: &str) -> Result<Vec<ApiKey>, String> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            text.bytes()
+                .take(span.start)
+                .filter(|byte| *byte == b'\n')
+                .count()
+                + 1
+        });
+        format!("line {line}: {}", crate::config::one_line(error.message()))
+    })?;
+    if file.key.is_empty() {
+        return Err(
+            "no [[key]] in it: nobody could connect; `eventwire api-key` makes an entry".to_owned(),
+        );
+    }
+    let mut names = BTreeSet::new();
+    let mut digests = BTreeSet::new();
+    let mut keys = Vec::with_capacity(file.key.len());
+    for entry in &file.key {
+        let key = parse(entry).map_err(|what| format!("key {:?}: {what}", entry.name))?;
+        if !names.insert(key.name.clone()) {
+            return Err(format!("key {:?}: the name stands there twice", entry.name));
+        }
+        if !digests.insert(key.digest) {
+            return Err(format!(
+                "key {:?}: another entry has the same sha256",
+                entry.name
+            ));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+/// The text of one entry, as it stands in a file.
+///
+/// # Errors
+/// A value that TOML cannot hold.
+pub fn write(entry: &Entry) -> Result<String, String> {
+    toml::to_string(&File {
+        key: vec![entry.clone()],
+    })
+    .map_err(|error| error.to_string())
+}
+
+fn parse(entry: &Entry) -> Result<ApiKey, String> {
+    if entry.name.trim().is_empty() || entry.name.chars().any(char::is_control) {
+        return Err("name: expected visible text".to_owned());
+    }
+    let claims = Claims {
+        user: entry
+            .user
+            .as_deref()
+            .map(|user| parse_id("user", user))
+            .transpose()?,
+        role: entry.role.map(Into::into),
+        contexts: scope("sessions", &entry.sessions)?,
+        adws: scope("adws", &entry.adws)?,
+        rooms: scope("rooms", &entry.rooms)?,
+        permissions: entry
+            .permissions
+            .iter()
+            .map(|permission| (*permission).into())
+            .collect(),
+        history_from: None,
+    };
+    Ok(ApiKey {
+        name: entry.name.clone(),
+        digest: parse_digest(&entry.sha256)?,
+        claims,
+    })
+}
+
+fn parse_digest(text: &str) -> Result<[u8; 32], String> {
+    let wrong = || {
+        "sha256: expected 64 hexadecimal digits, the SHA-256 of the key (not the key)".to_owned()
+    };
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let mut digest = [0_u8; 32];
+    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+    }
+    Ok(digest)
+}
+
+fn scope<T: FromStr<Err: std::fmt::Display> + Ord>(
+    field: &str,
+    written: &[String],
+) -> Result<Scope<T>, String> {
+    if written.iter().any(|target| target == "*") {
+        return match written {
+            [_] => Ok(Scope::All),
+            _ => Err(format!("{field}: \"*\" stands beside other values")),
+        };
+    }
+    let targets = written
+        .iter()
+        .map(|target| parse_id(field, target))
+        .collect::<Result<BTreeSet<T>, _>>()?;
+    Ok(Scope::Only(targets))
+}
+
+fn parse_id<T: FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("{field}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn entry(rest: &str) -> String {
+        format!("[[key]]\nname = \"a\"\nsha256 = \"{DIGEST}\"\n{rest}\n")
+    }
+
+    #[test]
+    fn auth_02_an_entry_grants_what_it_names_and_nothing_else() {
+        let keys = read(&entry("")).unwrap();
+        let [key] = keys.as_slice() else {
+            panic!("{keys:?}")
+        };
+        assert!(key.claims.permissions.is_empty());
+        assert_eq!(key.claims.adws, Scope::none());
+        assert_eq!(key.claims.rooms, Scope::none());
+        assert_eq!(key.claims.contexts, Scope::none());
+
+        let full = "user = \"ada\"\nrole = \"agent\"\npermissions = [\"publish\", \"adw_raw\"]\nadws = [\"29fb6a3e\"]\nrooms = [\"*\"]";
+        let keys = read(&entry(full)).unwrap();
+        let [key] = keys.as_slice() else {
+            panic!("{keys:?}")
+        };
+        assert_eq!(
+            key.claims.user.as_ref().map(ToString::to_string).as_deref(),
+            Some("ada")
+        );
+        assert_eq!(key.claims.role, Some(Role::Agent));
+        assert!(
+            key.claims.may(Permission::Publish)
+                && key.claims.may(Permission::AdwRaw)
+                && !key.claims.may(Permission::Admin)
+        );
+        assert!(
+            key.claims.adws.contains(&"29fb6a3e".parse().unwrap())
+                && !key.claims.adws.contains(&"29fb6a3f".parse().unwrap())
+        );
+        assert_eq!(key.claims.rooms, Scope::All);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_in_one_line() {
+        let twice = format!("{}{}", entry(""), entry("").replace("\"a\"", "\"b\""));
+        let same_name = format!(
+            "{}{}",
+            entry(""),
+            entry("").replace(DIGEST, &"0".repeat(64))
+        );
+        let cases = [
+            (String::new(), "no [[key]]"),
+            (
+                entry("permissions = [\"root\"]"),
+                "line 4: unknown variant `root`",
+            ),
+            (entry("rights = []"), "line 4: unknown field `rights`"),
+            (entry("role = \"admin\""), "unknown variant"),
+            (entry("adws = [\"no\"]"), "key \"a\": adws:"),
+            (entry("rooms = [\"*\", \"tasks\"]"), "beside other values"),
+            (entry("").replace(DIGEST, "abc"), "64 hexadecimal digits"),
+            (twice, "the same sha256"),
+            (same_name, "twice"),
+        ];
+        for (text, expected) in cases {
+            let told = read(&text).unwrap_err();
+            assert!(
+                told.contains(expected) && !told.contains('\n'),
+                "{expected}: {told}"
+            );
+        }
+    }
+}

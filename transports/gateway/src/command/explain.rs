@@ -1,0 +1,157 @@
+//! `eventwire explain`: who would receive an event, and which rule says so.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::Gateway;
+use crate::cli::Failure;
+use crate::http_client::HttpClient;
+use crate::terminal::{Colour, Pen, coloured, plain};
+
+/// Flags of `explain`.
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// Type of the event, such as adw.text_block
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: String,
+    /// Whom it would be for, such as adw:29fb6a3e
+    #[arg(long, value_name = "AUDIENCE")]
+    pub to: String,
+    /// Only this connection
+    #[arg(long, value_name = "ID")]
+    pub connection: Option<String>,
+    /// The answer as JSON; what happens in a pipe
+    #[arg(long)]
+    pub json: bool,
+    /// The gateway.
+    #[command(flatten)]
+    pub gateway: Gateway,
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// An unreachable gateway, a refusal, an answer that is none.
+pub async fn run(flags: ExplainArgs) -> Result<ExitCode, Failure> {
+    let client = HttpClient::new(&flags.gateway.url, flags.gateway.token()?)?;
+    let mut query = vec![("type", &flags.event_type), ("to", &flags.to)];
+    query.extend(
+        flags
+            .connection
+            .as_ref()
+            .map(|connection| ("connection", connection)),
+    );
+    let answer = client
+        .get(&format!("/v1/explain?{}", encode(&query)))
+        .await?;
+    if answer.status != 200 {
+        return Err(answer.failure("/v1/explain"));
+    }
+    let mut out = std::io::stdout().lock();
+    if flags.json || !std::io::stdout().is_terminal() {
+        writeln!(out, "{}", answer.json)?;
+    } else {
+        write!(
+            out,
+            "{}",
+            table(&answer.json, Pen::new(coloured(&std::io::stdout())))
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One row per connection: received or not, the rule that decided, its reason.
+fn table(answer: &Value, pen: Pen) -> String {
+    let text = |value: &Value, name: &str| {
+        value
+            .get(name)
+            .and_then(Value::as_str)
+            .map(plain)
+            .unwrap_or_default()
+            .into_owned()
+    };
+    let mut out = format!("{} to {}\n", text(answer, "type"), text(answer, "to"));
+    let connections = answer
+        .get("connections")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if connections.is_empty() {
+        out.push_str("  nobody is connected\n");
+    }
+    for connection in connections {
+        let delivered = connection
+            .get("delivered")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let verdict = if delivered {
+            pen.paint(Colour::Green, "yes")
+        } else {
+            pen.paint(Colour::Red, "no ")
+        };
+        let (id, rule, reason) = (
+            text(connection, "connection_id"),
+            text(connection, "rule"),
+            text(connection, "reason"),
+        );
+        let _ = writeln!(
+            out,
+            "  {verdict} {id:<18} {} {reason}",
+            pen.paint(Colour::Bold, &format!("{rule:<9}"))
+        );
+    }
+    out
+}
+
+/// A query string; everything but letters, digits and `-._~` is written as `%XX`.
+fn encode(pairs: &[(&str, &String)]) -> String {
+    let mut query = String::new();
+    for (name, value) in pairs {
+        if !query.is_empty() {
+            query.push('&');
+        }
+        let _ = write!(query, "{name}=");
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                query.push(char::from(byte));
+            } else {
+                let _ = write!(query, "%{byte:02X}");
+            }
+        }
+    }
+    query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_carries_any_text() {
+        let (to, event_type) = ("room:a b&c=d/é".to_owned(), "adw.x".to_owned());
+        assert_eq!(
+            encode(&[("type", &event_type), ("to", &to)]),
+            "type=adw.x&to=room%3Aa%20b%26c%3Dd%2F%C3%A9"
+        );
+    }
+
+    #[test]
+    fn the_table_has_a_row_per_connection_with_its_reason() {
+        let answer = serde_json::json!({"type": "adw.text_block", "to": "adw:29fb6a3e", "connections": [
+            {"connection_id": "c1", "delivered": true, "rule": "ROUTE-01", "reason": "it subscribed to adw:29fb6a3e"},
+            {"connection_id": "c2", "delivered": false, "rule": "ROUTE-02", "reason": "it never subscribed\u{1b}[2J"},
+        ]});
+        let table = table(&answer, Pen::new(false));
+        assert!(
+            table.contains("yes c1                 ROUTE-01  it subscribed"),
+            "{table}"
+        );
+        assert!(
+            table.contains("no  c2                 ROUTE-02  it never subscribed\\u{1b}[2J"),
+            "{table}"
+        );
+    }
+}

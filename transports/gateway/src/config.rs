@@ -1,0 +1,599 @@
+//! The settings of the gateway and where they come from.
+//!
+//! A setting has one name in three spellings: `heartbeat_seconds` in the TOML file, `EVENTWIRE_HEARTBEAT_SECONDS` in the environment,
+//! `--heartbeat-seconds` on the command line. Flags win over the environment, the environment over the file, the file over the
+//! defaults. [`Layer`] is what one of these places says, [`Settings`] what came out. A name that nobody knows is refused with the
+//! nearest one that exists: a misspelt setting that is silently ignored looks exactly like a setting that does not work.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use clap::{Args as _, FromArgMatches as _};
+use figment::Figment;
+use figment::providers::Serialized;
+use serde::{Deserialize, Serialize};
+
+pub use self::value::{ByteSize, Listen, LogFormat, Speed};
+
+mod value;
+
+/// Prefix of every setting in the environment.
+pub const ENV_PREFIX: &str = "EVENTWIRE_";
+/// File that is read from the working directory when no other is named.
+pub const DEFAULT_FILE: &str = "eventwire.toml";
+
+/// Variables with the prefix that are not settings: what the client commands read, and what the tests of this project use.
+const ENV_NOT_SETTINGS: [&str; 5] = ["CONFIG", "URL", "TOKEN", "SHARED", "LONG"];
+
+/// Words people write for a setting whose name looks nothing like them.
+const SYNONYMS: [(&str, &str); 15] = [
+    ("address", "listen"),
+    ("agents_dir", "agents"),
+    ("agents_root", "agents"),
+    ("api_key", "api_keys_file"),
+    ("bind", "listen"),
+    ("cors", "allowed_origins"),
+    ("format", "log_format"),
+    ("host", "listen"),
+    ("hosts", "allowed_hosts"),
+    ("keys", "api_keys_file"),
+    ("level", "log"),
+    ("origins", "allowed_origins"),
+    ("port", "listen"),
+    ("speed", "replay"),
+    ("verbose", "log"),
+];
+
+/// A configuration that cannot be used; the text is one line and says where the mistake is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// What one place says about the settings; absent means that it says nothing.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Layer {
+    /// Address and port to listen on: 127.0.0.1:4800, [::1]:4800, localhost:4800 or a port alone. Port 0 takes a free one. An address
+    /// that other machines can reach needs api_keys_file (or insecure)
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Listen>,
+
+    /// File that receives the bound address (IP:PORT and a newline) once the gateway accepts connections; for scripts that let it
+    /// take a free port
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_file: Option<PathBuf>,
+
+    /// Most connections at one time; one more is answered 503. Lowered at the start when the limit of open files is lower
+    #[arg(long, value_name = "COUNT", help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<usize>,
+
+    /// Seconds over which the connections are told to leave after SIGTERM or SIGINT; a second signal ends at once
+    #[arg(long, value_name = "SECONDS", help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_seconds: Option<u64>,
+
+    /// Root directory with one directory per agent run, agents/{adw_id}/{role}/raw_output.jsonl. It may appear later. Without it a
+    /// small sample run plays
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Agent runs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agents: Option<PathBuf>,
+
+    /// Read the agent runs that are there already from their start, not only what is appended from now on
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Agent runs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_start: Option<bool>,
+
+    /// Play the runs that are there already at a readable pace, so many times faster: 1, 10x, 0.5. In the order planner,
+    /// implementor, tester, reviewer, documenter, others by name
+    #[arg(long, value_name = "SPEED", help_heading = "Agent runs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Speed>,
+
+    /// Do not play the sample run when no agents directory is set
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Agent runs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_sample: Option<bool>,
+
+    /// TOML file with the API keys that are accepted; turns authentication on. `eventwire api-key` makes an entry
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_keys_file: Option<PathBuf>,
+
+    /// Serve an address that other machines can reach without authentication: everybody there may read and publish everything
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<bool>,
+
+    /// Host names that requests may carry, comma separated; a request for any other is refused, which stops DNS rebinding. With a
+    /// port only that port. Loopback names are always allowed while listening on loopback
+    #[arg(
+        long,
+        value_name = "HOST,..",
+        value_delimiter = ',',
+        help_heading = "Access"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_hosts: Option<Vec<String>>,
+
+    /// Web origins whose pages may connect, comma separated: https://app.example.org. Loopback origins are always allowed while
+    /// listening on loopback; `null` never is
+    #[arg(
+        long,
+        value_name = "ORIGIN,..",
+        value_delimiter = ',',
+        help_heading = "Access"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_origins: Option<Vec<String>>,
+
+    /// Most events kept per stream for those who reconnect
+    #[arg(long, value_name = "COUNT", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_events: Option<usize>,
+
+    /// Most bytes kept per stream: a number, or with KiB, MiB, GiB
+    #[arg(long, value_name = "BYTES", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_bytes: Option<ByteSize>,
+
+    /// Seconds that an event is kept
+    #[arg(long, value_name = "SECONDS", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_seconds: Option<u64>,
+
+    /// Most events kept per stream of an agent run
+    #[arg(long, value_name = "COUNT", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_adw_events: Option<usize>,
+
+    /// Most bytes kept per stream of an agent run
+    #[arg(long, value_name = "BYTES", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_adw_bytes: Option<ByteSize>,
+
+    /// Seconds that an event of an agent run is kept
+    #[arg(long, value_name = "SECONDS", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_adw_seconds: Option<u64>,
+
+    /// Most bytes kept over all streams together; the oldest go first
+    #[arg(long, value_name = "BYTES", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_realm_bytes: Option<ByteSize>,
+
+    /// Most frames waiting for one connection; a slower reader is fed from the history
+    #[arg(long, value_name = "COUNT", help_heading = "Connections")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailbox_frames: Option<usize>,
+
+    /// Most bytes waiting for one connection
+    #[arg(long, value_name = "BYTES", help_heading = "Connections")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mailbox_bytes: Option<ByteSize>,
+
+    /// Seconds between two connection.heartbeat events
+    #[arg(long, value_name = "SECONDS", help_heading = "Connections")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_seconds: Option<u64>,
+
+    /// Seconds between two WebSocket pings; two without an answer close the connection
+    #[arg(long, value_name = "SECONDS", help_heading = "Connections")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping_seconds: Option<u64>,
+
+    /// What is logged: error, warn, info, debug, trace, or directives such as info,eventwire_hub=debug
+    #[arg(long, value_name = "LEVEL", help_heading = "Logging")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+
+    /// How log lines are written to standard error
+    #[arg(long, value_name = "FORMAT", help_heading = "Logging")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The settings that hold, after all layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented once, at the field of the same name in `Layer`"
+)]
+pub struct Settings {
+    pub listen: Listen,
+    pub port_file: Option<PathBuf>,
+    pub max_connections: usize,
+    pub drain_seconds: u64,
+    pub agents: Option<PathBuf>,
+    pub from_start: bool,
+    pub replay: Option<Speed>,
+    pub no_sample: bool,
+    pub api_keys_file: Option<PathBuf>,
+    pub insecure: bool,
+    pub allowed_hosts: Vec<String>,
+    pub allowed_origins: Vec<String>,
+    pub history_events: usize,
+    pub history_bytes: ByteSize,
+    pub history_seconds: u64,
+    pub history_adw_events: usize,
+    pub history_adw_bytes: ByteSize,
+    pub history_adw_seconds: u64,
+    pub history_realm_bytes: ByteSize,
+    pub mailbox_frames: usize,
+    pub mailbox_bytes: ByteSize,
+    pub heartbeat_seconds: u64,
+    pub ping_seconds: u64,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            port_file: None,
+            max_connections: 10_000,
+            drain_seconds: 5,
+            agents: None,
+            from_start: false,
+            replay: None,
+            no_sample: false,
+            api_keys_file: None,
+            insecure: false,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            history_events: 1_000,
+            history_bytes: ByteSize::mebibytes(4),
+            history_seconds: 600,
+            history_adw_events: 20_000,
+            history_adw_bytes: ByteSize::mebibytes(32),
+            history_adw_seconds: 86_400,
+            history_realm_bytes: ByteSize::mebibytes(256),
+            mailbox_frames: 1_024,
+            mailbox_bytes: ByteSize::mebibytes(1),
+            heartbeat_seconds: 30,
+            ping_seconds: 25,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// Where the layers are read from; what `serve` was started with, so that a test can say it instead.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The flags of the command line.
+    pub flags: Layer,
+    /// The file named by `--config`.
+    pub file: Option<PathBuf>,
+    /// The environment, variables of others included.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Directory in which [`DEFAULT_FILE`] is looked for.
+    pub directory: PathBuf,
+}
+
+impl Sources {
+    /// The environment and the working directory of this process.
+    #[must_use]
+    pub fn of_process(flags: Layer, file: Option<PathBuf>) -> Self {
+        Self {
+            flags,
+            file,
+            environment: std::env::vars_os().collect(),
+            directory: PathBuf::new(),
+        }
+    }
+}
+
+/// One setting, as it is documented.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Name in the file; flag and variable are spelt from it.
+    pub key: String,
+    /// Group of related settings.
+    pub heading: String,
+    /// Placeholder for the value.
+    pub value_name: String,
+    /// What it means.
+    pub help: String,
+    /// Default, as it would be written in the file; `None` when the setting is unset by default.
+    pub default: Option<String>,
+}
+
+/// Every setting, in the order of [`Layer`].
+#[must_use]
+pub fn describe() -> Vec<Described> {
+    let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
+    layer_command()
+        .get_arguments()
+        .map(|argument| {
+            let key = argument.get_id().to_string();
+            Described {
+                heading: argument.get_help_heading().unwrap_or_default().to_owned(),
+                value_name: argument
+                    .get_value_names()
+                    .and_then(<[_]>::first)
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                help: argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                default: defaults
+                    .get(&key)
+                    .filter(|value| !value.is_null())
+                    .map(ToString::to_string),
+                key,
+            }
+        })
+        .collect()
+}
+
+/// Puts the layers together and checks what came out.
+///
+/// # Errors
+/// An unknown name, a value that cannot be read, a file that is not there, settings that contradict each other.
+pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
+    let environment = environment_layer(&sources.environment)?;
+    let named = sources.file.clone().or_else(|| {
+        let named = sources
+            .environment
+            .iter()
+            .find(|(name, value)| name == "EVENTWIRE_CONFIG" && !value.is_empty());
+        named.map(|(_, value)| PathBuf::from(value))
+    });
+    let file = match named {
+        Some(file) => read_file(&file)?,
+        None => {
+            let file = sources.directory.join(DEFAULT_FILE);
+            if file.exists() {
+                read_file(&file)?
+            } else {
+                Layer::default()
+            }
+        }
+    };
+    let settings: Settings = Figment::from(Serialized::defaults(Settings::default()))
+        .merge(Serialized::defaults(file))
+        .merge(Serialized::defaults(environment))
+        .merge(Serialized::defaults(&sources.flags))
+        .extract()
+        .map_err(|error| ConfigError(one_line(&error.to_string())))?;
+    check(&settings)?;
+    Ok(settings)
+}
+
+fn layer_command() -> clap::Command {
+    Layer::augment_args(
+        clap::Command::new("eventwire")
+            .no_binary_name(true)
+            .disable_help_flag(true)
+            .disable_version_flag(true),
+    )
+}
+
+fn known_keys() -> Vec<String> {
+    layer_command()
+        .get_arguments()
+        .map(|argument| argument.get_id().to_string())
+        .collect()
+}
+
+/// What the environment says. An empty variable counts as absent, as in `docker compose` files that pass every variable on.
+fn environment_layer(variables: &[(OsString, OsString)]) -> Result<Layer, ConfigError> {
+    let known = known_keys();
+    let mut arguments: Vec<OsString> = Vec::new();
+    for (name, value) in variables {
+        let Some(key) = name.to_str().and_then(|name| name.strip_prefix(ENV_PREFIX)) else {
+            continue;
+        };
+        if ENV_NOT_SETTINGS.contains(&key) || is_service_link(key, value) {
+            continue;
+        }
+        let setting = key.to_ascii_lowercase();
+        if key != key.to_ascii_uppercase() || !known.contains(&setting) {
+            return Err(ConfigError(format!(
+                "environment: {ENV_PREFIX}{key} is not a setting{}",
+                suggestion(&setting, &known, |key| format!(
+                    "{ENV_PREFIX}{}",
+                    key.to_ascii_uppercase()
+                )),
+            )));
+        }
+        if value.is_empty() {
+            continue;
+        }
+        let mut argument = OsString::from(format!("--{}=", setting.replace('_', "-")));
+        argument.push(value);
+        // Alone first, so that a mistake is told with the name of its variable.
+        layer_command()
+            .try_get_matches_from([&argument])
+            .map_err(|error| {
+                let flag = format!("--{}", setting.replace('_', "-"));
+                ConfigError(format!(
+                    "environment: {ENV_PREFIX}{key}: {}",
+                    value_error(&error, &flag)
+                ))
+            })?;
+        arguments.push(argument);
+    }
+    let matches = layer_command().try_get_matches_from(arguments);
+    matches
+        .and_then(|matches| Layer::from_arg_matches(&matches))
+        .map_err(|error| ConfigError(format!("environment: {}", one_line(&error.to_string()))))
+}
+
+/// Kubernetes sets such variables in every pod beside a Service whose name begins with `eventwire`; they are nobody's mistake.
+fn is_service_link(key: &str, value: &OsStr) -> bool {
+    let address = value.to_str().is_some_and(|value| {
+        ["tcp://", "udp://", "sctp://"]
+            .iter()
+            .any(|scheme| value.starts_with(scheme))
+    });
+    let marked = format!("_{key}");
+    let numbered = marked
+        .split_once("_PORT_")
+        .is_some_and(|(_, rest)| rest.starts_with(|first: char| first.is_ascii_digit()));
+    marked.ends_with("_SERVICE_HOST")
+        || marked.contains("_SERVICE_PORT")
+        || numbered
+        || (marked.ends_with("_PORT") && address)
+}
+
+/// What a file says. Relative paths in it are relative to the file.
+fn read_file(file: &Path) -> Result<Layer, ConfigError> {
+    let at =
+        |line: usize, what: &dyn Display| ConfigError(format!("{}:{line}: {what}", file.display()));
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| ConfigError(format!("{}: cannot be read: {error}", file.display())))?;
+    let line_of = |offset: usize| {
+        text.bytes()
+            .take(offset)
+            .filter(|byte| *byte == b'\n')
+            .count()
+            + 1
+    };
+
+    let entries: std::collections::BTreeMap<toml::Spanned<String>, toml::Value> =
+        toml::from_str(&text).map_err(|error| {
+            at(
+                error.span().map_or(1, |span| line_of(span.start)),
+                &format!("not TOML: {}", one_line(error.message())),
+            )
+        })?;
+    let known = known_keys();
+    for (key, value) in &entries {
+        let (line, name) = (line_of(key.span().start), key.get_ref());
+        if !known.contains(name) {
+            return Err(at(
+                line,
+                &format!(
+                    "{name} is not a setting{}",
+                    suggestion(name, &known, str::to_owned)
+                ),
+            ));
+        }
+        let alone = toml::Table::from_iter([(name.clone(), value.clone())]);
+        alone
+            .try_into::<Layer>()
+            .map_err(|error| at(line, &format!("{name}: {}", one_line(error.message()))))?;
+    }
+    let mut layer: Layer =
+        toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
+
+    let directory = file.parent().unwrap_or(Path::new(""));
+    for path in [
+        &mut layer.agents,
+        &mut layer.api_keys_file,
+        &mut layer.port_file,
+    ]
+    .into_iter()
+    .flatten()
+    {
+        *path = directory.join(&*path);
+    }
+    Ok(layer)
+}
+
+/// What no single setting can say about itself.
+fn check(settings: &Settings) -> Result<(), ConfigError> {
+    let at_least_one = [
+        ("max_connections", settings.max_connections),
+        ("history_events", settings.history_events),
+        ("history_adw_events", settings.history_adw_events),
+        ("mailbox_frames", settings.mailbox_frames),
+    ];
+    if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+        return Err(ConfigError(format!("{name} = 0: at least 1 is needed")));
+    }
+    const DAY: u64 = 86_400;
+    let seconds = [
+        ("heartbeat_seconds", settings.heartbeat_seconds, 1..=DAY),
+        ("ping_seconds", settings.ping_seconds, 1..=DAY),
+        ("history_seconds", settings.history_seconds, 1..=366 * DAY),
+        (
+            "history_adw_seconds",
+            settings.history_adw_seconds,
+            1..=366 * DAY,
+        ),
+        ("drain_seconds", settings.drain_seconds, 0..=DAY),
+    ];
+    if let Some((name, value, bounds)) = seconds
+        .iter()
+        .find(|(_, value, bounds)| !bounds.contains(value))
+    {
+        return Err(ConfigError(format!(
+            "{name} = {value}: must lie between {} and {}",
+            bounds.start(),
+            bounds.end()
+        )));
+    }
+    let bytes = [
+        ("history_bytes", settings.history_bytes, 1 << 20),
+        ("history_adw_bytes", settings.history_adw_bytes, 1 << 20),
+        ("history_realm_bytes", settings.history_realm_bytes, 1 << 20),
+        ("mailbox_bytes", settings.mailbox_bytes, 1 << 16),
+    ];
+    if let Some((name, value, least)) = bytes.iter().find(|(_, value, least)| value.0 < *least) {
+        return Err(ConfigError(format!(
+            "{name} = {value}: must be at least {}, or one large event fills it",
+            ByteSize(*least)
+        )));
+    }
+    if settings.from_start && settings.agents.is_none() {
+        return Err(ConfigError(
+            "from_start is set without agents: name the directory whose runs are to be read"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The end of a sentence that says what was probably meant.
+fn suggestion(written: &str, known: &[String], spell: impl Fn(&str) -> String) -> String {
+    let plain = written.to_ascii_lowercase().replace('-', "_");
+    let synonym = SYNONYMS
+        .iter()
+        .find(|(word, _)| *word == plain)
+        .map(|(_, key)| (*key).to_owned());
+    let nearest = || {
+        let scored = known
+            .iter()
+            .map(|key| (strsim::jaro_winkler(&plain, key), key));
+        scored
+            .filter(|(score, _)| *score > 0.75)
+            .max_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, key)| key.clone())
+    };
+    match synonym.or_else(nearest) {
+        Some(key) => format!("; did you mean {}?", spell(&key)),
+        None => "; `eventwire serve --help` lists them".to_owned(),
+    }
+}
+
+/// What a mistake in the value of one argument is, without the name of the flag that nobody wrote.
+fn value_error(error: &clap::Error, flag: &str) -> String {
+    let text = one_line(&error.to_string());
+    match text.split_once(&format!(" for '{flag}")) {
+        Some((what, rest)) => format!(
+            "{what}{}",
+            rest.split_once('\'').map_or("", |(_, rest)| rest)
+        ),
+        None => text,
+    }
+}
+
+/// A message of several lines as one, without usage and hints that fill a screen.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let kept = lines.take_while(|line| {
+        !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let joined = kept.collect::<Vec<_>>().join(" ");
+    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
+}

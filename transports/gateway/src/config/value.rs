@@ -1,0 +1,286 @@
+//! The value types of the settings: each is parsed once, by the same code for flags, environment and file.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Address to listen on.
+///
+/// Written as `127.0.0.1:4800`, `[::1]:4800`, `localhost:4800` or `4800` alone; the last two mean `127.0.0.1`. Port 0 takes any free port.
+/// Other host names are refused: which of their addresses would be meant is not ours to guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4800))
+    }
+}
+
+impl Listen {
+    /// Whether only programs on this machine can reach the address.
+    #[must_use]
+    pub fn is_loopback(self) -> bool {
+        self.0.ip().to_canonical().is_loopback()
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self(address));
+        }
+        let port = text.strip_prefix("localhost:").unwrap_or(text);
+        port.parse::<u16>()
+            .map(|port| Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)))
+            .map_err(|_| {
+                "expected an IP address with a port, such as 127.0.0.1:4800 or 0.0.0.0:80"
+                    .to_owned()
+            })
+    }
+}
+
+/// A number of bytes.
+///
+/// Written as a plain number or with one of the units `KiB`, `MiB`, `GiB` (powers of 1024) or `kB`, `MB`, `GB` (powers of 1000).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+const UNITS: [(&str, u64); 8] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+impl ByteSize {
+    /// So many times 1024 × 1024 bytes.
+    #[must_use]
+    pub const fn mebibytes(count: u64) -> Self {
+        Self(count << 20)
+    }
+
+    /// The number as a `usize`, or the largest one where the platform's is smaller.
+    #[must_use]
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS
+            .iter()
+            .take(3)
+            .find(|(_, factor)| self.0 > 0 && self.0 % factor == 0);
+        match unit {
+            Some((name, factor)) => write!(f, "{} {name}", self.0 / factor),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (number, factor) = UNITS
+            .iter()
+            .find_map(|(unit, factor)| {
+                text.strip_suffix(unit)
+                    .map(|number| (number.trim_end(), *factor))
+            })
+            .unwrap_or((text, 1));
+        number
+            .replace('_', "")
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(factor))
+            .map(Self)
+            .ok_or_else(|| "expected a number of bytes, such as 1048576 or \"4 MiB\"".to_owned())
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One readable line per event; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A speed for replays, as a multiple of the readable pace. Between 0.01 and 1000.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed(f64);
+
+impl Speed {
+    /// The multiple; always within the bounds.
+    #[must_use]
+    pub fn factor(self) -> f64 {
+        self.0
+    }
+}
+
+impl Default for Speed {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl TryFrom<f64> for Speed {
+    type Error = String;
+
+    fn try_from(factor: f64) -> Result<Self, String> {
+        if (0.01..=1000.0).contains(&factor) {
+            Ok(Self(factor))
+        } else {
+            Err("expected a speed between 0.01 and 1000, where 1 is the readable pace".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim();
+        number
+            .strip_suffix('x')
+            .unwrap_or(number)
+            .parse::<f64>()
+            .unwrap_or(f64::NAN)
+            .try_into()
+    }
+}
+
+/// What a TOML file may write for a value that is parsed from text: the text itself, or a bare number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Integer(u64),
+    Float(f64),
+    Text(String),
+}
+
+impl Written {
+    fn text(self) -> String {
+        match self {
+            Self::Integer(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// Serialises as its text and reads text or number, through `FromStr`.
+macro_rules! as_text {
+    ($($name:ty),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let written = Written::deserialize(deserializer)
+                    .map_err(|_| serde::de::Error::custom("expected text or a number that is not negative"))?;
+                written.text().parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+as_text!(Listen, ByteSize, Speed);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_takes_addresses_and_ports_and_refuses_names() {
+        let parsed = |text: &str| text.parse::<Listen>().map(|listen| listen.to_string());
+        assert_eq!(parsed("127.0.0.1:80").as_deref(), Ok("127.0.0.1:80"));
+        assert_eq!(parsed("[::1]:80").as_deref(), Ok("[::1]:80"));
+        assert_eq!(parsed("localhost:80").as_deref(), Ok("127.0.0.1:80"));
+        assert_eq!(parsed(" 0 ").as_deref(), Ok("127.0.0.1:0"));
+        for bad in [
+            "example.org:80",
+            "127.0.0.1",
+            "70000",
+            "",
+            ":80",
+            "localhost",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_mapped_loopback_address_is_loopback() {
+        let is_loopback = |text: &str| text.parse::<Listen>().unwrap().is_loopback();
+        assert!(
+            is_loopback("127.9.9.9:1")
+                && is_loopback("[::1]:1")
+                && is_loopback("[::ffff:127.0.0.1]:1")
+        );
+        assert!(
+            !is_loopback("0.0.0.0:1") && !is_loopback("[::]:1") && !is_loopback("192.168.0.1:1")
+        );
+    }
+
+    #[test]
+    fn byte_sizes_read_units_and_print_what_they_read() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1_000", 1000),
+            ("4 MiB", 4 << 20),
+            ("2GiB", 2 << 30),
+            ("3kB", 3000),
+            ("7 B", 7),
+        ] {
+            let size = text.parse::<ByteSize>().unwrap();
+            assert_eq!(size.0, bytes, "{text}");
+            assert_eq!(
+                size.to_string().parse::<ByteSize>(),
+                Ok(size),
+                "{text} printed as {size}"
+            );
+        }
+        for bad in ["", "MiB", "-1", "1.5 MiB", "99999999999 GiB", "4 Mib"] {
+            assert!(bad.parse::<ByteSize>().is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_speed_is_a_positive_number_within_reason() {
+        assert_eq!("10x".parse::<Speed>().map(Speed::factor), Ok(10.0));
+        assert_eq!("0.5".parse::<Speed>().map(Speed::factor), Ok(0.5));
+        for bad in ["0", "-1", "nan", "inf", "1001", "fast"] {
+            assert!(bad.parse::<Speed>().is_err(), "{bad:?} was taken");
+        }
+    }
+}

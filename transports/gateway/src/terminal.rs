@@ -1,0 +1,116 @@
+//! What is safe and pleasant to print: text from events goes through here before it reaches a terminal.
+
+use std::borrow::Cow;
+use std::io::IsTerminal;
+
+/// Text without anything a terminal would act on: control characters, line separators and marks that reorder text become `\u{..}`.
+/// Events carry text of strangers; an escape sequence in it could rewrite the screen.
+#[must_use]
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' => safe.push('⏎'),
+            '\t' => safe.push(' '),
+            character if acts(character) => safe.extend(character.escape_unicode()),
+            character => safe.push(character),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+fn acts(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether to colour what goes to `stream`: a terminal that understands it, and nobody said no (<https://no-color.org>).
+#[must_use]
+pub(crate) fn coloured(stream: &impl IsTerminal) -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    stream.is_terminal()
+        && !set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The colours that are used, as SGR parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Bold,
+    Dim,
+    Red,
+    Green,
+    Yellow,
+    Blue,
+    Magenta,
+    Cyan,
+}
+
+/// A pen that colours, or does not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pen {
+    coloured: bool,
+}
+
+impl Pen {
+    /// A pen for a stream that is coloured or not.
+    #[must_use]
+    pub(crate) fn new(coloured: bool) -> Self {
+        Self { coloured }
+    }
+
+    /// `text`, in `colour` if at all.
+    #[must_use]
+    pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
+        let code = match colour {
+            Colour::Bold => 1,
+            Colour::Dim => 2,
+            Colour::Red => 31,
+            Colour::Green => 32,
+            Colour::Yellow => 33,
+            Colour::Blue => 34,
+            Colour::Magenta => 35,
+            Colour::Cyan => 36,
+        };
+        if self.coloured {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_a_terminal_acts_on_passes() {
+        let hostile = "a\u{1b}]0;title\u{7}b\r\u{9b}2J\u{202e}c\n\td\u{0}";
+        let safe = plain(hostile);
+        assert!(!safe.chars().any(acts), "{safe:?}");
+        assert_eq!(
+            safe,
+            "a\\u{1b}]0;title\\u{7}b\\u{d}\\u{9b}2J\\u{202e}c⏎ d\\u{0}"
+        );
+    }
+
+    #[test]
+    fn ordinary_text_of_any_script_stays() {
+        for text in ["", "hello", "größer → 日本語 👩‍💻", "<b>&amp;"] {
+            assert_eq!(plain(text), text);
+        }
+    }
+
+    #[test]
+    fn a_pen_without_colour_changes_nothing() {
+        assert_eq!(Pen::new(false).paint(Colour::Red, "x"), "x");
+        assert_eq!(
+            Pen::new(true).paint(Colour::Red, "x"),
+            "\u{1b}[31mx\u{1b}[0m"
+        );
+    }
+}

@@ -1,0 +1,342 @@
+// The story of each ADW run, told from its events: phases, tool calls joined to their results, texts, file changes,
+// logs, screenshots. Without a browser and without a clock, like model.js. Events may arrive in any order and twice
+// (live first, the older part of the run later), so a run is the same whatever the order was.
+
+import { adwOf, argumentOf, toolFailed } from "./model.js";
+
+/** Runs kept; the one that was quiet longest is forgotten first. */
+export const MAX_RUNS = 64;
+/** Items kept per run, newest. */
+export const MAX_ITEMS = 5000;
+/** Characters kept of any one text. The full text is in the event itself. */
+export const MAX_TEXT = 20_000;
+
+/** The phases every complete workflow goes through, in order. */
+export const PHASES = ["plan", "build", "test", "review", "document"];
+
+const string = (value) => (typeof value === "string" ? value : "");
+const count = (value) => (Number.isSafeInteger(value) && value > 0 ? value : 0);
+
+/** A text cut to MAX_TEXT, with the number of characters that were left out. */
+export function clip(text, limit = MAX_TEXT) {
+  const whole = string(text);
+  if (whole.length <= limit) return { text: whole, omitted: 0 };
+  const cut = whole.charCodeAt(limit - 1);
+  const end = cut >= 0xd800 && cut <= 0xdbff ? limit - 1 : limit;
+  return { text: whole.slice(0, end), omitted: whole.length - end };
+}
+
+/** All runs, by ADW id. */
+export class Runs {
+  #runs = new Map();
+
+  constructor({ maxRuns = MAX_RUNS, maxItems = MAX_ITEMS } = {}) {
+    this.maxRuns = maxRuns;
+    this.maxItems = maxItems;
+    this.version = 0;
+  }
+
+  /** The run of an ADW, or undefined when nothing was seen of it. */
+  find(adw) {
+    return this.#runs.get(adw);
+  }
+
+  /** Runs, the most recently active first. */
+  list() {
+    return [...this.#runs.values()].sort((a, b) => b.lastAt - a.lastAt || (a.adw < b.adw ? -1 : 1));
+  }
+
+  /** Takes in one frame of any kind; returns the run it changed, or null. */
+  ingest(frame) {
+    const adw = adwOf(frame);
+    if (adw === null) return null;
+    let run = this.#runs.get(adw);
+    if (run === undefined) {
+      run = new Run(adw, this.maxItems);
+      this.#runs.set(adw, run);
+      if (this.#runs.size > this.maxRuns) this.#forgetQuietest(adw);
+    }
+    if (!run.ingest(frame)) return null;
+    this.version += 1;
+    return run;
+  }
+
+  /** Starts over: the server began a new history, in which every `seq` means something else. */
+  clear() {
+    this.#runs.clear();
+    this.version += 1;
+  }
+
+  #forgetQuietest(except) {
+    let quietest = null;
+    for (const run of this.#runs.values()) if (run.adw !== except && (quietest === null || run.lastAt < quietest.lastAt)) quietest = run;
+    if (quietest !== null) this.#runs.delete(quietest.adw);
+  }
+}
+
+let items = 0;
+
+/** One run. Items stand in order of `seq`; every change of an item grows its `version`. */
+export class Run {
+  #seen = new Set();
+  #calls = new Map();
+  #root = null;
+  #stateAt = -Infinity;
+
+  constructor(adw, maxItems = MAX_ITEMS) {
+    this.adw = adw;
+    this.maxItems = maxItems;
+    this.version = 0;
+    this.items = [];
+    this.firstAt = Infinity;
+    this.lastAt = -Infinity;
+    this.status = "";
+    this.progress = null;
+    this.step = "";
+    this.message = "";
+    this.workflow = "";
+    this.events = 0;
+    this.rawCharacters = 0;
+    this.trimmed = 0;
+  }
+
+  /** Whether the run's first event is here: its stream's chain begins with `prev` 0. */
+  get fromStart() {
+    return this.trimmed === 0 && this.#root === 0;
+  }
+
+  /** Takes in a frame of this ADW; false when it was here already. */
+  ingest(frame) {
+    const seq = Number.isSafeInteger(frame.seq) ? frame.seq : null;
+    if (seq !== null) {
+      if (this.#seen.has(seq)) return false;
+      this.#seen.add(seq);
+      if (frame.to === `adw:${this.adw}` && Number.isSafeInteger(frame.prev) && (this.#root === null || frame.prev < this.#root)) this.#root = frame.prev;
+    }
+    const at = Date.parse(frame.time);
+    if (!Number.isNaN(at)) {
+      this.firstAt = Math.min(this.firstAt, at);
+      this.lastAt = Math.max(this.lastAt, at);
+    }
+    this.events += 1;
+    this.version += 1;
+    this.#take(frame.type, frame.data ?? {}, { seq, at: Number.isNaN(at) ? this.lastAt : at, frame });
+    return true;
+  }
+
+  #take(type, data, where) {
+    switch (type) {
+      case "adw.workflow_phase_transition":
+        if (string(data.workflow_name)) this.workflow = data.workflow_name;
+        this.#insert({ kind: "phase", name: string(data.phase_to) || "?", from: string(data.phase_from) }, where, data);
+        break;
+      case "adw.stage_transition":
+        if (string(data.workflow_name)) this.workflow = data.workflow_name;
+        this.#insert({ kind: "phase", name: string(data.to_stage) || "?", from: string(data.from_stage) }, where, data);
+        break;
+      case "adw.agent_summary_update":
+      case "adw.status_update":
+        this.#summary(data, where);
+        break;
+      case "adw.tool_use_pre":
+        this.#before(data, where);
+        break;
+      case "adw.tool_use_post":
+        this.#after(data, where);
+        break;
+      case "adw.file_changed":
+        this.#insert(
+          { kind: "file", path: string(data.file_path), operation: string(data.operation), diff: clip(data.diff), added: count(data.lines_added), removed: count(data.lines_removed), note: string(data.summary) },
+          where,
+          data,
+        );
+        break;
+      case "adw.text_block":
+        this.#insert({ kind: "text", content: clip(data.content) }, where, data);
+        break;
+      case "adw.chat_stream":
+        this.#insert({ kind: "text", content: clip(data.content ?? data.chunk) }, where, data);
+        break;
+      case "adw.thinking_block":
+        this.#insert({ kind: "thinking", content: clip(data.content), took: Number.isFinite(data.duration_ms) ? data.duration_ms : null }, where, data);
+        break;
+      case "adw.summary_update":
+        this.#insert({ kind: "summary", content: clip(data.content), about: string(data.related_file) || string(data.summary_type) }, where, data);
+        break;
+      case "adw.agent_log":
+      case "adw.workflow_log":
+      case "adw.system_log":
+        this.#insert({ kind: "log", level: string(data.level).toUpperCase() || "INFO", what: string(data.event_type), content: clip(data.message) }, where, data);
+        break;
+      case "adw.screenshot_available":
+        this.#insert({ kind: "shot", path: string(data.screenshot_path), about: string(data.screenshot_type) }, where, data);
+        break;
+      case "adw.spec_created":
+        this.#insert({ kind: "spec", path: string(data.spec_path), about: string(data.spec_type) }, where, data);
+        break;
+      case "adw.agent_output_chunk":
+        this.rawCharacters += string(data.content).length;
+        break;
+      default:
+        break;
+    }
+  }
+
+  // The newest summary wins, also when an older one is replayed after it.
+  #summary(data, { at }) {
+    if (at < this.#stateAt) return;
+    this.#stateAt = at;
+    const nested = data.summary !== null && typeof data.summary === "object" ? data.summary : data;
+    if (string(nested.status)) this.status = nested.status;
+    if (Number.isFinite(nested.progress_percent)) this.progress = nested.progress_percent;
+    this.step = string(nested.current_step) || this.step;
+    this.message = string(nested.message);
+    this.workflow = string(nested.workflow_name) || this.workflow;
+  }
+
+  #before(data, where) {
+    const id = string(data.tool_use_id);
+    const call = (id !== "" && this.#calls.get(id)) || this.#newCall(id, data, where);
+    call.input = data.input ?? data.tool_input ?? null;
+    call.argument = argumentOf(call.input);
+    call.tool = string(data.tool_name) || call.tool;
+    call.startedAt = where.at;
+    this.#mark(call, where, data);
+    // A result that came first put the call where the result stood.
+    if (call.result !== null && where.seq !== null) this.#move(call, where);
+  }
+
+  #after(data, where) {
+    const id = string(data.tool_use_id);
+    const call = (id !== "" && this.#calls.get(id)) || this.#newCall(id, data, where);
+    const output = data.output ?? data.tool_output;
+    call.result = toolFailed(data) ? "failed" : "ok";
+    call.output = clip(typeof output === "string" || output === undefined || output === null ? output : JSON.stringify(output, null, 2));
+    call.error = clip(data.error);
+    call.endedAt = where.at;
+    call.took = Number.isFinite(data.duration_ms) ? data.duration_ms : null;
+    call.resultSeq = where.seq;
+    if (!call.tool) call.tool = string(data.tool_name);
+    call.version += 1;
+  }
+
+  #newCall(id, data, where) {
+    const call = this.#insert(
+      { kind: "tool", call: id, tool: string(data.tool_name), input: null, argument: "", result: null, output: clip(""), error: clip(""), startedAt: null, endedAt: null, took: null, resultSeq: null },
+      where,
+      data,
+    );
+    if (id !== "") this.#calls.set(id, call);
+    return call;
+  }
+
+  #mark(item, { seq, at, frame }, data) {
+    item.seq = seq;
+    item.at = at;
+    item.time = frame.time;
+    item.role = string(data.agent_role) || string(data.role) || item.role;
+    item.parent = string(data.parent_tool_use_id) || item.parent;
+    item.version += 1;
+  }
+
+  #insert(fields, where, data) {
+    const item = { id: ++items, version: 0, role: "", parent: "", ...fields };
+    this.#mark(item, where, data);
+    this.items.splice(this.#place(where.seq), 0, item);
+    if (this.items.length > this.maxItems) {
+      for (const old of this.items.splice(0, this.items.length - this.maxItems)) {
+        this.trimmed += 1;
+        if (old.kind === "tool") this.#calls.delete(old.call);
+      }
+    }
+    return item;
+  }
+
+  #move(item, where) {
+    this.items.splice(this.items.indexOf(item), 1);
+    this.items.splice(this.#place(where.seq), 0, item);
+  }
+
+  #place(seq) {
+    let at = this.items.length;
+    if (seq === null) return at;
+    while (at > 0 && this.items[at - 1].seq !== null && this.items[at - 1].seq > seq) at -= 1;
+    return at;
+  }
+}
+
+/** `running`, `ok`, `failed`, or `unanswered`: the run ended, or went into another phase, before a result came. */
+export function callState(call, over) {
+  return call.result ?? (over ? "unanswered" : "running");
+}
+
+/** How long a call took in milliseconds: what its result says, else the time between the two events; null while unknown. */
+export function callDuration(call) {
+  if (call.took !== null) return call.took;
+  if (call.startedAt === null || call.endedAt === null) return null;
+  return Math.max(0, call.endedAt - call.startedAt);
+}
+
+const OVER = new Set(["completed", "failed", "error", "cancelled"]);
+
+/**
+ * The run cut into its phases: `[{name, startAt, endAt, state, items, calls, failed, files, added, removed}]`. What came
+ * before the first phase stands under the name "". `state` is `active` for the last phase of a run that is not over,
+ * `failed` for the last phase of a failed run, else `done`.
+ */
+export function sections(run) {
+  const over = OVER.has(run.status);
+  const cut = [];
+  let current = null;
+  const open = (name, at, item) => {
+    current = { id: item?.id ?? 0, name, startAt: at, endAt: at, state: "done", items: [], calls: 0, failed: 0, running: 0, files: 0, added: 0, removed: 0, phase: item ?? null };
+    cut.push(current);
+  };
+  for (const item of run.items) {
+    if (item.kind === "phase") {
+      if (current !== null) current.endAt = Math.max(current.endAt, item.at);
+      open(item.name, item.at, item);
+      continue;
+    }
+    if (current === null) open("", item.at);
+    current.items.push(item);
+    current.endAt = Math.max(current.endAt, item.at, item.endedAt ?? -Infinity);
+    if (item.kind === "file") {
+      current.files += 1;
+      current.added += item.added;
+      current.removed += item.removed;
+    }
+  }
+  cut.forEach((section, index) => {
+    const last = index === cut.length - 1;
+    if (last) section.state = !over ? "active" : run.status === "completed" ? "done" : "failed";
+    for (const item of section.items) {
+      if (item.kind !== "tool") continue;
+      item.state = callState(item, over || !last);
+      section.calls += 1;
+      if (item.state === "failed") section.failed += 1;
+      if (item.state === "running") section.running += 1;
+    }
+  });
+  return cut;
+}
+
+/** The phase strip: the five usual phases and any other that was seen, each `pending`, `active`, `done` or `failed`. */
+export function strip(run, cut = sections(run)) {
+  const seen = new Map();
+  for (const section of cut) {
+    if (section.name === "") continue;
+    const known = seen.get(section.name);
+    const took = section.endAt - section.startAt;
+    if (known === undefined) seen.set(section.name, { name: section.name, state: section.state, took, section: section.id });
+    else Object.assign(known, { state: section.state, took: known.took + took, section: section.id });
+  }
+  const usual = [...seen.keys()].some((name) => PHASES.includes(name)) || seen.size === 0;
+  const rest = [...seen.keys()].filter((name) => !usual || !PHASES.includes(name));
+  return [...(usual ? PHASES : []), ...rest].map((name) => seen.get(name) ?? { name, state: "pending", took: null, section: null });
+}
+
+/** The screenshot's file name as the screenshots address takes it: the last part of its path. */
+export function screenshotName(path) {
+  return string(path).split("/").pop();
+}
