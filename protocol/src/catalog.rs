@@ -1,0 +1,342 @@
+//! THE table: every event type on one screen.
+//!
+//! A row says the type's name, its payload, the audiences it may be addressed to, how it is delivered, and one sentence
+//! for the people who read events in a frontend. The enums, the decoder, typed addressing, the schemas, the reference
+//! and the snapshots all come out of this table (EVT-01); nothing about an event type is written anywhere else.
+
+use serde_json::value::RawValue;
+
+use crate::{
+    address::{AddressedTo, AdwLayer, Audience, AudienceKind, to},
+    error::{ErrorBody, ErrorCode},
+    event::{Payload, adw, connection},
+};
+
+/// How events of a type are kept and delivered (FLOW-01).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Numbered and kept in the log; a receiver gets every one of them.
+    Durable,
+    /// Numbered and kept like `Durable`; waiting parts of one key may be joined into one event.
+    Append {
+        /// The payload member whose value tells texts apart. Parts without it belong to one text.
+        key: &'static str,
+        /// How each payload member joins.
+        joins: &'static [(&'static str, Join)],
+    },
+    /// Not numbered. The newest value of each key is kept, and given to new subscribers.
+    Latest {
+        /// The payload member whose value is the key. Without it there is one key for each audience.
+        key: &'static str,
+    },
+    /// Not numbered, not kept, dropped first.
+    Volatile,
+}
+
+impl Delivery {
+    /// Whether events are numbered and kept in the log, unless they go to one connection only.
+    pub const fn is_logged(self) -> bool {
+        matches!(self, Self::Durable | Self::Append { .. })
+    }
+
+    /// The class as the specification names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Durable => "durable",
+            Self::Append { .. } => "append",
+            Self::Latest { .. } => "latest",
+            Self::Volatile => "volatile",
+        }
+    }
+
+    /// The payload member that is the key, for the classes that have one.
+    pub const fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Append { key, .. } | Self::Latest { key } => Some(key),
+            Self::Durable | Self::Volatile => None,
+        }
+    }
+}
+
+/// How one member of two `append` parts becomes the member of their joined event (FLOW-03).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// Strings, put one behind the other, byte for byte.
+    Concatenate,
+    /// Must be equal in both, or the parts are not joined.
+    Same,
+    /// A boolean that is true on the last part of a text: nothing is joined behind a true one.
+    End,
+}
+
+/// One row of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct EventSpec {
+    /// The type this row is about.
+    pub event_type: EventType,
+    /// `<family>.<name>`.
+    pub name: &'static str,
+    /// The part before the dot.
+    pub family: &'static str,
+    /// Name of the payload type.
+    pub payload: &'static str,
+    /// Whom events may be addressed to.
+    pub audiences: &'static [AudienceKind],
+    /// How events are kept and delivered.
+    pub delivery: Delivery,
+    /// Whether events to an ADW go to its verbatim layer, which needs a permission of its own.
+    pub layer: AdwLayer,
+    /// One sentence for frontend readers.
+    pub summary: &'static str,
+}
+
+impl EventSpec {
+    /// EVT-02: whether an event of this type may be addressed so; the part of the audience it belongs to if it may.
+    ///
+    /// # Errors
+    /// `audience_not_allowed`, naming the kinds that are allowed.
+    pub fn admit(&self, audience: Audience) -> Result<Audience, ErrorBody> {
+        if audience.is_part() || !self.audiences.contains(&audience.kind()) {
+            let allowed: Vec<_> = self.audiences.iter().map(|kind| kind.as_str()).collect();
+            return Err(ErrorBody::new(
+                ErrorCode::AudienceNotAllowed,
+                format!("{} may be addressed to {}, not to {audience}", self.name, allowed.join(", ")),
+            ));
+        }
+        Ok(match audience {
+            Audience::Adw(id, _) => Audience::Adw(id, self.layer),
+            other => other,
+        })
+    }
+}
+
+macro_rules! catalogue {
+    ($(
+        $(#[$cfg:meta])*
+        $variant:ident = $family:literal . $name:literal, $module:ident::$payload:ident,
+        to [$($audience:ident)+], $delivery:expr, $layer:ident,
+        $summary:literal;
+    )+) => {
+        /// Every event type.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum EventType {
+            $(#[doc = $summary] $variant,)+
+        }
+
+        impl EventType {
+            /// Every type, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The row of this type.
+            pub const fn spec(self) -> &'static EventSpec {
+                match self {
+                    $(Self::$variant => &EventSpec {
+                        event_type: Self::$variant,
+                        name: concat!($family, ".", $name),
+                        family: $family,
+                        payload: stringify!($payload),
+                        audiences: &[$(AudienceKind::$audience,)+],
+                        delivery: $delivery,
+                        layer: AdwLayer::$layer,
+                        summary: $summary,
+                    },)+
+                }
+            }
+
+            /// The type of this name, if the catalogue has it.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $(concat!($family, ".", $name) => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// The schema of the payload, with the definitions it needs added to the generator.
+            pub fn payload_schema(self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                match self {
+                    $(Self::$variant => generator.subschema_for::<$module::$payload>(),)+
+                }
+            }
+        }
+
+        /// A decoded event: its type and its payload.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Event {
+            $(#[doc = $summary] $variant($module::$payload),)+
+        }
+
+        impl Event {
+            /// The type of this event.
+            pub const fn event_type(&self) -> EventType {
+                match self { $(Self::$variant(_) => EventType::$variant,)+ }
+            }
+
+            /// Reads a payload of the type.
+            ///
+            /// # Errors
+            /// `invalid_payload`, saying which member is wrong.
+            pub fn from_payload(event_type: EventType, data: &RawValue) -> Result<Self, ErrorBody> {
+                match event_type {
+                    $(EventType::$variant => read::<$module::$payload>(event_type, data).map(Self::$variant),)+
+                }
+            }
+
+            /// Writes the payload.
+            ///
+            /// # Errors
+            /// What serde_json says; payloads of the catalogue have none.
+            pub fn payload(&self) -> serde_json::Result<Box<RawValue>> {
+                match self { $(Self::$variant(payload) => serde_json::value::to_raw_value(payload),)+ }
+            }
+        }
+
+        $(
+            impl Payload for $module::$payload {
+                const TYPE: EventType = EventType::$variant;
+            }
+
+            impl From<$module::$payload> for Event {
+                fn from(payload: $module::$payload) -> Self {
+                    Self::$variant(payload)
+                }
+            }
+
+            $(impl AddressedTo<to::$audience> for $module::$payload {})+
+        )+
+    };
+}
+
+fn read<P: Payload>(event_type: EventType, data: &RawValue) -> Result<P, ErrorBody> {
+    serde_json::from_str(data.get()).map_err(|error| {
+        ErrorBody::new(ErrorCode::InvalidPayload, format!("data of {}: {error}", event_type.spec().name))
+    })
+}
+
+impl std::fmt::Display for EventType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.spec().name)
+    }
+}
+
+use Delivery::{Durable, Latest, Volatile};
+
+const CHAT_STREAM: Delivery = Delivery::Append {
+    key: "orchestrator_agent_id",
+    joins: &[
+        ("adw_id", Join::Same),
+        ("content", Join::Concatenate),
+        ("stream_type", Join::Same),
+        ("is_complete", Join::End),
+        ("orchestrator_agent_id", Join::Same),
+    ],
+};
+const BY_ADW: Delivery = Latest { key: "adw_id" };
+
+#[rustfmt::skip]
+catalogue! {
+    ConnectionWelcome      = "connection"."welcome",      connection::Welcome,      to [Connection], Durable,  Blocks, "First event of a connection: who you are and the limits you live under.";
+    ConnectionPong         = "connection"."pong",         connection::Pong,         to [Connection], Durable,  Blocks, "Answer to `ping`.";
+    ConnectionHeartbeat    = "connection"."heartbeat",    connection::Heartbeat,    to [Connection], Volatile, Blocks, "The connection is alive; how far your streams have been sent.";
+    ConnectionSubscribed   = "connection"."subscribed",   connection::Subscribed,   to [Connection], Durable,  Blocks, "Answer to `subscribe`: what you now receive and what was refused.";
+    ConnectionUnsubscribed = "connection"."unsubscribed", connection::Unsubscribed, to [Connection], Durable,  Blocks, "What you no longer receive.";
+    ConnectionReplaying    = "connection"."replaying",    connection::Replaying,    to [Connection], Durable,  Blocks, "Older events of a stream follow.";
+    ConnectionRecovered    = "connection"."recovered",    connection::Recovered,    to [Connection], Durable,  Blocks, "The replay of a stream is complete.";
+    ConnectionGap          = "connection"."gap",          connection::Gap,          to [Connection], Durable,  Blocks, "Events of a stream that can no longer be had.";
+    ConnectionError        = "connection"."error",        connection::Error,        to [Connection], Durable,  Blocks, "Something you sent was refused.";
+    ConnectionReply        = "connection"."reply",        connection::Reply,        to [Connection], Durable,  Blocks, "Answer to a command that has no event of its own.";
+    ConnectionClosing      = "connection"."closing",      connection::Closing,      to [Connection], Durable,  Blocks, "The server is about to close this connection.";
+
+    AdwAgentLog                   = "adw"."agent_log",                    adw::AgentLog,                   to [Adw Connection],        Durable,     Blocks, "One line for the log of a run.";
+    AdwAgentSummaryUpdate         = "adw"."agent_summary_update",         adw::AgentSummaryUpdate,         to [Adw],                   BY_ADW,      Blocks, "Where a run stands now.";
+    AdwChatStream                 = "adw"."chat_stream",                  adw::ChatStream,                 to [Adw],                   CHAT_STREAM, Blocks, "A piece of text as it is being written.";
+    AdwThinkingBlock              = "adw"."thinking_block",               adw::ThinkingBlock,              to [Adw],                   Durable,     Blocks, "A finished block of an agent's thinking.";
+    AdwToolUsePre                 = "adw"."tool_use_pre",                 adw::ToolUsePre,                 to [Adw],                   Durable,     Blocks, "An agent is about to use a tool.";
+    AdwToolUsePost                = "adw"."tool_use_post",                adw::ToolUsePost,                to [Adw],                   Durable,     Blocks, "A tool has answered an agent.";
+    AdwFileChanged                = "adw"."file_changed",                 adw::FileChanged,                to [Adw],                   Durable,     Blocks, "An agent has read or changed a file.";
+    AdwSummaryUpdate              = "adw"."summary_update",               adw::SummaryUpdate,              to [Adw],                   Durable,     Blocks, "A summary of a file change, a tool use or a session.";
+    AdwTextBlock                  = "adw"."text_block",                   adw::TextBlock,                  to [Adw],                   Durable,     Blocks, "A finished block of text from an agent.";
+    AdwWorkflowPhaseTransition    = "adw"."workflow_phase_transition",    adw::WorkflowPhaseTransition,    to [Adw],                   Durable,     Blocks, "A run has entered another phase.";
+    AdwAgentOutputChunk           = "adw"."agent_output_chunk",           adw::AgentOutputChunk,           to [Adw],                   Durable,     Raw,    "A verbatim piece of an agent's output.";
+    AdwScreenshotAvailable        = "adw"."screenshot_available",         adw::ScreenshotAvailable,        to [Adw],                   Durable,     Blocks, "A screenshot can be fetched.";
+    AdwSpecCreated                = "adw"."spec_created",                 adw::SpecCreated,                to [Adw],                   Durable,     Blocks, "A plan or another specification has been written.";
+    AdwSystemLog                  = "adw"."system_log",                   adw::SystemLog,                  to [Global Adw],            Durable,     Blocks, "A line for the log of the whole system.";
+    AdwTriggerResponse            = "adw"."trigger_response",             adw::TriggerResponse,            to [Connection],            Durable,     Blocks, "Whether a workflow that you asked for was started.";
+    AdwStatusUpdate               = "adw"."status_update",                adw::StatusUpdate,               to [Adw Connection Global], BY_ADW,      Blocks, "Where a workflow stands now.";
+    AdwWorkflowLog                = "adw"."workflow_log",                 adw::WorkflowLog,                to [Adw Global],            Durable,     Blocks, "One line for the log of a workflow.";
+    AdwStageTransition            = "adw"."stage_transition",             adw::StageTransition,            to [Adw Global],            Durable,     Blocks, "A workflow's ticket has moved to another stage.";
+    AdwSessionRegistered          = "adw"."session_registered",           adw::SessionRegistered,          to [Connection],            Durable,     Blocks, "Your session has been registered.";
+    AdwTicketNotificationResponse = "adw"."ticket_notification_response", adw::TicketNotificationResponse, to [Connection],            Durable,     Blocks, "Whether your ticket was received.";
+    AdwAgentCreated               = "adw"."agent_created",                adw::AgentCreated,               to [Adw],                   Durable,     Blocks, "A run has a new agent.";
+    AdwAgentUpdated               = "adw"."agent_updated",                adw::AgentUpdated,               to [Adw],                   Durable,     Blocks, "What is known of a run's agent has changed.";
+    AdwAgentDeleted               = "adw"."agent_deleted",                adw::AgentDeleted,               to [Adw],                   Durable,     Blocks, "A run's agent is gone.";
+    AdwAgentStatusChange          = "adw"."agent_status_change",          adw::AgentStatusChange,          to [Adw],                   Durable,     Blocks, "A run's agent has changed its state.";
+    AdwOrchestratorUpdated        = "adw"."orchestrator_updated",         adw::OrchestratorUpdated,        to [Global],                Latest { key: "" }, Blocks, "What is known of the orchestrating agent has changed.";
+    AdwChatMessage                = "adw"."chat_message",                 adw::ChatMessage,                to [Global],                Durable,     Blocks, "A message in the chat with the orchestrating agent.";
+    AdwTypingIndicator            = "adw"."typing_indicator",             adw::TypingIndicator,            to [Global],                Volatile,    Blocks, "The orchestrating agent is writing, or has stopped.";
+}
+
+/// One complete payload for each event type, in the order of the table.
+pub fn examples() -> Vec<(EventType, serde_json::Value)> {
+    let families = [("connection", connection::examples()), ("adw", adw::examples())];
+    let by_name = |event_type: &EventType| {
+        let (family, name) = event_type.spec().name.split_once('.')?;
+        let (_, examples) = families.iter().find(|(of, _)| *of == family)?;
+        let (_, example) = examples.iter().find(|(of, _)| *of == name)?;
+        Some((*event_type, example.clone()))
+    };
+    EventType::ALL.iter().filter_map(by_name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evt_01_every_row_has_one_name_and_one_example_that_reads_back() {
+        let examples = examples();
+        assert_eq!(examples.len(), EventType::ALL.len());
+        for (event_type, example) in examples {
+            let spec = event_type.spec();
+            assert_eq!(EventType::from_name(spec.name), Some(event_type));
+            assert!(spec.summary.ends_with('.'), "{}", spec.name);
+            assert!(!spec.audiences.is_empty(), "{}", spec.name);
+            let raw = serde_json::value::to_raw_value(&example).unwrap();
+            let event = Event::from_payload(event_type, &raw).unwrap();
+            let written: serde_json::Value = serde_json::from_str(event.payload().unwrap().get()).unwrap();
+            assert_eq!(written, example, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn flow_03_every_member_of_an_append_payload_says_how_it_joins() {
+        let mut seen = 0;
+        for event_type in EventType::ALL {
+            let Delivery::Append { joins, key } = event_type.spec().delivery else { continue };
+            seen += 1;
+            let mut generator = schemars::SchemaGenerator::default();
+            let reference = event_type.payload_schema(&mut generator);
+            let name = reference.get("$ref").and_then(|r| r.as_str()).and_then(|r| r.rsplit('/').next()).unwrap();
+            let members = generator.definitions()[name]["properties"].as_object().unwrap();
+            for member in members.keys() {
+                assert!(joins.iter().any(|(of, _)| of == member), "{event_type}: {member}");
+            }
+            assert!(joins.iter().any(|(of, _)| *of == key));
+        }
+        assert!(seen > 0);
+    }
+
+    #[test]
+    fn evt_02_an_audience_that_the_table_does_not_list_is_refused_by_name() {
+        let error = EventType::AdwToolUsePre.spec().admit(Audience::Global).unwrap_err();
+        assert_eq!(error.code, ErrorCode::AudienceNotAllowed);
+        assert!(error.message.contains("adw"), "{error}");
+        let id = "29fb6a3e".parse().unwrap();
+        assert_eq!(
+            EventType::AdwAgentOutputChunk.spec().admit(Audience::adw(id)).unwrap(),
+            Audience::Adw(id, AdwLayer::Raw)
+        );
+        assert!(EventType::AdwToolUsePre.spec().admit(Audience::Adw(id, AdwLayer::Raw)).is_err());
+    }
+}

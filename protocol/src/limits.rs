@@ -1,0 +1,134 @@
+//! Every limit, in one table (LIMIT-01), and the token bucket that counts commands (LIMIT-02).
+
+use std::time::Duration;
+
+/// Largest frame that a canonical client may send, in bytes (FLOW-05).
+pub const MAX_COMMAND_BYTES: usize = 64 * 1024;
+/// Largest event that a publisher may send, in bytes.
+pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
+/// Largest batch of events in one request, in bytes.
+pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Most events in one request.
+pub const MAX_BATCH_ITEMS: usize = 1_000;
+/// Deepest nesting of JSON that is read.
+pub const MAX_DEPTH: usize = 64;
+/// Most targets that one connection is subscribed to, and that one command names.
+pub const MAX_SUBSCRIPTIONS: usize = 256;
+/// Most bytes of a cursor.
+pub const MAX_CURSOR_BYTES: usize = 48 * 1024;
+/// Most bytes of a command's `id`.
+pub const MAX_COMMAND_ID_BYTES: usize = 128;
+/// Largest frame that joining `append` parts may make, in bytes.
+pub const MAX_JOINED_BYTES: usize = 64 * 1024;
+/// Commands a second, sustained.
+pub const COMMANDS_PER_SECOND: u32 = 32;
+/// Commands at once after a pause.
+pub const COMMAND_BURST: u32 = 64;
+/// Refused frames in a minute, after which the connection is closed.
+pub const STRIKES_PER_MINUTE: u32 = 10;
+/// Frames that wait in one mailbox.
+pub const MAILBOX_FRAMES: usize = 1_024;
+/// Bytes that wait in one mailbox.
+pub const MAILBOX_BYTES: usize = 1024 * 1024;
+/// Events in one page of a replay.
+pub const PAGE_EVENTS: usize = 256;
+/// Bytes in one page of a replay; a single larger event makes a page of its own.
+pub const PAGE_BYTES: usize = 256 * 1024;
+/// Keys for which the newest `latest` value is kept.
+pub const LATEST_KEYS: usize = 10_000;
+/// How long a `latest` value is kept.
+pub const LATEST_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_AGE: Duration = Duration::from_secs(600);
+/// Between two `connection.heartbeat` events.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Between two transport pings.
+pub const PING: Duration = Duration::from_secs(25);
+/// Unanswered transport pings after which the connection is closed.
+pub const UNANSWERED_PINGS: u32 = 2;
+/// A socket that accepts nothing for so long is closed.
+pub const STALL: Duration = Duration::from_secs(10);
+
+/// How much of one stream the history keeps. What exceeds any of these goes, oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamBounds {
+    /// Events.
+    pub events: usize,
+    /// Bytes.
+    pub bytes: usize,
+    /// Age.
+    pub age: Duration,
+}
+
+impl StreamBounds {
+    /// For streams of ADWs, which are long and looked at for a day.
+    pub const ADW: Self =
+        Self { events: 20_000, bytes: 32 * 1024 * 1024, age: Duration::from_secs(24 * 3600) };
+    /// For all others.
+    pub const DEFAULT: Self =
+        Self { events: 1_000, bytes: 4 * 1024 * 1024, age: Duration::from_secs(600) };
+}
+
+/// Bytes that the history keeps over all streams.
+pub const REALM_BYTES: usize = 256 * 1024 * 1024;
+
+/// A bucket that fills at a steady rate. Pure: the caller passes the time since an origin of its own.
+#[derive(Clone, Debug)]
+pub struct TokenBucket {
+    per_second: u32,
+    burst: u32,
+    /// Tokens times 10^9, so that nothing is rounded away.
+    nano_tokens: u64,
+    filled_at: Duration,
+}
+
+const NANO: u64 = 1_000_000_000;
+
+impl TokenBucket {
+    /// A full bucket.
+    pub fn new(per_second: u32, burst: u32, now: Duration) -> Self {
+        Self { per_second, burst, nano_tokens: u64::from(burst) * NANO, filled_at: now }
+    }
+
+    /// Takes one token.
+    ///
+    /// # Errors
+    /// How long to wait until there is one.
+    pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        let elapsed = u64::try_from(now.saturating_sub(self.filled_at).as_nanos()).unwrap_or(u64::MAX);
+        self.filled_at = now.max(self.filled_at);
+        let rate = u64::from(self.per_second);
+        self.nano_tokens =
+            self.nano_tokens.saturating_add(elapsed.saturating_mul(rate)).min(u64::from(self.burst) * NANO);
+        match self.nano_tokens.checked_sub(NANO) {
+            Some(rest) => {
+                self.nano_tokens = rest;
+                Ok(())
+            }
+            None => Err(Duration::from_nanos((NANO - self.nano_tokens).div_ceil(rate.max(1)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_02_a_bucket_gives_the_burst_then_the_rate() {
+        let mut bucket = TokenBucket::new(32, 64, Duration::ZERO);
+        for _ in 0..64 {
+            bucket.take(Duration::ZERO).unwrap();
+        }
+        let wait = bucket.take(Duration::ZERO).unwrap_err();
+        assert_eq!(wait, Duration::from_nanos(31_250_000));
+        bucket.take(wait).unwrap();
+        assert!(bucket.take(wait).is_err());
+        // A clock that goes back neither panics nor gives tokens.
+        assert!(bucket.take(Duration::ZERO).is_err());
+        for _ in 0..64 {
+            bucket.take(Duration::from_secs(3600)).unwrap();
+        }
+        assert!(bucket.take(Duration::from_secs(3600)).is_err());
+    }
+}
