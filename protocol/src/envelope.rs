@@ -1,0 +1,309 @@
+//! An event after admission (EVT-02 to EVT-06), and an event after it was committed.
+//!
+//! Admission is the only way from what a publisher wrote to what routing sees. It settles the audience (the part of it,
+//! where visibility or the catalogue says so), the key, and the payload's final text, which nothing behind it reads
+//! again. A [`Committed`] event is shared by all its receivers; each dialect's frame is made once, when first needed.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::{
+    address::{AddressedTo, Audience, Modifiers, to},
+    catalog::{Delivery, Event},
+    dialect::Dialect,
+    error::{ErrorBody, ErrorCode},
+    event::Payload,
+    frame::{EventKind, Logged, Publication},
+    id::{AdwId, ConnectionId, RoomName, SessionId, UserId},
+    limits,
+    time::Time,
+};
+
+/// An admitted event.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    kind: EventKind,
+    audience: Audience,
+    time: Time,
+    data: Arc<str>,
+    key: Option<Arc<str>>,
+    modifiers: Modifiers,
+}
+
+impl Envelope {
+    /// Admits what a publisher handed in. `now` becomes its time if it brought none.
+    ///
+    /// # Errors
+    /// `audience_not_allowed`, `invalid_payload`, `subject_mismatch` or `too_large`.
+    pub fn admit(publication: Publication, now: Time) -> Result<Self, ErrorBody> {
+        let Publication { kind, to, data, time, modifiers, .. } = publication;
+        if data.get().len() > limits::MAX_EVENT_BYTES {
+            return Err(too_large(data.get().len()));
+        }
+        let original: Map<String, Value> = serde_json::from_str(data.get())
+            .map_err(|_| ErrorBody::new(ErrorCode::InvalidPayload, "data must be an object"))?;
+        let (audience, members, data) = match &kind {
+            EventKind::Known(event_type) => {
+                let audience = event_type.spec().admit(to)?;
+                let payload = Event::from_payload(*event_type, &data)?.payload().map_err(|_| internal())?;
+                let members = with_unknown_members(&payload, original)?;
+                let data = serde_json::to_string(&members).map_err(|_| internal())?;
+                (audience, members, data)
+            }
+            EventKind::Vendor(_) if to.is_part() => {
+                return Err(ErrorBody::new(
+                    ErrorCode::AudienceNotAllowed,
+                    format!("{to} is a part of an audience; address the whole"),
+                ));
+            }
+            EventKind::Vendor(_) => (to, original, data.get().to_owned()),
+        };
+        Self::finish(kind, audience, time.unwrap_or(now), data, &members, modifiers)
+    }
+
+    /// Admits a payload of the catalogue, addressed as its type allows; see the functions below for each audience.
+    fn typed<P: Payload>(payload: &P, to: Audience, time: Time) -> Result<Self, ErrorBody> {
+        let audience = P::TYPE.spec().admit(to)?;
+        let data = serde_json::to_string(payload).map_err(|_| internal())?;
+        if data.len() > limits::MAX_EVENT_BYTES {
+            return Err(too_large(data.len()));
+        }
+        let members = serde_json::from_str(&data).map_err(|_| internal())?;
+        Self::finish(EventKind::Known(P::TYPE), audience, time, data, &members, Modifiers::default())
+    }
+
+    fn finish(
+        kind: EventKind,
+        audience: Audience,
+        time: Time,
+        data: String,
+        members: &Map<String, Value>,
+        modifiers: Modifiers,
+    ) -> Result<Self, ErrorBody> {
+        // EVT-04: an event about one ADW never goes to the watchers of another.
+        if let (Audience::Adw(id, _), Some(subject)) = (&audience, members.get("adw_id"))
+            && subject.as_str() != Some(id.as_str())
+        {
+            return Err(ErrorBody::new(
+                ErrorCode::SubjectMismatch,
+                format!("data.adw_id is {subject}, but the event is addressed to adw:{id}"),
+            ));
+        }
+        let logged = kind.delivery().is_logged() && !matches!(audience, Audience::Connection(_));
+        if logged && !modifiers.is_empty() {
+            // ROUTE-06: a receiver that is left out of a numbered stream would see a hole in it.
+            return Err(ErrorBody::new(
+                ErrorCode::AudienceNotAllowed,
+                format!("{} is logged, so nobody can be excepted from it", kind.as_str()),
+            ));
+        }
+        let key = kind.delivery().key().and_then(|name| members.get(name)).map(|value| match value {
+            Value::String(text) => Arc::from(text.as_str()),
+            other => Arc::from(other.to_string()),
+        });
+        Ok(Self { kind, audience, time, data: data.into(), key, modifiers })
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> &EventKind {
+        &self.kind
+    }
+
+    /// Whom it is for: the part of an audience, where admission decided so.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> Time {
+        self.time
+    }
+
+    /// Its payload, JSON text.
+    pub fn data(&self) -> &str {
+        &self.data
+    }
+
+    /// The value of its key, for `append` and `latest`.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// Exceptions to the audience.
+    pub fn modifiers(&self) -> &Modifiers {
+        &self.modifiers
+    }
+
+    /// How it is kept and delivered.
+    pub fn delivery(&self) -> Delivery {
+        self.kind.delivery()
+    }
+
+    /// Whether it gets a number and is kept in the log (LOG-03): by class, and never when it goes to one connection.
+    pub fn is_logged(&self) -> bool {
+        self.delivery().is_logged() && !matches!(self.audience, Audience::Connection(_))
+    }
+
+    /// This event with exceptions to its audience.
+    ///
+    /// # Errors
+    /// `audience_not_allowed` for a logged event (ROUTE-06).
+    pub fn with_modifiers(mut self, modifiers: Modifiers) -> Result<Self, ErrorBody> {
+        if self.is_logged() && !modifiers.is_empty() {
+            return Err(ErrorBody::new(
+                ErrorCode::AudienceNotAllowed,
+                format!("{} is logged, so nobody can be excepted from it", self.kind.as_str()),
+            ));
+        }
+        self.modifiers = modifiers;
+        Ok(self)
+    }
+}
+
+macro_rules! typed_admission {
+    ($($(#[$doc:meta])* $name:ident($marker:ident, $id:ident: $id_type:ty) => $audience:expr;)+) => {
+        /// Typed admission: what the catalogue does not allow does not compile (EVT-03).
+        ///
+        /// Each fails with `too_large`, and `subject_mismatch` where the payload names another ADW.
+        impl Envelope {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// `too_large`, `subject_mismatch`.
+                pub fn $name<P: AddressedTo<to::$marker>>($id: $id_type, payload: &P, time: Time) -> Result<Self, ErrorBody> {
+                    Self::typed(payload, $audience, time)
+                }
+            )+
+        }
+    };
+}
+
+typed_admission! {
+    /// An event for one connection.
+    to_connection(Connection, id: ConnectionId) => Audience::Connection(id);
+    /// An event for a whole session.
+    to_session(Session, id: SessionId) => Audience::session(id);
+    /// An event for a user.
+    to_user(User, id: UserId) => Audience::User(id);
+    /// An event for the watchers of an ADW.
+    to_adw(Adw, id: AdwId) => Audience::adw(id);
+    /// An event for the members of a room.
+    to_room(Room, name: RoomName) => Audience::Room(name);
+}
+
+impl Envelope {
+    /// An event for everyone.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub fn to_everyone<P: AddressedTo<to::Global>>(payload: &P, time: Time) -> Result<Self, ErrorBody> {
+        Self::typed(payload, Audience::Global, time)
+    }
+}
+
+/// The payload as its type writes it, and behind it the members that its type does not know.
+fn with_unknown_members(payload: &RawValue, original: Map<String, Value>) -> Result<Map<String, Value>, ErrorBody> {
+    let mut members: Map<String, Value> = serde_json::from_str(payload.get()).map_err(|_| internal())?;
+    for (name, value) in original {
+        if !value.is_null() && !members.contains_key(&name) {
+            members.insert(name, value);
+        }
+    }
+    Ok(members)
+}
+
+fn too_large(bytes: usize) -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::TooLarge,
+        format!("an event of {bytes} bytes is over the limit of {}; send it in parts", limits::MAX_EVENT_BYTES),
+    )
+}
+
+fn internal() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Internal, "the payload could not be written")
+}
+
+/// An event that may be delivered: it is in the log, or its class needs no log.
+#[derive(Debug)]
+pub struct Committed {
+    envelope: Envelope,
+    logged: Option<Logged>,
+    frames: [OnceLock<Option<Bytes>>; Dialect::COUNT],
+}
+
+impl Committed {
+    /// An event with the number it was committed under, if it is logged.
+    pub fn new(envelope: Envelope, logged: Option<Logged>) -> Self {
+        Self { envelope, logged, frames: [const { OnceLock::new() }; Dialect::COUNT] }
+    }
+
+    /// The admitted event.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Its number, if it is logged.
+    pub fn logged(&self) -> Option<Logged> {
+        self.logged
+    }
+
+    /// Its frame in a dialect, made once and shared. `None` when the dialect cannot spell it (ROUTE-05).
+    pub fn frame(&self, dialect: Dialect) -> Option<&Bytes> {
+        self.frames.get(dialect.index())?.get_or_init(|| dialect.encode(self)).as_ref()
+    }
+
+    /// Its size in memory, roughly: payload and frame.
+    pub fn size(&self) -> usize {
+        self.envelope.data.len() + 256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::adw;
+
+    const NOW: fn() -> Time = || Time::from_unix_micros(1);
+
+    fn admit(text: &str) -> Result<Envelope, ErrorBody> {
+        Envelope::admit(Publication::decode(text).unwrap(), NOW())
+    }
+
+    #[test]
+    fn evt_04_an_event_about_one_adw_never_goes_to_the_watchers_of_another() {
+        let error = admit(r#"{"type":"adw.agent_deleted","to":"adw:aaaaaaaa","data":{"adw_id":"bbbbbbbb"}}"#).unwrap_err();
+        assert_eq!(error.code, ErrorCode::SubjectMismatch);
+        let payload = adw::AgentDeleted { adw_id: "bbbbbbbb".parse().unwrap() };
+        assert!(Envelope::to_adw("aaaaaaaa".parse().unwrap(), &payload, NOW()).is_err());
+        let error = admit(r#"{"type":"_x.y","to":"adw:aaaaaaaa","data":{"adw_id":"bbbbbbbb"}}"#).unwrap_err();
+        assert_eq!(error.code, ErrorCode::SubjectMismatch);
+    }
+
+    #[test]
+    fn evt_06_members_of_a_later_version_are_carried_and_null_means_absent() {
+        let envelope = admit(
+            r#"{"type":"adw.text_block","to":"adw:aaaaaaaa","data":{"later":{"b":1},"adw_id":"aaaaaaaa","content":"x","sequence":null,"other":null}}"#,
+        )
+        .unwrap();
+        assert_eq!(envelope.data(), r#"{"adw_id":"aaaaaaaa","content":"x","later":{"b":1}}"#);
+    }
+
+    #[test]
+    fn route_06_nobody_is_excepted_from_a_logged_event() {
+        let payload = adw::AgentDeleted { adw_id: "bbbbbbbb".parse().unwrap() };
+        let envelope = Envelope::to_adw(payload.adw_id, &payload, NOW()).unwrap();
+        let modifiers = Modifiers { one_per_session: true, ..Modifiers::default() };
+        assert!(envelope.with_modifiers(modifiers).is_err());
+    }
+
+    #[test]
+    fn evt_02_a_publisher_cannot_name_a_part_of_an_audience() {
+        for to in ["adw:aaaaaaaa/raw", "session:a/private/u"] {
+            let error = admit(&format!(r#"{{"type":"_x.y","to":"{to}","data":{{}}}}"#)).unwrap_err();
+            assert_eq!(error.code, ErrorCode::AudienceNotAllowed);
+        }
+    }
+}
