@@ -1,0 +1,221 @@
+//! The first request head of a connection, looked at before an HTTP server gets the socket.
+//!
+//! An HTTP server that loses patience with a head, or cannot read it, closes the socket or answers without a word. People who
+//! debug a client deserve a sentence, so the head is waited for here, by peeking: nothing is taken out of the socket, and a head
+//! that is complete is read again by the server as if nobody had looked. Later requests of the same connection are the server's.
+
+use std::io;
+use std::time::Duration;
+
+use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use http::StatusCode;
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::TcpStream;
+
+use crate::answer;
+
+/// Largest head of a request: request line and headers. A resume cursor of 48 KiB fits into it.
+pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Most headers of a request.
+pub(crate) const MAX_HEADERS: usize = 100;
+/// Longest wait for the whole first head.
+pub(crate) const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long, and how much, is still read from a peer that is being refused, so that it gets to read why.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 256 * 1024;
+
+/// What came first on a connection.
+#[derive(Debug)]
+pub(crate) enum First {
+    /// A whole head; the socket still holds it.
+    Head,
+    /// Nothing at all, and then the end. Nobody waits for an answer.
+    Nothing,
+    /// Something that gets a refusal.
+    Refused(StatusCode, ErrorBody),
+}
+
+/// Waits for the first head, at most `deadline`.
+///
+/// # Errors
+/// The socket failed.
+pub(crate) async fn first(stream: &TcpStream, deadline: Duration) -> io::Result<First> {
+    match tokio::time::timeout(deadline, peek_head(stream)).await {
+        Ok(first) => first,
+        Err(_) => Ok(First::Refused(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorBody::new(
+                ErrorCode::Timeout,
+                format!("the request's headers were not complete after {} seconds", deadline.as_secs()),
+            ),
+        )),
+    }
+}
+
+/// Says why, and closes.
+pub(crate) async fn refuse(mut stream: TcpStream, status: StatusCode, error: &ErrorBody) {
+    let farewell = async {
+        stream.write_all(&answer::raw(status, error)).await?;
+        stream.shutdown().await?;
+        // Closing while the peer still sends would reset the connection and could take the answer with it.
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(LINGER, farewell).await;
+}
+
+async fn peek_head(stream: &TcpStream) -> io::Result<First> {
+    let mut buffer = vec![0_u8; 4096];
+    let mut seen = 0;
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let peeked = stream.try_io(Interest::READABLE, || {
+            let (_, length) = rustix::net::recv(stream, buffer.as_mut_slice(), RecvFlags::PEEK)?;
+            // No news: wait for more. Peeking leaves the socket readable, so only this makes the runtime wait.
+            if length == seen && !ready.is_read_closed() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(length) }
+        });
+        let length = match peeked {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
+        let ended = length == seen;
+        let fresh = buffer.get(seen..length).unwrap_or_default();
+        // Parsing at line ends only keeps a peer that sends single bytes from costing more than it sends.
+        if seen == 0 || fresh.contains(&b'\n') {
+            if let Some(first) = judge(buffer.get(..length).unwrap_or_default()) {
+                return Ok(first);
+            }
+        }
+        if ended {
+            return Ok(if length == 0 { First::Nothing } else { refused("the request ended before its headers did") });
+        }
+        seen = length;
+        if length == buffer.len() {
+            if length >= MAX_HEAD_BYTES {
+                return Ok(too_large());
+            }
+            buffer.resize((length * 4).min(MAX_HEAD_BYTES), 0);
+        }
+    }
+}
+
+/// What the bytes so far are; `None` when more are needed to tell.
+fn judge(bytes: &[u8]) -> Option<First> {
+    if bytes.starts_with(&[0x16, 0x03]) {
+        return Some(refused("this port speaks plain HTTP, not TLS; use http:// or ws://"));
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    match httparse::Request::new(&mut headers).parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => Some(First::Head),
+        Ok(httparse::Status::Partial) => None,
+        Err(httparse::Error::TooManyHeaders) => Some(too_large()),
+        Err(httparse::Error::Version) => Some(refused("expected HTTP/1.1 or HTTP/1.0")),
+        Err(error) => Some(refused(format!("this is not an HTTP request: {error}"))),
+    }
+}
+
+fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> First {
+    First::Refused(StatusCode::BAD_REQUEST, ErrorBody::new(ErrorCode::MalformedFrame, message))
+}
+
+fn too_large() -> First {
+    First::Refused(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ErrorBody::new(
+            ErrorCode::TooLarge,
+            format!("request line and headers are over {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers"),
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_head_in_pieces_is_waited_for_and_left_in_the_socket() {
+        let (mut client, mut server) = pair().await;
+        let head = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        let writer = tokio::spawn(async move {
+            for byte in head {
+                client.write_all(&[*byte]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client
+        });
+        assert!(matches!(first(&server, HEAD_DEADLINE).await.unwrap(), First::Head));
+        let _client = writer.await.unwrap();
+        let mut read = vec![0; head.len()];
+        server.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, head);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_stops_is_told_after_the_deadline() {
+        let (mut client, server) = pair().await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+        let first = first(&server, Duration::from_millis(50)).await.unwrap();
+        assert!(matches!(&first, First::Refused(StatusCode::REQUEST_TIMEOUT, error) if error.code == ErrorCode::Timeout), "{first:?}");
+    }
+
+    #[tokio::test]
+    async fn half_a_head_and_then_the_end_is_told_at_once() {
+        let (mut client, server) = pair().await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        let first = first(&server, HEAD_DEADLINE).await.unwrap();
+        assert!(matches!(&first, First::Refused(StatusCode::BAD_REQUEST, error) if error.message.contains("ended")), "{first:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_and_leaves_is_nobody() {
+        let (client, server) = pair().await;
+        drop(client);
+        assert!(matches!(first(&server, HEAD_DEADLINE).await.unwrap(), First::Nothing));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_is_told_what_it_is() {
+        for (sent, expected) in [
+            (&b"\x16\x03\x01\x02\x00\x01"[..], "plain HTTP, not TLS"),
+            (b"\x00\x01\x02", "not an HTTP request"),
+            (b"GET / HTTP/9.9\r\n\r\n", "expected HTTP/1.1"),
+            (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", "not an HTTP request"),
+        ] {
+            let (mut client, server) = pair().await;
+            client.write_all(sent).await.unwrap();
+            let first = first(&server, HEAD_DEADLINE).await.unwrap();
+            assert!(matches!(&first, First::Refused(_, error) if error.message.contains(expected)), "{expected}: {first:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_refused_at_its_limit_and_the_peer_gets_to_read_it() {
+        for filler in [&b"x"[..], b"a: b\r\n"] {
+            let (mut client, server) = pair().await;
+            let served = tokio::spawn(async move {
+                let First::Refused(status, error) = first(&server, HEAD_DEADLINE).await.unwrap() else { panic!("taken") };
+                refuse(server, status, &error).await;
+            });
+            client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            let (mut reading, mut writing) = client.split();
+            let flood = async { while writing.write_all(&filler.repeat(1000)).await.is_ok() {} };
+            let mut answer = String::new();
+            tokio::select! {
+                () = flood => {}
+                () = async { let mut bytes = [0; 4096]; let n = reading.read(&mut bytes).await.unwrap(); answer = String::from_utf8_lossy(&bytes[..n]).into_owned(); } => {}
+            }
+            assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+            assert!(answer.contains("\"code\":\"too_large\""), "{answer}");
+            served.await.unwrap();
+        }
+    }
+}

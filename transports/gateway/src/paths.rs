@@ -1,0 +1,108 @@
+//! Every path the gateway answers and the methods it takes there, in one table.
+//!
+//! The table is asked before anything else looks at a request, so that an unknown path is 404 and a wrong method 405 with `Allow`,
+//! whatever the parts behind it would have made of it (HTTP-03).
+
+use http::Method;
+
+/// One path; a segment in braces stands for any one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// How it is written.
+    pub(crate) pattern: &'static str,
+    methods: &'static [Method],
+}
+
+/// Where GET is taken, HEAD is too, but not where the answer never ends.
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+
+/// The table.
+pub(crate) const PATHS: &[Path] = &[
+    Path { pattern: "/", methods: READ },
+    Path { pattern: "/assets/{file}", methods: READ },
+    Path { pattern: "/health", methods: READ },
+    Path { pattern: "/ready", methods: READ },
+    Path { pattern: "/v1/ws", methods: &[Method::GET] },
+    Path { pattern: "/v1/sse", methods: &[Method::GET] },
+    Path { pattern: "/v1/events", methods: &[Method::POST] },
+    Path { pattern: "/v1/connections", methods: READ },
+    Path { pattern: "/v1/connections/{id}", methods: &[Method::DELETE] },
+    Path { pattern: "/v1/explain", methods: READ },
+    Path { pattern: "/v1/agents", methods: READ },
+    Path { pattern: "/v1/agents/{adw_id}", methods: READ },
+    Path { pattern: "/v1/agents/{adw_id}/screenshots/{file}", methods: READ },
+];
+
+/// What the table says about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It goes on.
+    Path,
+    /// The path is there, the method is not; these are.
+    Methods(String),
+    /// Nothing is there; perhaps this was meant.
+    Nothing(Option<&'static str>),
+}
+
+/// Looks a request up.
+pub(crate) fn find(method: &Method, path: &str) -> Found {
+    match PATHS.iter().find(|known| known.matches(path)) {
+        Some(known) if known.methods.contains(method) => Found::Path,
+        Some(known) => Found::Methods(known.allow()),
+        None => Found::Nothing(nearest(path)),
+    }
+}
+
+impl Path {
+    fn matches(&self, path: &str) -> bool {
+        let mut segments = path.split('/');
+        let all = self.pattern.split('/').all(|expected| {
+            let segment = segments.next();
+            if expected.starts_with('{') { segment.is_some_and(|segment| !segment.is_empty()) } else { segment == Some(expected) }
+        });
+        all && segments.next().is_none()
+    }
+
+    fn allow(&self) -> String {
+        let names = self.methods.iter().map(Method::as_str).chain(["OPTIONS"]);
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn nearest(path: &str) -> Option<&'static str> {
+    let path = path.get(..200).unwrap_or(path);
+    let fixed = PATHS.iter().map(|known| known.pattern).filter(|pattern| pattern.len() > 1 && !pattern.contains('{'));
+    let scored = fixed.map(|pattern| {
+        let score = strsim::normalized_damerau_levenshtein(path, pattern);
+        // Without the version is the commonest slip.
+        let score = if path.len() > 1 && pattern.ends_with(path) { 1.0 } else { score };
+        (score, pattern)
+    });
+    scored.filter(|(score, _)| *score > 0.7).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, pattern)| pattern)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_segment_by_segment() {
+        for (path, method, expected) in [
+            ("/", Method::GET, Found::Path),
+            ("/v1/ws", Method::GET, Found::Path),
+            ("/v1/agents/29fb6a3e/screenshots/01.png", Method::HEAD, Found::Path),
+            ("/v1/connections/c1", Method::DELETE, Found::Path),
+            ("/v1/ws", Method::POST, Found::Methods("GET, OPTIONS".to_owned())),
+            ("/v1/sse", Method::HEAD, Found::Methods("GET, OPTIONS".to_owned())),
+            ("/v1/events", Method::GET, Found::Methods("POST, OPTIONS".to_owned())),
+            ("/v1/connections/", Method::GET, Found::Nothing(Some("/v1/connections"))),
+            ("/v1/agents/a/b/c", Method::GET, Found::Nothing(None)),
+            ("//", Method::GET, Found::Nothing(None)),
+            ("/v1/event", Method::POST, Found::Nothing(Some("/v1/events"))),
+            ("/events", Method::POST, Found::Nothing(Some("/v1/events"))),
+            ("/index.html", Method::GET, Found::Nothing(None)),
+        ] {
+            assert_eq!(find(&method, path), expected, "{method} {path}");
+        }
+    }
+}
