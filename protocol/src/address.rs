@@ -133,8 +133,12 @@ impl fmt::Display for Audience {
         match self {
             Self::Connection(id) => write!(f, "connection:{id}"),
             Self::Session(id, Visibility::Public) => write!(f, "session:{id}"),
-            Self::Session(id, Visibility::Private(user)) => write!(f, "session:{id}/private/{user}"),
-            Self::Session(id, Visibility::AgentOnly(user)) => write!(f, "session:{id}/agent_only/{user}"),
+            Self::Session(id, Visibility::Private(user)) => {
+                write!(f, "session:{id}/private/{user}")
+            }
+            Self::Session(id, Visibility::AgentOnly(user)) => {
+                write!(f, "session:{id}/agent_only/{user}")
+            }
             Self::User(id) => write!(f, "user:{id}"),
             Self::Adw(id, AdwLayer::Blocks) => write!(f, "adw:{id}"),
             Self::Adw(id, AdwLayer::Raw) => write!(f, "adw:{id}/raw"),
@@ -173,10 +177,8 @@ impl FromStr for Audience {
     }
 }
 
-const UNREADABLE: IdError = IdError::new(
-    "an audience",
-    "must be connection:<id>, session:<id>, user:<id>, adw:<id>, room:<name> or global",
-);
+const UNREADABLE: IdError =
+    IdError::new("an audience", "must be connection:<id>, session:<id>, user:<id>, adw:<id>, room:<name> or global");
 
 /// What a connection can be subscribed to: an audience with all its parts, or everything.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -339,9 +341,26 @@ mod tests {
     #[test]
     fn env_05_hostile_audiences_are_refused() {
         for text in [
-            "", "*", "globa", "global:", "global/x", "session:", "session:/private/u", "session:a/", "session:a/private",
-            "session:a/private/u/v", "adw:29fb6a3e/RAW", "adw:29fb6a3", "adw:../../../x", "room:a/b", "user:a b", "nobody:x",
-            "connection:1", "session:~1", "Session:a", " session:a",
+            "",
+            "*",
+            "globa",
+            "global:",
+            "global/x",
+            "session:",
+            "session:/private/u",
+            "session:a/",
+            "session:a/private",
+            "session:a/private/u/v",
+            "adw:29fb6a3e/RAW",
+            "adw:29fb6a3",
+            "adw:../../../x",
+            "room:a/b",
+            "user:a b",
+            "nobody:x",
+            "connection:1",
+            "session:~1",
+            "Session:a",
+            " session:a",
         ] {
             assert!(text.parse::<Audience>().is_err(), "{text:?}");
         }

@@ -313,7 +313,9 @@ mod tests {
     fn flow_03_every_member_of_an_append_payload_says_how_it_joins() {
         let mut seen = 0;
         for event_type in EventType::ALL {
-            let Delivery::Append { joins, key } = event_type.spec().delivery else { continue };
+            let Delivery::Append { joins, key } = event_type.spec().delivery else {
+                continue;
+            };
             seen += 1;
             let mut generator = schemars::SchemaGenerator::default();
             let reference = event_type.payload_schema(&mut generator);

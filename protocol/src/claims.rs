@@ -97,10 +97,7 @@ pub struct Claims {
 impl Claims {
     /// Nobody, with every permission: what an unauthenticated loopback listener grants.
     pub fn loopback() -> Self {
-        Self {
-            permissions: Permission::ALL.iter().copied().collect(),
-            ..Self::anonymous()
-        }
+        Self { permissions: Permission::ALL.iter().copied().collect(), ..Self::anonymous() }
     }
 
     /// Nobody, who may join anything that is public and do nothing else.
@@ -141,9 +138,7 @@ impl Claims {
         match visibility {
             Visibility::Public => true,
             Visibility::Private(sender) => self.user.as_ref() == Some(sender),
-            Visibility::AgentOnly(sender) => {
-                self.role == Some(Role::Agent) || self.user.as_ref() == Some(sender)
-            }
+            Visibility::AgentOnly(sender) => self.role == Some(Role::Agent) || self.user.as_ref() == Some(sender),
         }
     }
 

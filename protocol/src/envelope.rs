@@ -146,6 +146,11 @@ impl Envelope {
         self.delivery().is_logged() && !matches!(self.audience, Audience::Connection(_))
     }
 
+    /// An event of the same type, audience, key and time, with another payload.
+    pub(crate) fn joined(first: &Self, data: String) -> Self {
+        Self { data: data.into(), ..first.clone() }
+    }
+
     /// This event with exceptions to its audience.
     ///
     /// # Errors
@@ -274,7 +279,8 @@ mod tests {
 
     #[test]
     fn evt_04_an_event_about_one_adw_never_goes_to_the_watchers_of_another() {
-        let error = admit(r#"{"type":"adw.agent_deleted","to":"adw:aaaaaaaa","data":{"adw_id":"bbbbbbbb"}}"#).unwrap_err();
+        let error =
+            admit(r#"{"type":"adw.agent_deleted","to":"adw:aaaaaaaa","data":{"adw_id":"bbbbbbbb"}}"#).unwrap_err();
         assert_eq!(error.code, ErrorCode::SubjectMismatch);
         let payload = adw::AgentDeleted { adw_id: "bbbbbbbb".parse().unwrap() };
         assert!(Envelope::to_adw("aaaaaaaa".parse().unwrap(), &payload, NOW()).is_err());

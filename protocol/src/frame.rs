@@ -149,9 +149,7 @@ impl EventKind {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         };
         match name.strip_prefix('_').and_then(|rest| rest.split_once('.')) {
-            Some((family, event)) if name.len() <= 128 && word(family) && word(event) => {
-                Ok(Self::Vendor(name.into()))
-            }
+            Some((family, event)) if name.len() <= 128 && word(family) && word(event) => Ok(Self::Vendor(name.into())),
             _ => {
                 let shown: String = name.chars().take(64).collect();
                 Err(ErrorBody::new(
@@ -291,7 +289,7 @@ pub struct EventFrame {
 #[derive(Clone, Debug)]
 pub enum Incoming {
     /// Of a type in the catalogue.
-    Known(Event),
+    Known(Box<Event>),
     /// Of a type this version does not know, as it came.
     Unknown(Box<RawValue>),
 }
@@ -317,7 +315,7 @@ impl EventFrame {
         let frame: ReceivedFrame<'_> = serde_json::from_str(text)
             .map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, format!("not an event: {error}")))?;
         let data = match EventType::from_name(&frame.kind) {
-            Some(event_type) => Incoming::Known(Event::from_payload(event_type, frame.data)?),
+            Some(event_type) => Incoming::Known(Box::new(Event::from_payload(event_type, frame.data)?)),
             None => Incoming::Unknown(frame.data.to_owned()),
         };
         Ok(Self {
@@ -413,7 +411,10 @@ mod tests {
         assert_eq!(refused(r#"{"type":"adw.nope","to":"global","data":{}}"#), ErrorCode::UnknownType);
         assert_eq!(refused(r#"{"type":"adw.agent_deleted","to":"global"}"#), ErrorCode::InvalidPayload);
         assert_eq!(refused(r#"{"to":"global","data":{}}"#), ErrorCode::MalformedFrame);
-        assert_eq!(refused(r#"{"type":"adw.agent_deleted","to":"global","data":{},"too":1}"#), ErrorCode::MalformedFrame);
+        assert_eq!(
+            refused(r#"{"type":"adw.agent_deleted","to":"global","data":{},"too":1}"#),
+            ErrorCode::MalformedFrame
+        );
         assert_eq!(refused("[]"), ErrorCode::MalformedFrame);
     }
 

@@ -31,10 +31,7 @@ fn plain(what: &'static str, text: &str) -> Result<(), IdError> {
     if text.is_empty() || text.len() > MAX_ID_BYTES {
         return Err(IdError::new(what, "must be 1 to 128 characters long"));
     }
-    if !text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'@' | b'-'))
-    {
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'@' | b'-')) {
         return Err(IdError::new(what, "may hold only A-Z a-z 0-9 _ . : @ -"));
     }
     Ok(())
@@ -162,11 +159,7 @@ impl fmt::Debug for AdwId {
     }
 }
 
-as_text!(
-    AdwId,
-    "Id of one AI developer workflow run: exactly 8 ASCII letters and digits.",
-    "^[A-Za-z0-9]{8}$"
-);
+as_text!(AdwId, "Id of one AI developer workflow run: exactly 8 ASCII letters and digits.", "^[A-Za-z0-9]{8}$");
 
 /// Parses `digits` lower-case hexadecimal digits.
 fn hex(what: &'static str, text: &str, digits: usize) -> Result<u128, IdError> {
@@ -194,9 +187,8 @@ impl FromStr for ConnectionId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let digits = text
-            .strip_prefix('c')
-            .ok_or(IdError::new("a connection id", "must be c and 16 hexadecimal digits"))?;
+        let digits =
+            text.strip_prefix('c').ok_or(IdError::new("a connection id", "must be c and 16 hexadecimal digits"))?;
         Ok(Self(hex("a connection id", digits, 16)? as u64))
     }
 }
@@ -213,11 +205,7 @@ impl fmt::Debug for ConnectionId {
     }
 }
 
-as_text!(
-    ConnectionId,
-    "Id of one connection, made by the server.",
-    "^c[0-9a-f]{16}$"
-);
+as_text!(ConnectionId, "Id of one connection, made by the server.", "^c[0-9a-f]{16}$");
 
 /// A browser session: the keyed hash of a cookie value, written as `~` and 32 hexadecimal digits.
 ///
@@ -378,9 +366,7 @@ impl fmt::Display for Seq {
 }
 
 /// How far a receiver has read: the last sequence number it holds, or 0 for nothing yet.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Position(u64);
 

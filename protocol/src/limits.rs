@@ -62,11 +62,9 @@ pub struct StreamBounds {
 
 impl StreamBounds {
     /// For streams of ADWs, which are long and looked at for a day.
-    pub const ADW: Self =
-        Self { events: 20_000, bytes: 32 * 1024 * 1024, age: Duration::from_secs(24 * 3600) };
+    pub const ADW: Self = Self { events: 20_000, bytes: 32 * 1024 * 1024, age: Duration::from_secs(24 * 3600) };
     /// For all others.
-    pub const DEFAULT: Self =
-        Self { events: 1_000, bytes: 4 * 1024 * 1024, age: Duration::from_secs(600) };
+    pub const DEFAULT: Self = Self { events: 1_000, bytes: 4 * 1024 * 1024, age: Duration::from_secs(600) };
 }
 
 /// Bytes that the history keeps over all streams.

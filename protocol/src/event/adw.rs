@@ -840,10 +840,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
                 "message": "Planning begins",
             }),
         ),
-        (
-            "session_registered",
-            json!({ "session_id": "board-1", "message": "Session registered" }),
-        ),
+        ("session_registered", json!({ "session_id": "board-1", "message": "Session registered" })),
         (
             "ticket_notification_response",
             json!({
@@ -864,18 +861,9 @@ pub fn examples() -> Vec<(&'static str, Value)> {
             "agent_status_change",
             json!({ "adw_id": "abcd1234", "old_status": "idle", "new_status": "executing", "message": "Starts" }),
         ),
-        (
-            "orchestrator_updated",
-            json!({ "orchestrator": { "input_tokens": 1200, "total_cost": 0.42 } }),
-        ),
-        (
-            "chat_message",
-            json!({ "message": { "sender": "user", "text": "How far is it?" } }),
-        ),
-        (
-            "typing_indicator",
-            json!({ "orchestrator_agent_id": "orchestrator-1", "is_typing": true }),
-        ),
+        ("orchestrator_updated", json!({ "orchestrator": { "input_tokens": 1200, "total_cost": 0.42 } })),
+        ("chat_message", json!({ "message": { "sender": "user", "text": "How far is it?" } })),
+        ("typing_indicator", json!({ "orchestrator_agent_id": "orchestrator-1", "is_typing": true })),
     ]
 }
 
@@ -890,15 +878,9 @@ mod tests {
     where
         T: Serialize + DeserializeOwned + schemars::JsonSchema,
     {
-        let payload: T =
-            serde_json::from_value(data.clone()).unwrap_or_else(|error| panic!("{error}: {data}"));
+        let payload: T = serde_json::from_value(data.clone()).unwrap_or_else(|error| panic!("{error}: {data}"));
         let schema = serde_json::to_value(schemars::schema_for!(T)).unwrap();
-        let known = schema["properties"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect();
+        let known = schema["properties"].as_object().unwrap().keys().cloned().collect();
         (serde_json::to_value(&payload).unwrap(), known)
     }
 
@@ -950,10 +932,7 @@ mod tests {
             let (written, known) = round_trip_of(name, &data);
             assert_eq!(written, data, "{name}");
             for property in known {
-                assert!(
-                    data.get(&property).is_some(),
-                    "the example of {name} leaves out {property}"
-                );
+                assert!(data.get(&property).is_some(), "the example of {name} leaves out {property}");
             }
         }
     }
@@ -964,28 +943,16 @@ mod tests {
             json!({ "adw_id": "29fb6a3e", "content": "x", "duration_ms": null, "sequence": null }),
         )
         .unwrap();
-        assert_eq!(
-            serde_json::to_value(&block).unwrap(),
-            json!({ "adw_id": "29fb6a3e", "content": "x" })
-        );
+        assert_eq!(serde_json::to_value(&block).unwrap(), json!({ "adw_id": "29fb6a3e", "content": "x" }));
     }
 
     #[test]
     fn older_spellings_are_read_and_canonical_ones_written() {
-        for (old, new) in [
-            ("INFO", "info"),
-            ("SUCCESS", "success"),
-            ("warning", "warning"),
-        ] {
+        for (old, new) in [("INFO", "info"), ("SUCCESS", "success"), ("warning", "warning")] {
             let level: LogLevel = serde_json::from_value(json!(old)).unwrap();
             assert_eq!(level.as_str(), new);
         }
-        for (old, new) in [
-            ("write", "modified"),
-            ("modify", "modified"),
-            ("delete", "deleted"),
-            ("read", "read"),
-        ] {
+        for (old, new) in [("write", "modified"), ("modify", "modified"), ("delete", "deleted"), ("read", "read")] {
             let operation: FileOperation = serde_json::from_value(json!(old)).unwrap();
             assert_eq!(operation.as_str(), new);
         }
@@ -994,20 +961,14 @@ mod tests {
     #[test]
     fn a_role_or_phase_of_any_name_passes_unchanged() {
         let role: AgentRole = serde_json::from_value(json!("test_resolver_iter1_0")).unwrap();
-        assert_eq!(
-            serde_json::to_value(&role).unwrap(),
-            json!("test_resolver_iter1_0")
-        );
+        assert_eq!(serde_json::to_value(&role).unwrap(), json!("test_resolver_iter1_0"));
         assert_eq!(WorkflowPhase::from("build"), WorkflowPhase::Build);
     }
 
     #[test]
     fn a_bad_adw_id_is_an_error() {
         for bad in ["", "29fb6a3", "29fb6a3ee", "29fb/a3e", "29fb6a3é"] {
-            assert!(
-                serde_json::from_value::<AgentDeleted>(json!({ "adw_id": bad })).is_err(),
-                "{bad:?}"
-            );
+            assert!(serde_json::from_value::<AgentDeleted>(json!({ "adw_id": bad })).is_err(), "{bad:?}");
         }
     }
 }

@@ -140,11 +140,7 @@ pub(crate) fn description(doc: &[&str], heading: &str, words: &[(&str, &[&str])]
 }
 
 fn joined(lines: &[&str]) -> String {
-    lines
-        .iter()
-        .map(|line| line.trim())
-        .collect::<Vec<_>>()
-        .join(" ")
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -186,9 +182,7 @@ mod tests {
 
     #[test]
     fn a_closed_list_refuses_a_word_it_does_not_know_and_names_the_others() {
-        let error = serde_json::from_str::<Half>(r#""middle""#)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<Half>(r#""middle""#).unwrap_err().to_string();
         assert!(error.contains("left") && error.contains("right"), "{error}");
     }
 

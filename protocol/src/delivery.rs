@@ -1,0 +1,237 @@
+//! The mailbox of one connection: what waits for its socket, and what happens when too much does (section 6 of the
+//! specification). Pure: no waiting, no waking, no clock.
+//!
+//! The log is the overflow (FLOW-02). A logged event that does not fit is not refused and not dropped: the mailbox
+//! gives its logged events back, and the connection reads them from the log when its socket drains.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    address::{Audience, Root},
+    catalog::{Delivery, Join},
+    dialect::Dialect,
+    envelope::{Committed, Envelope},
+    frame::Logged,
+    limits,
+};
+
+/// How much may wait in one mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxBounds {
+    /// Frames.
+    pub frames: usize,
+    /// Bytes of frames. A single larger frame is taken into an empty mailbox.
+    pub bytes: usize,
+}
+
+impl Default for MailboxBounds {
+    fn default() -> Self {
+        Self { frames: limits::MAILBOX_FRAMES, bytes: limits::MAILBOX_BYTES }
+    }
+}
+
+/// What happened to an event that was put into a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It waits.
+    Queued,
+    /// It was joined to a part before it that still waits (FLOW-03).
+    Joined,
+    /// It took the place of an older value of its key (FLOW-04).
+    Replaced,
+    /// It is volatile and there was no room (FLOW-01).
+    Dropped,
+    /// It is the newest value of its key and there was no room; the store of newest values still has it.
+    Postponed,
+    /// It is logged and there was no room; the log has it (FLOW-02).
+    Overflow,
+    /// It is for this connection alone, nothing keeps it, and there is not even room for such.
+    Hopeless,
+    /// The dialect of the connection cannot spell it (ROUTE-05).
+    Unspeakable,
+}
+
+/// What waits for one socket.
+#[derive(Debug)]
+pub struct Mailbox {
+    dialect: Dialect,
+    bounds: MailboxBounds,
+    events: VecDeque<Arc<Committed>>,
+    bytes: usize,
+}
+
+impl Mailbox {
+    /// An empty mailbox.
+    pub fn new(dialect: Dialect, bounds: MailboxBounds) -> Self {
+        Self { dialect, bounds, events: VecDeque::new(), bytes: 0 }
+    }
+
+    /// How many frames wait.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn size(&self, event: &Committed) -> Option<usize> {
+        event.frame(self.dialect).map(bytes::Bytes::len)
+    }
+
+    fn has_room(&self, size: usize) -> bool {
+        self.events.is_empty() || (self.events.len() < self.bounds.frames && self.bytes + size <= self.bounds.bytes)
+    }
+
+    fn push(&mut self, event: Arc<Committed>, size: usize) -> Put {
+        self.bytes += size;
+        self.events.push_back(event);
+        Put::Queued
+    }
+
+    /// Puts an event in.
+    pub fn put(&mut self, event: Arc<Committed>) -> Put {
+        let Some(size) = self.size(&event) else {
+            return Put::Unspeakable;
+        };
+        let envelope = event.envelope();
+        match envelope.delivery() {
+            Delivery::Volatile if self.has_room(size) => self.push(event, size),
+            Delivery::Volatile => Put::Dropped,
+            Delivery::Latest { .. } => self.put_latest(event, size),
+            Delivery::Durable | Delivery::Append { .. } if matches!(envelope.audience(), Audience::Connection(_)) => {
+                // Answers and brackets: few and small, and nothing else remembers them. They may use as much again.
+                let twice = self.events.len() < 2 * self.bounds.frames && self.bytes + size <= 2 * self.bounds.bytes;
+                if self.events.is_empty() || twice { self.push(event, size) } else { Put::Hopeless }
+            }
+            Delivery::Durable | Delivery::Append { .. } => self.put_logged(event, size),
+        }
+    }
+
+    fn put_latest(&mut self, event: Arc<Committed>, size: usize) -> Put {
+        let new = event.envelope();
+        let older = self.events.iter().position(|waiting| {
+            let old = waiting.envelope();
+            old.kind() == new.kind() && old.audience() == new.audience() && old.key() == new.key()
+        });
+        if let Some(place) = older.and_then(|place| self.events.get_mut(place)) {
+            let before = std::mem::replace(place, event);
+            self.bytes = self.bytes + size - before.frame(self.dialect).map_or(0, bytes::Bytes::len);
+            return Put::Replaced;
+        }
+        if self.has_room(size) { self.push(event, size) } else { Put::Postponed }
+    }
+
+    fn put_logged(&mut self, event: Arc<Committed>, size: usize) -> Put {
+        // Joining costs a new frame, so it waits until the mailbox is half full.
+        if 2 * self.events.len() >= self.bounds.frames || 2 * self.bytes >= self.bounds.bytes {
+            let before = self.events.iter_mut().rev().find(|waiting| {
+                waiting.envelope().audience() == event.envelope().audience() && waiting.logged().is_some()
+            });
+            if let Some(before) = before
+                && let Some(joined) = join(before, &event)
+                && let (Some(old), Some(new)) = (before.frame(self.dialect), joined.frame(self.dialect))
+                && new.len() <= limits::MAX_JOINED_BYTES
+            {
+                self.bytes = self.bytes + new.len() - old.len();
+                *before = Arc::new(joined);
+                return Put::Joined;
+            }
+        }
+        if !self.has_room(size) {
+            self.drop_volatile();
+        }
+        if self.has_room(size) { self.push(event, size) } else { Put::Overflow }
+    }
+
+    /// Takes out every event that the filter names.
+    fn take_if(&mut self, filter: impl Fn(&Committed) -> bool) -> Vec<Arc<Committed>> {
+        let (taken, kept): (VecDeque<_>, VecDeque<_>) = self.events.drain(..).partition(|event| filter(event));
+        self.events = kept;
+        for event in &taken {
+            self.bytes -= event.frame(self.dialect).map_or(0, bytes::Bytes::len);
+        }
+        taken.into()
+    }
+
+    fn drop_volatile(&mut self) -> usize {
+        self.take_if(|event| event.envelope().delivery() == Delivery::Volatile).len()
+    }
+
+    /// Gives back every logged event that waits, oldest first: the log has them.
+    pub fn give_back(&mut self) -> Vec<Arc<Committed>> {
+        self.take_if(|event| event.logged().is_some())
+    }
+
+    /// Takes out what waits of a root: it is no longer wanted, or the pages will bring it.
+    pub fn purge(&mut self, root: &Root) -> usize {
+        self.take_if(|event| event.envelope().audience().root().as_ref() == Some(root)).len()
+    }
+
+    /// Takes out all logged events that waiting pages will bring.
+    pub fn purge_logged(&mut self, belongs: impl Fn(&Audience) -> bool) -> usize {
+        self.take_if(|event| event.logged().is_some() && belongs(event.envelope().audience())).len()
+    }
+
+    /// Takes everything, in order.
+    pub fn take(&mut self) -> Vec<Arc<Committed>> {
+        self.bytes = 0;
+        self.events.drain(..).collect()
+    }
+}
+
+/// Two parts of one text as one event, if they are neighbours in their stream and every member joins (FLOW-03).
+pub fn join(earlier: &Committed, later: &Committed) -> Option<Committed> {
+    let (first, second) = (earlier.envelope(), later.envelope());
+    let (Some(before), Some(after)) = (earlier.logged(), later.logged()) else {
+        return None;
+    };
+    let Delivery::Append { joins, .. } = first.delivery() else {
+        return None;
+    };
+    let same_text = first.kind() == second.kind()
+        && first.audience() == second.audience()
+        && first.key() == second.key()
+        && after.prev == before.seq.into();
+    if !same_text {
+        return None;
+    }
+    let one: Map<String, Value> = serde_json::from_str(first.data()).ok()?;
+    let two: Map<String, Value> = serde_json::from_str(second.data()).ok()?;
+    let data = join_members(joins, &one, two)?;
+    let data = serde_json::to_string(&data).ok()?;
+    let logged = Logged { seq: after.seq, prev: before.prev };
+    Some(Committed::new(Envelope::joined(first, data), Some(logged)))
+}
+
+fn join_members(
+    joins: &[(&str, Join)],
+    one: &Map<String, Value>,
+    two: Map<String, Value>,
+) -> Option<Map<String, Value>> {
+    let how = |name: &str| joins.iter().find(|(of, _)| *of == name).map(|(_, join)| *join);
+    // A member that only one part has, or that the table does not know, must be the same in both, so it is not.
+    if one.len() != two.len() {
+        return None;
+    }
+    two.into_iter()
+        .map(|(name, second)| {
+            let first = one.get(&name)?;
+            let joined = match how(&name) {
+                Some(Join::Concatenate) => Value::String([first.as_str()?, second.as_str()?].concat()),
+                Some(Join::End) if first == &Value::Bool(false) => second,
+                Some(Join::Same) | None if *first == second => second,
+                Some(Join::End | Join::Same) | None => return None,
+            };
+            Some((name, joined))
+        })
+        .collect()
+}

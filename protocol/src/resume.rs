@@ -1,0 +1,404 @@
+//! Positions, cursors and the splice between replay and live (section 5 of the specification).
+//!
+//! A connection follows a number of roots. Each root is either *live*, and then its events are passed on as they are
+//! committed, or *behind*, and then they are left in the log and the root is fed page by page until it has caught up.
+//! Resuming after a disconnect and catching up after a full mailbox are the same thing: being behind, at a position.
+//!
+//! The splice needs no lock over log and connection. While a root is behind, [`Tracker::offer`] notes the highest number
+//! it withheld; a page becomes the last one only if it reaches that far (LOG-06). While a root is live, `offer` refuses
+//! what a page already held (LOG-07). So nothing is missed and nothing comes twice, in whatever order committing,
+//! offering and paging meet.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use crate::{
+    address::{Audience, Root},
+    event::connection::{Gap, GapReason},
+    id::{Epoch, IdError, Position, Seq},
+    limits,
+};
+
+/// Where a receiver stands in one history: everything up to `low`, but for some roots another position.
+///
+/// Written as `<epoch>-<low>[,<root>=<position>]...`; clients treat it as opaque (SSE-03).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The history that the positions belong to.
+    pub epoch: Epoch,
+    /// Where all roots stand that are not named.
+    pub low: Position,
+    /// Where others stand.
+    pub others: BTreeMap<Root, Position>,
+}
+
+impl Cursor {
+    /// Where a root stands.
+    pub fn position(&self, root: &Root) -> Position {
+        self.others.get(root).copied().unwrap_or(self.low)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.low)?;
+        for (root, position) in &self.others {
+            write!(f, ",{root}={position}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        const WRONG: IdError = IdError::new("a cursor", "must be one that this server gave out");
+        let position = |text: &str| {
+            let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+            text.parse().ok().filter(|_| canonical).and_then(Position::new).ok_or(WRONG)
+        };
+        if text.len() > limits::MAX_CURSOR_BYTES {
+            return Err(WRONG);
+        }
+        let mut parts = text.split(',');
+        let (epoch, low) = parts.next().and_then(|head| head.split_once('-')).ok_or(WRONG)?;
+        let mut others = BTreeMap::new();
+        for part in parts {
+            let (root, at) = part.split_once('=').ok_or(WRONG)?;
+            if others.insert(root.parse().map_err(|_| WRONG)?, position(at)?).is_some() {
+                return Err(WRONG);
+            }
+        }
+        Ok(Self { epoch: epoch.parse().map_err(|_| WRONG)?, low: position(low)?, others })
+    }
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what happens from now on.
+    Now,
+    /// After a position of this history.
+    After(Position),
+    /// The position belongs to another history: with everything that this one holds, and a gap before it (LOG-05).
+    OtherEpoch,
+}
+
+/// Decides where a subscription begins.
+pub fn plan(since: Option<Position>, asked: Option<Epoch>, current: Epoch) -> Start {
+    match (since, asked) {
+        (None, _) => Start::Now,
+        // Nothing was held, so there is nothing that another history could lack.
+        (Some(Position::START), _) => Start::After(Position::START),
+        (Some(since), Some(asked)) if asked == current => Start::After(since),
+        (Some(_), _) => Start::OtherEpoch,
+    }
+}
+
+/// LOG-04: what a receiver at `since` can no longer get of a stream whose highest evicted number is `floor`.
+pub fn gap(stream: &Audience, since: Position, floor: Position, reason: GapReason) -> Option<Gap> {
+    (since < floor).then(|| Gap {
+        stream: stream.to_string(),
+        reason,
+        from_seq: Position::new(since.as_u64() + 1),
+        to_seq: Some(floor),
+    })
+}
+
+/// What to do with a committed event that was routed to the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Pass it on.
+    Deliver,
+    /// Leave it in the log; the pager will bring it.
+    Withhold,
+    /// A page already held it.
+    Duplicate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Track {
+    /// Wanted, but where it begins is not known yet.
+    Held {
+        /// The highest number that was withheld.
+        missed: Position,
+    },
+    Behind {
+        /// Everything up to here was given out.
+        at: Position,
+        /// The highest number that was withheld.
+        missed: Position,
+        /// How many events the catch-up gave out.
+        replayed: u64,
+        /// Why it is behind, which is what a gap would be called.
+        reason: GapReason,
+        /// Whether the receiver was told, so that it must be told of the end as well.
+        announced: bool,
+    },
+    Live {
+        /// Everything up to here came by page.
+        caught_up: Position,
+        /// The highest number that was offered or came by page.
+        last: Position,
+    },
+}
+
+/// What a connection must be told about a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A replay begins after the position.
+    Replaying(Root, Position),
+    /// The replay is complete: so many events, up to the position.
+    Recovered(Root, u64, Position),
+}
+
+/// What became of a page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paged {
+    /// For each event of the page, whether to give it out.
+    pub wanted: Vec<bool>,
+    /// What to say behind the page.
+    pub notices: Vec<Notice>,
+}
+
+/// Where one connection stands in every root it follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracker {
+    low: Position,
+    tracks: BTreeMap<Root, Track>,
+}
+
+impl Tracker {
+    /// A tracker that follows nothing, of a connection that begins when the log reaches `head`.
+    pub fn new(head: Position) -> Self {
+        Self { low: head, tracks: BTreeMap::new() }
+    }
+
+    /// The followed root that an audience comes under: its own, else everything, if that is followed.
+    fn root_of(&self, audience: &Audience) -> Option<Root> {
+        let own = audience.root()?;
+        if !self.tracks.contains_key(&own) && self.tracks.contains_key(&Root::Realm) {
+            return Some(Root::Realm);
+        }
+        Some(own)
+    }
+
+    /// Withholds a root from now on, until [`Tracker::follow`] says where it begins. Called before routing can deliver
+    /// anything of it. A root that is followed already stays as it is; the answer says whether this one is new.
+    pub fn hold(&mut self, root: &Root) -> bool {
+        if self.tracks.contains_key(root) {
+            return false;
+        }
+        self.tracks.insert(root.clone(), Track::Held { missed: Position::START });
+        true
+    }
+
+    /// Begins to follow a root, behind at `at`. Until the pager ran, nothing of it is delivered live.
+    ///
+    /// With `announce` the receiver is told of the replay. A root that is followed already starts anew; what waits of it
+    /// in the mailbox has to be taken out, for the pages will bring it.
+    pub fn follow(&mut self, root: Root, at: Position, announce: bool) -> Option<Notice> {
+        let missed = match self.tracks.get(&root) {
+            Some(Track::Live { last, .. }) => *last,
+            Some(Track::Behind { missed, .. } | Track::Held { missed }) => *missed,
+            None => Position::START,
+        };
+        let notice = announce.then(|| Notice::Replaying(root.clone(), at));
+        let reason = GapReason::Expired;
+        self.tracks.insert(root, Track::Behind { at, missed, replayed: 0, reason, announced: announce });
+        notice
+    }
+
+    /// No longer follows a root.
+    pub fn forget(&mut self, root: &Root) {
+        self.tracks.remove(root);
+    }
+
+    /// Whether the root is followed, or held.
+    pub fn follows(&self, root: &Root) -> bool {
+        self.tracks.contains_key(root)
+    }
+
+    /// What to do with a committed event that was routed here. Events of one root come in the order of their numbers.
+    ///
+    /// An audience of a root that is not followed by name is followed from that event on: the default of a dialect lets a
+    /// connection hear of ADWs it never named.
+    pub fn offer(&mut self, audience: &Audience, seq: Seq) -> Offer {
+        let Some(root) = self.root_of(audience) else {
+            return Offer::Deliver;
+        };
+        let fresh = Track::Live { caught_up: Position::START, last: Position::START };
+        match self.tracks.entry(root).or_insert(fresh) {
+            Track::Live { last, .. } if last.covers(seq) => Offer::Duplicate,
+            Track::Live { last, .. } => {
+                *last = seq.into();
+                Offer::Deliver
+            }
+            Track::Behind { missed, .. } | Track::Held { missed } => {
+                *missed = (*missed).max(seq.into());
+                Offer::Withhold
+            }
+        }
+    }
+
+    /// An event that `offer` let through could not be kept for the link: its root falls behind, to just before it.
+    pub fn lose(&mut self, audience: &Audience, seq: Seq) -> Option<Notice> {
+        let root = self.root_of(audience)?;
+        let before = Position::new(seq.as_u64() - 1).unwrap_or_default();
+        match self.tracks.get_mut(&root)? {
+            Track::Held { .. } => None,
+            Track::Behind { at, .. } => {
+                *at = (*at).min(before);
+                None
+            }
+            Track::Live { last, .. } => {
+                let (missed, reason) = (*last, GapReason::SlowConsumer);
+                let behind = Track::Behind { at: before, missed, replayed: 0, reason, announced: true };
+                self.tracks.insert(root.clone(), behind);
+                Some(Notice::Replaying(root, before))
+            }
+        }
+    }
+
+    /// What to read from the log next: the roots that are behind, each with its position. Empty when all is live.
+    pub fn behind(&self) -> Vec<(Root, Position)> {
+        let behind = |(root, track): (&Root, &Track)| match track {
+            Track::Behind { at, .. } => Some((root.clone(), *at)),
+            Track::Live { .. } | Track::Held { .. } => None,
+        };
+        self.tracks.iter().filter_map(behind).collect()
+    }
+
+    /// Whether anything is behind.
+    pub fn is_behind(&self) -> bool {
+        self.tracks.values().any(|track| matches!(track, Track::Behind { .. }))
+    }
+
+    /// Why a root is behind.
+    pub fn reason(&self, root: &Root) -> GapReason {
+        match self.tracks.get(root) {
+            Some(Track::Behind { reason, .. }) => *reason,
+            _ => GapReason::Expired,
+        }
+    }
+
+    /// Takes in a page: for the roots in `asked` it holds, in the order of numbers, everything of the log up to `upto`.
+    /// When `end`, the log held nothing more at that moment, and a root of which nothing later was withheld is live.
+    pub fn page<'a>(
+        &mut self,
+        asked: &[(Root, Position)],
+        events: impl IntoIterator<Item = (&'a Audience, Seq)>,
+        upto: Position,
+        end: bool,
+    ) -> Paged {
+        // While the page was read, a root may have lost its place or started anew further back. The page does not reach
+        // back so far and says nothing about that root.
+        let valid: BTreeMap<Root, ()> = asked
+            .iter()
+            .filter(|(root, from)| matches!(self.tracks.get(root), Some(Track::Behind { at, .. }) if at >= from))
+            .map(|(root, _)| (root.clone(), ()))
+            .collect();
+        let mut paged = Paged::default();
+        for (audience, seq) in events {
+            let root = self.root_of(audience).filter(|root| valid.contains_key(root));
+            let wanted = match root.and_then(|root| self.tracks.get_mut(&root)) {
+                Some(Track::Behind { at, replayed, .. }) if !at.covers(seq) => {
+                    *at = seq.into();
+                    *replayed += 1;
+                    true
+                }
+                _ => false,
+            };
+            paged.wanted.push(wanted);
+        }
+        for root in valid.into_keys() {
+            let Some(Track::Behind { at, missed, replayed, announced, .. }) = self.tracks.get_mut(&root) else {
+                continue;
+            };
+            *at = (*at).max(upto);
+            if end && *missed <= *at {
+                let caught_up = *at;
+                if *announced {
+                    paged.notices.push(Notice::Recovered(root.clone(), *replayed, caught_up));
+                }
+                self.tracks.insert(root, Track::Live { caught_up, last: caught_up });
+            }
+        }
+        paged
+    }
+
+    /// A live event was handed to the link, and so was everything live before it.
+    pub fn handed_over(&mut self, seq: Seq) {
+        self.low = self.low.max(seq.into());
+    }
+
+    /// Where a receiver stands that has everything that was handed over.
+    pub fn cursor(&self, epoch: Epoch) -> Cursor {
+        let others = self
+            .tracks
+            .iter()
+            .filter_map(|(root, track)| match track {
+                Track::Behind { at, .. } if *at != self.low => Some((root.clone(), *at)),
+                // Live, but the last live event handed over is older than what the pages brought.
+                Track::Live { caught_up, .. } if *caught_up > self.low => Some((root.clone(), *caught_up)),
+                _ => None,
+            })
+            .collect();
+        Cursor { epoch, low: self.low, others }
+    }
+
+    /// How far each root has been sent or queued.
+    pub fn positions(&self) -> Vec<(Root, Position)> {
+        self.tracks
+            .iter()
+            .filter_map(|(root, track)| match track {
+                Track::Live { last, .. } => Some((root.clone(), *last)),
+                Track::Behind { at, .. } => Some((root.clone(), *at)),
+                Track::Held { .. } => None,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sse_03_cursors_read_back_as_written_and_hostile_ones_are_refused() {
+        let text = "9f3a77c2d1e05b64-4711,global=12,adw:29fb6a3e=0,*=3";
+        let cursor: Cursor = text.parse().unwrap();
+        assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
+        assert_eq!(cursor.position(&Root::Global).as_u64(), 12);
+        assert_eq!(cursor.position(&"room:x".parse().unwrap()).as_u64(), 4711);
+        for text in [
+            "",
+            "-",
+            "9f3a77c2d1e05b64",
+            "9f3a77c2d1e05b64-",
+            "9f3a77c2d1e05b64--1",
+            "9f3a77c2d1e05b64-01",
+            "9f3a77c2d1e05b64-9007199254740992",
+            "9f3a77c2d1e05b64-1,",
+            "9f3a77c2d1e05b64-1,global",
+            "x-1",
+            "9f3a77c2d1e05b64-1,global=1,global=2",
+            "9f3a77c2d1e05b64-1,connection:c0000000000000001=1",
+            "9f3a77c2d1e05b64-+1",
+            "9f3a77c2d1e05b64- 1",
+        ] {
+            assert!(text.parse::<Cursor>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn log_05_a_position_means_nothing_under_another_epoch() {
+        let (a, b) = (Epoch::from_bits(1), Epoch::from_bits(2));
+        let at = Position::new(7);
+        assert_eq!(plan(None, Some(a), b), Start::Now);
+        assert_eq!(plan(at, Some(a), a), Start::After(at.unwrap()));
+        assert_eq!(plan(at, Some(a), b), Start::OtherEpoch);
+        assert_eq!(plan(at, None, b), Start::OtherEpoch);
+        assert_eq!(plan(Position::new(0), Some(a), b), Start::After(Position::START));
+    }
+}

@@ -1,0 +1,382 @@
+//! Who is connected now, what they joined and what they asked for. Pure data, indexed for routing (ROUTE-08).
+//!
+//! Every update is a function of the roster and its arguments. An index never says more than the members do: a test
+//! rebuilds every index from the members and compares.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::{
+    address::Root,
+    claims::Claims,
+    dialect::{AdwDefault, Dialect},
+    error::{ErrorBody, ErrorCode},
+    id::{AdwId, BrowserSession, ConnectionId, RoomName, SessionId, UserId},
+    limits,
+};
+
+/// Which ADWs a connection hears of (ROUTE-02).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// It never subscribed to one: what its dialect says.
+    Default(AdwDefault),
+    /// It did: these, and none when the set has become empty again.
+    Only(BTreeSet<AdwId>),
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    dialect: Dialect,
+    claims: Claims,
+    home: Option<BrowserSession>,
+    contexts: BTreeSet<SessionId>,
+    rooms: BTreeSet<RoomName>,
+    interest: Interest,
+    observing: bool,
+}
+
+impl Member {
+    /// A connection that has subscribed to nothing.
+    pub fn new(dialect: Dialect, claims: Claims, home: Option<BrowserSession>) -> Self {
+        Self {
+            dialect,
+            claims,
+            home,
+            contexts: BTreeSet::new(),
+            rooms: BTreeSet::new(),
+            interest: Interest::Default(dialect.adw_default()),
+            observing: false,
+        }
+    }
+
+    /// How its frames are spelled.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Who it is and what it may do.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Its browser session.
+    pub fn home(&self) -> Option<BrowserSession> {
+        self.home
+    }
+
+    /// Which ADWs it hears of.
+    pub fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    /// Whether it observes everything it may.
+    pub fn is_observing(&self) -> bool {
+        self.observing
+    }
+
+    /// Whether it is in the session, by cookie or by joining.
+    pub fn is_in(&self, session: &SessionId) -> bool {
+        match session {
+            SessionId::Browser(id) => self.home == Some(*id),
+            SessionId::Context(_) => self.contexts.contains(session),
+        }
+    }
+
+    /// Whether it is in the room.
+    pub fn is_in_room(&self, room: &RoomName) -> bool {
+        self.rooms.contains(room)
+    }
+
+    /// Whether it hears of the ADW.
+    pub fn hears_of(&self, adw: &AdwId) -> bool {
+        match &self.interest {
+            Interest::Default(AdwDefault::All) => true,
+            Interest::Default(AdwDefault::None) => false,
+            Interest::Only(adws) => adws.contains(adw),
+        }
+    }
+
+    /// Everything it asked for, in a fixed order.
+    pub fn subscriptions(&self) -> Vec<Root> {
+        let adws = match &self.interest {
+            Interest::Only(adws) => adws.iter().copied().collect(),
+            Interest::Default(_) => Vec::new(),
+        };
+        let mut roots: Vec<Root> = self.contexts.iter().cloned().map(Root::Session).collect();
+        roots.extend(adws.into_iter().map(Root::Adw));
+        roots.extend(self.rooms.iter().cloned().map(Root::Room));
+        roots.extend(self.observing.then_some(Root::Realm));
+        roots
+    }
+
+    /// What it receives without having asked: its session, its user, and what is for everyone.
+    pub fn implicit(&self) -> Vec<Root> {
+        let mut roots = vec![Root::Global];
+        roots.extend(self.home.map(|id| Root::Session(SessionId::Browser(id))));
+        roots.extend(self.claims.user.clone().map(Root::User));
+        roots
+    }
+}
+
+/// What a subscription did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscription {
+    /// It is new.
+    Added,
+    /// The connection had it.
+    Kept,
+    /// The connection receives this target anyway.
+    Implicit,
+}
+
+/// All connections, and for each target who is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    members: BTreeMap<ConnectionId, Member>,
+    sessions: HashMap<SessionId, BTreeSet<ConnectionId>>,
+    users: HashMap<UserId, BTreeSet<ConnectionId>>,
+    rooms: HashMap<RoomName, BTreeSet<ConnectionId>>,
+    adws: HashMap<AdwId, BTreeSet<ConnectionId>>,
+    every_adw: BTreeSet<ConnectionId>,
+    observers: BTreeSet<ConnectionId>,
+}
+
+impl Roster {
+    /// Nobody.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a connection. One of the same id is removed first.
+    pub fn connect(&mut self, id: ConnectionId, member: Member) {
+        self.disconnect(id);
+        self.index(id, &member);
+        self.members.insert(id, member);
+    }
+
+    /// Removes a connection from everything. Nothing happens if it is not there.
+    pub fn disconnect(&mut self, id: ConnectionId) -> Option<Member> {
+        let member = self.members.remove(&id)?;
+        self.unindex(id, &member);
+        Some(member)
+    }
+
+    /// Adds a target to what a connection receives (CMD-05). Idempotent.
+    ///
+    /// # Errors
+    /// `forbidden`, `too_many_subscriptions`, or `not_found` when the connection is gone.
+    pub fn subscribe(&mut self, id: ConnectionId, target: &Root) -> Result<Subscription, ErrorBody> {
+        self.change(id, |member| {
+            if member.implicit().contains(target) {
+                return Ok(Subscription::Implicit);
+            }
+            if !member.claims.may_subscribe(target) {
+                return Err(ErrorBody::new(ErrorCode::Forbidden, format!("your credentials do not reach {target}")));
+            }
+            let before = member.clone();
+            let added = match target {
+                Root::Session(session) => member.contexts.insert(session.clone()),
+                Root::Room(room) => member.rooms.insert(room.clone()),
+                Root::Adw(adw) => match &mut member.interest {
+                    Interest::Only(adws) => adws.insert(*adw),
+                    interest @ Interest::Default(_) => {
+                        *interest = Interest::Only(BTreeSet::from([*adw]));
+                        true
+                    }
+                },
+                Root::Realm => !std::mem::replace(&mut member.observing, true),
+                // `may_subscribe` let only the own user and everyone through, and these are implicit.
+                Root::User(_) | Root::Global => return Ok(Subscription::Implicit),
+            };
+            if !added {
+                return Ok(Subscription::Kept);
+            }
+            if member.subscriptions().len() > limits::MAX_SUBSCRIPTIONS {
+                *member = before;
+                return Err(ErrorBody::new(
+                    ErrorCode::TooManySubscriptions,
+                    format!(
+                        "a connection may have {} subscriptions; this would be one more",
+                        limits::MAX_SUBSCRIPTIONS
+                    ),
+                ));
+            }
+            Ok(Subscription::Added)
+        })
+    }
+
+    /// Takes a target from what a connection receives. Idempotent; what is received without asking stays.
+    ///
+    /// # Errors
+    /// `not_found` when the connection is gone.
+    pub fn unsubscribe(&mut self, id: ConnectionId, target: &Root) -> Result<(), ErrorBody> {
+        self.change(id, |member| {
+            member.forget(target);
+            Ok(())
+        })
+    }
+
+    /// Gives a connection other claims. What they no longer reach is unsubscribed and returned (AUTH-06).
+    ///
+    /// # Errors
+    /// `not_found` when the connection is gone.
+    pub fn set_claims(&mut self, id: ConnectionId, claims: Claims) -> Result<Vec<Root>, ErrorBody> {
+        self.change(id, |member| {
+            let before = [member.subscriptions(), member.implicit()].concat();
+            member.claims = claims;
+            let lost: Vec<Root> =
+                member.subscriptions().into_iter().filter(|root| !member.claims.may_subscribe(root)).collect();
+            for root in &lost {
+                member.forget(root);
+            }
+            let implicit = member.implicit();
+            Ok(before
+                .into_iter()
+                .filter(|root| lost.contains(root) || (matches!(root, Root::User(_)) && !implicit.contains(root)))
+                .collect())
+        })
+    }
+
+    /// One connection.
+    pub fn member(&self, id: ConnectionId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// All connections, oldest first.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = (ConnectionId, &Member)> {
+        self.members.iter().map(|(id, member)| (*id, member))
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(crate) fn in_session(&self, session: &SessionId) -> Option<&BTreeSet<ConnectionId>> {
+        self.sessions.get(session)
+    }
+
+    pub(crate) fn of_user(&self, user: &UserId) -> Option<&BTreeSet<ConnectionId>> {
+        self.users.get(user)
+    }
+
+    pub(crate) fn in_room(&self, room: &RoomName) -> Option<&BTreeSet<ConnectionId>> {
+        self.rooms.get(room)
+    }
+
+    pub(crate) fn of_adw(&self, adw: &AdwId) -> Option<&BTreeSet<ConnectionId>> {
+        self.adws.get(adw)
+    }
+
+    pub(crate) fn of_every_adw(&self) -> &BTreeSet<ConnectionId> {
+        &self.every_adw
+    }
+
+    pub(crate) fn observers(&self) -> &BTreeSet<ConnectionId> {
+        &self.observers
+    }
+
+    /// Changes one member between taking it out of the indexes and putting it back.
+    fn change<T>(
+        &mut self,
+        id: ConnectionId,
+        change: impl FnOnce(&mut Member) -> Result<T, ErrorBody>,
+    ) -> Result<T, ErrorBody> {
+        let Some(mut member) = self.members.remove(&id) else {
+            return Err(ErrorBody::new(ErrorCode::NotFound, format!("no connection {id}")));
+        };
+        self.unindex(id, &member);
+        let result = change(&mut member);
+        self.index(id, &member);
+        self.members.insert(id, member);
+        result
+    }
+
+    fn index(&mut self, id: ConnectionId, member: &Member) {
+        for session in &member.contexts {
+            self.sessions.entry(session.clone()).or_default().insert(id);
+        }
+        if let Some(home) = member.home {
+            self.sessions.entry(SessionId::Browser(home)).or_default().insert(id);
+        }
+        if let Some(user) = &member.claims.user {
+            self.users.entry(user.clone()).or_default().insert(id);
+        }
+        for room in &member.rooms {
+            self.rooms.entry(room.clone()).or_default().insert(id);
+        }
+        match &member.interest {
+            Interest::Only(adws) => {
+                for adw in adws {
+                    self.adws.entry(*adw).or_default().insert(id);
+                }
+            }
+            Interest::Default(AdwDefault::All) => {
+                self.every_adw.insert(id);
+            }
+            Interest::Default(AdwDefault::None) => {}
+        }
+        if member.observing {
+            self.observers.insert(id);
+        }
+    }
+
+    fn unindex(&mut self, id: ConnectionId, member: &Member) {
+        for session in &member.contexts {
+            remove(&mut self.sessions, session, id);
+        }
+        if let Some(home) = member.home {
+            remove(&mut self.sessions, &SessionId::Browser(home), id);
+        }
+        if let Some(user) = &member.claims.user {
+            remove(&mut self.users, user, id);
+        }
+        for room in &member.rooms {
+            remove(&mut self.rooms, room, id);
+        }
+        if let Interest::Only(adws) = &member.interest {
+            for adw in adws {
+                remove(&mut self.adws, adw, id);
+            }
+        }
+        self.every_adw.remove(&id);
+        self.observers.remove(&id);
+    }
+}
+
+impl Member {
+    fn forget(&mut self, target: &Root) {
+        match target {
+            Root::Session(session) => {
+                self.contexts.remove(session);
+            }
+            Root::Room(room) => {
+                self.rooms.remove(room);
+            }
+            Root::Adw(adw) => {
+                // The set may become empty, and then counts as an empty set (ROUTE-02). A connection that never
+                // subscribed keeps the default of its dialect.
+                if let Interest::Only(adws) = &mut self.interest {
+                    adws.remove(adw);
+                }
+            }
+            Root::Realm => self.observing = false,
+            Root::User(_) | Root::Global => {}
+        }
+    }
+}
+
+/// Takes a connection out of one set, and the set away when it is empty.
+fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, BTreeSet<ConnectionId>>, key: &K, id: ConnectionId) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}

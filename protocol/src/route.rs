@@ -1,0 +1,230 @@
+//! Who receives an event: pure functions of the roster and the event (section 4 of the specification).
+//!
+//! [`route`] goes from the audience to its members by index, so what it costs depends on how many could receive the
+//! event and not on how many are connected (ROUTE-08). [`admits`] judges one connection, rule by rule; `route` filters
+//! with it, replay filters with it, [`explain`] reports it. So what is replayed or explained cannot differ from what is
+//! delivered.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::{
+    address::Audience,
+    claims::Permission,
+    envelope::Envelope,
+    id::{ConnectionId, SessionId},
+    roster::{Member, Roster},
+};
+
+/// A rule of routing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Rule {
+    /// The connection belongs to the audience, or observes.
+    #[serde(rename = "ROUTE-01")]
+    Audience,
+    /// The connection is interested in the ADW.
+    #[serde(rename = "ROUTE-02")]
+    Interest,
+    /// The claims of the connection allow the audience.
+    #[serde(rename = "ROUTE-03")]
+    Permission,
+    /// The part of the audience includes the connection.
+    #[serde(rename = "ROUTE-04")]
+    Visibility,
+    /// The dialect of the connection can spell the event.
+    #[serde(rename = "ROUTE-05")]
+    Dialect,
+    /// No exception leaves the connection out.
+    #[serde(rename = "ROUTE-06")]
+    Modifiers,
+}
+
+/// What one rule says of one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether it lets the event through.
+    pub passed: bool,
+    /// Why, in one sentence.
+    pub reason: &'static str,
+}
+
+impl Check {
+    const fn new(rule: Rule, passed: bool, reason: &'static str) -> Self {
+        Self { rule, passed, reason }
+    }
+}
+
+/// Every rule that speaks of one connection alone, in order: all but `one_per_session` (ROUTE-06), which compares.
+fn checks(id: ConnectionId, member: &Member, event: &Envelope) -> [Check; 6] {
+    let audience = event.audience();
+    let observes = observes(member, audience);
+    let belongs = |yes: bool, reason: &'static str| match (yes, observes) {
+        (true, _) => Check::new(Rule::Audience, true, reason),
+        (false, true) => Check::new(Rule::Audience, true, "it observes everything"),
+        (false, false) => Check::new(Rule::Audience, false, "it does not belong to the audience"),
+    };
+    let (audience_check, interest) = match audience {
+        Audience::Connection(to) => (belongs(*to == id, "it is the connection"), true),
+        Audience::Session(session, _) => (belongs(member.is_in(session), "it is in the session"), true),
+        Audience::User(user) => {
+            (belongs(member.claims().user.as_ref() == Some(user), "it is a connection of the user"), true)
+        }
+        Audience::Adw(adw, _) => (
+            Check::new(Rule::Audience, true, "an ADW's audience is decided by interest"),
+            member.hears_of(adw) || observes,
+        ),
+        Audience::Room(room) => (belongs(member.is_in_room(room), "it is in the room"), true),
+        Audience::Global => (Check::new(Rule::Audience, true, "the event is for everyone"), true),
+    };
+    let visible = match audience {
+        Audience::Session(_, visibility) => member.claims().is_visible(visibility),
+        _ => true,
+    };
+    let permitted = member.claims().may_see(audience) || (matches!(audience, Audience::User(_)) && observes);
+    let modifiers = event.modifiers();
+    let excepted = modifiers.except_connection == Some(id)
+        || (modifiers.except_user.is_some() && modifiers.except_user == member.claims().user);
+    [
+        audience_check,
+        Check::new(
+            Rule::Interest,
+            interest,
+            if interest { "nothing speaks against its interest" } else { "it is not subscribed to the ADW" },
+        ),
+        Check::new(
+            Rule::Permission,
+            permitted,
+            if permitted { "its claims reach the audience" } else { "its claims do not reach the audience" },
+        ),
+        Check::new(
+            Rule::Visibility,
+            visible,
+            if visible {
+                "the event is visible to it"
+            } else {
+                "the event is for a part of the session that it is not in"
+            },
+        ),
+        {
+            let spells = member.dialect().spells(event.kind());
+            Check::new(
+                Rule::Dialect,
+                spells,
+                if spells { "its dialect can spell the event" } else { "its dialect cannot spell the event" },
+            )
+        },
+        Check::new(
+            Rule::Modifiers,
+            !excepted,
+            if excepted { "the publisher left it out" } else { "nobody left it out" },
+        ),
+    ]
+}
+
+/// Whether a connection receives the event because it observes. Nobody observes another connection's own events, nor
+/// the parts of a session that only some of its members may see.
+fn observes(member: &Member, audience: &Audience) -> bool {
+    use crate::address::Visibility;
+    member.is_observing()
+        && member.claims().may(Permission::Observe)
+        && !matches!(
+            audience,
+            Audience::Connection(_) | Audience::Session(_, Visibility::Private(_) | Visibility::AgentOnly(_))
+        )
+}
+
+/// Whether every rule about the connection alone lets the event through. The filter of live delivery and of replay.
+pub fn admits(id: ConnectionId, member: &Member, event: &Envelope) -> bool {
+    checks(id, member, event).iter().all(|check| check.passed)
+}
+
+/// The recipients of an event, oldest connection first, none twice.
+pub fn route(roster: &Roster, event: &Envelope) -> Vec<ConnectionId> {
+    let empty = BTreeSet::new();
+    let one;
+    let everyone;
+    let (members, default) = match event.audience() {
+        Audience::Connection(id) => {
+            one = BTreeSet::from([*id]);
+            (Some(&one), &empty)
+        }
+        Audience::Session(session, _) => (roster.in_session(session), &empty),
+        Audience::User(user) => (roster.of_user(user), &empty),
+        Audience::Adw(adw, _) => (roster.of_adw(adw), roster.of_every_adw()),
+        Audience::Room(room) => (roster.in_room(room), &empty),
+        Audience::Global => {
+            everyone = roster.members().map(|(id, _)| id).collect::<BTreeSet<_>>();
+            (Some(&everyone), &empty)
+        }
+    };
+    // The sets overlap where an observer is a member too; a set is what makes recipients unique.
+    let candidates = [members.unwrap_or(&empty), default, roster.observers()];
+    let mut recipients: Vec<ConnectionId> = candidates
+        .into_iter()
+        .flatten()
+        .filter_map(|id| roster.member(*id).map(|member| (*id, member)))
+        .filter(|(id, member)| admits(*id, member, event))
+        .map(|(id, _)| id)
+        .collect();
+    recipients.sort_unstable();
+    recipients.dedup();
+    if event.modifiers().one_per_session {
+        let mut served = BTreeSet::new();
+        recipients.retain(|id| match roster.member(*id).and_then(|member| served_session(member, event)) {
+            Some(session) => served.insert(session),
+            None => true,
+        });
+    }
+    recipients
+}
+
+/// The session that counts for `one_per_session`: the one addressed, or the connection's own.
+fn served_session(member: &Member, event: &Envelope) -> Option<SessionId> {
+    match event.audience() {
+        Audience::Session(session, _) if member.is_in(session) => Some(session.clone()),
+        _ => member.home().map(SessionId::Browser),
+    }
+}
+
+/// Why one connection receives an event or does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The connection.
+    pub connection_id: ConnectionId,
+    /// Whether it receives the event.
+    pub delivered: bool,
+    /// The rule that withheld it; the first rule when it is delivered.
+    pub rule: Rule,
+    /// Why, in one sentence.
+    pub reason: &'static str,
+    /// What every rule says.
+    pub checks: Vec<Check>,
+}
+
+/// For every connection: whether it receives the event, and which rule decided.
+pub fn explain(roster: &Roster, event: &Envelope) -> Vec<Explanation> {
+    let recipients: BTreeSet<ConnectionId> = route(roster, event).into_iter().collect();
+    roster
+        .members()
+        .map(|(id, member)| {
+            let mut checks = checks(id, member, event).to_vec();
+            let delivered = recipients.contains(&id);
+            if !delivered && checks.iter().all(|check| check.passed) {
+                checks.push(Check::new(
+                    Rule::Modifiers,
+                    false,
+                    "an older connection of the same session receives it for all",
+                ));
+            }
+            let decided = checks
+                .iter()
+                .find(|check| !check.passed)
+                .or(checks.first())
+                .map_or((Rule::Audience, "no rule spoke"), |check| (check.rule, check.reason));
+            Explanation { connection_id: id, delivered, rule: decided.0, reason: decided.1, checks }
+        })
+        .collect()
+}
