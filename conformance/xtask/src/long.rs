@@ -34,22 +34,10 @@ struct Line {
 
 /// Crates whose tests are worth more cases, and why.
 const PROPERTIES: &[(&str, &str)] = &[
-    (
-        "eventwire-protocol",
-        "routing and delivery laws, state machine, frame decoding on hostile bytes",
-    ),
-    (
-        "eventwire-hub",
-        "mailboxes, history and resume of the running core",
-    ),
-    (
-        "eventwire-memory",
-        "scripted faults on the in-memory transport",
-    ),
-    (
-        "eventwire-agents",
-        "transcripts cut, torn and rotated at random places",
-    ),
+    ("eventwire-protocol", "routing and delivery laws, state machine, frame decoding on hostile bytes"),
+    ("eventwire-hub", "mailboxes, history and resume of the running core"),
+    ("eventwire-memory", "scripted faults on the in-memory transport"),
+    ("eventwire-agents", "transcripts cut, torn and rotated at random places"),
 ];
 
 /// Runs everything, prints each line as it comes, and writes the report. Errors when a line failed.
@@ -59,21 +47,12 @@ pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
     for (package, what) in PROPERTIES {
         let mut command = workspace.cargo(&["test", "-p", package, "--tests", "--no-fail-fast"]);
         command.env("PROPTEST_CASES", sizes.cases.to_string());
-        lines.push(line(
-            &format!("{package}: {what}"),
-            &format!("{} cases per property", sizes.cases),
-            || tests(&mut command),
-        ));
+        lines.push(line(&format!("{package}: {what}"), &format!("{} cases per property", sizes.cases), || {
+            tests(&mut command)
+        }));
     }
-    let mut shuttle = workspace.cargo(&[
-        "test",
-        "-p",
-        "eventwire-hub",
-        "--features",
-        "shuttle",
-        "--test",
-        "outbox_model",
-    ]);
+    let mut shuttle =
+        workspace.cargo(&["test", "-p", "eventwire-hub", "--features", "shuttle", "--test", "outbox_model"]);
     shuttle.env("SHUTTLE_ITERATIONS", sizes.schedules.to_string());
     lines.push(line(
         "eventwire-hub: the outbox under explored schedules",
@@ -91,14 +70,7 @@ pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
     println!("\nwrote {REPORT}");
     let failed = lines.iter().filter(|line| line.result.is_err()).count();
     println!("{} passed, {failed} failed", lines.len() - failed);
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(format!(
-            "{failed} of {} long checks failed, see {REPORT}",
-            lines.len()
-        ))
-    }
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} long checks failed, see {REPORT}", lines.len())) }
 }
 
 fn line(what: &str, size: &str, work: impl FnOnce() -> Result<String, String>) -> Line {
@@ -110,12 +82,7 @@ fn line(what: &str, size: &str, work: impl FnOnce() -> Result<String, String>) -
         Ok(note) => println!("passed in {} s: {note}", took.as_secs()),
         Err(why) => println!("FAILED after {} s: {why}", took.as_secs()),
     }
-    Line {
-        what: what.to_owned(),
-        size: size.to_owned(),
-        result,
-        took,
-    }
+    Line { what: what.to_owned(), size: size.to_owned(), result, took }
 }
 
 /// Runs a `cargo test` and says how many tests passed; none at all is a failure.
@@ -133,15 +100,7 @@ fn tests(command: &mut Command) -> Result<String, String> {
 
 /// The sum over the closing lines of a `cargo test`.
 fn passed_tests(said: &str) -> u32 {
-    said.lines()
-        .filter_map(|line| {
-            line.strip_prefix("test result: ok. ")?
-                .split(' ')
-                .next()?
-                .parse::<u32>()
-                .ok()
-        })
-        .sum()
+    said.lines().filter_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u32>().ok()).sum()
 }
 
 fn rounds(workspace: &Workspace, count: u32) -> Result<String, String> {
@@ -158,17 +117,12 @@ fn rounds(workspace: &Workspace, count: u32) -> Result<String, String> {
         }
     }
     gateway.stop()?;
-    Ok(format!(
-        "{count} rounds passed, the gateway stopped cleanly"
-    ))
+    Ok(format!("{count} rounds passed, the gateway stopped cleanly"))
 }
 
 fn report(workspace: &Workspace, lines: &[Line]) -> Result<String, String> {
     let ask = |program: &str, arguments: &[&str]| {
-        let (_, said) = capture(
-            workspace.command(program).args(arguments),
-            Duration::from_secs(60),
-        );
+        let (_, said) = capture(workspace.command(program).args(arguments), Duration::from_secs(60));
         said.trim().to_owned()
     };
     let date = ask("date", &["-u", "+%Y-%m-%d"]);
@@ -184,14 +138,8 @@ fn report(workspace: &Workspace, lines: &[Line]) -> Result<String, String> {
             Ok(note) => format!("passed: {note}"),
             Err(why) => format!("**failed**: {}", why.lines().next().unwrap_or_default()),
         };
-        writeln!(
-            text,
-            "| {} | {} | {result} | {} s |",
-            line.what,
-            line.size,
-            line.took.as_secs()
-        )
-        .map_err(|error| error.to_string())?;
+        writeln!(text, "| {} | {} | {result} | {} s |", line.what, line.size, line.took.as_secs())
+            .map_err(|error| error.to_string())?;
     }
     Ok(text)
 }

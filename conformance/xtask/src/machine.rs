@@ -31,9 +31,7 @@ impl Workspace {
         let start = env::var_os("CARGO_MANIFEST_DIR").map_or(here, PathBuf::from);
         let root = start
             .ancestors()
-            .find(|directory| {
-                directory.join("Cargo.lock").is_file() && directory.join("protocol").is_dir()
-            })
+            .find(|directory| directory.join("Cargo.lock").is_file() && directory.join("protocol").is_dir())
             .ok_or("no Eventwire checkout here; run `cargo xtask` inside one")?
             .to_owned();
         let shared = match env::var_os("EVENTWIRE_SHARED") {
@@ -49,11 +47,7 @@ impl Workspace {
             }
             None => {
                 let beside = root.parent().unwrap_or(&root).join("shared");
-                if beside.join("data/agents").is_dir() {
-                    Shared::Used(beside)
-                } else {
-                    Shared::Absent(beside)
-                }
+                if beside.join("data/agents").is_dir() { Shared::Used(beside) } else { Shared::Absent(beside) }
             }
         };
         Ok(Self { root, shared })
@@ -67,8 +61,7 @@ impl Workspace {
     /// Where tasks put logs and artefacts: inside the target directory, so that nothing of it is committed.
     pub(crate) fn scratch(&self) -> Result<PathBuf, String> {
         let directory = self.binaries()?.join("xtask-artefacts");
-        std::fs::create_dir_all(&directory)
-            .map_err(|error| format!("{}: {error}", directory.display()))?;
+        std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         Ok(directory)
     }
 
@@ -77,13 +70,7 @@ impl Workspace {
         let this = env::current_exe().map_err(|error| format!("this program's path: {error}"))?;
         // A test of this program lies one level deeper, in `deps`.
         this.parent()
-            .map(|at| {
-                if at.ends_with("deps") {
-                    at.parent().unwrap_or(at)
-                } else {
-                    at
-                }
-            })
+            .map(|at| if at.ends_with("deps") { at.parent().unwrap_or(at) } else { at })
             .map(Path::to_owned)
             .ok_or_else(|| "this program has no directory".to_owned())
     }
@@ -118,27 +105,13 @@ impl Workspace {
         let memory = std::fs::read_to_string("/proc/meminfo")
             .ok()
             .and_then(|text| {
-                let line = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("MemTotal:"))?;
-                line.trim()
-                    .trim_end_matches("kB")
-                    .trim()
-                    .parse::<u64>()
-                    .ok()
+                let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+                line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
             })
-            .map_or("unknown memory".to_owned(), |kib| {
-                format!("{} MiB memory", kib / 1024)
-            });
-        let mut lines = vec![format!(
-            "machine: {} {}, {cores} cores, {memory}",
-            env::consts::OS,
-            env::consts::ARCH
-        )];
-        let tools: Vec<String> = ["rustc", "cargo", "node", "npm", "python3", "chromium"]
-            .iter()
-            .map(|tool| self.version_of(tool))
-            .collect();
+            .map_or("unknown memory".to_owned(), |kib| format!("{} MiB memory", kib / 1024));
+        let mut lines = vec![format!("machine: {} {}, {cores} cores, {memory}", env::consts::OS, env::consts::ARCH)];
+        let tools: Vec<String> =
+            ["rustc", "cargo", "node", "npm", "python3", "chromium"].iter().map(|tool| self.version_of(tool)).collect();
         lines.push(format!("tools: {}", tools.join("; ")));
         lines.push(match &self.shared {
             Shared::Used(at) => format!("shared data: used, from {}", at.display()),
@@ -160,11 +133,7 @@ impl Workspace {
         match outcome {
             Outcome::Succeeded => {
                 let line = said.lines().next().unwrap_or_default().trim().to_owned();
-                if line.starts_with(tool) {
-                    line
-                } else {
-                    format!("{tool} {line}")
-                }
+                if line.starts_with(tool) { line } else { format!("{tool} {line}") }
             }
             _ => format!("{tool}: none"),
         }

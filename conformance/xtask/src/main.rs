@@ -73,18 +73,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Task::Test { only, .. } => suite::run(&workspace, &only),
-        Task::Long {
-            cases,
-            schedules,
-            rounds,
-        } => long::run(
-            &workspace,
-            &long::Sizes {
-                cases,
-                schedules,
-                rounds,
-            },
-        ),
+        Task::Long { cases, schedules, rounds } => long::run(&workspace, &long::Sizes { cases, schedules, rounds }),
         Task::Setup => setup::run(&workspace).map(|note| println!("{note}")),
         Task::Schemas => suite::regenerate_schemas(&workspace),
         Task::Snapshots => suite::accept_snapshots(&workspace),

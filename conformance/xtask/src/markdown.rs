@@ -37,9 +37,7 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, String> {
             continue;
         }
         let fence = lines.by_ref().find(|(_, line)| !line.trim().is_empty());
-        let Some((opened, kind)) =
-            fence.and_then(|(at, line)| Some((at, line.trim().strip_prefix("```")?)))
-        else {
+        let Some((opened, kind)) = fence.and_then(|(at, line)| Some((at, line.trim().strip_prefix("```")?))) else {
             return Err(format!("line {}: no fenced block follows {MARK}", at + 1));
         };
         let mut body = Vec::new();
@@ -54,28 +52,16 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, String> {
             return Err(format!("line {}: the block is never closed", opened + 1));
         }
         let commands = match kind {
-            "sh" => vec![Promise {
-                command: body.join("\n"),
-                prints: Vec::new(),
-            }],
+            "sh" => vec![Promise { command: body.join("\n"), prints: Vec::new() }],
             "console" => console(&body),
             other => {
-                return Err(format!(
-                    "line {}: a tested block is `sh` or `console`, not `{other}`",
-                    opened + 1
-                ));
+                return Err(format!("line {}: a tested block is `sh` or `console`, not `{other}`", opened + 1));
             }
         };
-        if commands
-            .iter()
-            .all(|promise| promise.command.trim().is_empty())
-        {
+        if commands.iter().all(|promise| promise.command.trim().is_empty()) {
             return Err(format!("line {}: the block has no command", opened + 1));
         }
-        found.push(Block {
-            line: opened + 1,
-            commands,
-        });
+        found.push(Block { line: opened + 1, commands });
     }
     Ok(found)
 }
@@ -88,13 +74,9 @@ fn console(body: &[&str]) -> Vec<Promise> {
         match (start, promises.last_mut()) {
             (None, Some(last)) if continued => {
                 last.command.push('\n');
-                last.command
-                    .push_str(line.strip_prefix("> ").unwrap_or(line));
+                last.command.push_str(line.strip_prefix("> ").unwrap_or(line));
             }
-            (Some(command), _) => promises.push(Promise {
-                command: command.to_owned(),
-                prints: Vec::new(),
-            }),
+            (Some(command), _) => promises.push(Promise { command: command.to_owned(), prints: Vec::new() }),
             (None, Some(last)) if !line.trim().is_empty() => last.prints.push((*line).to_owned()),
             (None, _) => {}
         }
@@ -162,13 +144,7 @@ mod tests {
         let text = "```sh\nrm -rf build\n```\n\n<!-- tested -->\n\n```sh\ntrue\nfalse\n```\n";
         assert_eq!(
             blocks(text).unwrap(),
-            [Block {
-                line: 7,
-                commands: vec![Promise {
-                    command: "true\nfalse".to_owned(),
-                    prints: vec![]
-                }],
-            }]
+            [Block { line: 7, commands: vec![Promise { command: "true\nfalse".to_owned(), prints: vec![] }] }]
         );
     }
 
@@ -176,11 +152,8 @@ mod tests {
     fn a_console_block_pairs_commands_with_what_they_print() {
         let text = "<!-- tested -->\n```console\n$ curl -s \\\n    localhost\nok ...\n\n$ ls\n```";
         let [block] = blocks(text).unwrap().try_into().unwrap();
-        let pairs: Vec<(&str, usize)> = block
-            .commands
-            .iter()
-            .map(|it| (it.command.as_str(), it.prints.len()))
-            .collect();
+        let pairs: Vec<(&str, usize)> =
+            block.commands.iter().map(|it| (it.command.as_str(), it.prints.len())).collect();
         assert_eq!(pairs, [("curl -s \\\n    localhost", 1), ("ls", 0)]);
     }
 
@@ -200,20 +173,10 @@ mod tests {
 
     #[test]
     fn printed_lines_are_found_in_order_and_dots_stand_for_anything() {
-        let lines = |all: &[&str]| {
-            all.iter()
-                .map(|line| (*line).to_owned())
-                .collect::<Vec<_>>()
-        };
+        let lines = |all: &[&str]| all.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         let said = "start\n{\"seq\":17,\"to\":\"adw:1\"}\nend\n";
-        assert_eq!(
-            keeps(&lines(&["{\"seq\":...,\"to\":\"adw:...\"}", "end"]), said),
-            Ok(())
-        );
-        assert_eq!(
-            keeps(&lines(&["end", "start"]), said),
-            Err("start".to_owned())
-        );
+        assert_eq!(keeps(&lines(&["{\"seq\":...,\"to\":\"adw:...\"}", "end"]), said), Ok(()));
+        assert_eq!(keeps(&lines(&["end", "start"]), said), Err("start".to_owned()));
         assert_eq!(keeps(&lines(&["{\"seq\":…}"]), said), Ok(()));
         assert_eq!(keeps(&lines(&["en"]), said), Err("en".to_owned()));
     }

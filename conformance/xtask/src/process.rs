@@ -79,10 +79,7 @@ impl Outcome {
         match self {
             Outcome::Succeeded => Ok(()),
             Outcome::Failed(how) => Err(format!("{what} failed: {how}")),
-            Outcome::TimedOut(limit) => Err(format!(
-                "{what} did not end within {} s and was ended",
-                limit.as_secs()
-            )),
+            Outcome::TimedOut(limit) => Err(format!("{what} did not end within {} s and was ended", limit.as_secs())),
             Outcome::NotStarted(why) => Err(format!("{what} could not be started: {why}")),
         }
     }
@@ -99,29 +96,18 @@ impl Running {
     /// Starts `command` in a process group of its own, with nothing to read.
     fn start(command: &mut Command) -> Result<(Self, Option<Pipes>), String> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => format!("`{program}` is not on this machine"),
-                _ => format!("`{program}`: {error}"),
-            })?;
+        let mut child = command.stdin(Stdio::null()).process_group(0).spawn().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("`{program}` is not on this machine"),
+            _ => format!("`{program}`: {error}"),
+        })?;
         let group = child.id();
         order('+', group);
         let pipes = match (child.stdout.take(), child.stderr.take()) {
-            (Some(out), Some(err)) => Some(Pipes {
-                out: Box::new(out),
-                err: Box::new(err),
-            }),
+            (Some(out), Some(err)) => Some(Pipes { out: Box::new(out), err: Box::new(err) }),
             _ => None,
         };
         let ended = wait_in_background(child);
-        let running = Running {
-            group,
-            ended,
-            over: false,
-        };
+        let running = Running { group, ended, over: false };
         Ok((running, pipes))
     }
 
@@ -133,9 +119,7 @@ impl Running {
                 describe(ended)
             }
             Err(RecvTimeoutError::Timeout) => Outcome::TimedOut(limit),
-            Err(RecvTimeoutError::Disconnected) => {
-                Outcome::Failed("the thread that waited for it is gone".to_owned())
-            }
+            Err(RecvTimeoutError::Disconnected) => Outcome::Failed("the thread that waited for it is gone".to_owned()),
         }
     }
 
@@ -237,9 +221,7 @@ pub(crate) fn start_server(
     let (tell, addresses) = mpsc::channel();
     for from in [pipes.out, pipes.err] {
         let tell = tell.clone();
-        let mut file = file
-            .try_clone()
-            .map_err(|error| format!("{}: {error}", log.display()))?;
+        let mut file = file.try_clone().map_err(|error| format!("{}: {error}", log.display()))?;
         thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
                 let _ = file.write_all(&line).and_then(|()| file.write_all(b"\n"));
@@ -253,11 +235,9 @@ pub(crate) fn start_server(
     drop(tell);
     match addresses.recv_timeout(limit) {
         Ok(address) => Ok((running, address)),
-        Err(RecvTimeoutError::Timeout) => Err(format!(
-            "it printed no address within {} s; its output is in {}",
-            limit.as_secs(),
-            log.display()
-        )),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(format!("it printed no address within {} s; its output is in {}", limit.as_secs(), log.display()))
+        }
         Err(RecvTimeoutError::Disconnected) => {
             let how = match running.wait(STOP_WINDOW) {
                 Outcome::Failed(how) => how,
@@ -276,9 +256,8 @@ pub(crate) fn start_server(
 /// The first `http://ADDRESS:PORT` in a line.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, after) = line.split_once("http://")?;
-    let end = after
-        .find(|letter: char| !(letter.is_ascii_hexdigit() || ".:[]".contains(letter)))
-        .unwrap_or(after.len());
+    let end =
+        after.find(|letter: char| !(letter.is_ascii_hexdigit() || ".:[]".contains(letter))).unwrap_or(after.len());
     after.get(..end)?.parse().ok()
 }
 
@@ -297,14 +276,8 @@ mod tests {
     fn a_process_that_succeeds_or_fails_is_told_apart() {
         let limit = Duration::from_secs(30);
         assert_eq!(run(&mut shell("exit 0"), limit), Outcome::Succeeded);
-        assert_eq!(
-            run(&mut shell("exit 3"), limit),
-            Outcome::Failed("exit status: 3".to_owned())
-        );
-        assert!(matches!(
-            run(&mut Command::new("no-such-program-here"), limit),
-            Outcome::NotStarted(_)
-        ));
+        assert_eq!(run(&mut shell("exit 3"), limit), Outcome::Failed("exit status: 3".to_owned()));
+        assert!(matches!(run(&mut Command::new("no-such-program-here"), limit), Outcome::NotStarted(_)));
     }
 
     #[test]
@@ -329,15 +302,9 @@ mod tests {
     fn the_guard_forgets_only_the_group_it_is_told_to() {
         // The guard's own bookkeeping, run without the pipe's early closing: after `- 2`, groups 1 and 3 are left.
         let script = GUARD
-            .replace(
-                "kill -KILL \"-$group\" 2>/dev/null; done",
-                "echo \"left $group\"; done",
-            )
+            .replace("kill -KILL \"-$group\" 2>/dev/null; done", "echo \"left $group\"; done")
             .replace("kill -KILL \"-$group\" 2>/dev/null\n", ":\n");
-        let fed = format!(
-            "printf '+ 1\\n+ 2\\n+ 3\\n- 2\\n' | sh -c '{}'",
-            script.replace('\'', "'\\''")
-        );
+        let fed = format!("printf '+ 1\\n+ 2\\n+ 3\\n- 2\\n' | sh -c '{}'", script.replace('\'', "'\\''"));
         let (outcome, said) = capture(&mut shell(&fed), Duration::from_secs(30));
         assert_eq!(outcome, Outcome::Succeeded);
         assert_eq!(said, "left 1\nleft 3\n");
@@ -346,10 +313,7 @@ mod tests {
     #[test]
     fn the_address_is_read_out_of_what_a_server_prints() {
         let address = |line: &str| address_in(line).map(|found| found.to_string());
-        assert_eq!(
-            address("eventwire listens on http://127.0.0.1:8080/ (open it)").as_deref(),
-            Some("127.0.0.1:8080")
-        );
+        assert_eq!(address("eventwire listens on http://127.0.0.1:8080/ (open it)").as_deref(), Some("127.0.0.1:8080"));
         assert_eq!(address("open http://[::1]:9").as_deref(), Some("[::1]:9"));
         assert_eq!(address("see http://example.org/"), None);
         assert_eq!(address("nothing here"), None);
@@ -358,24 +322,16 @@ mod tests {
     #[test]
     fn a_server_that_ends_early_says_its_last_words() {
         let log = std::env::temp_dir().join(format!("xtask-server-{}.log", std::process::id()));
-        let failed = start_server(
-            &mut shell("echo 'port 1 is taken' >&2; exit 2"),
-            &log,
-            Duration::from_secs(30),
-        );
+        let failed = start_server(&mut shell("echo 'port 1 is taken' >&2; exit 2"), &log, Duration::from_secs(30));
         let why = failed.err().unwrap();
-        assert!(
-            why.contains("exit status: 2") && why.contains("port 1 is taken"),
-            "{why}"
-        );
+        assert!(why.contains("exit status: 2") && why.contains("port 1 is taken"), "{why}");
         let _ = std::fs::remove_file(&log);
     }
 
     #[test]
     fn a_server_is_found_by_its_address_and_stopped() {
         let log = std::env::temp_dir().join(format!("xtask-stop-{}.log", std::process::id()));
-        let mut command =
-            shell("echo 'http://127.0.0.1:4321'; trap 'exit 0' TERM; while :; do sleep 0.05; done");
+        let mut command = shell("echo 'http://127.0.0.1:4321'; trap 'exit 0' TERM; while :; do sleep 0.05; done");
         let (running, address) = start_server(&mut command, &log, Duration::from_secs(30)).unwrap();
         assert_eq!(address.port(), 4321);
         assert_eq!(running.stop(), Outcome::Succeeded);

@@ -16,41 +16,18 @@ struct Tool {
 }
 
 const TOOLS: &[Tool] = &[
-    Tool {
-        program: "node",
-        package: "nodejs",
-        why: "unit tests of the inspector and of generated types",
-    },
-    Tool {
-        program: "npm",
-        package: "npm",
-        why: "packages of the browser test and of the generators",
-    },
-    Tool {
-        program: "chromium",
-        package: "chromium",
-        why: "the inspector in a browser",
-    },
-    Tool {
-        program: "python3",
-        package: "python3",
-        why: "the independent count of agent events",
-    },
-    Tool {
-        program: "curl",
-        package: "curl",
-        why: "the commands in the README",
-    },
+    Tool { program: "node", package: "nodejs", why: "unit tests of the inspector and of generated types" },
+    Tool { program: "npm", package: "npm", why: "packages of the browser test and of the generators" },
+    Tool { program: "chromium", package: "chromium", why: "the inspector in a browser" },
+    Tool { program: "python3", package: "python3", why: "the independent count of agent events" },
+    Tool { program: "curl", package: "curl", why: "the commands in the README" },
 ];
 
 /// The oldest Node.js with the test runner that the unit tests use.
 const NODE_MAJOR: u32 = 18;
 
 /// Folders with a package-lock.json whose packages tests need.
-pub(crate) const NODE_FOLDERS: &[&str] = &[
-    "transports/gateway/web/test/browser",
-    "schemas/tests/codegen",
-];
+pub(crate) const NODE_FOLDERS: &[&str] = &["transports/gateway/web/test/browser", "schemas/tests/codegen"];
 
 /// Checks every tool, installs the missing ones when it can, and installs the locked npm packages.
 ///
@@ -58,15 +35,8 @@ pub(crate) const NODE_FOLDERS: &[&str] = &[
 pub(crate) fn run(workspace: &Workspace) -> Result<String, String> {
     let mut done = Vec::new();
     for component in ["fmt", "clippy"] {
-        let (outcome, _) = capture(
-            &mut workspace.cargo(&[component, "--version"]),
-            Duration::from_secs(60),
-        );
-        let name = if component == "fmt" {
-            "rustfmt"
-        } else {
-            component
-        };
+        let (outcome, _) = capture(&mut workspace.cargo(&[component, "--version"]), Duration::from_secs(60));
+        let name = if component == "fmt" { "rustfmt" } else { component };
         outcome
             .require(&format!("cargo {component}"))
             .map_err(|why| format!("{why}; install it with `rustup component add {name}`"))?;
@@ -94,10 +64,7 @@ fn missing_tools(workspace: &Workspace) -> Vec<&'static Tool> {
     TOOLS
         .iter()
         .filter(|tool| {
-            let (outcome, _) = capture(
-                workspace.command(tool.program).arg("--version"),
-                Duration::from_secs(60),
-            );
+            let (outcome, _) = capture(workspace.command(tool.program).arg("--version"), Duration::from_secs(60));
             outcome != Outcome::Succeeded
         })
         .collect()
@@ -106,10 +73,7 @@ fn missing_tools(workspace: &Workspace) -> Vec<&'static Tool> {
 fn install(workspace: &Workspace, missing: &[&'static Tool]) -> Result<(), String> {
     let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     let ask = || {
-        let wanted: Vec<String> = missing
-            .iter()
-            .map(|tool| format!("{} (for {})", tool.program, tool.why))
-            .collect();
+        let wanted: Vec<String> = missing.iter().map(|tool| format!("{} (for {})", tool.program, tool.why)).collect();
         format!(
             "missing: {}; install with `sudo apt-get install {}` and run again",
             wanted.join(", "),
@@ -121,9 +85,7 @@ fn install(workspace: &Workspace, missing: &[&'static Tool]) -> Result<(), Strin
         return Err(ask());
     }
     let mut update = workspace.command("apt-get");
-    update
-        .args(["-q", "update"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    update.args(["-q", "update"]).env("DEBIAN_FRONTEND", "noninteractive");
     done_or_ask(run_quietly(&mut update, Duration::from_secs(600)), &ask)?;
     let mut install = workspace.command("apt-get");
     install
@@ -136,9 +98,7 @@ fn install(workspace: &Workspace, missing: &[&'static Tool]) -> Result<(), Strin
 }
 
 fn done_or_ask(outcome: Outcome, ask: &dyn Fn() -> String) -> Result<(), String> {
-    outcome
-        .require("apt-get")
-        .map_err(|why| format!("{why}; {}", ask()))
+    outcome.require("apt-get").map_err(|why| format!("{why}; {}", ask()))
 }
 
 fn run_quietly(command: &mut std::process::Command, limit: Duration) -> Outcome {
@@ -150,29 +110,16 @@ fn run_quietly(command: &mut std::process::Command, limit: Duration) -> Outcome 
 }
 
 fn require_node(workspace: &Workspace) -> Result<(), String> {
-    let (_, said) = capture(
-        workspace.command("node").arg("--version"),
-        Duration::from_secs(60),
-    );
-    let major = said
-        .trim()
-        .trim_start_matches('v')
-        .split('.')
-        .next()
-        .and_then(|number| number.parse::<u32>().ok());
+    let (_, said) = capture(workspace.command("node").arg("--version"), Duration::from_secs(60));
+    let major = said.trim().trim_start_matches('v').split('.').next().and_then(|number| number.parse::<u32>().ok());
     match major {
         Some(major) if major >= NODE_MAJOR => Ok(()),
-        _ => Err(format!(
-            "node is {}, the tests need {NODE_MAJOR} or newer; install a newer nodejs",
-            said.trim()
-        )),
+        _ => Err(format!("node is {}, the tests need {NODE_MAJOR} or newer; install a newer nodejs", said.trim())),
     }
 }
 
 fn install_node_packages(workspace: &Workspace, folder: &str) -> Result<(), String> {
     let mut command = workspace.command("npm");
-    command
-        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-        .current_dir(workspace.root().join(folder));
+    command.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(workspace.root().join(folder));
     process::run(&mut command, Duration::from_secs(600)).require(&format!("npm ci in {folder}"))
 }

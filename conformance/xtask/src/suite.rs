@@ -43,14 +43,7 @@ const STEPS: &[Step] = &[
         name: "clippy",
         proves: "no lint fires in any target",
         run: |workspace| {
-            let lint = [
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ];
+            let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
             cargo(workspace, &lint, minutes(45))
         },
     },
@@ -83,23 +76,11 @@ const STEPS: &[Step] = &[
         name: "shuttle",
         proves: "the outbox holds under every schedule that the explorer tries",
         run: |workspace| {
-            let model = [
-                "test",
-                "-p",
-                "eventwire-hub",
-                "--features",
-                "shuttle",
-                "--test",
-                "outbox_model",
-            ];
+            let model = ["test", "-p", "eventwire-hub", "--features", "shuttle", "--test", "outbox_model"];
             cargo(workspace, &model, minutes(30))
         },
     },
-    Step {
-        name: "wasm",
-        proves: "the protocol builds where there is no operating system",
-        run: wasm,
-    },
+    Step { name: "wasm", proves: "the protocol builds where there is no operating system", run: wasm },
     Step {
         name: "schemas",
         proves: "schemas/v1 and docs/reference/events.md are what the catalogue generates",
@@ -115,10 +96,7 @@ const STEPS: &[Step] = &[
             let folder = workspace.root().join("schemas/tests/codegen");
             let mut command = workspace.command("node");
             command.arg("check.mjs").current_dir(folder);
-            passed(
-                process::run(&mut command, minutes(10)),
-                "the generated types",
-            )
+            passed(process::run(&mut command, minutes(10)), "the generated types")
         },
     },
     Step {
@@ -134,26 +112,12 @@ const STEPS: &[Step] = &[
         proves: "every conformance case holds on a running gateway",
         run: |workspace| {
             build(workspace)?;
-            with_gateway(workspace, "conformance-gateway", |gateway| {
-                conformance(workspace, &gateway.url())
-            })
+            with_gateway(workspace, "conformance-gateway", |gateway| conformance(workspace, &gateway.url()))
         },
     },
-    Step {
-        name: "node",
-        proves: "the inspector's parts, without a browser",
-        run: node,
-    },
-    Step {
-        name: "browser",
-        proves: "the inspector in headless Chromium, with a screenshot",
-        run: browser,
-    },
-    Step {
-        name: "readme",
-        proves: "the marked commands of README.md and the guides do what they say",
-        run: readme,
-    },
+    Step { name: "node", proves: "the inspector's parts, without a browser", run: node },
+    Step { name: "browser", proves: "the inspector in headless Chromium, with a screenshot", run: browser },
+    Step { name: "readme", proves: "the marked commands of README.md and the guides do what they say", run: readme },
 ];
 
 const fn minutes(count: u64) -> Duration {
@@ -172,15 +136,9 @@ pub(crate) fn list() {
 /// The last line on standard output is `N passed, N failed`, with `, N skipped` only when a step could not apply.
 /// Errors when a step failed or a name is unknown.
 pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<(), String> {
-    if let Some(unknown) = only
-        .iter()
-        .find(|name| STEPS.iter().all(|step| step.name != **name))
-    {
+    if let Some(unknown) = only.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
         let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
-        return Err(format!(
-            "no step is called `{unknown}`; there are {}",
-            known.join(", ")
-        ));
+        return Err(format!("no step is called `{unknown}`; there are {}", known.join(", ")));
     }
     println!("{}", workspace.describe());
     let mut rows = Vec::new();
@@ -196,11 +154,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<(), String> 
             Ok(Verdict::Passed(note) | Verdict::NotInstalled(note)) => println!("{note}"),
             Err(why) => println!("{}: FAILED: {why}", step.name),
         }
-        rows.push(Row {
-            name: step.name,
-            took,
-            result,
-        });
+        rows.push(Row { name: step.name, took, result });
     }
     print!("\n{}", table(&rows, begun.elapsed()));
     let (passed, failed, skipped) = count(&rows);
@@ -224,14 +178,11 @@ struct Row {
 }
 
 fn count(rows: &[Row]) -> (usize, usize, usize) {
-    rows.iter()
-        .fold((0, 0, 0), |(passed, failed, skipped), row| {
-            match row.result {
-                Ok(Verdict::Passed(_)) => (passed + 1, failed, skipped),
-                Ok(Verdict::NotInstalled(_)) => (passed, failed, skipped + 1),
-                Err(_) => (passed, failed + 1, skipped),
-            }
-        })
+    rows.iter().fold((0, 0, 0), |(passed, failed, skipped), row| match row.result {
+        Ok(Verdict::Passed(_)) => (passed + 1, failed, skipped),
+        Ok(Verdict::NotInstalled(_)) => (passed, failed, skipped + 1),
+        Err(_) => (passed, failed + 1, skipped),
+    })
 }
 
 fn table(rows: &[Row], total: Duration) -> String {
@@ -243,11 +194,7 @@ fn table(rows: &[Row], total: Duration) -> String {
             Err(why) => ("FAILED", why),
         };
         let remark = remark.lines().next().unwrap_or_default();
-        let line = format!(
-            "{:<20} {result:<13} {:>6.1} s  {remark}",
-            row.name,
-            row.took.as_secs_f64()
-        );
+        let line = format!("{:<20} {result:<13} {:>6.1} s  {remark}", row.name, row.took.as_secs_f64());
         text.push_str(line.trim_end());
         text.push('\n');
     }
@@ -256,9 +203,7 @@ fn table(rows: &[Row], total: Duration) -> String {
 }
 
 fn passed(outcome: Outcome, what: &str) -> Result<Verdict, String> {
-    outcome
-        .require(what)
-        .map(|()| Verdict::Passed(String::new()))
+    outcome.require(what).map(|()| Verdict::Passed(String::new()))
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str], limit: Duration) -> Result<Verdict, String> {
@@ -275,10 +220,7 @@ fn conformance(workspace: &Workspace, target: &str) -> Result<Verdict, String> {
     let binary = workspace.binaries()?.join("eventwire-conformance");
     let mut command = workspace.command(&binary.to_string_lossy());
     command.args(["run", target]);
-    passed(
-        process::run(&mut command, minutes(10)),
-        &format!("eventwire-conformance run {target}"),
-    )
+    passed(process::run(&mut command, minutes(10)), &format!("eventwire-conformance run {target}"))
 }
 
 /// Does `work` with a gateway, stops the gateway whatever happened, and reports the first thing that went wrong.
@@ -305,11 +247,7 @@ fn wasm(workspace: &Workspace) -> Result<Verdict, String> {
             "{TARGET} is not installed; purity is proven by the protocol's purity test"
         )));
     }
-    cargo(
-        workspace,
-        &["build", "-p", "eventwire-protocol", "--target", TARGET],
-        minutes(20),
-    )
+    cargo(workspace, &["build", "-p", "eventwire-protocol", "--target", TARGET], minutes(20))
 }
 
 fn node(workspace: &Workspace) -> Result<Verdict, String> {
@@ -335,20 +273,12 @@ fn browser(workspace: &Workspace) -> Result<Verdict, String> {
     }
     build(workspace)?;
     let artefacts = workspace.scratch()?.join("browser");
-    std::fs::create_dir_all(&artefacts)
-        .map_err(|error| format!("{}: {error}", artefacts.display()))?;
+    std::fs::create_dir_all(&artefacts).map_err(|error| format!("{}: {error}", artefacts.display()))?;
     with_gateway(workspace, "browser", |gateway| {
         let mut command = workspace.command("node");
-        command
-            .arg("inspector.mjs")
-            .arg(gateway.url())
-            .arg(&artefacts)
-            .current_dir(&folder);
+        command.arg("inspector.mjs").arg(gateway.url()).arg(&artefacts).current_dir(&folder);
         process::run(&mut command, minutes(10)).require("node inspector.mjs")?;
-        Ok(Verdict::Passed(format!(
-            "artefacts in {}",
-            artefacts.display()
-        )))
+        Ok(Verdict::Passed(format!("artefacts in {}", artefacts.display())))
     })
 }
 
@@ -383,45 +313,27 @@ fn readme(workspace: &Workspace) -> Result<Verdict, String> {
 }
 
 /// Runs one documented command against the gateway under test.
-fn keep(
-    workspace: &Workspace,
-    gateway: &Gateway,
-    promise: &markdown::Promise,
-) -> Result<(), String> {
+fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -> Result<(), String> {
     let address = gateway.address();
     let text = promise
         .command
         .replace(DOCUMENTED, &address.to_string())
-        .replace(
-            &DOCUMENTED.replace("127.0.0.1", "localhost"),
-            &address.to_string(),
-        );
+        .replace(&DOCUMENTED.replace("127.0.0.1", "localhost"), &address.to_string());
     println!("$ {text}");
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = workspace.command("bash");
-    command.args(["-euo", "pipefail", "-c", &text]).env(
-        "PATH",
-        format!("{}:{path}", workspace.binaries()?.display()),
-    );
+    command.args(["-euo", "pipefail", "-c", &text]).env("PATH", format!("{}:{path}", workspace.binaries()?.display()));
     let (outcome, said) = capture(&mut command, minutes(1));
     print!("{said}");
     let first = text.lines().next().unwrap_or_default();
     outcome.require(&format!("`{first}`"))?;
     let said = said.replace(&address.to_string(), DOCUMENTED);
-    markdown::keeps(&promise.prints, &said)
-        .map_err(|missing| format!("`{first}` did not print: {missing}"))
+    markdown::keeps(&promise.prints, &said).map_err(|missing| format!("`{first}` did not print: {missing}"))
 }
 
 /// `cargo xtask schemas`.
 pub(crate) fn regenerate_schemas(workspace: &Workspace) -> Result<(), String> {
-    let generate = [
-        "run",
-        "--quiet",
-        "-p",
-        "eventwire-schemas",
-        "--",
-        "generate",
-    ];
+    let generate = ["run", "--quiet", "-p", "eventwire-schemas", "--", "generate"];
     cargo(workspace, &generate, minutes(30)).map(|_| ())
 }
 
@@ -439,21 +351,14 @@ mod tests {
     use super::*;
 
     fn row(name: &'static str, result: Result<Verdict, String>) -> Row {
-        Row {
-            name,
-            took: Duration::from_millis(1500),
-            result,
-        }
+        Row { name, took: Duration::from_millis(1500), result }
     }
 
     #[test]
     fn the_table_says_how_each_step_went_and_the_count_agrees() {
         let rows = [
             row("fmt", Ok(Verdict::Passed(String::new()))),
-            row(
-                "test",
-                Err("cargo test failed: exit status: 101".to_owned()),
-            ),
+            row("test", Err("cargo test failed: exit status: 101".to_owned())),
             row("wasm", Ok(Verdict::NotInstalled("no target".to_owned()))),
         ];
         assert_eq!(count(&rows), (1, 1, 1));
