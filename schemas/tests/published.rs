@@ -1,6 +1,8 @@
 //! What is committed under schemas/v1 is what the catalogue generates, keeps the profile, and describes what the
 //! decoder accepts. The validator is an independent one.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers, too")]
+
 use std::path::{Path, PathBuf};
 
 use eventwire_protocol::catalog::EventType;
