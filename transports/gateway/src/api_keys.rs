@@ -115,19 +115,12 @@ struct File {
 /// One line: not TOML, an unknown word, a digest that is none, a name or digest that stands there twice, no key at all.
 pub fn read(text: &str) -> Result<Vec<ApiKey>, String> {
     let file: File = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| {
-            text.bytes()
-                .take(span.start)
-                .filter(|byte| *byte == b'\n')
-                .count()
-                + 1
-        });
+        let line =
+            error.span().map_or(1, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
         format!("line {line}: {}", crate::config::one_line(error.message()))
     })?;
     if file.key.is_empty() {
-        return Err(
-            "no [[key]] in it: nobody could connect; `eventwire api-key` makes an entry".to_owned(),
-        );
+        return Err("no [[key]] in it: nobody could connect; `eventwire api-key` makes an entry".to_owned());
     }
     let mut names = BTreeSet::new();
     let mut digests = BTreeSet::new();
@@ -138,10 +131,7 @@ pub fn read(text: &str) -> Result<Vec<ApiKey>, String> {
             return Err(format!("key {:?}: the name stands there twice", entry.name));
         }
         if !digests.insert(key.digest) {
-            return Err(format!(
-                "key {:?}: another entry has the same sha256",
-                entry.name
-            ));
+            return Err(format!("key {:?}: another entry has the same sha256", entry.name));
         }
         keys.push(key);
     }
@@ -153,10 +143,7 @@ pub fn read(text: &str) -> Result<Vec<ApiKey>, String> {
 /// # Errors
 /// A value that TOML cannot hold.
 pub fn write(entry: &Entry) -> Result<String, String> {
-    toml::to_string(&File {
-        key: vec![entry.clone()],
-    })
-    .map_err(|error| error.to_string())
+    toml::to_string(&File { key: vec![entry.clone()] }).map_err(|error| error.to_string())
 }
 
 fn parse(entry: &Entry) -> Result<ApiKey, String> {
@@ -164,33 +151,19 @@ fn parse(entry: &Entry) -> Result<ApiKey, String> {
         return Err("name: expected visible text".to_owned());
     }
     let claims = Claims {
-        user: entry
-            .user
-            .as_deref()
-            .map(|user| parse_id("user", user))
-            .transpose()?,
+        user: entry.user.as_deref().map(|user| parse_id("user", user)).transpose()?,
         role: entry.role.map(Into::into),
         contexts: scope("sessions", &entry.sessions)?,
         adws: scope("adws", &entry.adws)?,
         rooms: scope("rooms", &entry.rooms)?,
-        permissions: entry
-            .permissions
-            .iter()
-            .map(|permission| (*permission).into())
-            .collect(),
+        permissions: entry.permissions.iter().map(|permission| (*permission).into()).collect(),
         history_from: None,
     };
-    Ok(ApiKey {
-        name: entry.name.clone(),
-        digest: parse_digest(&entry.sha256)?,
-        claims,
-    })
+    Ok(ApiKey { name: entry.name.clone(), digest: parse_digest(&entry.sha256)?, claims })
 }
 
 fn parse_digest(text: &str) -> Result<[u8; 32], String> {
-    let wrong = || {
-        "sha256: expected 64 hexadecimal digits, the SHA-256 of the key (not the key)".to_owned()
-    };
+    let wrong = || "sha256: expected 64 hexadecimal digits, the SHA-256 of the key (not the key)".to_owned();
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
     }
@@ -202,20 +175,14 @@ fn parse_digest(text: &str) -> Result<[u8; 32], String> {
     Ok(digest)
 }
 
-fn scope<T: FromStr<Err: std::fmt::Display> + Ord>(
-    field: &str,
-    written: &[String],
-) -> Result<Scope<T>, String> {
+fn scope<T: FromStr<Err: std::fmt::Display> + Ord>(field: &str, written: &[String]) -> Result<Scope<T>, String> {
     if written.iter().any(|target| target == "*") {
         return match written {
             [_] => Ok(Scope::All),
             _ => Err(format!("{field}: \"*\" stands beside other values")),
         };
     }
-    let targets = written
-        .iter()
-        .map(|target| parse_id(field, target))
-        .collect::<Result<BTreeSet<T>, _>>()?;
+    let targets = written.iter().map(|target| parse_id(field, target)).collect::<Result<BTreeSet<T>, _>>()?;
     Ok(Scope::Only(targets))
 }
 
@@ -236,9 +203,7 @@ mod tests {
     #[test]
     fn auth_02_an_entry_grants_what_it_names_and_nothing_else() {
         let keys = read(&entry("")).unwrap();
-        let [key] = keys.as_slice() else {
-            panic!("{keys:?}")
-        };
+        let [key] = keys.as_slice() else { panic!("{keys:?}") };
         assert!(key.claims.permissions.is_empty());
         assert_eq!(key.claims.adws, Scope::none());
         assert_eq!(key.claims.rooms, Scope::none());
@@ -246,13 +211,8 @@ mod tests {
 
         let full = "user = \"ada\"\nrole = \"agent\"\npermissions = [\"publish\", \"adw_raw\"]\nadws = [\"29fb6a3e\"]\nrooms = [\"*\"]";
         let keys = read(&entry(full)).unwrap();
-        let [key] = keys.as_slice() else {
-            panic!("{keys:?}")
-        };
-        assert_eq!(
-            key.claims.user.as_ref().map(ToString::to_string).as_deref(),
-            Some("ada")
-        );
+        let [key] = keys.as_slice() else { panic!("{keys:?}") };
+        assert_eq!(key.claims.user.as_ref().map(ToString::to_string).as_deref(), Some("ada"));
         assert_eq!(key.claims.role, Some(Role::Agent));
         assert!(
             key.claims.may(Permission::Publish)
@@ -269,17 +229,10 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_in_one_line() {
         let twice = format!("{}{}", entry(""), entry("").replace("\"a\"", "\"b\""));
-        let same_name = format!(
-            "{}{}",
-            entry(""),
-            entry("").replace(DIGEST, &"0".repeat(64))
-        );
+        let same_name = format!("{}{}", entry(""), entry("").replace(DIGEST, &"0".repeat(64)));
         let cases = [
             (String::new(), "no [[key]]"),
-            (
-                entry("permissions = [\"root\"]"),
-                "line 4: unknown variant `root`",
-            ),
+            (entry("permissions = [\"root\"]"), "line 4: unknown variant `root`"),
             (entry("rights = []"), "line 4: unknown field `rights`"),
             (entry("role = \"admin\""), "unknown variant"),
             (entry("adws = [\"no\"]"), "key \"a\": adws:"),
@@ -290,10 +243,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             let told = read(&text).unwrap_err();
-            assert!(
-                told.contains(expected) && !told.contains('\n'),
-                "{expected}: {told}"
-            );
+            assert!(told.contains(expected) && !told.contains('\n'), "{expected}: {told}");
         }
     }
 }

@@ -64,11 +64,15 @@ pub enum Failure {
     /// It was asked for rightly and did not work. Exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// Whoever read the output has gone, such as `head`; nothing is left to say. Exit code 0.
+    #[error("nobody reads the output")]
+    Unread,
 }
 
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Unread => ExitCode::SUCCESS,
             Self::Failed(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
         }
@@ -83,15 +87,16 @@ impl From<config::ConfigError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Unread,
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
 /// Runs the command that the arguments name (the program's name first) and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match command()
-        .try_get_matches_from(with_default_command(arguments.into_iter().collect()))
-    {
+    let matches = match command().try_get_matches_from(with_default_command(arguments.into_iter().collect())) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
             return report(&Failure::Usage(config::one_line(&error.to_string())));
@@ -122,17 +127,14 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
-fn in_runtime(
-    command: impl Future<Output = Result<ExitCode, Failure>>,
-) -> Result<ExitCode, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(command)
+fn in_runtime(command: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 
 fn report(failure: &Failure) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "eventwire: {failure}");
+    if !matches!(failure, Failure::Unread) {
+        let _ = writeln!(std::io::stderr(), "eventwire: {failure}");
+    }
     failure.exit_code()
 }
 
@@ -142,19 +144,12 @@ pub fn command() -> clap::Command {
     let described = config::describe();
     Cli::command().mut_subcommand("serve", |serve| {
         described.iter().fold(serve, |serve, setting| {
-            let default = setting
-                .default
-                .as_deref()
-                .filter(|default| !matches!(*default, "[]" | "false"));
-            let default = default
-                .map(|default| format!("[default: {}] ", default.trim_matches('"')))
-                .unwrap_or_default();
+            let default = setting.default.as_deref().filter(|default| !matches!(*default, "[]" | "false"));
+            let default =
+                default.map(|default| format!("[default: {}] ", default.trim_matches('"'))).unwrap_or_default();
             let variable = setting.key.to_ascii_uppercase();
             serve.mut_arg(&setting.key, |argument| {
-                argument.help(format!(
-                    "{} {default}[env: {ENV_PREFIX}{variable}]",
-                    setting.help
-                ))
+                argument.help(format!("{} {default}[env: {ENV_PREFIX}{variable}]", setting.help))
             })
         })
     })
@@ -177,13 +172,10 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Command, String> {
-        let arguments = std::iter::once("eventwire")
-            .chain(line.split_whitespace())
-            .map(OsString::from);
+        let arguments = std::iter::once("eventwire").chain(line.split_whitespace()).map(OsString::from);
         let matches = command().try_get_matches_from(with_default_command(arguments.collect()));
         let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
-        cli.map(|cli| cli.command)
-            .map_err(|error| config::one_line(&error.to_string()))
+        cli.map(|cli| cli.command).map_err(|error| config::one_line(&error.to_string()))
     }
 
     #[test]
@@ -194,26 +186,15 @@ mod tests {
     #[test]
     fn no_command_means_serve() {
         for line in ["", "--listen 0", "serve", "serve --from-start --agents x"] {
-            assert!(
-                matches!(parse(line), Ok(Command::Serve(_))),
-                "{line:?}: {:?}",
-                parse(line)
-            );
+            assert!(matches!(parse(line), Ok(Command::Serve(_))), "{line:?}: {:?}", parse(line));
         }
     }
 
     #[test]
     fn a_misspelt_command_or_flag_is_told_in_one_line_with_the_nearest_one() {
-        for (line, expected) in [
-            ("tial", "tail"),
-            ("serve --agent x", "--agents"),
-            ("--listn 0", "--listen"),
-        ] {
+        for (line, expected) in [("tial", "tail"), ("serve --agent x", "--agents"), ("--listn 0", "--listen")] {
             let told = parse(line).unwrap_err();
-            assert!(
-                told.contains(expected) && !told.contains('\n') && !told.contains("Usage"),
-                "{line:?}: {told}"
-            );
+            assert!(told.contains(expected) && !told.contains('\n') && !told.contains("Usage"), "{line:?}: {told}");
         }
     }
 
@@ -230,22 +211,10 @@ mod tests {
 
     #[test]
     fn serve_help_names_every_setting_with_its_variable() {
-        let help = command()
-            .find_subcommand_mut("serve")
-            .unwrap()
-            .render_long_help()
-            .to_string();
+        let help = command().find_subcommand_mut("serve").unwrap().render_long_help().to_string();
         for setting in config::describe() {
-            assert!(
-                help.contains(&format!("--{}", setting.key.replace('_', "-"))),
-                "{}",
-                setting.key
-            );
-            assert!(
-                help.contains(&format!("{ENV_PREFIX}{}", setting.key.to_ascii_uppercase())),
-                "{}",
-                setting.key
-            );
+            assert!(help.contains(&format!("--{}", setting.key.replace('_', "-"))), "{}", setting.key);
+            assert!(help.contains(&format!("{ENV_PREFIX}{}", setting.key.to_ascii_uppercase())), "{}", setting.key);
         }
     }
 
@@ -253,10 +222,7 @@ mod tests {
     fn no_command_takes_a_secret_as_a_flag() {
         for subcommand in command().get_subcommands() {
             for argument in subcommand.get_arguments() {
-                assert!(
-                    !matches!(argument.get_long(), Some("token" | "key" | "password")),
-                    "{argument}"
-                );
+                assert!(!matches!(argument.get_long(), Some("token" | "key" | "password")), "{argument}");
             }
         }
     }

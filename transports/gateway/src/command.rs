@@ -13,12 +13,7 @@ use crate::cli::Failure;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Gateway {
     /// Address of the gateway
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "EVENTWIRE_URL",
-        default_value = "http://127.0.0.1:4800"
-    )]
+    #[arg(long, value_name = "URL", env = "EVENTWIRE_URL", default_value = "http://127.0.0.1:4800")]
     pub url: String,
     /// File with the API key, one line; or put the key in EVENTWIRE_TOKEN. There is no flag for the key itself: everybody on this
     /// machine can read flags
@@ -34,9 +29,8 @@ impl Gateway {
     pub fn token(&self) -> Result<Option<String>, Failure> {
         let (token, place) = match &self.token_file {
             Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|error| {
-                    Failure::Usage(format!("--token-file {}: {error}", file.display()))
-                })?;
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| Failure::Usage(format!("--token-file {}: {error}", file.display())))?;
                 (text, format!("--token-file {}", file.display()))
             }
             None => match std::env::var("EVENTWIRE_TOKEN") {
@@ -46,9 +40,7 @@ impl Gateway {
         };
         let token = token.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Failure::Usage(format!(
-                "{place}: expected one line of visible ASCII characters"
-            )));
+            return Err(Failure::Usage(format!("{place}: expected one line of visible ASCII characters")));
         }
         Ok(Some(token.to_owned()))
     }

@@ -110,23 +110,13 @@ pub struct Layer {
 
     /// Host names that requests may carry, comma separated; a request for any other is refused, which stops DNS rebinding. With a
     /// port only that port. Loopback names are always allowed while listening on loopback
-    #[arg(
-        long,
-        value_name = "HOST,..",
-        value_delimiter = ',',
-        help_heading = "Access"
-    )]
+    #[arg(long, value_name = "HOST,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_hosts: Option<Vec<String>>,
 
     /// Web origins whose pages may connect, comma separated: https://app.example.org. Loopback origins are always allowed while
     /// listening on loopback; `null` never is
-    #[arg(
-        long,
-        value_name = "ORIGIN,..",
-        value_delimiter = ',',
-        help_heading = "Access"
-    )]
+    #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<Vec<String>>,
 
@@ -199,10 +189,7 @@ pub struct Layer {
 /// The settings that hold, after all layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "each field is documented once, at the field of the same name in `Layer`"
-)]
+#[expect(missing_docs, reason = "each field is documented once, at the field of the same name in `Layer`")]
 pub struct Settings {
     pub listen: Listen,
     pub port_file: Option<PathBuf>,
@@ -280,12 +267,7 @@ impl Sources {
     /// The environment and the working directory of this process.
     #[must_use]
     pub fn of_process(flags: Layer, file: Option<PathBuf>) -> Self {
-        Self {
-            flags,
-            file,
-            environment: std::env::vars_os().collect(),
-            directory: PathBuf::new(),
-        }
+        Self { flags, file, environment: std::env::vars_os().collect(), directory: PathBuf::new() }
     }
 }
 
@@ -319,14 +301,8 @@ pub fn describe() -> Vec<Described> {
                     .and_then(<[_]>::first)
                     .map(ToString::to_string)
                     .unwrap_or_default(),
-                help: argument
-                    .get_help()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-                default: defaults
-                    .get(&key)
-                    .filter(|value| !value.is_null())
-                    .map(ToString::to_string),
+                help: argument.get_help().map(ToString::to_string).unwrap_or_default(),
+                default: defaults.get(&key).filter(|value| !value.is_null()).map(ToString::to_string),
                 key,
             }
         })
@@ -340,21 +316,14 @@ pub fn describe() -> Vec<Described> {
 pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
     let environment = environment_layer(&sources.environment)?;
     let named = sources.file.clone().or_else(|| {
-        let named = sources
-            .environment
-            .iter()
-            .find(|(name, value)| name == "EVENTWIRE_CONFIG" && !value.is_empty());
+        let named = sources.environment.iter().find(|(name, value)| name == "EVENTWIRE_CONFIG" && !value.is_empty());
         named.map(|(_, value)| PathBuf::from(value))
     });
     let file = match named {
         Some(file) => read_file(&file)?,
         None => {
             let file = sources.directory.join(DEFAULT_FILE);
-            if file.exists() {
-                read_file(&file)?
-            } else {
-                Layer::default()
-            }
+            if file.exists() { read_file(&file)? } else { Layer::default() }
         }
     };
     let settings: Settings = Figment::from(Serialized::defaults(Settings::default()))
@@ -369,18 +338,12 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
 
 fn layer_command() -> clap::Command {
     Layer::augment_args(
-        clap::Command::new("eventwire")
-            .no_binary_name(true)
-            .disable_help_flag(true)
-            .disable_version_flag(true),
+        clap::Command::new("eventwire").no_binary_name(true).disable_help_flag(true).disable_version_flag(true),
     )
 }
 
 fn known_keys() -> Vec<String> {
-    layer_command()
-        .get_arguments()
-        .map(|argument| argument.get_id().to_string())
-        .collect()
+    layer_command().get_arguments().map(|argument| argument.get_id().to_string()).collect()
 }
 
 /// What the environment says. An empty variable counts as absent, as in `docker compose` files that pass every variable on.
@@ -398,10 +361,7 @@ fn environment_layer(variables: &[(OsString, OsString)]) -> Result<Layer, Config
         if key != key.to_ascii_uppercase() || !known.contains(&setting) {
             return Err(ConfigError(format!(
                 "environment: {ENV_PREFIX}{key} is not a setting{}",
-                suggestion(&setting, &known, |key| format!(
-                    "{ENV_PREFIX}{}",
-                    key.to_ascii_uppercase()
-                )),
+                suggestion(&setting, &known, |key| format!("{ENV_PREFIX}{}", key.to_ascii_uppercase())),
             )));
         }
         if value.is_empty() {
@@ -410,15 +370,10 @@ fn environment_layer(variables: &[(OsString, OsString)]) -> Result<Layer, Config
         let mut argument = OsString::from(format!("--{}=", setting.replace('_', "-")));
         argument.push(value);
         // Alone first, so that a mistake is told with the name of its variable.
-        layer_command()
-            .try_get_matches_from([&argument])
-            .map_err(|error| {
-                let flag = format!("--{}", setting.replace('_', "-"));
-                ConfigError(format!(
-                    "environment: {ENV_PREFIX}{key}: {}",
-                    value_error(&error, &flag)
-                ))
-            })?;
+        layer_command().try_get_matches_from([&argument]).map_err(|error| {
+            let flag = format!("--{}", setting.replace('_', "-"));
+            ConfigError(format!("environment: {ENV_PREFIX}{key}: {}", value_error(&error, &flag)))
+        })?;
         arguments.push(argument);
     }
     let matches = layer_command().try_get_matches_from(arguments);
@@ -429,15 +384,12 @@ fn environment_layer(variables: &[(OsString, OsString)]) -> Result<Layer, Config
 
 /// Kubernetes sets such variables in every pod beside a Service whose name begins with `eventwire`; they are nobody's mistake.
 fn is_service_link(key: &str, value: &OsStr) -> bool {
-    let address = value.to_str().is_some_and(|value| {
-        ["tcp://", "udp://", "sctp://"]
-            .iter()
-            .any(|scheme| value.starts_with(scheme))
-    });
+    let address = value
+        .to_str()
+        .is_some_and(|value| ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)));
     let marked = format!("_{key}");
-    let numbered = marked
-        .split_once("_PORT_")
-        .is_some_and(|(_, rest)| rest.starts_with(|first: char| first.is_ascii_digit()));
+    let numbered =
+        marked.split_once("_PORT_").is_some_and(|(_, rest)| rest.starts_with(|first: char| first.is_ascii_digit()));
     marked.ends_with("_SERVICE_HOST")
         || marked.contains("_SERVICE_PORT")
         || numbered
@@ -446,54 +398,28 @@ fn is_service_link(key: &str, value: &OsStr) -> bool {
 
 /// What a file says. Relative paths in it are relative to the file.
 fn read_file(file: &Path) -> Result<Layer, ConfigError> {
-    let at =
-        |line: usize, what: &dyn Display| ConfigError(format!("{}:{line}: {what}", file.display()));
+    let at = |line: usize, what: &dyn Display| ConfigError(format!("{}:{line}: {what}", file.display()));
     let text = std::fs::read_to_string(file)
         .map_err(|error| ConfigError(format!("{}: cannot be read: {error}", file.display())))?;
-    let line_of = |offset: usize| {
-        text.bytes()
-            .take(offset)
-            .filter(|byte| *byte == b'\n')
-            .count()
-            + 1
-    };
+    let line_of = |offset: usize| text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
 
     let entries: std::collections::BTreeMap<toml::Spanned<String>, toml::Value> =
         toml::from_str(&text).map_err(|error| {
-            at(
-                error.span().map_or(1, |span| line_of(span.start)),
-                &format!("not TOML: {}", one_line(error.message())),
-            )
+            at(error.span().map_or(1, |span| line_of(span.start)), &format!("not TOML: {}", one_line(error.message())))
         })?;
     let known = known_keys();
     for (key, value) in &entries {
         let (line, name) = (line_of(key.span().start), key.get_ref());
         if !known.contains(name) {
-            return Err(at(
-                line,
-                &format!(
-                    "{name} is not a setting{}",
-                    suggestion(name, &known, str::to_owned)
-                ),
-            ));
+            return Err(at(line, &format!("{name} is not a setting{}", suggestion(name, &known, str::to_owned))));
         }
         let alone = toml::Table::from_iter([(name.clone(), value.clone())]);
-        alone
-            .try_into::<Layer>()
-            .map_err(|error| at(line, &format!("{name}: {}", one_line(error.message()))))?;
+        alone.try_into::<Layer>().map_err(|error| at(line, &format!("{name}: {}", one_line(error.message()))))?;
     }
-    let mut layer: Layer =
-        toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
+    let mut layer: Layer = toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
 
     let directory = file.parent().unwrap_or(Path::new(""));
-    for path in [
-        &mut layer.agents,
-        &mut layer.api_keys_file,
-        &mut layer.port_file,
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file].into_iter().flatten() {
         *path = directory.join(&*path);
     }
     Ok(layer)
@@ -515,22 +441,11 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         ("heartbeat_seconds", settings.heartbeat_seconds, 1..=DAY),
         ("ping_seconds", settings.ping_seconds, 1..=DAY),
         ("history_seconds", settings.history_seconds, 1..=366 * DAY),
-        (
-            "history_adw_seconds",
-            settings.history_adw_seconds,
-            1..=366 * DAY,
-        ),
+        ("history_adw_seconds", settings.history_adw_seconds, 1..=366 * DAY),
         ("drain_seconds", settings.drain_seconds, 0..=DAY),
     ];
-    if let Some((name, value, bounds)) = seconds
-        .iter()
-        .find(|(_, value, bounds)| !bounds.contains(value))
-    {
-        return Err(ConfigError(format!(
-            "{name} = {value}: must lie between {} and {}",
-            bounds.start(),
-            bounds.end()
-        )));
+    if let Some((name, value, bounds)) = seconds.iter().find(|(_, value, bounds)| !bounds.contains(value)) {
+        return Err(ConfigError(format!("{name} = {value}: must lie between {} and {}", bounds.start(), bounds.end())));
     }
     let bytes = [
         ("history_bytes", settings.history_bytes, 1 << 20),
@@ -546,8 +461,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
     }
     if settings.from_start && settings.agents.is_none() {
         return Err(ConfigError(
-            "from_start is set without agents: name the directory whose runs are to be read"
-                .to_owned(),
+            "from_start is set without agents: name the directory whose runs are to be read".to_owned(),
         ));
     }
     Ok(())
@@ -556,18 +470,10 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
 /// The end of a sentence that says what was probably meant.
 fn suggestion(written: &str, known: &[String], spell: impl Fn(&str) -> String) -> String {
     let plain = written.to_ascii_lowercase().replace('-', "_");
-    let synonym = SYNONYMS
-        .iter()
-        .find(|(word, _)| *word == plain)
-        .map(|(_, key)| (*key).to_owned());
+    let synonym = SYNONYMS.iter().find(|(word, _)| *word == plain).map(|(_, key)| (*key).to_owned());
     let nearest = || {
-        let scored = known
-            .iter()
-            .map(|key| (strsim::jaro_winkler(&plain, key), key));
-        scored
-            .filter(|(score, _)| *score > 0.75)
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .map(|(_, key)| key.clone())
+        let scored = known.iter().map(|key| (strsim::jaro_winkler(&plain, key), key));
+        scored.filter(|(score, _)| *score > 0.75).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, key)| key.clone())
     };
     match synonym.or_else(nearest) {
         Some(key) => format!("; did you mean {}?", spell(&key)),
@@ -579,10 +485,7 @@ fn suggestion(written: &str, known: &[String], spell: impl Fn(&str) -> String) -
 fn value_error(error: &clap::Error, flag: &str) -> String {
     let text = one_line(&error.to_string());
     match text.split_once(&format!(" for '{flag}")) {
-        Some((what, rest)) => format!(
-            "{what}{}",
-            rest.split_once('\'').map_or("", |(_, rest)| rest)
-        ),
+        Some((what, rest)) => format!("{what}{}", rest.split_once('\'').map_or("", |(_, rest)| rest)),
         None => text,
     }
 }
@@ -591,9 +494,7 @@ fn value_error(error: &clap::Error, flag: &str) -> String {
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let kept = lines.take_while(|line| {
-        !line.starts_with("Usage:") && !line.starts_with("For more information")
-    });
+    let kept = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let joined = kept.collect::<Vec<_>>().join(" ");
     joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
 }

@@ -163,7 +163,10 @@ mod tests {
         let (mut client, server) = pair().await;
         client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
         let first = first(&server, Duration::from_millis(50)).await.unwrap();
-        assert!(matches!(&first, First::Refused(StatusCode::REQUEST_TIMEOUT, error) if error.code == ErrorCode::Timeout), "{first:?}");
+        assert!(
+            matches!(&first, First::Refused(StatusCode::REQUEST_TIMEOUT, error) if error.code == ErrorCode::Timeout),
+            "{first:?}"
+        );
     }
 
     #[tokio::test]
@@ -172,7 +175,10 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
         client.shutdown().await.unwrap();
         let first = first(&server, HEAD_DEADLINE).await.unwrap();
-        assert!(matches!(&first, First::Refused(StatusCode::BAD_REQUEST, error) if error.message.contains("ended")), "{first:?}");
+        assert!(
+            matches!(&first, First::Refused(StatusCode::BAD_REQUEST, error) if error.message.contains("ended")),
+            "{first:?}"
+        );
     }
 
     #[tokio::test]
@@ -193,7 +199,10 @@ mod tests {
             let (mut client, server) = pair().await;
             client.write_all(sent).await.unwrap();
             let first = first(&server, HEAD_DEADLINE).await.unwrap();
-            assert!(matches!(&first, First::Refused(_, error) if error.message.contains(expected)), "{expected}: {first:?}");
+            assert!(
+                matches!(&first, First::Refused(_, error) if error.message.contains(expected)),
+                "{expected}: {first:?}"
+            );
         }
     }
 
@@ -202,7 +211,9 @@ mod tests {
         for filler in [&b"x"[..], b"a: b\r\n"] {
             let (mut client, server) = pair().await;
             let served = tokio::spawn(async move {
-                let First::Refused(status, error) = first(&server, HEAD_DEADLINE).await.unwrap() else { panic!("taken") };
+                let First::Refused(status, error) = first(&server, HEAD_DEADLINE).await.unwrap() else {
+                    panic!("taken")
+                };
                 refuse(server, status, &error).await;
             });
             client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();

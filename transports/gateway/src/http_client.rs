@@ -38,12 +38,7 @@ impl Answer {
     /// The error that this answer is, in one line.
     #[must_use]
     pub(crate) fn failure(&self, path: &str) -> Failure {
-        let field = |name| {
-            self.json
-                .pointer(&format!("/error/{name}"))
-                .and_then(Value::as_str)
-                .map(plain)
-        };
+        let field = |name| self.json.pointer(&format!("/error/{name}")).and_then(Value::as_str).map(plain);
         Failure::Failed(match (field("code"), field("message")) {
             (Some(code), Some(message)) => format!("{path}: {code}: {message}"),
             _ => format!(
@@ -61,21 +56,15 @@ impl HttpClient {
     /// The URL is none, or not `http:`.
     pub(crate) fn new(url: &str, token: Option<String>) -> Result<Self, Failure> {
         let wrong = |what: &str| Failure::Usage(format!("--url {url}: {what}"));
-        let uri: Uri = url
-            .parse()
-            .map_err(|_| wrong("not a URL; expected one such as http://127.0.0.1:4800"))?;
+        let uri: Uri = url.parse().map_err(|_| wrong("not a URL; expected one such as http://127.0.0.1:4800"))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
-                return Err(wrong(
-                    "https is not spoken by this command; use the http address behind the proxy",
-                ));
+                return Err(wrong("https is not spoken by this command; use the http address behind the proxy"));
             }
             _ => return Err(wrong("expected a URL that begins with http://")),
         }
-        let authority = uri
-            .authority()
-            .filter(|authority| !authority.as_str().contains('@'));
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         let authority = authority.ok_or_else(|| wrong("expected a host and no user name"))?;
         Ok(Self {
             authority: authority.as_str().to_owned(),
@@ -96,14 +85,8 @@ impl HttpClient {
     ///
     /// # Errors
     /// The gateway cannot be reached or does not answer in time.
-    pub(crate) async fn post(
-        &self,
-        path: &str,
-        content_type: &'static str,
-        body: Bytes,
-    ) -> Result<Answer, Failure> {
-        self.exchange(Method::POST, path, Some(content_type), body)
-            .await
+    pub(crate) async fn post(&self, path: &str, content_type: &'static str, body: Bytes) -> Result<Answer, Failure> {
+        self.exchange(Method::POST, path, Some(content_type), body).await
     }
 
     async fn exchange(
@@ -113,33 +96,21 @@ impl HttpClient {
         content_type: Option<&'static str>,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        let failed = |what: &dyn std::fmt::Display| {
-            Failure::Failed(format!("http://{}: {what}", self.authority))
-        };
+        let failed = |what: &dyn std::fmt::Display| Failure::Failed(format!("http://{}: {what}", self.authority));
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base_path))
             .header(header::HOST, &self.authority)
-            .header(
-                header::USER_AGENT,
-                concat!("eventwire/", env!("CARGO_PKG_VERSION")),
-            );
+            .header(header::USER_AGENT, concat!("eventwire/", env!("CARGO_PKG_VERSION")));
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|error| failed(&error))?;
+        let request = request.body(Full::new(body)).map_err(|error| failed(&error))?;
 
-        let address = if self
-            .authority
-            .rsplit(']')
-            .next()
-            .is_some_and(|tail| tail.contains(':'))
-        {
+        let address = if self.authority.rsplit(']').next().is_some_and(|tail| tail.contains(':')) {
             self.authority.clone()
         } else {
             format!("{}:80", self.authority)
@@ -149,33 +120,18 @@ impl HttpClient {
                 .await
                 .map_err(|error| failed(&format!("{error}; is the gateway running?")))?;
             let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream))
-                    .await
-                    .map_err(|error| failed(&error))?;
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
             let connection = tokio::spawn(connection);
-            let answer = sender
-                .send_request(request)
-                .await
-                .map_err(|error| failed(&error))?;
+            let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
             let status = answer.status().as_u16();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES)
-                .collect()
-                .await
-                .map_err(|error| failed(&error))?;
+            let body =
+                Limited::new(answer.into_body(), ANSWER_BYTES).collect().await.map_err(|error| failed(&error))?;
             connection.abort();
-            Ok(Answer {
-                status,
-                json: serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null),
-            })
+            Ok(Answer { status, json: serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null) })
         };
         tokio::time::timeout(DEADLINE, answer)
             .await
-            .unwrap_or_else(|_| {
-                Err(failed(&format!(
-                    "no answer within {} seconds",
-                    DEADLINE.as_secs()
-                )))
-            })
+            .unwrap_or_else(|_| Err(failed(&format!("no answer within {} seconds", DEADLINE.as_secs()))))
     }
 }
 
@@ -185,25 +141,11 @@ mod tests {
 
     #[test]
     fn only_plain_http_addresses_are_taken() {
-        for good in [
-            "http://127.0.0.1:4800",
-            "http://localhost",
-            "http://[::1]:4800/base/",
-        ] {
+        for good in ["http://127.0.0.1:4800", "http://localhost", "http://[::1]:4800/base/"] {
             assert!(HttpClient::new(good, None).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "127.0.0.1:4800",
-            "https://example.org",
-            "ftp://x",
-            "http://user:secret@host",
-            "/v1",
-        ] {
-            assert!(
-                matches!(HttpClient::new(bad, None), Err(Failure::Usage(_))),
-                "{bad:?} was taken"
-            );
+        for bad in ["", "127.0.0.1:4800", "https://example.org", "ftp://x", "http://user:secret@host", "/v1"] {
+            assert!(matches!(HttpClient::new(bad, None), Err(Failure::Usage(_))), "{bad:?} was taken");
         }
     }
 }

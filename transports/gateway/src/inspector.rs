@@ -99,7 +99,9 @@ mod tests {
             let policy = response.headers().get(header::CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
             assert!(!policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"), "{policy}");
         }
-        for path in ["/assets/", "/assets/../Cargo.toml", "/assets/%2e%2e/Cargo.toml", "/assets/test", "/assets/nothing.js"] {
+        for path in
+            ["/assets/", "/assets/../Cargo.toml", "/assets/%2e%2e/Cargo.toml", "/assets/test", "/assets/nothing.js"]
+        {
             assert_eq!(serve(path).unwrap().status(), 404, "{path}");
         }
         assert!(serve("/v1/ws").is_none());

@@ -58,7 +58,11 @@ impl Path {
         let mut segments = path.split('/');
         let all = self.pattern.split('/').all(|expected| {
             let segment = segments.next();
-            if expected.starts_with('{') { segment.is_some_and(|segment| !segment.is_empty()) } else { segment == Some(expected) }
+            if expected.starts_with('{') {
+                segment.is_some_and(|segment| !segment.is_empty())
+            } else {
+                segment == Some(expected)
+            }
         });
         all && segments.next().is_none()
     }

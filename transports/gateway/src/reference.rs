@@ -20,21 +20,12 @@ pub fn configuration() -> String {
     for setting in config::describe() {
         if setting.heading != heading {
             heading = setting.heading;
-            let _ = write!(
-                page,
-                "\n## {heading}\n\n| setting | default | meaning |\n|---|---|---|\n"
-            );
+            let _ = write!(page, "\n## {heading}\n\n| setting | default | meaning |\n|---|---|---|\n");
         }
-        let default = setting
-            .default
-            .map_or_else(|| "unset".to_owned(), |default| format!("`{default}`"));
+        let default = setting.default.map_or_else(|| "unset".to_owned(), |default| format!("`{default}`"));
         let help = setting.help.replace('|', "\\|").replace("${", "$\\{");
         let variable = setting.key.to_ascii_uppercase();
-        let _ = writeln!(
-            page,
-            "| `{}`<br>`{ENV_PREFIX}{variable}` | {default} | {help} |",
-            setting.key
-        );
+        let _ = writeln!(page, "| `{}`<br>`{ENV_PREFIX}{variable}` | {default} | {help} |", setting.key);
     }
     page
 }

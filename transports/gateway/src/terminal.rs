@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 /// Text without anything a terminal would act on: control characters, line separators and marks that reorder text become `\u{..}`.
 /// Events carry text of strangers; an escape sequence in it could rewrite the screen.
@@ -31,9 +32,14 @@ fn acts(character: char) -> bool {
 #[must_use]
 pub(crate) fn coloured(stream: &impl IsTerminal) -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    stream.is_terminal()
-        && !set("NO_COLOR")
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    stream.is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Columns of a terminal; `None` for anything else.
+#[must_use]
+pub(crate) fn width(stream: &impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// The colours that are used, as SGR parameters.
@@ -75,11 +81,7 @@ impl Pen {
             Colour::Magenta => 35,
             Colour::Cyan => 36,
         };
-        if self.coloured {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.coloured { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
@@ -92,10 +94,7 @@ mod tests {
         let hostile = "a\u{1b}]0;title\u{7}b\r\u{9b}2J\u{202e}c\n\td\u{0}";
         let safe = plain(hostile);
         assert!(!safe.chars().any(acts), "{safe:?}");
-        assert_eq!(
-            safe,
-            "a\\u{1b}]0;title\\u{7}b\\u{d}\\u{9b}2J\\u{202e}c⏎ d\\u{0}"
-        );
+        assert_eq!(safe, "a\\u{1b}]0;title\\u{7}b\\u{d}\\u{9b}2J\\u{202e}c⏎ d\\u{0}");
     }
 
     #[test]
@@ -108,9 +107,6 @@ mod tests {
     #[test]
     fn a_pen_without_colour_changes_nothing() {
         assert_eq!(Pen::new(false).paint(Colour::Red, "x"), "x");
-        assert_eq!(
-            Pen::new(true).paint(Colour::Red, "x"),
-            "\u{1b}[31mx\u{1b}[0m"
-        );
+        assert_eq!(Pen::new(true).paint(Colour::Red, "x"), "\u{1b}[31mx\u{1b}[0m");
     }
 }

@@ -14,12 +14,8 @@ fn directory(text: &str) -> tempfile::TempDir {
 }
 
 fn flags(line: &str) -> Layer {
-    let arguments = ["eventwire", "serve"]
-        .into_iter()
-        .chain(line.split_whitespace());
-    let matches = eventwire_gateway::cli::command()
-        .try_get_matches_from(arguments)
-        .unwrap();
+    let arguments = ["eventwire", "serve"].into_iter().chain(line.split_whitespace());
+    let matches = eventwire_gateway::cli::command().try_get_matches_from(arguments).unwrap();
     match Cli::from_arg_matches(&matches).unwrap().command {
         Command::Serve(arguments) => arguments.settings,
         other => panic!("{other:?}"),
@@ -30,28 +26,21 @@ fn sources(line: &str, environment: &[(&str, &str)], directory: &Path) -> Source
     Sources {
         flags: flags(line),
         file: None,
-        environment: environment
-            .iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         directory: directory.to_owned(),
     }
 }
 
 fn load(line: &str, environment: &[(&str, &str)], file: &str) -> Result<Settings, String> {
     let directory = directory(file);
-    let told = config::load(&sources(line, environment, directory.path()))
-        .map_err(|error| error.to_string());
+    let told = config::load(&sources(line, environment, directory.path())).map_err(|error| error.to_string());
     told.map_err(|told| told.replace(&format!("{}/", directory.path().display()), ""))
 }
 
 #[test]
 fn nothing_said_means_the_defaults() {
     let nowhere = tempfile::tempdir().unwrap();
-    assert_eq!(
-        config::load(&sources("", &[], nowhere.path())).unwrap(),
-        Settings::default()
-    );
+    assert_eq!(config::load(&sources("", &[], nowhere.path())).unwrap(), Settings::default());
     assert_eq!(load("", &[], "").unwrap(), Settings::default());
     assert_eq!(Settings::default().listen.to_string(), "127.0.0.1:4800");
 }
@@ -59,23 +48,10 @@ fn nothing_said_means_the_defaults() {
 #[test]
 fn flags_win_over_environment_over_file_over_defaults() {
     let file = "heartbeat_seconds = 11\nping_seconds = 11\ndrain_seconds = 11";
-    let environment = [
-        ("EVENTWIRE_HEARTBEAT_SECONDS", "22"),
-        ("EVENTWIRE_PING_SECONDS", "22"),
-    ];
+    let environment = [("EVENTWIRE_HEARTBEAT_SECONDS", "22"), ("EVENTWIRE_PING_SECONDS", "22")];
     let settings = load("--heartbeat-seconds 33", &environment, file).unwrap();
-    assert_eq!(
-        (
-            settings.heartbeat_seconds,
-            settings.ping_seconds,
-            settings.drain_seconds
-        ),
-        (33, 22, 11)
-    );
-    assert_eq!(
-        settings.history_seconds,
-        Settings::default().history_seconds
-    );
+    assert_eq!((settings.heartbeat_seconds, settings.ping_seconds, settings.drain_seconds), (33, 22, 11));
+    assert_eq!(settings.history_seconds, Settings::default().history_seconds);
 }
 
 #[test]
@@ -97,21 +73,10 @@ fn every_setting_is_read_from_all_three_places() {
     let mut arguments = Vec::new();
     for setting in config::describe() {
         let value = written(&setting.key);
-        environment.push((
-            format!("EVENTWIRE_{}", setting.key.to_ascii_uppercase()),
-            value,
-        ));
-        arguments.push(format!(
-            "--{}={}",
-            setting.key.replace('_', "-"),
-            value.replace(' ', "")
-        ));
+        environment.push((format!("EVENTWIRE_{}", setting.key.to_ascii_uppercase()), value));
+        arguments.push(format!("--{}={}", setting.key.replace('_', "-"), value.replace(' ', "")));
         let is_list = setting.key.starts_with("allowed_");
-        let quoted = value
-            .split(',')
-            .map(|value| format!("{value:?}"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let quoted = value.split(',').map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
         let bare = value == "true" || value.parse::<f64>().is_ok();
         let value = if is_list {
             format!("[{quoted}]")
@@ -122,25 +87,15 @@ fn every_setting_is_read_from_all_three_places() {
         };
         file.push_str(&format!("{} = {value}\n", setting.key));
     }
-    let environment = environment
-        .iter()
-        .map(|(name, value)| (name.as_str(), *value))
-        .collect::<Vec<_>>();
+    let environment = environment.iter().map(|(name, value)| (name.as_str(), *value)).collect::<Vec<_>>();
     let from_environment = load("", &environment, "").unwrap();
     assert_eq!(load("", &[], &file).unwrap(), from_environment);
-    assert_eq!(
-        load(&arguments.join(" "), &[], "").unwrap(),
-        from_environment
-    );
+    assert_eq!(load(&arguments.join(" "), &[], "").unwrap(), from_environment);
 
     let values = |settings: &Settings| serde_json::to_value(settings).unwrap();
     let (said, default) = (values(&from_environment), values(&Settings::default()));
     let said = said.as_object().unwrap();
-    assert_eq!(
-        said.len(),
-        config::describe().len(),
-        "Layer and Settings have different fields"
-    );
+    assert_eq!(said.len(), config::describe().len(), "Layer and Settings have different fields");
     for (key, value) in said {
         assert_ne!(Some(value), default.get(key), "{key} stayed at its default");
     }
@@ -153,18 +108,9 @@ fn an_unknown_name_in_the_file_is_refused_with_its_line_and_the_nearest_one() {
             "\nlisten = 1\nheartbeat_second = 3",
             "eventwire.toml:3: heartbeat_second is not a setting; did you mean heartbeat_seconds?",
         ),
-        (
-            "port = 80",
-            "eventwire.toml:1: port is not a setting; did you mean listen?",
-        ),
-        (
-            "Listen = 80",
-            "eventwire.toml:1: Listen is not a setting; did you mean listen?",
-        ),
-        (
-            "[server]\nlisten = 80",
-            "eventwire.toml:1: server is not a setting; `eventwire serve --help` lists them",
-        ),
+        ("port = 80", "eventwire.toml:1: port is not a setting; did you mean listen?"),
+        ("Listen = 80", "eventwire.toml:1: Listen is not a setting; did you mean listen?"),
+        ("[server]\nlisten = 80", "eventwire.toml:1: server is not a setting; `eventwire serve --help` lists them"),
     ] {
         assert_eq!(load("", &[], file).unwrap_err(), expected);
     }
@@ -173,22 +119,10 @@ fn an_unknown_name_in_the_file_is_refused_with_its_line_and_the_nearest_one() {
 #[test]
 fn an_unknown_name_in_the_environment_is_refused_with_the_nearest_one() {
     for (name, expected) in [
-        (
-            "EVENTWIRE_LISTN",
-            "environment: EVENTWIRE_LISTN is not a setting; did you mean EVENTWIRE_LISTEN?",
-        ),
-        (
-            "EVENTWIRE_PORT",
-            "environment: EVENTWIRE_PORT is not a setting; did you mean EVENTWIRE_LISTEN?",
-        ),
-        (
-            "EVENTWIRE_listen",
-            "environment: EVENTWIRE_listen is not a setting; did you mean EVENTWIRE_LISTEN?",
-        ),
-        (
-            "EVENTWIRE_QQQ",
-            "environment: EVENTWIRE_QQQ is not a setting; `eventwire serve --help` lists them",
-        ),
+        ("EVENTWIRE_LISTN", "environment: EVENTWIRE_LISTN is not a setting; did you mean EVENTWIRE_LISTEN?"),
+        ("EVENTWIRE_PORT", "environment: EVENTWIRE_PORT is not a setting; did you mean EVENTWIRE_LISTEN?"),
+        ("EVENTWIRE_listen", "environment: EVENTWIRE_listen is not a setting; did you mean EVENTWIRE_LISTEN?"),
+        ("EVENTWIRE_QQQ", "environment: EVENTWIRE_QQQ is not a setting; `eventwire serve --help` lists them"),
     ] {
         assert_eq!(load("", &[(name, "81")], "").unwrap_err(), expected);
     }
@@ -217,12 +151,7 @@ fn variables_that_are_not_settings_are_left_alone() {
 
 #[test]
 fn an_empty_variable_counts_as_absent() {
-    let settings = load(
-        "",
-        &[("EVENTWIRE_LISTEN", ""), ("EVENTWIRE_AGENTS", "")],
-        "listen = 81",
-    )
-    .unwrap();
+    let settings = load("", &[("EVENTWIRE_LISTEN", ""), ("EVENTWIRE_AGENTS", "")], "listen = 81").unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:81");
     assert_eq!(settings.agents, None);
 }
@@ -245,70 +174,34 @@ fn a_value_that_cannot_be_read_is_told_with_its_place() {
             "",
             "environment: EVENTWIRE_LOG_FORMAT: invalid value 'xml' [possible values: text, json]",
         ),
-        (
-            vec![("EVENTWIRE_FROM_START", "maybe")],
-            "",
-            "environment: EVENTWIRE_FROM_START: invalid value 'maybe'",
-        ),
+        (vec![("EVENTWIRE_FROM_START", "maybe")], "", "environment: EVENTWIRE_FROM_START: invalid value 'maybe'"),
         (
             vec![],
             "listen = 1\nping_seconds = \"soon\"",
             "eventwire.toml:2: ping_seconds: invalid type: string \"soon\", expected u64",
         ),
-        (
-            vec![],
-            "mailbox_bytes = -1",
-            "eventwire.toml:1: mailbox_bytes: expected a number of bytes",
-        ),
-        (
-            vec![],
-            "history_bytes = \"lots\"",
-            "eventwire.toml:1: history_bytes: expected a number of bytes",
-        ),
-        (
-            vec![],
-            "replay = 0.0",
-            "eventwire.toml:1: replay: expected a speed between 0.01 and 1000",
-        ),
-        (
-            vec![],
-            "log_format = \"xml\"",
-            "eventwire.toml:1: log_format: unknown variant `xml`",
-        ),
-        (
-            vec![],
-            "listen = 1\n\nlisten = 2",
-            "eventwire.toml:3: not TOML: duplicate key",
-        ),
+        (vec![], "mailbox_bytes = -1", "eventwire.toml:1: mailbox_bytes: expected a number of bytes"),
+        (vec![], "history_bytes = \"lots\"", "eventwire.toml:1: history_bytes: expected a number of bytes"),
+        (vec![], "replay = 0.0", "eventwire.toml:1: replay: expected a speed between 0.01 and 1000"),
+        (vec![], "log_format = \"xml\"", "eventwire.toml:1: log_format: unknown variant `xml`"),
+        (vec![], "listen = 1\n\nlisten = 2", "eventwire.toml:3: not TOML: duplicate key"),
         (vec![], "listen = ", "eventwire.toml:1: not TOML: "),
     ] {
         let told = load("", &environment, file).unwrap_err();
-        assert!(
-            told.starts_with(expected) && !told.contains('\n'),
-            "expected {expected}\n    told {told}"
-        );
+        assert!(told.starts_with(expected) && !told.contains('\n'), "expected {expected}\n    told {told}");
     }
 }
 
 #[test]
 fn values_out_of_bounds_and_contradictions_are_refused() {
     for (line, expected) in [
-        (
-            "--heartbeat-seconds 0",
-            "heartbeat_seconds = 0: must lie between 1 and 86400",
-        ),
+        ("--heartbeat-seconds 0", "heartbeat_seconds = 0: must lie between 1 and 86400"),
         ("--mailbox-frames 0", "mailbox_frames = 0: at least 1"),
-        (
-            "--mailbox-bytes 10kB",
-            "mailbox_bytes = 10000: must be at least 64 KiB",
-        ),
+        ("--mailbox-bytes 10kB", "mailbox_bytes = 10000: must be at least 64 KiB"),
         ("--from-start", "from_start is set without agents"),
     ] {
         let told = load(line, &[], "").unwrap_err();
-        assert!(
-            told.starts_with(expected),
-            "expected {expected}\n    told {told}"
-        );
+        assert!(told.starts_with(expected), "expected {expected}\n    told {told}");
     }
 }
 
@@ -323,28 +216,14 @@ fn a_named_file_is_read_instead_and_must_be_there() {
     named.file = Some(path.clone());
     let settings = config::load(&named).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:82");
-    assert_eq!(
-        settings.agents,
-        Some(other.path().join("runs")),
-        "a path in a file is relative to the file"
-    );
+    assert_eq!(settings.agents, Some(other.path().join("runs")), "a path in a file is relative to the file");
 
-    let by_variable = sources(
-        "",
-        &[("EVENTWIRE_CONFIG", path.to_str().unwrap())],
-        here.path(),
-    );
-    assert_eq!(
-        config::load(&by_variable).unwrap().listen.to_string(),
-        "127.0.0.1:82"
-    );
+    let by_variable = sources("", &[("EVENTWIRE_CONFIG", path.to_str().unwrap())], here.path());
+    assert_eq!(config::load(&by_variable).unwrap().listen.to_string(), "127.0.0.1:82");
 
     named.file = Some(PathBuf::from("/does/not/exist.toml"));
     let told = config::load(&named).unwrap_err().to_string();
-    assert!(
-        told.starts_with("/does/not/exist.toml: cannot be read: "),
-        "{told}"
-    );
+    assert!(told.starts_with("/does/not/exist.toml: cannot be read: "), "{told}");
 }
 
 #[test]

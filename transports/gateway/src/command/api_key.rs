@@ -18,12 +18,7 @@ pub struct ApiKeyArgs {
     #[arg(long, default_value = "unnamed")]
     pub name: String,
     /// What the key may do beyond listening, comma separated
-    #[arg(
-        long = "permission",
-        value_name = "PERMISSION,..",
-        value_delimiter = ',',
-        default_value = "publish"
-    )]
+    #[arg(long = "permission", value_name = "PERMISSION,..", value_delimiter = ',', default_value = "publish")]
     pub permissions: Vec<EntryPermission>,
     /// User that the key speaks for
     #[arg(long)]
@@ -32,28 +27,13 @@ pub struct ApiKeyArgs {
     #[arg(long)]
     pub role: Option<EntryRole>,
     /// Agent runs it may listen to and publish to, comma separated; * for all
-    #[arg(
-        long = "adw",
-        value_name = "ID,..",
-        value_delimiter = ',',
-        default_value = "*"
-    )]
+    #[arg(long = "adw", value_name = "ID,..", value_delimiter = ',', default_value = "*")]
     pub adws: Vec<String>,
     /// Rooms it may listen to and publish to, comma separated; * for all
-    #[arg(
-        long = "room",
-        value_name = "NAME,..",
-        value_delimiter = ',',
-        default_value = "*"
-    )]
+    #[arg(long = "room", value_name = "NAME,..", value_delimiter = ',', default_value = "*")]
     pub rooms: Vec<String>,
     /// Contexts it may join and publish to, comma separated; * for all
-    #[arg(
-        long = "session",
-        value_name = "ID,..",
-        value_delimiter = ',',
-        default_value = "*"
-    )]
+    #[arg(long = "session", value_name = "ID,..", value_delimiter = ',', default_value = "*")]
     pub sessions: Vec<String>,
     /// One JSON object instead of text
     #[arg(long)]
@@ -112,9 +92,6 @@ mod tests {
     #[test]
     fn the_digest_is_the_one_every_other_tool_prints() {
         // printf abc | sha256sum
-        assert_eq!(
-            digest("abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -38,15 +38,8 @@ pub struct ExplainArgs {
 pub async fn run(flags: ExplainArgs) -> Result<ExitCode, Failure> {
     let client = HttpClient::new(&flags.gateway.url, flags.gateway.token()?)?;
     let mut query = vec![("type", &flags.event_type), ("to", &flags.to)];
-    query.extend(
-        flags
-            .connection
-            .as_ref()
-            .map(|connection| ("connection", connection)),
-    );
-    let answer = client
-        .get(&format!("/v1/explain?{}", encode(&query)))
-        .await?;
+    query.extend(flags.connection.as_ref().map(|connection| ("connection", connection)));
+    let answer = client.get(&format!("/v1/explain?{}", encode(&query))).await?;
     if answer.status != 200 {
         return Err(answer.failure("/v1/explain"));
     }
@@ -54,54 +47,26 @@ pub async fn run(flags: ExplainArgs) -> Result<ExitCode, Failure> {
     if flags.json || !std::io::stdout().is_terminal() {
         writeln!(out, "{}", answer.json)?;
     } else {
-        write!(
-            out,
-            "{}",
-            table(&answer.json, Pen::new(coloured(&std::io::stdout())))
-        )?;
+        write!(out, "{}", table(&answer.json, Pen::new(coloured(&std::io::stdout()))))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// One row per connection: received or not, the rule that decided, its reason.
 fn table(answer: &Value, pen: Pen) -> String {
-    let text = |value: &Value, name: &str| {
-        value
-            .get(name)
-            .and_then(Value::as_str)
-            .map(plain)
-            .unwrap_or_default()
-            .into_owned()
-    };
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(plain).unwrap_or_default().into_owned();
     let mut out = format!("{} to {}\n", text(answer, "type"), text(answer, "to"));
-    let connections = answer
-        .get("connections")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let connections = answer.get("connections").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if connections.is_empty() {
         out.push_str("  nobody is connected\n");
     }
     for connection in connections {
-        let delivered = connection
-            .get("delivered")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
-        let verdict = if delivered {
-            pen.paint(Colour::Green, "yes")
-        } else {
-            pen.paint(Colour::Red, "no ")
-        };
-        let (id, rule, reason) = (
-            text(connection, "connection_id"),
-            text(connection, "rule"),
-            text(connection, "reason"),
-        );
-        let _ = writeln!(
-            out,
-            "  {verdict} {id:<18} {} {reason}",
-            pen.paint(Colour::Bold, &format!("{rule:<9}"))
-        );
+        let delivered = connection.get("delivered").and_then(Value::as_bool).unwrap_or(false);
+        let verdict = if delivered { pen.paint(Colour::Green, "yes") } else { pen.paint(Colour::Red, "no ") };
+        let (id, rule, reason) =
+            (text(connection, "connection_id"), text(connection, "rule"), text(connection, "reason"));
+        let _ = writeln!(out, "  {verdict} {id:<18} {} {reason}", pen.paint(Colour::Bold, &format!("{rule:<9}")));
     }
     out
 }
@@ -132,10 +97,7 @@ mod tests {
     #[test]
     fn a_query_carries_any_text() {
         let (to, event_type) = ("room:a b&c=d/é".to_owned(), "adw.x".to_owned());
-        assert_eq!(
-            encode(&[("type", &event_type), ("to", &to)]),
-            "type=adw.x&to=room%3Aa%20b%26c%3Dd%2F%C3%A9"
-        );
+        assert_eq!(encode(&[("type", &event_type), ("to", &to)]), "type=adw.x&to=room%3Aa%20b%26c%3Dd%2F%C3%A9");
     }
 
     #[test]
@@ -145,13 +107,7 @@ mod tests {
             {"connection_id": "c2", "delivered": false, "rule": "ROUTE-02", "reason": "it never subscribed\u{1b}[2J"},
         ]});
         let table = table(&answer, Pen::new(false));
-        assert!(
-            table.contains("yes c1                 ROUTE-01  it subscribed"),
-            "{table}"
-        );
-        assert!(
-            table.contains("no  c2                 ROUTE-02  it never subscribed\\u{1b}[2J"),
-            "{table}"
-        );
+        assert!(table.contains("yes c1                 ROUTE-01  it subscribed"), "{table}");
+        assert!(table.contains("no  c2                 ROUTE-02  it never subscribed\\u{1b}[2J"), "{table}");
     }
 }

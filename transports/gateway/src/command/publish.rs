@@ -22,10 +22,8 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Flags of `publish`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without --type and --to, standard input is read as JSON lines, one event each:\n  \
-                        {\"type\":\"adw.text_block\",\"to\":\"adw:29fb6a3e\",\"data\":{\"adw_id\":\"29fb6a3e\",\"content\":\"hello\"}}"
-)]
+#[command(after_help = "Without --type and --to, standard input is read as JSON lines, one event each:\n  \
+                        {\"type\":\"adw.text_block\",\"to\":\"adw:29fb6a3e\",\"data\":{\"adw_id\":\"29fb6a3e\",\"content\":\"hello\"}}")]
 pub struct PublishArgs {
     /// Whom the event is for: adw:<id>, room:<name>, session:<id>, user:<id>, connection:<id> or global
     #[arg(long, value_name = "AUDIENCE", requires = "event_type")]
@@ -57,22 +55,15 @@ pub async fn run(flags: PublishArgs) -> Result<ExitCode, Failure> {
     match (&flags.event_type, &flags.to) {
         (Some(event_type), Some(to)) => {
             let item = single(event_type, to, flags.data.as_deref(), flags.id.as_deref())?;
-            let answer = client
-                .post("/v1/events", "application/json", item.to_string().into())
-                .await?;
+            let answer = client.post("/v1/events", "application/json", item.to_string().into()).await?;
             report.results(&[1], &answer)?;
         }
         _ => {
             let mut lines = stdin_lines();
             while let Some(batch) = next_batch(&mut lines).await? {
                 let numbers = batch.iter().map(|(number, _)| *number).collect::<Vec<_>>();
-                let body = batch
-                    .into_iter()
-                    .map(|(_, line)| line + "\n")
-                    .collect::<String>();
-                let answer = client
-                    .post("/v1/events", "application/x-ndjson", body.into())
-                    .await?;
+                let body = batch.into_iter().map(|(_, line)| line + "\n").collect::<String>();
+                let answer = client.post("/v1/events", "application/x-ndjson", body.into()).await?;
                 report.results(&numbers, &answer)?;
             }
         }
@@ -80,12 +71,7 @@ pub async fn run(flags: PublishArgs) -> Result<ExitCode, Failure> {
     Ok(report.exit_code())
 }
 
-fn single(
-    event_type: &str,
-    to: &str,
-    data: Option<&str>,
-    id: Option<&str>,
-) -> Result<Value, Failure> {
+fn single(event_type: &str, to: &str, data: Option<&str>, id: Option<&str>) -> Result<Value, Failure> {
     let text = match data {
         None => "{}".to_owned(),
         Some("-") => {
@@ -94,13 +80,14 @@ fn single(
             text
         }
         Some(data) => match data.strip_prefix('@') {
-            Some(file) => std::fs::read_to_string(file)
-                .map_err(|error| Failure::Usage(format!("--data {data}: {error}")))?,
+            Some(file) => {
+                std::fs::read_to_string(file).map_err(|error| Failure::Usage(format!("--data {data}: {error}")))?
+            }
             None => data.to_owned(),
         },
     };
-    let data: Value = serde_json::from_str(&text)
-        .map_err(|error| Failure::Usage(format!("--data is not JSON: {error}")))?;
+    let data: Value =
+        serde_json::from_str(&text).map_err(|error| Failure::Usage(format!("--data is not JSON: {error}")))?;
     if !data.is_object() {
         return Err(Failure::Usage("--data must be a JSON object".to_owned()));
     }
@@ -119,11 +106,7 @@ fn stdin_lines() -> mpsc::Receiver<Line> {
     std::thread::spawn(move || {
         for (index, line) in std::io::stdin().lock().lines().enumerate() {
             let blank = line.as_ref().is_ok_and(|line| line.trim().is_empty());
-            if !blank
-                && sender
-                    .blocking_send(line.map(|line| (index + 1, line)))
-                    .is_err()
-            {
+            if !blank && sender.blocking_send(line.map(|line| (index + 1, line))).is_err() {
                 break;
             }
         }
@@ -132,9 +115,7 @@ fn stdin_lines() -> mpsc::Receiver<Line> {
 }
 
 /// Waits for a line and takes what else is there; `None` at the end of the input.
-async fn next_batch(
-    lines: &mut mpsc::Receiver<Line>,
-) -> Result<Option<VecDeque<(usize, String)>>, Failure> {
+async fn next_batch(lines: &mut mpsc::Receiver<Line>) -> Result<Option<VecDeque<(usize, String)>>, Failure> {
     let Some(first) = lines.recv().await else {
         return Ok(None);
     };
@@ -175,26 +156,14 @@ impl Report {
                 self.refused += 1;
                 let field = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
                 let line = lines.get(index).copied().unwrap_or(index + 1);
-                eprintln!(
-                    "eventwire: event {line}: {}: {}",
-                    plain(field("code")),
-                    plain(field("message"))
-                );
+                eprintln!("eventwire: event {line}: {}: {}", plain(field("code")), plain(field("message")));
             }
             if self.json {
                 writeln!(out, "{result}")?;
             } else if result.get("error").is_none() {
                 let field = |name| result.get(name).and_then(Value::as_str).unwrap_or_default();
-                let seq = result
-                    .get("seq")
-                    .map(|seq| format!(" as {seq}"))
-                    .unwrap_or_default();
-                writeln!(
-                    out,
-                    "published {} to {}{seq}",
-                    plain(field("type")),
-                    plain(field("to"))
-                )?;
+                let seq = result.get("seq").map(|seq| format!(" as {seq}")).unwrap_or_default();
+                writeln!(out, "published {} to {}{seq}", plain(field("type")), plain(field("to")))?;
             }
         }
         Ok(())

@@ -44,10 +44,7 @@ impl FromStr for Listen {
         let port = text.strip_prefix("localhost:").unwrap_or(text);
         port.parse::<u16>()
             .map(|port| Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)))
-            .map_err(|_| {
-                "expected an IP address with a port, such as 127.0.0.1:4800 or 0.0.0.0:80"
-                    .to_owned()
-            })
+            .map_err(|_| "expected an IP address with a port, such as 127.0.0.1:4800 or 0.0.0.0:80".to_owned())
     }
 }
 
@@ -84,10 +81,7 @@ impl ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS
-            .iter()
-            .take(3)
-            .find(|(_, factor)| self.0 > 0 && self.0 % factor == 0);
+        let unit = UNITS.iter().take(3).find(|(_, factor)| self.0 > 0 && self.0 % factor == 0);
         match unit {
             Some((name, factor)) => write!(f, "{} {name}", self.0 / factor),
             None => write!(f, "{}", self.0),
@@ -102,10 +96,7 @@ impl FromStr for ByteSize {
         let text = text.trim();
         let (number, factor) = UNITS
             .iter()
-            .find_map(|(unit, factor)| {
-                text.strip_suffix(unit)
-                    .map(|number| (number.trim_end(), *factor))
-            })
+            .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number.trim_end(), *factor)))
             .unwrap_or((text, 1));
         number
             .replace('_', "")
@@ -169,12 +160,7 @@ impl FromStr for Speed {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.trim();
-        number
-            .strip_suffix('x')
-            .unwrap_or(number)
-            .parse::<f64>()
-            .unwrap_or(f64::NAN)
-            .try_into()
+        number.strip_suffix('x').unwrap_or(number).parse::<f64>().unwrap_or(f64::NAN).try_into()
     }
 }
 
@@ -227,14 +213,7 @@ mod tests {
         assert_eq!(parsed("[::1]:80").as_deref(), Ok("[::1]:80"));
         assert_eq!(parsed("localhost:80").as_deref(), Ok("127.0.0.1:80"));
         assert_eq!(parsed(" 0 ").as_deref(), Ok("127.0.0.1:0"));
-        for bad in [
-            "example.org:80",
-            "127.0.0.1",
-            "70000",
-            "",
-            ":80",
-            "localhost",
-        ] {
+        for bad in ["example.org:80", "127.0.0.1", "70000", "", ":80", "localhost"] {
             assert!(parsed(bad).is_err(), "{bad:?} was taken");
         }
     }
@@ -242,33 +221,18 @@ mod tests {
     #[test]
     fn a_mapped_loopback_address_is_loopback() {
         let is_loopback = |text: &str| text.parse::<Listen>().unwrap().is_loopback();
-        assert!(
-            is_loopback("127.9.9.9:1")
-                && is_loopback("[::1]:1")
-                && is_loopback("[::ffff:127.0.0.1]:1")
-        );
-        assert!(
-            !is_loopback("0.0.0.0:1") && !is_loopback("[::]:1") && !is_loopback("192.168.0.1:1")
-        );
+        assert!(is_loopback("127.9.9.9:1") && is_loopback("[::1]:1") && is_loopback("[::ffff:127.0.0.1]:1"));
+        assert!(!is_loopback("0.0.0.0:1") && !is_loopback("[::]:1") && !is_loopback("192.168.0.1:1"));
     }
 
     #[test]
     fn byte_sizes_read_units_and_print_what_they_read() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("1_000", 1000),
-            ("4 MiB", 4 << 20),
-            ("2GiB", 2 << 30),
-            ("3kB", 3000),
-            ("7 B", 7),
-        ] {
+        for (text, bytes) in
+            [("0", 0), ("1_000", 1000), ("4 MiB", 4 << 20), ("2GiB", 2 << 30), ("3kB", 3000), ("7 B", 7)]
+        {
             let size = text.parse::<ByteSize>().unwrap();
             assert_eq!(size.0, bytes, "{text}");
-            assert_eq!(
-                size.to_string().parse::<ByteSize>(),
-                Ok(size),
-                "{text} printed as {size}"
-            );
+            assert_eq!(size.to_string().parse::<ByteSize>(), Ok(size), "{text} printed as {size}");
         }
         for bad in ["", "MiB", "-1", "1.5 MiB", "99999999999 GiB", "4 Mib"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad:?} was taken");
