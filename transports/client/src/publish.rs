@@ -1,0 +1,185 @@
+//! Publishing over HTTP: `POST /v1/events`, one event or a batch, with an outcome for each.
+
+use bytes::Bytes;
+use eventwire_protocol::{
+    address::Audience,
+    error::ErrorBody,
+    event::Payload,
+    id::{EventId, Position, Seq},
+    time::Time,
+};
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    error::{BuildError, PublishError},
+    url::Server,
+};
+
+/// An event to publish.
+#[derive(Clone, Debug, Serialize)]
+pub struct Draft {
+    #[serde(rename = "type")]
+    kind: String,
+    to: Audience,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<EventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_prev: Option<Position>,
+    data: Box<RawValue>,
+}
+
+impl Draft {
+    /// A payload of the catalogue. Whether it may go to that audience is checked by the server.
+    ///
+    /// # Errors
+    /// What serde_json says; payloads of the catalogue have none.
+    pub fn new<P: Payload>(to: Audience, payload: &P) -> serde_json::Result<Self> {
+        Self::raw(P::TYPE.spec().name, to, payload)
+    }
+
+    /// An event of any type, such as one in vendor space (`_family.name`). The payload must be an object.
+    ///
+    /// # Errors
+    /// What serde_json says of the payload.
+    pub fn raw(kind: impl Into<String>, to: Audience, payload: &impl Serialize) -> serde_json::Result<Self> {
+        let data = serde_json::value::to_raw_value(payload)?;
+        Ok(Draft { kind: kind.into(), to, time: None, id: None, expected_prev: None, data })
+    }
+
+    /// When it happened; without it the server takes its own clock.
+    #[must_use]
+    pub fn at(mut self, time: Time) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// A key under which the same event is published only once, however often it is sent.
+    #[must_use]
+    pub fn id(mut self, id: EventId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Publish only if the last event of the stream has this number: keeps a second writer out.
+    #[must_use]
+    pub fn expected_prev(mut self, prev: Position) -> Self {
+        self.expected_prev = Some(prev);
+        self
+    }
+}
+
+/// An accepted event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its number, if it is logged.
+    pub seq: Option<Seq>,
+}
+
+/// Publishes events. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    http: Client<HttpConnector, Full<Bytes>>,
+    url: String,
+    authorization: Option<header::HeaderValue>,
+}
+
+#[derive(Deserialize)]
+struct Results {
+    results: Vec<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    seq: Option<Seq>,
+    error: Option<ErrorBody>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: ErrorBody,
+}
+
+impl Publisher {
+    /// A publisher for the server at `http://host:port`, with a token if it wants one.
+    ///
+    /// # Errors
+    /// The address or the token cannot be used.
+    pub fn new(url: &str, token: Option<&str>) -> Result<Self, BuildError> {
+        let authorization = token.map(authorization).transpose()?;
+        Ok(Publisher {
+            http: Client::builder(TokioExecutor::new()).build_http(),
+            url: Server::parse(url)?.events(),
+            authorization,
+        })
+    }
+
+    /// Publishes one event.
+    ///
+    /// # Errors
+    /// It was refused, or its fate is unknown; see [`PublishError`].
+    pub async fn publish(&self, draft: &Draft) -> Result<Receipt, PublishError> {
+        let mut outcomes = self.publish_all(std::slice::from_ref(draft)).await?;
+        match outcomes.pop() {
+            Some(Ok(receipt)) => Ok(receipt),
+            Some(Err(error)) => Err(PublishError::Refused { status: error.code.http_status(), error }),
+            None => Err(PublishError::Foreign { status: 202 }),
+        }
+    }
+
+    /// Publishes events in order, at most 1,000 and 8 MiB. Each is accepted or refused by itself; the outcomes have the
+    /// order of the drafts.
+    ///
+    /// # Errors
+    /// The request as a whole failed; see [`PublishError`].
+    pub async fn publish_all(&self, drafts: &[Draft]) -> Result<Vec<Result<Receipt, ErrorBody>>, PublishError> {
+        let body = serde_json::to_vec(drafts).map_err(|error| PublishError::Unreachable(error.into()))?;
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.url.parse().map_err(|error: http::uri::InvalidUri| PublishError::Unreachable(error.into()))?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let answer = self.http.request(request).await.map_err(|error| match error.is_connect() {
+            true => PublishError::Unreachable(error.into()),
+            false => PublishError::Unanswered(error.into()),
+        })?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.map_err(|error| PublishError::Unanswered(error.into()))?.to_bytes();
+        if let Ok(Results { results }) = serde_json::from_slice(&body)
+            && results.len() == drafts.len()
+        {
+            return Ok(results.into_iter().map(Outcome::into_result).collect());
+        }
+        match serde_json::from_slice(&body) {
+            Ok(Refusal { error }) => Err(PublishError::Refused { status, error }),
+            Err(_) => Err(PublishError::Foreign { status }),
+        }
+    }
+}
+
+impl Outcome {
+    fn into_result(self) -> Result<Receipt, ErrorBody> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(Receipt { seq: self.seq }),
+        }
+    }
+}
+
+/// `Bearer <token>`, marked so that it is not printed.
+pub(crate) fn authorization(token: &str) -> Result<header::HeaderValue, BuildError> {
+    let mut value = header::HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| BuildError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,251 @@
+//! When to connect again, and when not to. Pure: randomness and the time are handed in.
+
+use std::time::Duration;
+
+use eventwire_protocol::close::{AfterClose, CloseCode};
+
+/// How long to wait between attempts: full jitter, so that clients that lost the server together do not return together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Upper bound of the first wait. Doubles with every attempt that fails.
+    pub base: Duration,
+    /// Upper bound of every wait.
+    pub max: Duration,
+    /// Attempts in a row before the client gives up; `None` for no end.
+    pub attempts: Option<u32>,
+    /// A connection that lasted so long was a good one: the count begins again.
+    pub stable_after: Duration,
+}
+
+impl Default for Backoff {
+    /// 0.5 s, doubling to 30 s, without end; a connection of 10 s is a good one.
+    fn default() -> Self {
+        Backoff {
+            base: Duration::from_millis(500),
+            max: Duration::from_secs(30),
+            attempts: None,
+            stable_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a connection, or the attempt to make one, came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The socket broke, never opened, or fell silent.
+    Lost(String),
+    /// The server closed it.
+    Closed {
+        /// The close code; 1005 when there was none.
+        code: u16,
+        /// What the server said about it.
+        reason: String,
+    },
+    /// The server answered the handshake with an HTTP status instead of a WebSocket.
+    Refused {
+        /// The status.
+        status: u16,
+        /// What the server said about it.
+        reason: String,
+    },
+}
+
+/// What `connection.closing` announced before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nothing.
+    None,
+    /// Come back after this time. The server chose it so that not everyone returns at once.
+    ReturnAfter(Duration),
+    /// Do not come back.
+    StayAway,
+}
+
+/// What to do after an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Connect again.
+    Retry {
+        /// How many attempts in a row this makes, from 1.
+        attempt: u32,
+        /// When.
+        after: Duration,
+    },
+    /// Stay away. The application decides what happens next.
+    Stop {
+        /// The close code, or the HTTP status of a refused handshake.
+        code: u16,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Close code of a connection that ended without one (RFC 6455, section 7.4.1).
+pub const ABNORMAL: u16 = 1006;
+
+/// The policy with its count.
+#[derive(Clone, Debug)]
+pub struct Reconnect {
+    backoff: Backoff,
+    failed: u32,
+    connected_at: Option<Duration>,
+}
+
+impl Reconnect {
+    /// A policy that has seen no failure yet.
+    pub fn new(backoff: Backoff) -> Self {
+        Reconnect { backoff, failed: 0, connected_at: None }
+    }
+
+    /// The server has welcomed us. `now` is the time since an origin of the caller.
+    pub fn connected(&mut self, now: Duration) {
+        self.connected_at = Some(now);
+    }
+
+    /// The connection, or the attempt, has ended. `random` is any number; all of its bits are used.
+    pub fn after(&mut self, ended: &Ended, farewell: Farewell, now: Duration, random: u64) -> Next {
+        let lasted = self.connected_at.take().map(|since| now.saturating_sub(since));
+        if lasted.is_some_and(|lasted| lasted >= self.backoff.stable_after) {
+            self.failed = 0;
+        }
+        let stop = |code, reason: &str| Next::Stop { code, reason: reason.to_owned() };
+        match ended {
+            Ended::Closed { code, reason } if !returns_after(*code) => return stop(*code, reason),
+            Ended::Refused { status, reason } if !retries_after(*status) => return stop(*status, reason),
+            _ => {}
+        }
+        let (code, why) = match ended {
+            Ended::Lost(why) => (ABNORMAL, why),
+            Ended::Closed { code, reason } => (*code, reason),
+            Ended::Refused { status, reason } => (*status, reason),
+        };
+        if farewell == Farewell::StayAway {
+            return stop(code, why);
+        }
+        self.failed = self.failed.saturating_add(1);
+        if self.backoff.attempts.is_some_and(|attempts| self.failed > attempts) {
+            return stop(code, &format!("gave up after {} attempts: {why}", self.failed - 1));
+        }
+        let after = match farewell {
+            Farewell::ReturnAfter(wait) => wait,
+            _ => self.jitter(random),
+        };
+        Next::Retry { attempt: self.failed, after }
+    }
+
+    /// Anything from nothing to the bound of this attempt, each equally likely.
+    fn jitter(&self, random: u64) -> Duration {
+        let doublings = self.failed.saturating_sub(1).min(32);
+        let bound = self.backoff.base.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.backoff.max);
+        let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX - 1);
+        Duration::from_nanos(random % (bound + 1))
+    }
+}
+
+/// Whether a client comes back after this close code. A code that is not in the table says nothing about us.
+fn returns_after(code: u16) -> bool {
+    match CloseCode::from_u16(code).map(CloseCode::next) {
+        Some(AfterClose::Reconnect) | None => true,
+        // A new token is the application's to get.
+        Some(AfterClose::RefreshToken | AfterClose::Stop) => false,
+    }
+}
+
+/// Whether the same handshake may succeed later.
+fn retries_after(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..=599)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lost() -> Ended {
+        Ended::Lost("reset".to_owned())
+    }
+
+    fn closed(code: u16) -> Ended {
+        Ended::Closed { code, reason: String::new() }
+    }
+
+    #[test]
+    fn ws_05_what_cannot_get_better_by_itself_is_not_tried_again() {
+        for code in CloseCode::ALL {
+            let mut reconnect = Reconnect::new(Backoff::default());
+            let next = reconnect.after(&closed(code.as_u16()), Farewell::None, Duration::ZERO, 0);
+            assert_eq!(matches!(next, Next::Retry { .. }), code.next() == AfterClose::Reconnect, "{code:?}");
+        }
+        for code in [1000, 1008, 4000, 4001, 4003, 4009] {
+            let next = Reconnect::new(Backoff::default()).after(&closed(code), Farewell::None, Duration::ZERO, 0);
+            assert!(matches!(next, Next::Stop { code: same, .. } if same == code));
+        }
+        for (status, retries) in [(400, false), (401, false), (403, false), (404, false), (426, false), (429, true), (503, true)] {
+            let refused = Ended::Refused { status, reason: String::new() };
+            let next = Reconnect::new(Backoff::default()).after(&refused, Farewell::None, Duration::ZERO, 0);
+            assert_eq!(matches!(next, Next::Retry { .. }), retries, "{status}");
+        }
+    }
+
+    #[test]
+    fn ws_05_the_server_chooses_when_its_clients_return() {
+        let mut reconnect = Reconnect::new(Backoff::default());
+        let wait = Duration::from_millis(1_234);
+        let next = reconnect.after(&closed(1012), Farewell::ReturnAfter(wait), Duration::ZERO, u64::MAX);
+        assert_eq!(next, Next::Retry { attempt: 1, after: wait });
+        let next = reconnect.after(&closed(1012), Farewell::StayAway, Duration::ZERO, 0);
+        assert!(matches!(next, Next::Stop { code: 1012, .. }));
+    }
+
+    #[test]
+    fn attempts_end_at_their_maximum_and_begin_again_after_a_good_connection() {
+        let backoff = Backoff { attempts: Some(2), ..Backoff::default() };
+        let mut reconnect = Reconnect::new(backoff);
+        let mut attempt = |at: u64, good: Option<u64>| {
+            if let Some(since) = good {
+                reconnect.connected(Duration::from_secs(since));
+            }
+            reconnect.after(&lost(), Farewell::None, Duration::from_secs(at), 7)
+        };
+        assert!(matches!(attempt(0, None), Next::Retry { attempt: 1, .. }));
+        // Welcomed and thrown out again is no success.
+        assert!(matches!(attempt(1, Some(0)), Next::Retry { attempt: 2, .. }));
+        assert!(matches!(attempt(20, Some(2)), Next::Retry { attempt: 1, .. }));
+        assert!(matches!(attempt(21, None), Next::Retry { attempt: 2, .. }));
+        assert!(matches!(attempt(22, None), Next::Stop { code: ABNORMAL, .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn waits_stay_within_their_bound_whatever_the_numbers(
+            base in 0u64..=u64::MAX, max in 0u64..=u64::MAX, failures in 1u32..100, random: u64,
+        ) {
+            let backoff = Backoff {
+                base: Duration::from_nanos(base), max: Duration::from_nanos(max), ..Backoff::default()
+            };
+            let mut reconnect = Reconnect::new(backoff);
+            for expected in 1..=failures {
+                let Next::Retry { attempt, after } = reconnect.after(&lost(), Farewell::None, Duration::ZERO, random) else {
+                    return Err(TestCaseError::fail("no end was asked for"));
+                };
+                prop_assert_eq!(attempt, expected);
+                // The bound, by repeated doubling instead of a shift.
+                let mut bound = u128::from(base);
+                for _ in 1..expected {
+                    bound = (bound * 2).min(u128::from(u64::MAX));
+                }
+                prop_assert!(after.as_nanos() <= bound.min(u128::from(max)));
+            }
+        }
+
+        #[test]
+        fn jitter_reaches_from_nothing_to_the_bound(random: u64) {
+            let mut reconnect = Reconnect::new(Backoff { base: Duration::from_nanos(1), ..Backoff::default() });
+            let Next::Retry { after, .. } = reconnect.after(&lost(), Farewell::None, Duration::ZERO, random) else {
+                return Err(TestCaseError::fail("no end was asked for"));
+            };
+            prop_assert_eq!(after, Duration::from_nanos(random % 2));
+        }
+    }
+}

@@ -1,0 +1,1012 @@
+//! What a client remembers over all of its connections: which targets it wants, how far it has read each of them, and which
+//! of its commands are unanswered. No socket, no clock, no randomness: text goes in, text and [`Output`] come out.
+//!
+//! A position belongs to a [`Root`], because the frames of a root come in the order of their numbers. That one number is
+//! enough to resume, and everything at or below it is a duplicate. Holes are looked for in each exact stream, since `prev`
+//! chains the frames of one stream: a `prev` above the last number seen there names something that never came (LOG-02).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eventwire_protocol::{
+    address::{Audience, Root},
+    catalog::Event,
+    command::{Authenticate, Command, Ping, Subscribe, Unsubscribe, Unwanted, Wanted},
+    error::ErrorBody,
+    event::connection,
+    frame::{EventFrame, Incoming},
+    id::{Epoch, Position, Seq, SessionId},
+    limits::MAX_SUBSCRIPTIONS,
+};
+use serde_json::Value;
+
+use crate::reconnect::Farewell;
+
+/// Most streams whose last number is kept for finding holes. An observer of a large realm forgets the quietest.
+const MAX_STREAMS: usize = 4_096;
+
+/// Something that the application sees.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// An event. Of the `connection` family only what concerns the application: `replaying`, `recovered`, `closing`,
+    /// `unsubscribed` that it did not ask for, and errors that answer none of its calls.
+    Event(EventFrame),
+    /// Events of a target that will not come. Load the present state from where it is kept.
+    Gap(Gap),
+    /// A target could not be subscribed (again) and is no longer wanted.
+    Refused(connection::RefusedStream),
+    /// A frame that this version cannot read. It counts as read; the ones behind it are not held up.
+    Unreadable {
+        /// What is wrong with it.
+        error: ErrorBody,
+        /// The frame.
+        text: String,
+    },
+    /// The connection has another state.
+    State(State),
+}
+
+/// Events that will not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The target or stream they are missing from.
+    pub stream: String,
+    /// Why.
+    pub reason: GapReason,
+    /// First number that may be missing, if the history is still the same.
+    pub from_seq: Option<Position>,
+    /// Last number that may be missing, if the history is still the same.
+    pub to_seq: Option<Position>,
+}
+
+/// Why events will not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// They were older than the history keeps.
+    Expired,
+    /// This client read so slowly that the history dropped them first.
+    SlowConsumer,
+    /// The history is another one than before, for instance because the server was restarted. What the new one holds
+    /// follows.
+    EpochChanged,
+    /// The numbers say that something was sent which never arrived. The client noticed; the server did not say so.
+    Hole,
+}
+
+impl From<connection::GapReason> for GapReason {
+    fn from(reason: connection::GapReason) -> Self {
+        match reason {
+            connection::GapReason::Expired => GapReason::Expired,
+            connection::GapReason::SlowConsumer => GapReason::SlowConsumer,
+            connection::GapReason::EpochChanged => GapReason::EpochChanged,
+        }
+    }
+}
+
+/// Where the connection stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// A connection is being made.
+    Connecting,
+    /// The server has said welcome; the wanted targets are being subscribed.
+    Connected(Box<connection::Welcome>),
+    /// The connection is gone, another attempt follows.
+    Reconnecting {
+        /// How many attempts in a row this makes, from 1.
+        attempt: u32,
+        /// When it starts.
+        after: std::time::Duration,
+        /// How the last one ended.
+        because: crate::reconnect::Ended,
+    },
+    /// The end: no further attempt is made. The last item of every client.
+    Closed {
+        /// The close code, or the HTTP status of a refused handshake; 1000 when the application ended it.
+        code: u16,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A command that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(u64);
+
+/// What the shell does next.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send this text frame.
+    Send(String),
+    /// Hand this to the application.
+    Item(Item),
+    /// Answer the application's call.
+    Answer(CommandId, Answer),
+    /// The server announced the end of this connection, and what comes after it.
+    Farewell(Farewell),
+    /// This connection is of no use: end it, and connect again after a while.
+    HangUp(String),
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The server did it; `connection.subscribed` or `unsubscribed`, `pong`, `reply`.
+    Done(Event),
+    /// It was not needed: what was to be undone did not exist on a new connection.
+    Moot,
+    /// The server refused.
+    Refused(connection::Error),
+    /// The connection was lost before the answer came.
+    Disconnected,
+}
+
+/// Everything needed to go on in another process: keep it, and hand it to the next client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The history that the positions belong to.
+    pub epoch: Option<Epoch>,
+    /// How far each wanted target has been read.
+    pub positions: BTreeMap<Root, Position>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interest {
+    /// The application asked for it.
+    Wanted,
+    /// Everybody receives it; subscribed as well so that it resumes.
+    Implied,
+    /// Frames came although nobody asked.
+    Seen,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    interest: Interest,
+    /// Unknown until `subscribed` has said where the target stands.
+    position: Option<Position>,
+    /// Between `replaying` and `recovered`.
+    replaying: bool,
+    /// What the last heartbeat of this connection said, since it was subscribed or replayed.
+    heard: Option<Position>,
+}
+
+impl Reading {
+    fn new(interest: Interest, position: Option<Position>) -> Self {
+        Reading { interest, position, replaying: false, heard: None }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    command: Command,
+    /// Whether it went out over the present connection.
+    sent: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    connected: bool,
+    epoch: Option<Epoch>,
+    readings: BTreeMap<Root, Reading>,
+    streams: BTreeMap<Audience, Seq>,
+    pending: BTreeMap<CommandId, Pending>,
+    /// The `subscribe` commands that make the targets of this connection, while unanswered.
+    resumes: BTreeSet<CommandId>,
+    last_id: u64,
+}
+
+impl Session {
+    /// A session that wants these targets, from these positions on where they are known.
+    pub fn new(targets: impl IntoIterator<Item = Root>, checkpoint: Checkpoint) -> Self {
+        let wanted = |position| Reading::new(Interest::Wanted, position);
+        let mut readings: BTreeMap<Root, Reading> =
+            checkpoint.positions.into_iter().map(|(root, position)| (root, wanted(Some(position)))).collect();
+        for root in targets {
+            readings.entry(root).or_insert_with(|| wanted(None));
+        }
+        Session { epoch: checkpoint.epoch, readings, ..Session::default() }
+    }
+
+    /// How far everything wanted has been read.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let positions = self
+            .readings
+            .iter()
+            .filter(|(_, reading)| reading.interest != Interest::Seen)
+            .filter_map(|(root, reading)| Some((root.clone(), reading.position?)))
+            .collect();
+        Checkpoint { epoch: self.epoch, positions }
+    }
+
+    /// The targets that the application wants.
+    pub fn wanted(&self) -> impl Iterator<Item = &Root> {
+        self.readings.iter().filter(|(_, reading)| reading.interest == Interest::Wanted).map(|(root, _)| root)
+    }
+
+    // Commands ---------------------------------------------------------------------------------------------------
+
+    /// Wants targets, from these positions on; without a position from now on, or from where it already reads. Without a
+    /// connection the targets are subscribed at the next welcome, and answered then.
+    pub fn subscribe(&mut self, targets: Vec<(Root, Option<Position>)>, outputs: &mut Vec<Output>) -> CommandId {
+        let mut epoch = None;
+        let streams = targets
+            .into_iter()
+            .map(|(root, since)| {
+                if since.is_some() {
+                    epoch = self.epoch;
+                }
+                let wanted = Wanted { to: root.to_string(), since };
+                let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Wanted, None));
+                reading.interest = Interest::Wanted;
+                wanted
+            })
+            .collect();
+        self.command(Command::Subscribe(Subscribe { epoch, streams }), outputs)
+    }
+
+    /// No longer wants targets.
+    pub fn unsubscribe(&mut self, targets: Vec<Root>, outputs: &mut Vec<Output>) -> CommandId {
+        let streams = targets.iter().map(|root| Unwanted { to: root.to_string() }).collect();
+        for root in &targets {
+            self.forget(root);
+        }
+        self.command(Command::Unsubscribe(Unsubscribe { streams }), outputs)
+    }
+
+    /// Asks for a pong.
+    pub fn ping(&mut self, client_time: Option<Value>, outputs: &mut Vec<Output>) -> CommandId {
+        self.command(Command::Ping(Ping { client_time }), outputs)
+    }
+
+    /// Goes on with another token.
+    pub fn authenticate(&mut self, token: String, outputs: &mut Vec<Output>) -> CommandId {
+        self.command(Command::Authenticate(Authenticate { token }), outputs)
+    }
+
+    /// Nobody waits for this answer any more.
+    pub fn abandon(&mut self, id: CommandId) {
+        self.pending.remove(&id);
+    }
+
+    fn next_id(&mut self) -> CommandId {
+        self.last_id += 1;
+        CommandId(self.last_id)
+    }
+
+    fn command(&mut self, command: Command, outputs: &mut Vec<Output>) -> CommandId {
+        let id = self.next_id();
+        match (&command, self.connected) {
+            (_, true) => {
+                send(id, &command, outputs);
+                self.pending.insert(id, Pending { command, sent: true });
+            }
+            (Command::Subscribe(_), false) => {
+                self.pending.insert(id, Pending { command, sent: false });
+            }
+            (Command::Unsubscribe(_), false) => outputs.push(Output::Answer(id, Answer::Moot)),
+            (_, false) => outputs.push(Output::Answer(id, Answer::Disconnected)),
+        }
+        id
+    }
+
+    // Connections ------------------------------------------------------------------------------------------------
+
+    /// The connection is gone. Unanswered calls are answered, except `subscribe`, which the next connection repeats.
+    pub fn disconnected(&mut self, outputs: &mut Vec<Output>) {
+        self.connected = false;
+        self.resumes.clear();
+        for reading in self.readings.values_mut() {
+            (reading.replaying, reading.heard) = (false, None);
+        }
+        let pending = std::mem::take(&mut self.pending);
+        for (id, pending) in pending {
+            match pending.command {
+                Command::Subscribe(_) => {
+                    self.pending.insert(id, Pending { sent: false, ..pending });
+                }
+                Command::Unsubscribe(_) => outputs.push(Output::Answer(id, Answer::Moot)),
+                _ => outputs.push(Output::Answer(id, Answer::Disconnected)),
+            }
+        }
+    }
+
+    fn welcomed(&mut self, welcome: connection::Welcome, outputs: &mut Vec<Output>) {
+        self.connected = true;
+        outputs.push(Output::Item(Item::State(State::Connected(Box::new(welcome.clone())))));
+        if self.epoch.is_some_and(|epoch| epoch != welcome.epoch) {
+            self.begin_another_history(outputs);
+        }
+        self.epoch = Some(welcome.epoch);
+        self.imply(&welcome);
+        // Applications may have asked for other positions than we hold while there was no connection.
+        let mut asked = BTreeMap::new();
+        for pending in self.pending.values() {
+            let Command::Subscribe(subscribe) = &pending.command else { continue };
+            for wanted in &subscribe.streams {
+                if let (Some(since), Ok(root)) = (wanted.since, wanted.to.parse::<Root>()) {
+                    asked.insert(root, since);
+                }
+            }
+        }
+        for (root, since) in asked {
+            if let Some(reading) = self.readings.get_mut(&root) {
+                reading.position = Some(since);
+            }
+        }
+        self.resume(outputs);
+    }
+
+    /// One `subscribe` for everything, or as few as its limit allows.
+    fn resume(&mut self, outputs: &mut Vec<Output>) {
+        let streams: Vec<Wanted> = self
+            .readings
+            .iter()
+            .filter(|(_, reading)| reading.interest != Interest::Seen)
+            .map(|(root, reading)| Wanted { to: root.to_string(), since: reading.position })
+            .collect();
+        for chunk in streams.chunks(MAX_SUBSCRIPTIONS) {
+            let epoch = chunk.iter().any(|wanted| wanted.since.is_some()).then_some(self.epoch).flatten();
+            let id = self.next_id();
+            self.resumes.insert(id);
+            send(id, &Command::Subscribe(Subscribe { epoch, streams: chunk.to_vec() }), outputs);
+        }
+    }
+
+    /// Nothing of what was read says anything about the new history: read it from its beginning.
+    fn begin_another_history(&mut self, outputs: &mut Vec<Output>) {
+        self.streams.clear();
+        self.readings.retain(|_, reading| reading.interest != Interest::Seen);
+        for pending in self.pending.values_mut() {
+            if let Command::Subscribe(subscribe) = &mut pending.command {
+                subscribe.streams.iter_mut().filter_map(|wanted| wanted.since.as_mut()).for_each(|since| *since = Position::START);
+            }
+        }
+        for (root, reading) in &mut self.readings {
+            if reading.position.is_some() {
+                reading.position = Some(Position::START);
+                outputs.push(Output::Item(Item::Gap(Gap {
+                    stream: root.to_string(),
+                    reason: GapReason::EpochChanged,
+                    from_seq: None,
+                    to_seq: None,
+                })));
+            }
+        }
+    }
+
+    /// What everybody receives without asking is subscribed as well, since only what is subscribed resumes. An observer has
+    /// it already.
+    fn imply(&mut self, welcome: &connection::Welcome) {
+        if self.readings.contains_key(&Root::Realm) {
+            return;
+        }
+        let implied = [Some(Root::Global), welcome.user_id.clone().map(Root::User)];
+        for root in implied.into_iter().flatten() {
+            let reading =
+                self.readings.entry(root).or_insert(Reading::new(Interest::Implied, None));
+            if reading.interest == Interest::Seen {
+                reading.interest = Interest::Implied;
+            }
+        }
+    }
+
+    // Frames -----------------------------------------------------------------------------------------------------
+
+    /// Takes one text frame of the server.
+    pub fn receive(&mut self, text: &str, outputs: &mut Vec<Output>) {
+        let frame = match EventFrame::decode(text) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.read_past(text);
+                outputs.push(Output::Item(Item::Unreadable { error, text: text.to_owned() }));
+                return;
+            }
+        };
+        match &frame.data {
+            Incoming::Known(event) if frame.seq.is_none() => {
+                let event = Event::clone(event);
+                self.unlogged(frame, event, outputs);
+            }
+            _ => self.logged(frame, outputs),
+        }
+    }
+
+    fn logged(&mut self, frame: EventFrame, outputs: &mut Vec<Output>) {
+        let Some(seq) = frame.seq else {
+            outputs.push(Output::Item(Item::Event(frame)));
+            return;
+        };
+        match self.read(&frame.to, seq, frame.prev.unwrap_or_default()) {
+            Read::Again => {}
+            Read::Next => outputs.push(Output::Item(Item::Event(frame))),
+            Read::AfterHole { from, to } => {
+                outputs.push(Output::Item(Item::Gap(Gap {
+                    stream: frame.to.to_string(),
+                    reason: GapReason::Hole,
+                    from_seq: Some(from),
+                    to_seq: Some(to),
+                })));
+                outputs.push(Output::Item(Item::Event(frame)));
+            }
+        }
+    }
+
+    fn unlogged(&mut self, frame: EventFrame, event: Event, outputs: &mut Vec<Output>) {
+        match event {
+            Event::ConnectionWelcome(welcome) => self.welcomed(welcome, outputs),
+            Event::ConnectionSubscribed(subscribed) => self.subscribed(subscribed, outputs),
+            Event::ConnectionUnsubscribed(unsubscribed) => {
+                for stream in &unsubscribed.streams {
+                    self.forget(&stream.to);
+                }
+                if !self.answered(unsubscribed.re.as_deref(), Event::ConnectionUnsubscribed(unsubscribed.clone()), outputs) {
+                    outputs.push(Output::Item(Item::Event(frame)));
+                }
+            }
+            Event::ConnectionPong(pong) => {
+                self.answered(pong.re.clone().as_deref(), Event::ConnectionPong(pong), outputs);
+            }
+            Event::ConnectionReply(reply) => {
+                if !self.answered(reply.re.clone().as_deref(), Event::ConnectionReply(reply), outputs) {
+                    outputs.push(Output::Item(Item::Event(frame)));
+                }
+            }
+            Event::ConnectionError(error) => self.refused(frame, error, outputs),
+            Event::ConnectionGap(gap) => self.gap(gap, outputs),
+            Event::ConnectionReplaying(replaying) => {
+                if let Some(reading) = self.readings.get_mut(&replaying.stream) {
+                    (reading.replaying, reading.heard) = (true, None);
+                }
+                outputs.push(Output::Item(Item::Event(frame)));
+            }
+            Event::ConnectionRecovered(recovered) => {
+                if let Some(reading) = self.readings.get_mut(&recovered.stream) {
+                    reading.replaying = false;
+                    reading.position = reading.position.max(Some(recovered.upto));
+                }
+                outputs.push(Output::Item(Item::Event(frame)));
+            }
+            Event::ConnectionHeartbeat(heartbeat) => self.heartbeat(&heartbeat, outputs),
+            Event::ConnectionClosing(closing) => {
+                let wait = closing.reconnect_after_ms.map(std::time::Duration::from_millis);
+                outputs.push(Output::Farewell(wait.map_or(Farewell::StayAway, Farewell::ReturnAfter)));
+                outputs.push(Output::Item(Item::Event(frame)));
+            }
+            _ => outputs.push(Output::Item(Item::Event(frame))),
+        }
+    }
+
+    fn subscribed(&mut self, subscribed: connection::Subscribed, outputs: &mut Vec<Output>) {
+        let id = subscribed.re.as_deref().and_then(read_id);
+        let is_resume = id.is_some_and(|id| self.resumes.remove(&id));
+        let asked = id.and_then(|id| self.pending.get(&id)).map(|pending| pending.command.clone());
+        for stream in &subscribed.streams {
+            let explicit = asked.as_ref().and_then(|command| since_of(command, &stream.to));
+            let reading = self.readings.entry(stream.to.clone()).or_insert(Reading::new(Interest::Wanted, None));
+            reading.heard = None;
+            match explicit {
+                // The application asked to read this again: what it has is no duplicate.
+                Some(since) => {
+                    let rewinds = reading.position > Some(since);
+                    reading.position = Some(since);
+                    if rewinds {
+                        self.streams.retain(|audience, _| audience.root().as_ref() != Some(&stream.to));
+                    }
+                }
+                None => reading.position = reading.position.or(Some(stream.head)),
+            }
+        }
+        let mut refusals = Vec::new();
+        for refused in &subscribed.refused {
+            let Ok(root) = refused.to.parse::<Root>() else { continue };
+            let was = self.readings.get(&root).map(|reading| reading.interest);
+            self.forget(&root);
+            if was == Some(Interest::Wanted) {
+                refusals.push(refused.clone());
+            }
+        }
+        if is_resume {
+            self.answer_unsent(&subscribed, outputs);
+            outputs.extend(refusals.into_iter().map(|refused| Output::Item(Item::Refused(refused))));
+        } else {
+            self.answered(subscribed.re.clone().as_deref(), Event::ConnectionSubscribed(subscribed), outputs);
+        }
+    }
+
+    /// Calls of `subscribe` that waited for a connection are answered by the command that made its targets.
+    fn answer_unsent(&mut self, subscribed: &connection::Subscribed, outputs: &mut Vec<Output>) {
+        let names = |command: &Command| match command {
+            Command::Subscribe(subscribe) => subscribe.streams.iter().all(|wanted| {
+                subscribed.streams.iter().any(|stream| stream.to.to_string() == wanted.to)
+                    || subscribed.refused.iter().any(|refused| refused.to == wanted.to)
+            }),
+            _ => false,
+        };
+        let done: Vec<CommandId> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| !pending.sent && names(&pending.command))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in done {
+            self.pending.remove(&id);
+            outputs.push(Output::Answer(id, Answer::Done(Event::ConnectionSubscribed(subscribed.clone()))));
+        }
+    }
+
+    fn refused(&mut self, frame: EventFrame, error: connection::Error, outputs: &mut Vec<Output>) {
+        if let Some(id) = self.take(error.re.as_deref()) {
+            outputs.push(Output::Answer(id, Answer::Refused(error)));
+            return;
+        }
+        let is_resume = error.re.as_deref().and_then(read_id).is_some_and(|id| self.resumes.remove(&id));
+        outputs.push(Output::Item(Item::Event(frame)));
+        if is_resume && error.retryable {
+            // Without its targets the connection would look alive and stay silent.
+            outputs.push(Output::HangUp(error.message));
+        }
+    }
+
+    /// A gap is about one stream; the other streams of its target go on from where they are.
+    fn gap(&mut self, gap: connection::Gap, outputs: &mut Vec<Output>) {
+        match gap.reason {
+            connection::GapReason::EpochChanged => {
+                if let Ok(root) = gap.stream.parse::<Root>() {
+                    self.forget_streams(&root);
+                    if let Some(reading) = self.readings.get_mut(&root) {
+                        reading.position = Some(Position::START);
+                    }
+                }
+            }
+            _ => {
+                let last = gap.stream.parse::<Audience>().ok().and_then(|audience| self.streams.get_mut(&audience));
+                let upto = gap.to_seq.and_then(|upto| Seq::new(upto.as_u64()));
+                if let (Some(last), Some(upto)) = (last, upto) {
+                    *last = (*last).max(upto);
+                }
+            }
+        }
+        outputs.push(Output::Item(Item::Gap(Gap {
+            stream: gap.stream,
+            reason: gap.reason.into(),
+            from_seq: gap.from_seq,
+            to_seq: gap.to_seq,
+        })));
+    }
+
+    /// The heartbeat says how far each target was sent. It comes in order with the frames, so being behind means that a tail
+    /// is lost. What the first heartbeat of a target says may be the reach of the log where it was subscribed, above its
+    /// last event; a number that grew since names an event.
+    fn heartbeat(&mut self, heartbeat: &connection::Heartbeat, outputs: &mut Vec<Output>) {
+        for sent in &heartbeat.positions {
+            let Some(reading) = self.readings.get_mut(&sent.to).filter(|reading| !reading.replaying) else { continue };
+            let grew = reading.heard.replace(sent.seq).is_some_and(|before| before < sent.seq);
+            let Some(position) = reading.position.filter(|position| grew && *position < sent.seq) else { continue };
+            reading.position = Some(sent.seq);
+            outputs.push(Output::Item(Item::Gap(Gap {
+                stream: sent.to.to_string(),
+                reason: GapReason::Hole,
+                from_seq: Position::new(position.as_u64() + 1),
+                to_seq: Some(sent.seq),
+            })));
+        }
+    }
+
+    /// Counts a logged frame as read.
+    fn read(&mut self, to: &Audience, seq: Seq, prev: Position) -> Read {
+        let Some(root) = to.root() else { return Read::Next };
+        let governing = self.governing(root);
+        let Some(reading) = self.readings.get_mut(&governing) else { return Read::Next };
+        if reading.position.is_some_and(|position| position.covers(seq)) {
+            return Read::Again;
+        }
+        reading.position = Some(Position::from(seq));
+        let last = self.streams.insert(to.clone(), seq);
+        if self.streams.len() > MAX_STREAMS {
+            self.forget_quietest();
+        }
+        match last {
+            Some(last) if Position::from(last) < prev => Read::AfterHole { from: after(last), to: prev },
+            _ => Read::Next,
+        }
+    }
+
+    /// Whose position a frame of this root moves: its own where it is read by itself, else the realm's.
+    fn governing(&mut self, root: Root) -> Root {
+        if self.readings.contains_key(&root) {
+            return root;
+        }
+        if self.readings.contains_key(&Root::Realm) {
+            return Root::Realm;
+        }
+        self.readings.insert(root.clone(), Reading::new(Interest::Seen, None));
+        root
+    }
+
+    /// A frame that cannot be read still has a number, which must not be asked for again and again.
+    fn read_past(&mut self, text: &str) {
+        let Ok(frame) = serde_json::from_str::<Value>(text) else { return };
+        let to = frame.get("to").and_then(Value::as_str).and_then(|to| to.parse::<Audience>().ok());
+        let seq = frame.get("seq").and_then(Value::as_u64).and_then(Seq::new);
+        if let (Some(to), Some(seq)) = (to, seq) {
+            self.read(&to, seq, Position::START);
+        }
+    }
+
+    fn forget_quietest(&mut self) {
+        let quietest = self.streams.iter().min_by_key(|(_, last)| **last).map(|(audience, _)| audience.clone());
+        if let Some(audience) = quietest {
+            self.streams.remove(&audience);
+        }
+    }
+
+    fn forget(&mut self, root: &Root) {
+        self.readings.remove(root);
+        self.forget_streams(root);
+    }
+
+    fn forget_streams(&mut self, root: &Root) {
+        self.streams.retain(|audience, _| *root != Root::Realm && audience.root().as_ref() != Some(root));
+    }
+
+    // Answers ----------------------------------------------------------------------------------------------------
+
+    fn take(&mut self, re: Option<&str>) -> Option<CommandId> {
+        let id = read_id(re?)?;
+        self.pending.remove(&id).map(|_| id)
+    }
+
+    fn answered(&mut self, re: Option<&str>, event: Event, outputs: &mut Vec<Output>) -> bool {
+        match self.take(re) {
+            Some(id) => {
+                outputs.push(Output::Answer(id, Answer::Done(event)));
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// What came of counting a frame.
+enum Read {
+    Again,
+    Next,
+    AfterHole { from: Position, to: Position },
+}
+
+fn after(seq: Seq) -> Position {
+    seq.next().map_or(Position::from(seq), Position::from)
+}
+
+fn send(id: CommandId, command: &Command, outputs: &mut Vec<Output>) {
+    // Commands are plain data: writing them does not fail.
+    if let Ok(text) = command.encode(Some(&id.0.to_string())) {
+        outputs.push(Output::Send(text));
+    }
+}
+
+fn read_id(re: &str) -> Option<CommandId> {
+    re.parse().ok().map(CommandId)
+}
+
+/// The position that a `subscribe` names for a target.
+fn since_of(command: &Command, root: &Root) -> Option<Position> {
+    let Command::Subscribe(subscribe) = command else { return None };
+    let wanted = subscribe.streams.iter().find(|wanted| wanted.to.parse::<Root>().is_ok_and(|to| to == *root))?;
+    wanted.since
+}
+
+/// A browser session cannot be subscribed to by anyone, so a client does not try.
+pub(crate) fn is_joinable(root: &Root) -> bool {
+    !matches!(root, Root::Session(SessionId::Browser(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const EPOCH: &str = "00000000000000aa";
+    const OTHER_EPOCH: &str = "00000000000000bb";
+
+    /// A session with what it said so far.
+    struct Probe {
+        session: Session,
+        outputs: Vec<Output>,
+    }
+
+    impl Probe {
+        fn new(targets: &[&str]) -> Self {
+            let targets = targets.iter().map(|to| to.parse().unwrap());
+            Probe { session: Session::new(targets, Checkpoint::default()), outputs: Vec::new() }
+        }
+
+        fn on_connection(&mut self, kind: &str, data: Value) {
+            let frame = json!({"type": format!("connection.{kind}"), "time": "2026-11-20T23:40:01Z", "to": "connection:c0000000000000001", "data": data});
+            self.session.receive(&frame.to_string(), &mut self.outputs);
+        }
+
+        fn welcome(&mut self, epoch: &str) {
+            self.on_connection(
+                "welcome",
+                json!({"connection_id": "c0000000000000001", "protocol": "v1", "epoch": epoch, "server": "test", "server_time": "2026-11-20T23:40:01Z", "permissions": [], "heartbeat_interval_ms": 30000,
+                    "limits": {"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 32, "command_burst": 64}}),
+            );
+        }
+
+        fn frame(&mut self, to: &str, seq: u64, prev: u64) {
+            let frame = json!({"type": "_test.event", "time": "2026-11-20T23:40:01Z", "to": to, "seq": seq, "prev": prev, "data": {"n": seq}});
+            self.session.receive(&frame.to_string(), &mut self.outputs);
+        }
+
+        /// Answers the last `subscribe` as a server whose log stands at `head` would.
+        fn accept(&mut self, head: u64) {
+            let command = self.sent().pop().unwrap();
+            let streams: Vec<Value> =
+                command["data"]["streams"].as_array().unwrap().iter().map(|stream| json!({"to": stream["to"], "head": head})).collect();
+            self.on_connection("subscribed", json!({"re": command["id"], "epoch": EPOCH, "streams": streams, "refused": []}));
+        }
+
+        fn sent(&self) -> Vec<Value> {
+            let text = |output: &Output| match output {
+                Output::Send(text) => Some(serde_json::from_str(text).unwrap()),
+                _ => None,
+            };
+            self.outputs.iter().filter_map(text).collect()
+        }
+
+        /// What the application saw: numbers of events, and gaps as text.
+        fn seen(&mut self) -> Vec<String> {
+            let seen = self.outputs.iter().filter_map(|output| match output {
+                Output::Item(Item::Event(frame)) => Some(frame.seq.map_or_else(|| frame.kind.clone(), |seq| seq.to_string())),
+                Output::Item(Item::Gap(gap)) => {
+                    Some(format!("{:?} {} {:?}..{:?}", gap.reason, gap.stream, gap.from_seq.map(Position::as_u64), gap.to_seq.map(Position::as_u64)))
+                }
+                Output::Item(Item::Refused(refused)) => Some(format!("refused {}", refused.to)),
+                Output::Item(Item::Unreadable { .. }) => Some("unreadable".to_owned()),
+                _ => None,
+            });
+            let seen = seen.collect();
+            self.outputs.clear();
+            seen
+        }
+
+        fn reconnect(&mut self, epoch: &str) -> Value {
+            self.session.disconnected(&mut self.outputs);
+            self.welcome(epoch);
+            self.sent().pop().unwrap()
+        }
+    }
+
+    fn since<'a>(command: &'a Value, to: &str) -> &'a Value {
+        let streams = command["data"]["streams"].as_array().unwrap();
+        &streams.iter().find(|stream| stream["to"] == to).unwrap()["since"]
+    }
+
+    #[test]
+    fn a_target_resumes_from_where_it_stood_before_the_first_event() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        assert!(since(&probe.sent()[0], "adw:aaaaaaaa").is_null(), "from now on");
+        probe.accept(41);
+        let command = probe.reconnect(EPOCH);
+        assert_eq!((since(&command, "adw:aaaaaaaa"), &command["data"]["epoch"]), (&json!(41), &json!(EPOCH)));
+    }
+
+    #[test]
+    fn one_command_resumes_everything_and_what_everybody_gets_too() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa", "room:tasks"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        for (to, seq) in [("adw:aaaaaaaa", 1), ("adw:aaaaaaaa/raw", 2), ("global", 3), ("room:tasks", 4)] {
+            probe.frame(to, seq, 0);
+        }
+        probe.outputs.clear();
+        let command = probe.reconnect(EPOCH);
+        assert_eq!(probe.sent().len(), 1);
+        let at = |to| since(&command, to).as_u64();
+        assert_eq!((at("adw:aaaaaaaa"), at("room:tasks"), at("global")), (Some(2), Some(4), Some(3)));
+    }
+
+    #[test]
+    fn what_comes_twice_is_dropped_by_the_position_of_its_target() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        for (to, seq, prev) in [
+            ("adw:aaaaaaaa", 1, 0),
+            ("adw:aaaaaaaa/raw", 2, 0),
+            ("adw:aaaaaaaa", 1, 0),
+            ("adw:aaaaaaaa/raw", 2, 0),
+            ("adw:aaaaaaaa", 3, 1),
+        ] {
+            probe.frame(to, seq, prev);
+        }
+        assert_eq!(probe.seen(), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_prev_that_was_never_seen_is_a_hole_and_the_event_still_counts() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        probe.frame("adw:aaaaaaaa", 1, 0);
+        // The raw layer is a stream of its own and hides no hole of the other one.
+        probe.frame("adw:aaaaaaaa/raw", 7, 0);
+        probe.frame("adw:aaaaaaaa", 9, 5);
+        assert_eq!(probe.seen(), ["1", "7", "Hole adw:aaaaaaaa Some(2)..Some(5)", "9"]);
+    }
+
+    #[test]
+    fn a_gap_of_one_stream_drops_nothing_of_another() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        probe.frame("adw:aaaaaaaa", 1, 0);
+        probe.frame("adw:aaaaaaaa/raw", 2, 0);
+        probe.reconnect(EPOCH);
+        probe.outputs.clear();
+        probe.on_connection("gap", json!({"stream": "adw:aaaaaaaa/raw", "reason": "expired", "from_seq": 3, "to_seq": 60}));
+        probe.frame("adw:aaaaaaaa", 5, 1);
+        probe.frame("adw:aaaaaaaa/raw", 70, 60);
+        assert_eq!(probe.seen(), ["Expired adw:aaaaaaaa/raw Some(3)..Some(60)", "5", "70"]);
+    }
+
+    #[test]
+    fn another_history_is_said_once_for_each_target_and_read_from_its_beginning() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(500);
+        probe.frame("adw:aaaaaaaa", 501, 400);
+        probe.outputs.clear();
+        let command = probe.reconnect(OTHER_EPOCH);
+        assert_eq!((since(&command, "adw:aaaaaaaa"), &command["data"]["epoch"]), (&json!(0), &json!(OTHER_EPOCH)));
+        assert_eq!(probe.seen(), ["EpochChanged adw:aaaaaaaa None..None", "EpochChanged global None..None"]);
+        probe.frame("adw:aaaaaaaa", 1, 0);
+        assert_eq!(probe.seen(), ["1"]);
+    }
+
+    #[test]
+    fn a_lost_tail_is_seen_by_a_number_that_grew_and_never_came() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(3);
+        let heartbeat = |probe: &mut Probe, seq: u64| {
+            probe.on_connection(
+                "heartbeat",
+                json!({"server_time": "2026-11-20T23:40:01Z", "active_connections": 1, "server_status": "healthy", "positions": [{"to": "adw:aaaaaaaa", "seq": seq}]}),
+            );
+        };
+        // The log reaches further than this target: nothing is lost.
+        heartbeat(&mut probe, 90);
+        probe.frame("adw:aaaaaaaa", 95, 3);
+        heartbeat(&mut probe, 95);
+        assert_eq!(probe.seen(), ["95"]);
+        heartbeat(&mut probe, 99);
+        heartbeat(&mut probe, 99);
+        assert_eq!(probe.seen(), ["Hole adw:aaaaaaaa Some(96)..Some(99)"]);
+    }
+
+    #[test]
+    fn an_observer_has_one_position_for_everything_it_did_not_name() {
+        let mut probe = Probe::new(&["*", "adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        for (to, seq) in [("room:x", 1), ("adw:aaaaaaaa", 2), ("adw:bbbbbbbb", 3), ("global", 4), ("adw:aaaaaaaa", 5)] {
+            probe.frame(to, seq, 0);
+        }
+        probe.outputs.clear();
+        let command = probe.reconnect(EPOCH);
+        assert_eq!((since(&command, "*"), since(&command, "adw:aaaaaaaa")), (&json!(4), &json!(5)));
+        assert_eq!(command["data"]["streams"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn cmd_05_a_refused_target_is_reported_once_and_not_asked_for_again() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa", "room:staff"]);
+        probe.welcome(EPOCH);
+        let id = probe.sent()[0]["id"].clone();
+        let refuse = |to| json!({"to": to, "code": "forbidden", "message": "no"});
+        probe.on_connection(
+            "subscribed",
+            json!({"re": id, "epoch": EPOCH, "streams": [{"to": "adw:aaaaaaaa", "head": 0}], "refused": [refuse("room:staff"), refuse("global")]}),
+        );
+        assert_eq!(probe.seen(), ["refused room:staff"]);
+        let command = probe.reconnect(EPOCH);
+        let named: Vec<_> = command["data"]["streams"].as_array().unwrap().iter().map(|stream| stream["to"].clone()).collect();
+        assert!(!named.contains(&json!("room:staff")), "{named:?}");
+    }
+
+    #[test]
+    fn a_subscribe_without_a_connection_is_answered_by_the_next_one() {
+        let mut probe = Probe::new(&[]);
+        let id = probe.session.subscribe(vec![("adw:aaaaaaaa".parse().unwrap(), Position::new(0))], &mut probe.outputs);
+        assert!(probe.outputs.is_empty());
+        probe.welcome(EPOCH);
+        assert_eq!(since(&probe.sent()[0], "adw:aaaaaaaa"), &json!(0));
+        probe.accept(0);
+        let answered = |output: &Output| matches!(output, Output::Answer(same, Answer::Done(Event::ConnectionSubscribed(_))) if *same == id);
+        assert!(probe.outputs.iter().any(answered));
+    }
+
+    #[test]
+    fn reading_again_is_no_duplicate_when_the_application_asked_for_it() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        probe.frame("adw:aaaaaaaa", 1, 0);
+        probe.frame("adw:aaaaaaaa", 2, 1);
+        probe.seen();
+        probe.session.subscribe(vec![("adw:aaaaaaaa".parse().unwrap(), Position::new(0))], &mut probe.outputs);
+        probe.accept(2);
+        probe.frame("adw:aaaaaaaa", 1, 0);
+        probe.frame("adw:aaaaaaaa", 2, 1);
+        probe.frame("adw:aaaaaaaa", 2, 1);
+        assert_eq!(probe.seen(), ["1", "2"]);
+    }
+
+    #[test]
+    fn calls_are_answered_by_their_own_id_and_by_a_lost_connection() {
+        let mut probe = Probe::new(&[]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        let first = probe.session.ping(None, &mut probe.outputs);
+        let second = probe.session.ping(None, &mut probe.outputs);
+        let ids: Vec<Value> = probe.sent().iter().map(|command| command["id"].clone()).collect();
+        probe.outputs.clear();
+        probe.on_connection("pong", json!({"re": ids.last().unwrap(), "server_time": "2026-11-20T23:40:01Z"}));
+        probe.session.disconnected(&mut probe.outputs);
+        let answers: Vec<_> = probe
+            .outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Answer(id, answer) => Some((*id, matches!(answer, Answer::Done(_)))),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(answers, [(second, true), (first, false)]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_handed_on_and_not_asked_for_again() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        let frame = json!({"type": "adw.text_block", "time": "2026-11-20T23:40:01Z", "to": "adw:aaaaaaaa", "seq": 4, "prev": 0, "data": {"content": 7}});
+        probe.session.receive(&frame.to_string(), &mut probe.outputs);
+        probe.session.receive("not even JSON", &mut probe.outputs);
+        probe.frame("adw:aaaaaaaa", 5, 4);
+        assert_eq!(probe.seen(), ["unreadable", "unreadable", "5"]);
+        assert_eq!(since(&probe.reconnect(EPOCH), "adw:aaaaaaaa"), &json!(5));
+    }
+
+    #[test]
+    fn a_refused_resume_that_may_work_later_ends_the_connection_instead_of_staying_silent() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        let id = probe.sent()[0]["id"].clone();
+        probe.on_connection("error", json!({"re": id, "code": "rate_limited", "message": "slowly", "retryable": true}));
+        assert!(probe.outputs.iter().any(|output| matches!(output, Output::HangUp(_))));
+    }
+
+    #[test]
+    fn more_targets_than_one_command_takes_resume_in_as_few_as_possible() {
+        let rooms: Vec<String> = (0..300).map(|n| format!("room:r{n}")).collect();
+        let mut probe = Probe::new(&rooms.iter().map(String::as_str).collect::<Vec<_>>());
+        probe.welcome(EPOCH);
+        let sizes: Vec<_> = probe.sent().iter().map(|command| command["data"]["streams"].as_array().unwrap().len()).collect();
+        assert_eq!(sizes, [256, 45]);
+    }
+
+    #[test]
+    fn a_checkpoint_goes_on_in_another_process() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa"]);
+        probe.welcome(EPOCH);
+        probe.accept(3);
+        probe.frame("adw:aaaaaaaa", 9, 3);
+        let mut next = Probe { session: Session::new([], probe.session.checkpoint()), outputs: Vec::new() };
+        next.welcome(EPOCH);
+        assert_eq!(since(&next.sent()[0], "adw:aaaaaaaa"), &json!(9));
+    }
+}

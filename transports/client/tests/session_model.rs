@@ -1,0 +1,291 @@
+//! The session against a model server: whatever is published, lost, repeated, cut off and restarted, the application gets
+//! every event of its targets once and in order, or is told what is missing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use eventwire_client::session::{Checkpoint, GapReason, Item, Output, Session};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Streams that exist, with their targets. The last one was never asked for by the client: everybody gets it.
+const STREAMS: [(&str, &str); 4] =
+    [("adw:aaaaaaaa", "adw:aaaaaaaa"), ("adw:aaaaaaaa/raw", "adw:aaaaaaaa"), ("room:tasks", "room:tasks"), ("global", "global")];
+
+#[derive(Clone, Debug)]
+enum Op {
+    Publish(usize),
+    /// So many frames reach the client.
+    Deliver(usize),
+    /// The connection is cut; what was under way is gone.
+    Cut,
+    Connect,
+    /// The server forgets everything and begins a new history.
+    Restart,
+    /// One frame under way is sent twice.
+    Repeat(usize),
+    /// One frame under way vanishes, which no transport should do.
+    Vanish(usize),
+}
+
+#[derive(Default)]
+struct Server {
+    epoch: u64,
+    /// seq, stream, prev.
+    log: Vec<(u64, usize, u64)>,
+    targets: BTreeSet<String>,
+    wire: VecDeque<Value>,
+}
+
+impl Server {
+    fn head(&self, root: &str) -> u64 {
+        self.log.iter().filter(|(_, stream, _)| STREAMS[*stream].1 == root).map(|(seq, ..)| *seq).max().unwrap_or(0)
+    }
+
+    fn connection(&mut self, kind: &str, data: Value) {
+        self.wire.push_back(json!({"type": format!("connection.{kind}"), "time": "2026-11-20T23:40:01Z", "to": "connection:c0000000000000001", "data": data}));
+    }
+
+    fn send(&mut self, (seq, stream, prev): (u64, usize, u64)) {
+        self.wire.push_back(json!({"type": "_model.event", "time": "2026-11-20T23:40:01Z", "to": STREAMS[stream].0, "seq": seq, "prev": prev, "data": {}}));
+    }
+
+    fn publish(&mut self, stream: usize) {
+        let seq = self.log.last().map_or(0, |(seq, ..)| *seq) + 1;
+        let prev = self.log.iter().rev().find(|(_, of, _)| *of == stream).map_or(0, |(seq, ..)| *seq);
+        self.log.push((seq, stream, prev));
+        if self.targets.contains(STREAMS[stream].1) {
+            self.send((seq, stream, prev));
+        }
+    }
+
+    fn welcome(&mut self) {
+        let epoch = format!("{:016x}", self.epoch);
+        self.connection("welcome", json!({"connection_id": "c0000000000000001", "protocol": "v1", "epoch": epoch, "server": "model", "server_time": "2026-11-20T23:40:01Z", "permissions": [], "heartbeat_interval_ms": 30000,
+            "limits": {"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 32, "command_burst": 64}}));
+    }
+
+    fn subscribe(&mut self, command: &Value) {
+        assert_eq!(command["type"], "subscribe");
+        let streams = command["data"]["streams"].as_array().unwrap();
+        let epoch = format!("{:016x}", self.epoch);
+        let accepted: Vec<Value> = streams
+            .iter()
+            .map(|stream| json!({"to": stream["to"], "head": self.head(stream["to"].as_str().unwrap())}))
+            .collect();
+        self.connection("subscribed", json!({"re": command["id"], "epoch": epoch, "streams": accepted, "refused": []}));
+        for stream in streams {
+            let to = stream["to"].as_str().unwrap().to_owned();
+            self.targets.insert(to.clone());
+            let Some(since) = stream["since"].as_u64() else { continue };
+            assert!(since == 0 || command["data"]["epoch"] == epoch.as_str(), "a position of another history");
+            let missed: Vec<_> =
+                self.log.iter().filter(|(seq, stream, _)| *seq > since && STREAMS[*stream].1 == to).copied().collect();
+            self.connection("replaying", json!({"stream": to, "from": since}));
+            for frame in &missed {
+                self.send(*frame);
+            }
+            self.connection("recovered", json!({"stream": to, "recovered": missed.len(), "upto": self.head(&to)}));
+        }
+    }
+
+    fn cut(&mut self) {
+        self.targets.clear();
+        self.wire.clear();
+    }
+}
+
+/// What the application saw of one history.
+#[derive(Default)]
+struct Seen {
+    /// By stream.
+    events: BTreeMap<String, Vec<u64>>,
+    /// By target, in the order of arrival.
+    order: BTreeMap<String, Vec<u64>>,
+    holes: Vec<(String, u64, u64)>,
+}
+
+struct World {
+    server: Server,
+    session: Session,
+    connected: bool,
+    /// By epoch.
+    seen: BTreeMap<u64, Seen>,
+    /// By epoch and target: the head at which the client came in.
+    from: BTreeMap<(u64, String), u64>,
+    /// Histories as they were when they ended.
+    ended: BTreeMap<u64, Vec<(u64, usize, u64)>>,
+    epoch_gaps: BTreeMap<(u64, String), usize>,
+}
+
+impl World {
+    fn new() -> Self {
+        let targets = ["adw:aaaaaaaa", "room:tasks"].map(|to| to.parse().unwrap());
+        World {
+            server: Server { epoch: 1, ..Server::default() },
+            session: Session::new(targets, Checkpoint::default()),
+            connected: false,
+            seen: BTreeMap::new(),
+            from: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            epoch_gaps: BTreeMap::new(),
+        }
+    }
+
+    fn step(&mut self, op: &Op) {
+        match op {
+            Op::Publish(stream) => self.server.publish(*stream),
+            Op::Deliver(count) => (0..*count).for_each(|_| self.deliver()),
+            Op::Cut => self.cut(),
+            Op::Connect if !self.connected => {
+                self.connected = true;
+                self.server.welcome();
+            }
+            Op::Connect => {}
+            Op::Restart => {
+                self.cut();
+                self.ended.insert(self.server.epoch, std::mem::take(&mut self.server.log));
+                self.server.epoch += 1;
+            }
+            Op::Repeat(index) => {
+                if let Some(frame) = self.event_under_way(*index) {
+                    let copy = self.server.wire[frame].clone();
+                    self.server.wire.insert(frame, copy);
+                }
+            }
+            Op::Vanish(index) => {
+                if let Some(frame) = self.event_under_way(*index) {
+                    self.server.wire.remove(frame);
+                }
+            }
+        }
+    }
+
+    fn event_under_way(&self, index: usize) -> Option<usize> {
+        let events: Vec<usize> =
+            self.server.wire.iter().enumerate().filter(|(_, frame)| frame.get("seq").is_some()).map(|(at, _)| at).collect();
+        (!events.is_empty()).then(|| events[index % events.len()])
+    }
+
+    fn cut(&mut self) {
+        if self.connected {
+            self.connected = false;
+            self.server.cut();
+            self.session.disconnected(&mut Vec::new());
+        }
+    }
+
+    fn deliver(&mut self) {
+        let Some(frame) = self.server.wire.pop_front() else { return };
+        if frame["type"] == "connection.subscribed" {
+            for stream in frame["data"]["streams"].as_array().unwrap() {
+                let to = stream["to"].as_str().unwrap().to_owned();
+                // Who comes for the first time gets what follows; who was here before gets all of a later history.
+                let came_before = self.from.keys().any(|(_, of)| *of == to);
+                let from = if came_before { 0 } else { stream["head"].as_u64().unwrap() };
+                self.from.entry((self.server.epoch, to)).or_insert(from);
+            }
+        }
+        let mut outputs = Vec::new();
+        self.session.receive(&frame.to_string(), &mut outputs);
+        for output in outputs {
+            match output {
+                Output::Send(text) => self.server.subscribe(&serde_json::from_str(&text).unwrap()),
+                Output::Item(Item::Event(event)) => {
+                    let Some(seq) = event.seq else { continue };
+                    let seen = self.seen.entry(self.server.epoch).or_default();
+                    seen.events.entry(event.to.to_string()).or_default().push(seq.as_u64());
+                    seen.order.entry(event.to.root().unwrap().to_string()).or_default().push(seq.as_u64());
+                }
+                Output::Item(Item::Gap(gap)) if gap.reason == GapReason::EpochChanged => {
+                    *self.epoch_gaps.entry((self.server.epoch, gap.stream)).or_default() += 1;
+                }
+                Output::Item(Item::Gap(gap)) => {
+                    assert_eq!(gap.reason, GapReason::Hole);
+                    let hole = (gap.stream, gap.from_seq.unwrap().as_u64(), gap.to_seq.unwrap().as_u64());
+                    self.seen.entry(self.server.epoch).or_default().holes.push(hole);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.step(&Op::Connect);
+        while !self.server.wire.is_empty() {
+            self.deliver();
+        }
+        self.ended.insert(self.server.epoch, std::mem::take(&mut self.server.log));
+    }
+
+    fn published(&self, epoch: u64, root: &str) -> Vec<u64> {
+        let from = self.from.get(&(epoch, root.to_owned())).copied().unwrap_or(u64::MAX);
+        let log = self.ended.get(&epoch).into_iter().flatten();
+        log.filter(|(seq, stream, _)| STREAMS[*stream].1 == root && *seq > from).map(|(seq, ..)| *seq).collect()
+    }
+}
+
+fn honest() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0..STREAMS.len()).prop_map(Op::Publish),
+        6 => (1usize..12).prop_map(Op::Deliver),
+        2 => Just(Op::Cut),
+        3 => Just(Op::Connect),
+        1 => Just(Op::Restart),
+        2 => any::<usize>().prop_map(Op::Repeat),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_event_comes_once_and_in_order_over_any_number_of_connections(ops in prop::collection::vec(honest(), 1..120)) {
+        let mut world = World::new();
+        for op in &ops {
+            world.step(op);
+        }
+        world.finish();
+        let last = world.server.epoch;
+        for epoch in 1..=last {
+            for root in ["adw:aaaaaaaa", "room:tasks", "global"] {
+                let seen = world.seen.get(&epoch).and_then(|seen| seen.order.get(root)).cloned().unwrap_or_default();
+                let published = world.published(epoch, root);
+                if epoch == last {
+                    prop_assert_eq!(&seen, &published, "{} in history {}", root, epoch);
+                } else {
+                    // A history that ended took its tail with it; the next one began with a gap.
+                    prop_assert!(published.starts_with(&seen), "{} in history {}: {:?} of {:?}", root, epoch, seen, published);
+                }
+            }
+            prop_assert!(world.seen.get(&epoch).is_none_or(|seen| seen.holes.is_empty()));
+        }
+        prop_assert!(world.epoch_gaps.values().all(|count| *count == 1), "{:?}", world.epoch_gaps);
+    }
+
+    #[test]
+    fn what_vanishes_between_two_events_of_a_stream_is_reported(
+        ops in prop::collection::vec(prop_oneof![4 => honest(), 1 => any::<usize>().prop_map(Op::Vanish)], 1..120),
+    ) {
+        let mut world = World::new();
+        for op in ops.iter().filter(|op| !matches!(op, Op::Restart)) {
+            world.step(op);
+        }
+        world.finish();
+        let Some(seen) = world.seen.get(&1) else { return Ok(()) };
+        for (index, (stream, _)) in STREAMS.iter().enumerate() {
+            let events = seen.events.get(*stream).cloned().unwrap_or_default();
+            prop_assert!(events.is_sorted_by(|a, b| a < b), "{}: {:?}", stream, events);
+            let (Some(first), Some(last)) = (events.first(), events.last()) else { continue };
+            let missing = world.ended[&1]
+                .iter()
+                .filter(|(seq, of, _)| *of == index && (first..last).contains(&seq) && !events.contains(seq));
+            for (seq, ..) in missing {
+                let reported = seen.holes.iter().any(|(of, from, to)| of == stream && (from..=to).contains(&seq));
+                prop_assert!(reported, "{} of {} is missing: saw {:?}, holes {:?}", seq, stream, events, seen.holes);
+            }
+            for (of, from, to) in seen.holes.iter().filter(|(of, ..)| of == stream) {
+                prop_assert!(!events.iter().any(|seq| (from..=to).contains(&seq)), "{} has no hole {}..{}", of, from, to);
+            }
+        }
+    }
+}
