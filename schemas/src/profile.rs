@@ -3,7 +3,7 @@
 //! Measured with json-schema-to-typescript, quicktype, datamodel-code-generator and Ajv in strict mode: they agree on
 //! plain objects, `oneOf` of pure references, `const` and `enum`, and disagree on nearly everything else. So each
 //! definition is brought into that form here, in one pass, and [`crate::lint`] proves on the result that it is. The
-//! rules' reasons stand in the specification's chapter on schemas; their ids are `SCHEMA-01` to `SCHEMA-08`.
+//! rules' reasons and their ids stand in schemas/README.md; they are `SCHEMA-01` to `SCHEMA-08`.
 
 use std::collections::BTreeMap;
 

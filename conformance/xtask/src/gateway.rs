@@ -7,7 +7,10 @@ use crate::machine::Workspace;
 use crate::process::{self, Outcome, Running};
 
 /// The address that the documentation uses: the gateway's default.
-pub(crate) const DOCUMENTED: &str = "127.0.0.1:8787";
+pub(crate) const DOCUMENTED: &str = "127.0.0.1:4800";
+
+/// A free port of the system's choice, nothing but what the test sends, and a quick end.
+const CONFIGURATION: &str = "listen = \"127.0.0.1:0\"\nno_sample = true\ndrain_seconds = 1\n";
 
 /// How long a gateway may take until it prints its address.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -26,7 +29,7 @@ impl Gateway {
     pub(crate) fn start(workspace: &Workspace, name: &str) -> Result<Self, String> {
         let scratch = workspace.scratch()?;
         let configuration = scratch.join(format!("{name}.toml"));
-        std::fs::write(&configuration, "listen = \"127.0.0.1:0\"\nsample = false\n")
+        std::fs::write(&configuration, CONFIGURATION)
             .map_err(|error| format!("{}: {error}", configuration.display()))?;
         let binary = workspace.binaries()?.join("eventwire");
         let mut command = workspace.command(&binary.to_string_lossy());

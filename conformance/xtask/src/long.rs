@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
     let mut lines = Vec::new();
     for (package, what) in PROPERTIES {
         let mut command = workspace.cargo(&["test", "-p", package, "--tests", "--no-fail-fast"]);
-        command.env("PROPTEST_CASES", sizes.cases.to_string());
+        command.env("PROPTEST_CASES", sizes.cases.to_string()).env("EVENTWIRE_LONG", "1");
         lines.push(line(&format!("{package}: {what}"), &format!("{} cases per property", sizes.cases), || {
             tests(&mut command)
         }));

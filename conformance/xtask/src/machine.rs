@@ -79,10 +79,11 @@ impl Workspace {
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
-        // What cargo told this program about itself is wrong for the cargo that it starts.
+        // What cargo told this program about itself is wrong for the cargo that it starts, and the settings of a
+        // developer's own gateway are wrong for the one under test.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "EVENTWIRE_"].iter().any(|prefix| text.starts_with(prefix)) {
                 command.env_remove(&name);
             }
         }

@@ -5,6 +5,7 @@
 //! line: the WebAssembly build needs a target that not every toolchain has, and what it shows is proven in another way
 //! by the protocol's purity test.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::gateway::{DOCUMENTED, Gateway};
@@ -93,9 +94,9 @@ const STEPS: &[Step] = &[
         name: "codegen",
         proves: "TypeScript generated from the schemas type-checks with an exhaustive switch",
         run: |workspace| {
-            let folder = workspace.root().join("schemas/tests/codegen");
+            let folder = node_folder(workspace, "schemas/tests/codegen")?;
             let mut command = workspace.command("node");
-            command.arg("check.mjs").current_dir(folder);
+            command.args(["--test", "check.mjs"]).current_dir(folder);
             passed(process::run(&mut command, minutes(10)), "the generated types")
         },
     },
@@ -255,19 +256,28 @@ fn node(workspace: &Workspace) -> Result<Verdict, String> {
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .map_err(|error| format!("{}: {error}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "mjs" || extension == "js"))
         .collect();
     files.sort();
     if files.is_empty() {
-        return Err(format!("{} has no file *.test.mjs", folder.display()));
+        return Err(format!("{} has no tests (*.mjs, *.js)", folder.display()));
     }
     let mut command = workspace.command("node");
     command.arg("--test").args(&files);
     passed(process::run(&mut command, minutes(5)), "node --test")
 }
 
+/// A folder whose npm packages are installed, if it needs any.
+fn node_folder(workspace: &Workspace, name: &str) -> Result<PathBuf, String> {
+    let folder = workspace.root().join(name);
+    if folder.join("package-lock.json").is_file() && !folder.join("node_modules").is_dir() {
+        return Err(format!("{name} has no node_modules; run `cargo xtask setup`"));
+    }
+    Ok(folder)
+}
+
 fn browser(workspace: &Workspace) -> Result<Verdict, String> {
-    let folder = workspace.root().join("transports/gateway/web/test/browser");
+    let folder = node_folder(workspace, "transports/gateway/web/test/browser")?;
     if !folder.join("inspector.mjs").is_file() {
         return Err(format!("{} has no inspector.mjs", folder.display()));
     }
