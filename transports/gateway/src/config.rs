@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as _, FromArgMatches as _};
+use eventwire_protocol::limits::{self, StreamBounds};
 use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
@@ -108,14 +109,14 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure: Option<bool>,
 
-    /// Host names that requests may carry, comma separated; a request for any other is refused, which stops DNS rebinding. With a
-    /// port only that port. Loopback names are always allowed while listening on loopback
+    /// Host names that requests may carry beside the loopback names, comma separated, without port; * for any. A request for any
+    /// other host is refused, which stops DNS rebinding
     #[arg(long, value_name = "HOST,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_hosts: Option<Vec<String>>,
 
-    /// Web origins whose pages may connect, comma separated: https://app.example.org. Loopback origins are always allowed while
-    /// listening on loopback; `null` never is
+    /// Web origins whose pages may connect beside loopback origins, comma separated, as browsers write them:
+    /// https://app.example.org; * for any
     #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<Vec<String>>,
@@ -233,17 +234,17 @@ impl Default for Settings {
             insecure: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
-            history_events: 1_000,
-            history_bytes: ByteSize::mebibytes(4),
-            history_seconds: 600,
-            history_adw_events: 20_000,
-            history_adw_bytes: ByteSize::mebibytes(32),
-            history_adw_seconds: 86_400,
-            history_realm_bytes: ByteSize::mebibytes(256),
-            mailbox_frames: 1_024,
-            mailbox_bytes: ByteSize::mebibytes(1),
-            heartbeat_seconds: 30,
-            ping_seconds: 25,
+            history_events: StreamBounds::DEFAULT.events,
+            history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
+            history_seconds: StreamBounds::DEFAULT.age.as_secs(),
+            history_adw_events: StreamBounds::ADW.events,
+            history_adw_bytes: ByteSize::of(StreamBounds::ADW.bytes),
+            history_adw_seconds: StreamBounds::ADW.age.as_secs(),
+            history_realm_bytes: ByteSize::of(limits::REALM_BYTES),
+            mailbox_frames: limits::MAILBOX_FRAMES,
+            mailbox_bytes: ByteSize::of(limits::MAILBOX_BYTES),
+            heartbeat_seconds: limits::HEARTBEAT.as_secs(),
+            ping_seconds: limits::PING.as_secs(),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
         }
@@ -459,12 +460,41 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             ByteSize(*least)
         )));
     }
+    if let Some(host) = settings.allowed_hosts.iter().find(|host| !is_host(host)) {
+        return Err(ConfigError(format!(
+            "allowed_hosts: {host:?} is not a host name; write it without scheme, port and path, such as events.example.org"
+        )));
+    }
+    if let Some(origin) = settings.allowed_origins.iter().find(|origin| !is_origin(origin)) {
+        return Err(ConfigError(format!(
+            "allowed_origins: {origin:?} is not an origin; write scheme and host, such as https://app.example.org"
+        )));
+    }
     if settings.from_start && settings.agents.is_none() {
         return Err(ConfigError(
             "from_start is set without agents: name the directory whose runs are to be read".to_owned(),
         ));
     }
     Ok(())
+}
+
+/// A host as it stands in a Host header, without the port, or `*`.
+fn is_host(text: &str) -> bool {
+    let name = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match name {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => text == "*" || (!text.is_empty() && text.bytes().all(allowed)),
+    }
+}
+
+/// An origin as a browser writes it, or `*`. `null` is none: every sandboxed frame of anybody has it.
+fn is_origin(text: &str) -> bool {
+    let rest = text.split_once("://").filter(|(scheme, _)| {
+        !scheme.is_empty()
+            && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    });
+    text == "*" || rest.is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']))
 }
 
 /// The end of a sentence that says what was probably meant.

@@ -61,7 +61,7 @@ fn every_setting_is_read_from_all_three_places() {
         "port_file" | "agents" | "api_keys_file" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
         "replay" => "2.5",
-        "allowed_hosts" => "a.example,b.example:8080",
+        "allowed_hosts" => "a.example,[::2]",
         "allowed_origins" => "https://a.example,https://b.example",
         "log" => "debug",
         "log_format" => "json",
@@ -198,6 +198,11 @@ fn values_out_of_bounds_and_contradictions_are_refused() {
         ("--heartbeat-seconds 0", "heartbeat_seconds = 0: must lie between 1 and 86400"),
         ("--mailbox-frames 0", "mailbox_frames = 0: at least 1"),
         ("--mailbox-bytes 10kB", "mailbox_bytes = 10000: must be at least 64 KiB"),
+        ("--allowed-hosts b.example:8080", "allowed_hosts: \"b.example:8080\" is not a host name"),
+        ("--allowed-hosts https://b.example", "allowed_hosts: \"https://b.example\" is not a host name"),
+        ("--allowed-origins null", "allowed_origins: \"null\" is not an origin"),
+        ("--allowed-origins https://a.example/", "allowed_origins: \"https://a.example/\" is not an origin"),
+        ("--allowed-origins a.example", "allowed_origins: \"a.example\" is not an origin"),
         ("--from-start", "from_start is set without agents"),
     ] {
         let told = load(line, &[], "").unwrap_err();

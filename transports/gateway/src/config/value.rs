@@ -66,10 +66,10 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 impl ByteSize {
-    /// So many times 1024 × 1024 bytes.
+    /// So many bytes.
     #[must_use]
-    pub const fn mebibytes(count: u64) -> Self {
-        Self(count << 20)
+    pub const fn of(bytes: usize) -> Self {
+        Self(bytes as u64)
     }
 
     /// The number as a `usize`, or the largest one where the platform's is smaller.
