@@ -222,10 +222,8 @@ impl Client {
     /// # Errors
     /// See [`CommandError`].
     pub async fn unsubscribe<T: ToString>(&self, targets: impl IntoIterator<Item = T>) -> Result<(), CommandError> {
-        let targets = targets
-            .into_iter()
-            .map(|to| parse_call_target(&to.to_string()))
-            .collect::<Result<_, CommandError>>()?;
+        let targets =
+            targets.into_iter().map(|to| parse_call_target(&to.to_string())).collect::<Result<_, CommandError>>()?;
         self.call(|waiting| Call::Unsubscribe(targets, waiting)).await.map(|_| ())
     }
 
@@ -379,19 +377,15 @@ impl Task {
             Err(error) => return (End::Ended(Ended::Lost(error.to_string())), Farewell::None),
         };
         let deadline = Instant::now() + CONNECT_LIMIT;
-        let connecting = dial(request);
-        tokio::pin!(connecting);
-        let mut socket = loop {
-            tokio::select! {
-                connected = &mut connecting => match connected {
-                    Ok(socket) => break socket,
-                    Err(ended) => return (End::Ended(ended), Farewell::None),
-                },
-                stopped = self.wait(deadline) => return match stopped {
-                    Some(stopped) => (End::Stopped(stopped), Farewell::None),
-                    None => (End::Ended(Ended::Lost("no answer in time".to_owned())), Farewell::None),
-                },
-            }
+        let mut socket = tokio::select! {
+            connected = dial(request) => match connected {
+                Ok(socket) => socket,
+                Err(ended) => return (End::Ended(ended), Farewell::None),
+            },
+            stopped = self.wait(deadline) => return match stopped {
+                Some(stopped) => (End::Stopped(stopped), Farewell::None),
+                None => (End::Ended(Ended::Lost("no answer in time".to_owned())), Farewell::None),
+            },
         };
         let mut farewell = Farewell::None;
         let end = self.serve(&mut socket, deadline, &mut farewell).await;
@@ -444,8 +438,8 @@ impl Task {
                         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Vec::new(),
                         Some(Ok(Message::Binary(_))) => return lost("the server sent a binary frame"),
                         Some(Ok(Message::Close(close))) => {
-                            let (code, reason) =
-                                close.map_or((1005, String::new()), |close| (close.code.into(), close.reason.to_string()));
+                            let (code, reason) = close
+                                .map_or((1005, String::new()), |close| (close.code.into(), close.reason.to_string()));
                             return End::Ended(Ended::Closed { code, reason });
                         }
                         Some(Err(error)) => return lost(&error.to_string()),
@@ -469,7 +463,8 @@ impl Task {
                     Output::Item(Item::State(State::Connected(welcome))) => {
                         self.reconnect.connected(self.started.elapsed());
                         // Two heartbeats may be late; then nobody is there.
-                        patience = Duration::from_millis(welcome.heartbeat_interval_ms).saturating_mul(2) + CONNECT_LIMIT;
+                        patience =
+                            Duration::from_millis(welcome.heartbeat_interval_ms).saturating_mul(2) + CONNECT_LIMIT;
                         silent_at = Instant::now() + patience;
                     }
                     Output::Item(_) | Output::Answer(..) => {}

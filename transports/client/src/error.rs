@@ -1,10 +1,6 @@
 //! What can go wrong, and what the caller does about it.
 
-use eventwire_protocol::{
-    error::ErrorBody,
-    event::connection,
-    id::IdError,
-};
+use eventwire_protocol::{error::ErrorBody, event::connection, id::IdError};
 
 /// A client or publisher cannot be built. Mend the configuration; trying again does not help.
 #[derive(Clone, Debug, thiserror::Error)]

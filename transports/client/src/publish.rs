@@ -144,7 +144,8 @@ impl Publisher {
         let body = serde_json::to_vec(drafts).map_err(|error| PublishError::Unreachable(error.into()))?;
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.url.parse().map_err(|error: http::uri::InvalidUri| PublishError::Unreachable(error.into()))?;
+        *request.uri_mut() =
+            self.url.parse().map_err(|error: http::uri::InvalidUri| PublishError::Unreachable(error.into()))?;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         if let Some(authorization) = &self.authorization {
@@ -155,7 +156,8 @@ impl Publisher {
             false => PublishError::Unanswered(error.into()),
         })?;
         let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.map_err(|error| PublishError::Unanswered(error.into()))?.to_bytes();
+        let body =
+            answer.into_body().collect().await.map_err(|error| PublishError::Unanswered(error.into()))?.to_bytes();
         if let Ok(Results { results }) = serde_json::from_slice(&body)
             && results.len() == drafts.len()
         {

@@ -136,7 +136,8 @@ impl Reconnect {
     /// Anything from nothing to the bound of this attempt, each equally likely.
     fn jitter(&self, random: u64) -> Duration {
         let doublings = self.failed.saturating_sub(1).min(32);
-        let bound = self.backoff.base.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.backoff.max);
+        let bound =
+            self.backoff.base.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.backoff.max);
         let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX - 1);
         Duration::from_nanos(random % (bound + 1))
     }
@@ -181,7 +182,9 @@ mod tests {
             let next = Reconnect::new(Backoff::default()).after(&closed(code), Farewell::None, Duration::ZERO, 0);
             assert!(matches!(next, Next::Stop { code: same, .. } if same == code));
         }
-        for (status, retries) in [(400, false), (401, false), (403, false), (404, false), (426, false), (429, true), (503, true)] {
+        for (status, retries) in
+            [(400, false), (401, false), (403, false), (404, false), (426, false), (429, true), (503, true)]
+        {
             let refused = Ended::Refused { status, reason: String::new() };
             let next = Reconnect::new(Backoff::default()).after(&refused, Farewell::None, Duration::ZERO, 0);
             assert_eq!(matches!(next, Next::Retry { .. }), retries, "{status}");

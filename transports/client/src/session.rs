@@ -358,7 +358,11 @@ impl Session {
         self.readings.retain(|_, reading| reading.interest != Interest::Seen);
         for pending in self.pending.values_mut() {
             if let Command::Subscribe(subscribe) = &mut pending.command {
-                subscribe.streams.iter_mut().filter_map(|wanted| wanted.since.as_mut()).for_each(|since| *since = Position::START);
+                subscribe
+                    .streams
+                    .iter_mut()
+                    .filter_map(|wanted| wanted.since.as_mut())
+                    .for_each(|since| *since = Position::START);
             }
         }
         for (root, reading) in &mut self.readings {
@@ -382,8 +386,7 @@ impl Session {
         }
         let implied = [Some(Root::Global), welcome.user_id.clone().map(Root::User)];
         for root in implied.into_iter().flatten() {
-            let reading =
-                self.readings.entry(root).or_insert(Reading::new(Interest::Implied, None));
+            let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Implied, None));
             if reading.interest == Interest::Seen {
                 reading.interest = Interest::Implied;
             }
@@ -439,7 +442,11 @@ impl Session {
                 for stream in &unsubscribed.streams {
                     self.forget(&stream.to);
                 }
-                if !self.answered(unsubscribed.re.as_deref(), Event::ConnectionUnsubscribed(unsubscribed.clone()), outputs) {
+                if !self.answered(
+                    unsubscribed.re.as_deref(),
+                    Event::ConnectionUnsubscribed(unsubscribed.clone()),
+                    outputs,
+                ) {
                     outputs.push(Output::Item(Item::Event(frame)));
                 }
             }
@@ -743,9 +750,16 @@ mod tests {
         /// Answers the last `subscribe` as a server whose log stands at `head` would.
         fn accept(&mut self, head: u64) {
             let command = self.sent().pop().unwrap();
-            let streams: Vec<Value> =
-                command["data"]["streams"].as_array().unwrap().iter().map(|stream| json!({"to": stream["to"], "head": head})).collect();
-            self.on_connection("subscribed", json!({"re": command["id"], "epoch": EPOCH, "streams": streams, "refused": []}));
+            let streams: Vec<Value> = command["data"]["streams"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|stream| json!({"to": stream["to"], "head": head}))
+                .collect();
+            self.on_connection(
+                "subscribed",
+                json!({"re": command["id"], "epoch": EPOCH, "streams": streams, "refused": []}),
+            );
         }
 
         fn sent(&self) -> Vec<Value> {
@@ -759,10 +773,16 @@ mod tests {
         /// What the application saw: numbers of events, and gaps as text.
         fn seen(&mut self) -> Vec<String> {
             let seen = self.outputs.iter().filter_map(|output| match output {
-                Output::Item(Item::Event(frame)) => Some(frame.seq.map_or_else(|| frame.kind.clone(), |seq| seq.to_string())),
-                Output::Item(Item::Gap(gap)) => {
-                    Some(format!("{:?} {} {:?}..{:?}", gap.reason, gap.stream, gap.from_seq.map(Position::as_u64), gap.to_seq.map(Position::as_u64)))
+                Output::Item(Item::Event(frame)) => {
+                    Some(frame.seq.map_or_else(|| frame.kind.clone(), |seq| seq.to_string()))
                 }
+                Output::Item(Item::Gap(gap)) => Some(format!(
+                    "{:?} {} {:?}..{:?}",
+                    gap.reason,
+                    gap.stream,
+                    gap.from_seq.map(Position::as_u64),
+                    gap.to_seq.map(Position::as_u64)
+                )),
                 Output::Item(Item::Refused(refused)) => Some(format!("refused {}", refused.to)),
                 Output::Item(Item::Unreadable { .. }) => Some("unreadable".to_owned()),
                 _ => None,
@@ -847,7 +867,10 @@ mod tests {
         probe.frame("adw:aaaaaaaa/raw", 2, 0);
         probe.reconnect(EPOCH);
         probe.outputs.clear();
-        probe.on_connection("gap", json!({"stream": "adw:aaaaaaaa/raw", "reason": "expired", "from_seq": 3, "to_seq": 60}));
+        probe.on_connection(
+            "gap",
+            json!({"stream": "adw:aaaaaaaa/raw", "reason": "expired", "from_seq": 3, "to_seq": 60}),
+        );
         probe.frame("adw:aaaaaaaa", 5, 1);
         probe.frame("adw:aaaaaaaa/raw", 70, 60);
         assert_eq!(probe.seen(), ["Expired adw:aaaaaaaa/raw Some(3)..Some(60)", "5", "70"]);
@@ -914,7 +937,8 @@ mod tests {
         );
         assert_eq!(probe.seen(), ["refused room:staff"]);
         let command = probe.reconnect(EPOCH);
-        let named: Vec<_> = command["data"]["streams"].as_array().unwrap().iter().map(|stream| stream["to"].clone()).collect();
+        let named: Vec<_> =
+            command["data"]["streams"].as_array().unwrap().iter().map(|stream| stream["to"].clone()).collect();
         assert!(!named.contains(&json!("room:staff")), "{named:?}");
     }
 
@@ -995,7 +1019,8 @@ mod tests {
         let rooms: Vec<String> = (0..300).map(|n| format!("room:r{n}")).collect();
         let mut probe = Probe::new(&rooms.iter().map(String::as_str).collect::<Vec<_>>());
         probe.welcome(EPOCH);
-        let sizes: Vec<_> = probe.sent().iter().map(|command| command["data"]["streams"].as_array().unwrap().len()).collect();
+        let sizes: Vec<_> =
+            probe.sent().iter().map(|command| command["data"]["streams"].as_array().unwrap().len()).collect();
         assert_eq!(sizes, [256, 45]);
     }
 

@@ -1,6 +1,13 @@
 //! The session against a model server: whatever is published, lost, repeated, cut off and restarted, the application gets
 //! every event of its targets once and in order, or is told what is missing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails says so by panicking"
+)]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use eventwire_client::session::{Checkpoint, GapReason, Item, Output, Session};
@@ -8,8 +15,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// Streams that exist, with their targets. The last one was never asked for by the client: everybody gets it.
-const STREAMS: [(&str, &str); 4] =
-    [("adw:aaaaaaaa", "adw:aaaaaaaa"), ("adw:aaaaaaaa/raw", "adw:aaaaaaaa"), ("room:tasks", "room:tasks"), ("global", "global")];
+const STREAMS: [(&str, &str); 4] = [
+    ("adw:aaaaaaaa", "adw:aaaaaaaa"),
+    ("adw:aaaaaaaa/raw", "adw:aaaaaaaa"),
+    ("room:tasks", "room:tasks"),
+    ("global", "global"),
+];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -161,8 +172,14 @@ impl World {
     }
 
     fn event_under_way(&self, index: usize) -> Option<usize> {
-        let events: Vec<usize> =
-            self.server.wire.iter().enumerate().filter(|(_, frame)| frame.get("seq").is_some()).map(|(at, _)| at).collect();
+        let events: Vec<usize> = self
+            .server
+            .wire
+            .iter()
+            .enumerate()
+            .filter(|(_, frame)| frame.get("seq").is_some())
+            .map(|(at, _)| at)
+            .collect();
         (!events.is_empty()).then(|| events[index % events.len()])
     }
 

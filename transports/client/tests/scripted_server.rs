@@ -1,0 +1,507 @@
+//! The client against a server whose every word is in the test: killed in the middle of a stream, restarted, refusing,
+//! draining, sending holes and gaps.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails says so by panicking"
+)]
+
+use std::time::Duration;
+
+use eventwire_client::{
+    Backoff, BuildError, Client, CommandError, Draft, GapReason, Item, Items, PublishError, Publisher, State,
+    reconnect::Ended,
+};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const EPOCH: &str = "00000000000000aa";
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+struct Server {
+    listener: TcpListener,
+}
+
+/// The server's end of one connection.
+struct Peer {
+    socket: WebSocketStream<TcpStream>,
+    authorization: Option<String>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Server { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().unwrap())
+    }
+
+    fn builder(&self) -> eventwire_client::Builder {
+        let backoff = Backoff { base: Duration::from_millis(1), max: Duration::from_millis(1), ..Backoff::default() };
+        Client::builder(self.url()).backoff(backoff)
+    }
+
+    async fn stream(&self) -> TcpStream {
+        soon("a connection", self.listener.accept()).await.unwrap().0
+    }
+
+    async fn accept(&self) -> Peer {
+        let mut authorization = None;
+        let callback = |request: &Request, mut response: Response| {
+            assert_eq!(request.uri().path(), "/v1/ws");
+            let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            authorization = header("authorization");
+            let subprotocol = header("sec-websocket-protocol").unwrap();
+            response.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
+            Ok(response)
+        };
+        let socket = tokio_tungstenite::accept_hdr_async(self.stream().await, callback).await.unwrap();
+        Peer { socket, authorization }
+    }
+
+    /// Accepts, says welcome, and answers the first `subscribe`.
+    async fn welcome(&self, epoch: &str, head: u64) -> (Peer, Value) {
+        let mut peer = self.accept().await;
+        peer.say_welcome(epoch).await;
+        let command = peer.accept_subscribe(epoch, head).await;
+        (peer, command)
+    }
+
+    /// Answers one HTTP request with a status and a JSON body, and gives back the request.
+    async fn answer(&self, status: &str, body: &Value) -> String {
+        let mut stream = self.stream().await;
+        let (mut request, mut buffer) = (String::new(), [0; 4096]);
+        loop {
+            let read = soon("a request", stream.read(&mut buffer)).await.unwrap();
+            request.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+            let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+            let length =
+                head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                break;
+            }
+        }
+        let body = body.to_string();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request
+    }
+}
+
+impl Peer {
+    async fn send(&mut self, frame: Value) {
+        self.socket.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    async fn say(&mut self, kind: &str, data: Value) {
+        self.send(json!({"type": format!("connection.{kind}"), "time": "2026-11-20T23:40:01Z", "to": "connection:c0000000000000001", "data": data})).await;
+    }
+
+    async fn say_welcome(&mut self, epoch: &str) {
+        let limits =
+            json!({"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 32, "command_burst": 64});
+        self.say("welcome", json!({"connection_id": "c0000000000000001", "protocol": "v1", "epoch": epoch, "server": "scripted", "server_time": "2026-11-20T23:40:01Z", "permissions": [], "heartbeat_interval_ms": 30000, "limits": limits})).await;
+    }
+
+    async fn event(&mut self, to: &str, seq: u64, prev: u64) {
+        self.send(json!({"type": "_test.event", "time": "2026-11-20T23:40:01Z", "to": to, "seq": seq, "prev": prev, "data": {}})).await;
+    }
+
+    async fn command(&mut self) -> Value {
+        loop {
+            match soon("a command", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("expected a command, got {other:?}"),
+            }
+        }
+    }
+
+    async fn accept_subscribe(&mut self, epoch: &str, head: u64) -> Value {
+        let command = self.command().await;
+        assert_eq!(command["type"], "subscribe");
+        let streams: Vec<Value> = command["data"]["streams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|stream| json!({"to": stream["to"], "head": head}))
+            .collect();
+        self.say("subscribed", json!({"re": command["id"], "epoch": epoch, "streams": streams, "refused": []})).await;
+        command
+    }
+
+    async fn close(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
+        self.socket.close(Some(frame)).await.unwrap();
+        // Until the client has answered, so that the close is not lost with the socket.
+        while let Ok(Some(Ok(_))) = timeout(PATIENCE, self.socket.next()).await {}
+    }
+}
+
+fn since(command: &Value, to: &str) -> Option<u64> {
+    command["data"]["streams"].as_array().unwrap().iter().find(|stream| stream["to"] == to).unwrap()["since"].as_u64()
+}
+
+async fn next(items: &mut Items) -> Item {
+    soon("an item", items.next()).await.expect("the client ended early")
+}
+
+/// The next item that is no state.
+async fn next_event(items: &mut Items) -> Item {
+    loop {
+        match next(items).await {
+            Item::State(_) => {}
+            other => return other,
+        }
+    }
+}
+
+async fn expect_seq(items: &mut Items, seq: u64) {
+    match next_event(items).await {
+        Item::Event(event) if event.seq.map(|seq| seq.as_u64()) == Some(seq) => {}
+        other => panic!("expected event {seq}, got {other:?}"),
+    }
+}
+
+async fn expect_gap(items: &mut Items, reason: GapReason) -> eventwire_client::Gap {
+    match next_event(items).await {
+        Item::Gap(gap) if gap.reason == reason => gap,
+        other => panic!("expected a gap {reason:?}, got {other:?}"),
+    }
+}
+
+async fn expect_closed(items: &mut Items) -> (u16, String) {
+    loop {
+        match next(items).await {
+            Item::State(State::Closed { code, reason }) => {
+                assert!(soon("the end", items.next()).await.is_none(), "Closed is the last item");
+                return (code, reason);
+            }
+            Item::State(State::Reconnecting { because, .. }) => panic!("it comes back after {because:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_killed_in_the_middle_of_a_stream_costs_no_event() {
+    let server = Server::start().await;
+    let (_client, mut items) = server.builder().token("secret").subscribe("adw:aaaaaaaa").build().unwrap();
+    let (mut peer, command) = server.welcome(EPOCH, 40).await;
+    assert_eq!(peer.authorization.as_deref(), Some("Bearer secret"));
+    assert_eq!(since(&command, "adw:aaaaaaaa"), None);
+    peer.event("adw:aaaaaaaa", 41, 40).await;
+    expect_seq(&mut items, 41).await;
+    // Cut without a goodbye.
+    drop(peer);
+    let (mut peer, command) = server.welcome(EPOCH, 44).await;
+    assert_eq!(since(&command, "adw:aaaaaaaa"), Some(41));
+    assert_eq!(command["data"]["epoch"], EPOCH);
+    // The server repeats what the client had already.
+    for (seq, prev) in [(41, 40), (43, 41), (44, 43)] {
+        peer.event("adw:aaaaaaaa", seq, prev).await;
+    }
+    expect_seq(&mut items, 43).await;
+    expect_seq(&mut items, 44).await;
+}
+
+#[tokio::test]
+async fn states_tell_the_story_of_a_connection() {
+    let server = Server::start().await;
+    let (client, mut items) = server.builder().subscribe("room:tasks").build().unwrap();
+    let (peer, _) = server.welcome(EPOCH, 0).await;
+    assert!(matches!(next(&mut items).await, Item::State(State::Connecting)));
+    assert!(matches!(next(&mut items).await, Item::State(State::Connected(welcome)) if welcome.server == "scripted"));
+    peer.close(4008, "too slow").await;
+    match next(&mut items).await {
+        Item::State(State::Reconnecting { attempt: 1, because: Ended::Closed { code: 4008, reason }, .. }) => {
+            assert_eq!(reason, "too slow");
+        }
+        other => panic!("{other:?}"),
+    }
+    let (_peer, _) = server.welcome(EPOCH, 0).await;
+    assert!(matches!(next(&mut items).await, Item::State(State::Connecting)));
+    assert!(matches!(next(&mut items).await, Item::State(State::Connected(_))));
+    client.close().await;
+    assert_eq!(expect_closed(&mut items).await.0, 1000);
+}
+
+#[tokio::test]
+async fn holes_and_gaps_are_reported_and_hold_nothing_up() {
+    let server = Server::start().await;
+    let (_client, mut items) = server.builder().subscribe("adw:aaaaaaaa").build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    peer.event("adw:aaaaaaaa", 1, 0).await;
+    peer.event("adw:aaaaaaaa", 5, 4).await;
+    peer.say("gap", json!({"stream": "adw:aaaaaaaa", "reason": "slow_consumer", "from_seq": 6, "to_seq": 9})).await;
+    peer.event("adw:aaaaaaaa", 10, 9).await;
+    expect_seq(&mut items, 1).await;
+    let hole = expect_gap(&mut items, GapReason::Hole).await;
+    assert_eq!((hole.from_seq.unwrap().as_u64(), hole.to_seq.unwrap().as_u64()), (2, 4));
+    expect_seq(&mut items, 5).await;
+    expect_gap(&mut items, GapReason::SlowConsumer).await;
+    expect_seq(&mut items, 10).await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_begins_another_history() {
+    let server = Server::start().await;
+    let (_client, mut items) = server.builder().subscribe("adw:aaaaaaaa").build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 900).await;
+    peer.event("adw:aaaaaaaa", 901, 900).await;
+    expect_seq(&mut items, 901).await;
+    drop(peer);
+    let (mut peer, command) = server.welcome("00000000000000bb", 2).await;
+    assert_eq!(since(&command, "adw:aaaaaaaa"), Some(0));
+    peer.event("adw:aaaaaaaa", 1, 0).await;
+    assert_eq!(expect_gap(&mut items, GapReason::EpochChanged).await.stream, "adw:aaaaaaaa");
+    assert_eq!(expect_gap(&mut items, GapReason::EpochChanged).await.stream, "global");
+    expect_seq(&mut items, 1).await;
+}
+
+#[tokio::test]
+async fn a_refused_token_ends_the_client_with_the_reason_of_the_server() {
+    let server = Server::start().await;
+    let (client, mut items) = server.builder().token("stale").build().unwrap();
+    let refusal = json!({"error": {"code": "unauthorised", "message": "the token has expired; get another one"}});
+    let request = server.answer("401 Unauthorized", &refusal).await;
+    assert!(request.starts_with("GET /v1/ws HTTP/1.1\r\n"));
+    assert_eq!(expect_closed(&mut items).await, (401, "the token has expired; get another one".to_owned()));
+    assert!(matches!(client.ping().await, Err(CommandError::Ended)));
+}
+
+#[tokio::test]
+async fn ws_05_codes_that_forbid_a_return_are_obeyed() {
+    for code in [1008, 4001, 4003] {
+        let server = Server::start().await;
+        let (_client, mut items) = server.builder().build().unwrap();
+        let (peer, _) = server.welcome(EPOCH, 0).await;
+        let (closed, ()) = tokio::join!(expect_closed(&mut items), peer.close(code, "no"));
+        assert_eq!(closed, (code, "no".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn ws_05_a_draining_server_says_when_to_return() {
+    let server = Server::start().await;
+    let (_client, mut items) = server.builder().build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    peer.say("closing", json!({"reason": "restart", "reconnect_after_ms": 120})).await;
+    peer.close(1012, "restart").await;
+    loop {
+        if let Item::State(State::Reconnecting { after, .. }) = next(&mut items).await {
+            assert_eq!(after, Duration::from_millis(120));
+            break;
+        }
+    }
+    server.welcome(EPOCH, 0).await;
+}
+
+#[tokio::test]
+async fn attempts_have_an_end_when_one_was_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let backoff = Backoff { base: Duration::ZERO, attempts: Some(3), ..Backoff::default() };
+    let (_client, mut items) = Client::builder(url).backoff(backoff).build().unwrap();
+    let mut attempts = 0;
+    loop {
+        match next(&mut items).await {
+            Item::State(State::Connecting) => attempts += 1,
+            Item::State(State::Closed { code: 1006, reason }) => {
+                assert!(reason.contains("gave up after 3 attempts"), "{reason}");
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(attempts, 4, "the first one and three more");
+}
+
+#[tokio::test]
+async fn calls_at_run_time_are_matched_by_their_id() {
+    let server = Server::start().await;
+    let (client, mut items) = server.builder().build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    let asked = tokio::spawn({
+        let client = client.clone();
+        async move { (client.ping().await, client.subscribe([("room:a", None), ("room:b", None)]).await) }
+    });
+    let ping = peer.command().await;
+    assert_eq!(ping["type"], "ping");
+    peer.say("pong", json!({"re": "999", "server_time": "2026-11-20T23:40:01Z"})).await;
+    peer.say("pong", json!({"re": ping["id"], "server_time": "2026-11-20T23:40:01Z"})).await;
+    let subscribe = peer.command().await;
+    let refused = json!([{"to": "room:b", "code": "forbidden", "message": "not yours"}]);
+    peer.say(
+        "subscribed",
+        json!({"re": subscribe["id"], "epoch": EPOCH, "streams": [{"to": "room:a", "head": 3}], "refused": refused}),
+    )
+    .await;
+    let (ping, subscribed) = soon("the answers", asked).await.unwrap();
+    ping.unwrap();
+    let subscribed = subscribed.unwrap();
+    assert_eq!((subscribed.streams.len(), subscribed.refused.len()), (1, 1));
+
+    // What was subscribed at run time comes back, what was refused does not.
+    drop(peer);
+    let (mut peer, command) = server.welcome(EPOCH, 3).await;
+    let targets: Vec<_> =
+        command["data"]["streams"].as_array().unwrap().iter().map(|stream| stream["to"].as_str().unwrap()).collect();
+    assert_eq!(targets, ["room:a", "global"]);
+
+    let asked = tokio::spawn({
+        let client = client.clone();
+        async move {
+            (client.unsubscribe(["room:a"]).await, client.authenticate("new").await, client.authenticate("bad").await)
+        }
+    });
+    let unsubscribe = peer.command().await;
+    peer.say("unsubscribed", json!({"re": unsubscribe["id"], "streams": [{"to": "room:a"}]})).await;
+    let authenticate = peer.command().await;
+    assert_eq!(authenticate["data"]["token"], "new");
+    peer.say("reply", json!({"re": authenticate["id"], "data": {}})).await;
+    let authenticate = peer.command().await;
+    peer.say(
+        "error",
+        json!({"re": authenticate["id"], "code": "unauthorised", "message": "unknown", "retryable": false}),
+    )
+    .await;
+    let (unsubscribed, authenticated, refused) = soon("the answers", asked).await.unwrap();
+    unsubscribed.unwrap();
+    authenticated.unwrap();
+    assert!(matches!(refused, Err(CommandError::Refused(error)) if error.message == "unknown"));
+
+    // The next connection is made with the token that was accepted.
+    drop(peer);
+    let (peer, command) = server.welcome(EPOCH, 3).await;
+    assert_eq!(peer.authorization.as_deref(), Some("Bearer new"));
+    assert_eq!(command["data"]["streams"].as_array().unwrap().len(), 1);
+    client.close().await;
+    let mut last = None;
+    while let Some(item) = soon("the end", items.next()).await {
+        last = Some(item);
+    }
+    assert!(matches!(last, Some(Item::State(State::Closed { code: 1000, .. }))), "{last:?}");
+}
+
+#[tokio::test]
+async fn an_unanswered_call_ends_in_time_and_a_lost_one_says_so() {
+    let server = Server::start().await;
+    let (client, _items) = server.builder().command_timeout(Duration::from_millis(30)).build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    let (answer, _) = tokio::join!(client.ping(), peer.command());
+    assert!(matches!(answer, Err(CommandError::Timeout)));
+    let server = Server::start().await;
+    let (client, _items) = server.builder().build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    let (answer, ()) = tokio::join!(client.ping(), async {
+        peer.command().await;
+        drop(peer);
+    });
+    assert!(matches!(answer, Err(CommandError::Disconnected)));
+}
+
+#[tokio::test]
+async fn an_application_that_reads_nothing_bounds_what_the_client_takes() {
+    let server = Server::start().await;
+    let (client, mut items) = server.builder().subscribe("room:tasks").build().unwrap();
+    let (peer, _) = server.welcome(EPOCH, 0).await;
+    let (mut write, mut read) = peer.socket.split();
+    // Far more than sockets and buffers take: sending gets stuck, and goes on when somebody reads.
+    const EVENTS: u64 = 40_000;
+    let sender = tokio::spawn(async move {
+        let padding = "x".repeat(2_000);
+        for seq in 1..=EVENTS {
+            let frame = json!({"type": "_test.event", "time": "2026-11-20T23:40:01Z", "to": "room:tasks", "seq": seq, "prev": seq - 1, "data": {"padding": padding}});
+            write.send(Message::text(frame.to_string())).await.unwrap();
+        }
+        write
+    });
+    // Calls still reach the server meanwhile; their answers are stuck behind the events.
+    let call = tokio::spawn(async move { client.ping().await });
+    let command = soon("the ping", read.next()).await.unwrap().unwrap();
+    assert!(command.to_text().unwrap().contains("ping"));
+    assert!(!sender.is_finished());
+    for seq in 1..=EVENTS {
+        expect_seq(&mut items, seq).await;
+    }
+    let _write = soon("the sender", sender).await.unwrap();
+    drop(call);
+}
+
+#[tokio::test]
+async fn an_item_stream_that_is_dropped_ends_the_client() {
+    let server = Server::start().await;
+    let (client, items) = server.builder().build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    drop(items);
+    let close = soon("a close", peer.socket.next()).await;
+    assert!(matches!(close, Some(Ok(Message::Close(_)))), "{close:?}");
+    drop(peer);
+    assert!(matches!(soon("the end", client.ping()).await, Err(CommandError::Ended)));
+}
+
+#[tokio::test]
+async fn mistakes_of_the_application_are_found_before_anything_is_sent() {
+    let refused = |builder: eventwire_client::Builder| builder.build().err().unwrap();
+    assert!(matches!(refused(Client::builder("127.0.0.1:1")), BuildError::Url { .. }));
+    assert!(matches!(refused(Client::builder("http://h").token("a\nb")), BuildError::Token));
+    for target in
+        ["adw:short", "", "everything", "connection:c0000000000000001", "session:~0123456789abcdef0123456789abcdef"]
+    {
+        let error = refused(Client::builder("http://h").subscribe(target));
+        assert!(matches!(error, BuildError::Target { .. }), "{target}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn publishing_gives_each_event_its_outcome() {
+    let server = Server::start().await;
+    let publisher = Publisher::new(&server.url(), Some("secret")).unwrap();
+    let draft = |to: &str| Draft::raw("_test.event", to.parse().unwrap(), &json!({"n": 1})).unwrap();
+    let answer = json!({"results": [{"type": "_test.event", "to": "room:a", "seq": 7}, {"error": {"code": "forbidden", "message": "no"}}]});
+    let drafts = [draft("room:a").id("once".parse().unwrap()), draft("room:b")];
+    let (outcomes, request) = tokio::join!(publisher.publish_all(&drafts), server.answer("202 Accepted", &answer));
+    let outcomes = outcomes.unwrap();
+    assert_eq!(outcomes[0].as_ref().unwrap().seq.map(|seq| seq.as_u64()), Some(7));
+    assert_eq!(outcomes[1].as_ref().unwrap_err().message, "no");
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /v1/events HTTP/1.1"), "{head}");
+    assert!(head.contains("authorization: Bearer secret") && head.contains("content-type: application/json"), "{head}");
+    let sent: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(sent[0], json!({"type": "_test.event", "to": "room:a", "id": "once", "data": {"n": 1}}));
+
+    let refusal = json!({"error": {"code": "unauthorised", "message": "who are you?"}});
+    let room = draft("room:a");
+    let (outcome, _) = tokio::join!(publisher.publish(&room), server.answer("401 Unauthorized", &refusal));
+    assert!(matches!(outcome, Err(PublishError::Refused { status: 401, .. })));
+    let greeting = json!("hello");
+    let (outcome, _) = tokio::join!(publisher.publish(&room), server.answer("200 OK", &greeting));
+    assert!(matches!(outcome, Err(PublishError::Foreign { status: 200 })));
+    drop(server);
+    assert!(matches!(publisher.publish(&room).await, Err(PublishError::Unreachable(_))));
+}
