@@ -106,6 +106,20 @@ impl Envelope {
         Ok(Self { kind, audience, time, data: data.into(), key, modifiers })
     }
 
+    /// An event without a payload, to ask [`crate::route::explain`] about.
+    ///
+    /// # Errors
+    /// `audience_not_allowed`.
+    pub fn probe(kind: EventKind, to: Audience) -> Result<Self, ErrorBody> {
+        let audience = match &kind {
+            EventKind::Known(_) if to.is_part() => to,
+            EventKind::Known(event_type) => event_type.spec().admit(to)?,
+            EventKind::Vendor(_) => to,
+        };
+        let time = Time::from_unix_micros(0);
+        Ok(Self { kind, audience, time, data: "{}".into(), key: None, modifiers: Modifiers::default() })
+    }
+
     /// Its type.
     pub fn kind(&self) -> &EventKind {
         &self.kind

@@ -1,1 +1,51 @@
-//! hub of Eventwire.
+//! The running core of Eventwire: who is connected, what was committed, what waits for whom.
+//!
+//! A [`Hub`] is one realm on one node. Publishers hand it events, through scoped handles that can only publish what may go
+//! there; transports connect clients to it and drive a [`Connection`] each. Between the two stand the pure functions of
+//! `eventwire_protocol`; the hub adds what they leave out: time, tasks, locks, and the order in which things happen.
+//!
+//! ```
+//! use eventwire_hub::{ConnectRequest, Credentials, Hub, Outgoing};
+//! use eventwire_protocol::event::adw::AgentDeleted;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::new();
+//! let principal = hub.authenticate(&Credentials::default()).await?;
+//! let mut watcher = ConnectRequest::new(principal, "memory");
+//! watcher.targets = vec!["adw:29fb6a3e".into()];
+//! let mut watcher = hub.connect(watcher).await?;
+//!
+//! let adw = hub.adw("29fb6a3e".parse()?);
+//! adw.publish(AgentDeleted { adw_id: *adw.id() }).await?;
+//!
+//! let mut seen = String::new();
+//! while !seen.contains("adw.agent_deleted") {
+//!     if let Outgoing::Frames(frames) = watcher.next().await {
+//!         frames.iter().for_each(|frame| seen.push_str(&String::from_utf8_lossy(&frame.bytes)));
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod auth;
+pub mod backplane;
+pub mod clock;
+mod connection;
+pub mod guard;
+pub mod history;
+mod hub;
+#[doc(hidden)]
+pub mod outbox;
+mod sequencer;
+mod sync;
+
+pub use auth::{ApiKeys, Authenticator, Credentials, KeyDigest, NoAuthentication, Principal, Secret};
+pub use backplane::{Backplane, SingleNode};
+pub use clock::{Clock, SystemClock};
+pub use connection::{ConnectRequest, Connection, ConnectionInfo, Meta, Outgoing};
+pub use guard::Guard;
+pub use history::{Checkpoint, History, MemoryBounds, MemoryHistory, Receipt};
+pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser};
+pub use outbox::OutFrame;

@@ -1,0 +1,218 @@
+//! Who somebody is, as a trait (AUTH-01), and the two authenticators that need nothing else: none, and API keys.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use async_trait::async_trait;
+use eventwire_protocol::{Claims, ErrorBody, ErrorCode, Permission};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for comparing it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// What somebody shows to say who they are.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// A token, from `Authorization: Bearer`, the subprotocol list or `authenticate`.
+    pub token: Option<Secret>,
+    /// The address of the peer, as the socket sees it.
+    pub peer: Option<IpAddr>,
+}
+
+/// Somebody who was recognised: what they may do, and under which name their idempotency keys stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// A name that no other principal has.
+    pub name: Arc<str>,
+    /// What they may do.
+    pub claims: Claims,
+}
+
+/// Recognises people and programs.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Who shows these credentials.
+    ///
+    /// # Errors
+    /// `unauthorised` when they are missing or wrong, without saying which.
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody>;
+
+    /// Whether strangers are turned away. A listener that others can reach needs an authenticator that does.
+    fn authenticates(&self) -> bool;
+}
+
+/// Nobody has to say who they are.
+#[derive(Clone, Debug)]
+pub struct NoAuthentication {
+    claims: Claims,
+}
+
+impl NoAuthentication {
+    /// For a listener that only this machine reaches: everybody may do everything.
+    pub fn loopback() -> Self {
+        Self { claims: Claims::loopback() }
+    }
+
+    /// For a listener that others reach, when the operator insists: everybody may publish and subscribe, nobody may
+    /// observe, administrate or read verbatim output.
+    pub fn insecure() -> Self {
+        let mut claims = Claims::anonymous();
+        claims.permissions.insert(Permission::Publish);
+        Self { claims }
+    }
+}
+
+#[async_trait]
+impl Authenticator for NoAuthentication {
+    async fn authenticate(&self, _: &Credentials) -> Result<Principal, ErrorBody> {
+        Ok(Principal { name: "anonymous".into(), claims: self.claims.clone() })
+    }
+
+    fn authenticates(&self) -> bool {
+        false
+    }
+}
+
+/// The SHA-256 digest of an API key, which is all that is kept of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key. Keys are long and random, so a fast digest protects them.
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// Reads 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// `invalid_id`.
+    pub fn parse(text: &str) -> Result<Self, ErrorBody> {
+        let wrong = || ErrorBody::new(ErrorCode::InvalidId, "sha256 must be 64 hexadecimal digits");
+        let mut digest = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+            let pair = text.get(at..at + 2).ok_or_else(wrong)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// API keys: long random tokens, kept as digests, each with its claims.
+#[derive(Clone, Debug, Default)]
+pub struct ApiKeys {
+    keys: Vec<(KeyDigest, Principal)>,
+}
+
+impl ApiKeys {
+    /// No key at all: everybody is turned away.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a key.
+    ///
+    /// # Errors
+    /// `conflict` when the name or the key is there already: two keys must not share idempotency keys.
+    pub fn add(&mut self, digest: KeyDigest, principal: Principal) -> Result<(), ErrorBody> {
+        if self.keys.iter().any(|(of, other)| *of == digest || other.name == principal.name) {
+            return Err(ErrorBody::new(
+                ErrorCode::Conflict,
+                format!("API key {:?} stands twice, by name or by value", principal.name),
+            ));
+        }
+        self.keys.push((digest, principal));
+        Ok(())
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+#[async_trait]
+impl Authenticator for ApiKeys {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        let digest = credentials.token.as_ref().map(|token| KeyDigest::of(token.reveal()));
+        // Every key is compared, in constant time, so that the time tells nothing about which one was close.
+        let found = self.keys.iter().filter(|(of, _)| digest.is_some_and(|it| bool::from(it.0.ct_eq(&of.0))));
+        found.last().map(|(_, principal)| principal.clone()).ok_or_else(|| {
+            ErrorBody::new(ErrorCode::Unauthorised, "a valid API key is needed: Authorization: Bearer <key>")
+        })
+    }
+
+    fn authenticates(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(name: &str) -> Principal {
+        Principal { name: name.into(), claims: Claims::anonymous() }
+    }
+
+    #[tokio::test]
+    async fn auth_01_an_api_key_is_recognised_and_anything_else_is_not() {
+        let mut keys = ApiKeys::new();
+        keys.add(KeyDigest::of("key-a"), principal("a")).unwrap();
+        keys.add(KeyDigest::of("key-b"), principal("b")).unwrap();
+        let ask = |token: Option<&str>| {
+            let keys = keys.clone();
+            let credentials = Credentials { token: token.map(Secret::new), peer: None };
+            async move { keys.authenticate(&credentials).await }
+        };
+        assert_eq!(&*ask(Some("key-b")).await.unwrap().name, "b");
+        for token in [None, Some(""), Some("key-c"), Some("key-a ")] {
+            assert_eq!(ask(token).await.unwrap_err().code, ErrorCode::Unauthorised);
+        }
+        assert!(keys.clone().add(KeyDigest::of("key-a"), principal("c")).is_err());
+        assert!(keys.clone().add(KeyDigest::of("key-c"), principal("a")).is_err());
+    }
+
+    #[test]
+    fn auth_01_digests_read_back_as_written_and_secrets_are_not_printed() {
+        let digest = KeyDigest::of("key");
+        assert_eq!(KeyDigest::parse(&digest.to_string()).unwrap(), digest);
+        for text in ["", "zz", &"g".repeat(64), &"0".repeat(63), &"\u{e9}".repeat(32)] {
+            assert!(KeyDigest::parse(text).is_err(), "{text}");
+        }
+        assert!(!format!("{:?}", Secret::new("hush")).contains("hush"));
+    }
+}

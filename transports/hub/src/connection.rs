@@ -1,0 +1,597 @@
+//! One connection, as its link sees it: what to write next, and where to put what was read.
+//!
+//! This is the whole trait between the hub and its adapters. A link loops over [`Connection::next`] and writes what it is
+//! given, and hands every frame it reads to [`Connection::receive`]. It knows nothing of events, and the hub knows nothing
+//! of sockets. The link pulls: a socket that does not drain costs its mailbox and nothing else.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use eventwire_protocol::{
+    Audience, BrowserSession, Claims, CloseCode, Command, ConnectionId, Dialect, ErrorBody, ErrorCode, Member,
+    Position, Request, Root, Time,
+    command::{Authenticate, Ping, Subscribe, Unsubscribe},
+    event::connection::{
+        ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
+        Unsubscribed, UnsubscribedStream, Welcome,
+    },
+    limits::{self, TokenBucket},
+    resume::{self, Cursor, Start},
+    route, version,
+};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    auth::{Credentials, Principal, Secret},
+    history::PageBounds,
+    hub::Hub,
+    outbox::{OutFrame, Outbox, Taken},
+};
+
+/// How a client wants to be connected.
+#[derive(Clone, Debug)]
+pub struct ConnectRequest {
+    /// Who it is.
+    pub principal: Principal,
+    /// How it spells the protocol.
+    pub dialect: Dialect,
+    /// Its browser session, if it came with the cookie.
+    pub home: Option<BrowserSession>,
+    /// What it wants from the start, as it wrote it; each is accepted or refused on its own.
+    pub targets: Vec<String>,
+    /// Where it stood when it was here before.
+    pub cursor: Option<Cursor>,
+    /// Whether frames are to say where they lead, for transports that resume by cursor.
+    pub cursors: bool,
+    /// Whether to answer with `connection.subscribed` even when nothing was wanted.
+    pub announce: bool,
+    /// What is known about the peer.
+    pub meta: Meta,
+}
+
+impl ConnectRequest {
+    /// A canonical client that wants nothing yet.
+    pub fn new(principal: Principal, transport: &'static str) -> Self {
+        Self {
+            principal,
+            dialect: Dialect::Canonical,
+            home: None,
+            targets: Vec::new(),
+            cursor: None,
+            cursors: false,
+            announce: false,
+            meta: Meta { transport, remote_address: None, user_agent: None },
+        }
+    }
+}
+
+/// What is known about the peer of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// The transport: `websocket`, `sse`, `memory`.
+    pub transport: &'static str,
+    /// The peer's address.
+    pub remote_address: Option<IpAddr>,
+    /// What the peer calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// What the hub keeps of one connection beside the roster.
+pub(crate) struct Link {
+    pub(crate) outbox: Outbox,
+    meta: Meta,
+    connected_at: Time,
+}
+
+impl Link {
+    pub(crate) fn info(&self, id: ConnectionId, member: &Member) -> ConnectionInfo {
+        let depth = self.outbox.depth();
+        let claims = member.claims();
+        ConnectionInfo {
+            connection_id: id,
+            dialect: member.dialect().as_str(),
+            transport: self.meta.transport,
+            user_id: claims.user.as_ref().map(ToString::to_string),
+            session_id: member.home().map(|home| home.to_string()),
+            role: claims.role,
+            permissions: claims.permissions.iter().copied().collect(),
+            subscriptions: member.subscriptions(),
+            remote_address: self.meta.remote_address,
+            user_agent: self.meta.user_agent.clone(),
+            connected_at: self.connected_at,
+            queued_frames: depth.frames,
+            queued_bytes: depth.bytes,
+            delivered: depth.counters.delivered,
+            dropped: depth.counters.dropped + depth.counters.unspeakable,
+            lagging: depth.behind,
+        }
+    }
+}
+
+/// One row of the list of connections.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionInfo {
+    /// Its id.
+    pub connection_id: ConnectionId,
+    /// How it spells the protocol.
+    pub dialect: &'static str,
+    /// Its transport.
+    pub transport: &'static str,
+    /// Its user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// Its browser session (the hash, never the cookie).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Its part in contexts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<eventwire_protocol::Role>,
+    /// What it may do.
+    pub permissions: Vec<eventwire_protocol::Permission>,
+    /// What it asked for.
+    pub subscriptions: Vec<Root>,
+    /// The peer's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_address: Option<IpAddr>,
+    /// What the peer calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// Since when.
+    pub connected_at: Time,
+    /// Frames that wait for its socket.
+    pub queued_frames: usize,
+    /// Bytes that wait for its socket.
+    pub queued_bytes: usize,
+    /// Frames handed to its link.
+    pub delivered: u64,
+    /// Events dropped or not spellable.
+    pub dropped: u64,
+    /// Whether it is being fed from the log.
+    pub lagging: bool,
+}
+
+/// What a link does next.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// Write these, in one go if possible.
+    Frames(Vec<OutFrame>),
+    /// Send a transport ping; the answer goes to [`Connection::pong`].
+    Ping,
+    /// Close, and stop.
+    Close(CloseCode, String),
+}
+
+/// One connection. Dropping it disconnects.
+pub struct Connection {
+    hub: Hub,
+    id: ConnectionId,
+    link: Arc<Link>,
+    bucket: TokenBucket,
+    strikes: Vec<Instant>,
+    opened: Instant,
+    next_heartbeat: Instant,
+    next_ping: Instant,
+    unanswered_pings: u32,
+    peer: Option<IpAddr>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut registry = self.hub.core.registry_mut();
+        registry.roster.disconnect(self.id);
+        registry.links.remove(&self.id);
+    }
+}
+
+/// A wanted root and where it begins.
+struct Wish {
+    root: Root,
+    since: Option<Position>,
+}
+
+impl Connection {
+    pub(crate) async fn open(hub: Hub, request: ConnectRequest) -> Result<Self, ErrorBody> {
+        let core = &hub.core;
+        if core.is_draining() {
+            return Err(ErrorBody::new(ErrorCode::Unavailable, "the server is stopping; connect again in a moment"));
+        }
+        let heads = core.history.heads(&[]).await?;
+        let (id, now) = (core.next_id(), core.clock.now());
+        let settings = &core.settings;
+        let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta } = request;
+        let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
+        let claims = principal.claims;
+        outbox.tell(
+            &Welcome {
+                connection_id: id,
+                protocol: version::PROTOCOL.into(),
+                epoch: heads.epoch,
+                server: version::SERVER.into(),
+                server_time: now,
+                session_id: home.map(eventwire_protocol::SessionId::Browser),
+                user_id: claims.user.clone(),
+                permissions: claims.permissions.iter().copied().collect(),
+                heartbeat_interval_ms: millis(settings.heartbeat),
+                limits: ConnectionLimits {
+                    max_frame_bytes: limits::MAX_COMMAND_BYTES as u64,
+                    max_subscriptions: limits::MAX_SUBSCRIPTIONS as u64,
+                    commands_per_second: limits::COMMANDS_PER_SECOND.into(),
+                    command_burst: limits::COMMAND_BURST.into(),
+                },
+            },
+            now,
+        );
+        let member = Member::new(dialect, claims, home);
+        let implicit = member.implicit();
+        for root in &implicit {
+            outbox.hold(root);
+        }
+        let peer = meta.remote_address;
+        let link = Arc::new(Link { outbox, meta, connected_at: now });
+        {
+            let mut registry = core.registry_mut();
+            if registry.roster.len() >= settings.max_connections {
+                return Err(ErrorBody::new(
+                    ErrorCode::Unavailable,
+                    "the server has as many connections as it may have",
+                ));
+            }
+            registry.roster.connect(id, member);
+            registry.links.insert(id, link.clone());
+        }
+        let opened = Instant::now();
+        let (next_heartbeat, next_ping) = (opened + settings.heartbeat, opened + settings.ping);
+        let bucket = TokenBucket::new(limits::COMMANDS_PER_SECOND, limits::COMMAND_BURST, Duration::ZERO);
+        let mut connection = Self {
+            link,
+            id,
+            bucket,
+            strikes: Vec::new(),
+            opened,
+            next_heartbeat,
+            next_ping,
+            unanswered_pings: 0,
+            peer,
+            hub,
+        };
+        // What the client receives without asking comes first, without an answer of its own unless it resumes.
+        let since = |root: &Root| cursor.as_ref().map(|cursor| cursor.position(root));
+        let epoch = cursor.as_ref().map(|cursor| cursor.epoch);
+        let wishes = implicit.into_iter().map(|root| Wish { since: since(&root), root }).collect();
+        let answer = !targets.is_empty() || cursor.is_some() || announce;
+        let mut refused = Vec::new();
+        let wanted = targets.into_iter().filter_map(|to| match to.parse::<Root>() {
+            Ok(root) => Some(Wish { since: since(&root), root }),
+            Err(error) => {
+                refused.push(RefusedStream { to, code: ErrorCode::InvalidId, message: error.to_string() });
+                None
+            }
+        });
+        let wanted: Vec<Wish> = wanted.collect();
+        connection.subscribe(wishes, wanted, refused, epoch, None, answer).await?;
+        Ok(connection)
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn now(&self) -> Time {
+        self.hub.now()
+    }
+
+    /// Waits for what to do next. Cancel safe.
+    pub async fn next(&mut self) -> Outgoing {
+        loop {
+            match self.link.outbox.take() {
+                Taken::Frames(frames) => return Outgoing::Frames(frames),
+                Taken::Close(code, reason) => return Outgoing::Close(code, reason),
+                Taken::Behind(asked) => match self.page(&asked).await {
+                    Ok(frames) if frames.is_empty() => {}
+                    Ok(frames) => return Outgoing::Frames(frames),
+                    Err(error) => return Outgoing::Close(CloseCode::Restart, error.message.into_owned()),
+                },
+                Taken::Latest(roots) => {
+                    if let Err(error) = self.bring_latest(&roots).await {
+                        return Outgoing::Close(CloseCode::Restart, error.message.into_owned());
+                    }
+                }
+                Taken::Idle => {
+                    tokio::select! {
+                        () = self.link.outbox.changed() => {}
+                        () = tokio::time::sleep_until(self.next_heartbeat.min(self.next_ping)) => {}
+                    }
+                }
+            }
+            let now = Instant::now();
+            if now >= self.next_ping {
+                self.next_ping = now + self.hub.core.settings.ping;
+                if self.unanswered_pings >= limits::UNANSWERED_PINGS {
+                    return Outgoing::Close(CloseCode::PingTimeout, "transport pings stay unanswered".into());
+                }
+                self.unanswered_pings += 1;
+                return Outgoing::Ping;
+            }
+            if now >= self.next_heartbeat {
+                self.next_heartbeat = now + self.hub.core.settings.heartbeat;
+                self.heartbeat();
+            }
+        }
+    }
+
+    /// The peer answered a transport ping, or showed in another way that it is there.
+    pub fn pong(&mut self) {
+        self.unanswered_pings = 0;
+    }
+
+    fn heartbeat(&self) {
+        let positions = self.link.outbox.positions();
+        let heartbeat = Heartbeat {
+            server_time: self.now(),
+            active_connections: self.hub.connection_count() as u64,
+            server_status: if self.hub.is_draining() { "draining" } else { "healthy" }.into(),
+            positions: positions.into_iter().map(|(to, seq)| StreamPosition { to, seq }).collect(),
+        };
+        self.link.outbox.tell(&heartbeat, heartbeat.server_time);
+    }
+
+    /// Reads the log where this connection is behind, and gives what of it may be written.
+    async fn page(&self, asked: &[(Root, Position)]) -> Result<Vec<OutFrame>, ErrorBody> {
+        let bounds = PageBounds { events: limits::PAGE_EVENTS, bytes: limits::PAGE_BYTES };
+        let core = &self.hub.core;
+        let now = core.clock.now();
+        let page = core.history.read(now, asked, bounds).await?;
+        // Under the lock, so that a permission that was lost before this point counts.
+        let registry = core.registry();
+        let Some(member) = registry.roster.member(self.id) else { return Ok(Vec::new()) };
+        let from = member.claims().history_from;
+        let admits = |event: &eventwire_protocol::Envelope| {
+            route::admits(self.id, member, event) && from.is_none_or(|from| event.time() >= from)
+        };
+        Ok(self.link.outbox.page(asked, &page, |audience| may_see(member.claims(), audience), admits, now))
+    }
+
+    /// Fetches the newest values of roots and puts them into the mailbox, unless newer ones came meanwhile.
+    async fn bring_latest(&self, roots: &[Root]) -> Result<(), ErrorBody> {
+        let core = &self.hub.core;
+        self.link.outbox.begin_latest();
+        let values = core.history.latest(core.clock.now(), roots).await;
+        let registry = core.registry();
+        let Some(member) = registry.roster.member(self.id) else { return Ok(()) };
+        let values = values.map(|values| {
+            values.into_iter().filter(|value| route::admits(self.id, member, value.envelope())).collect()
+        });
+        // The fetch is over, whether it brought something or not.
+        let (values, result) = match values {
+            Ok(values) => (values, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        self.link.outbox.end_latest(values);
+        result
+    }
+
+    /// Puts a frame of the client to work and the answer into the mailbox. Never fails: what is wrong with the frame is
+    /// told to its sender and to nobody else (CMD-03).
+    pub async fn receive(&mut self, bytes: &[u8]) {
+        self.pong();
+        if let Err(wait) = self.bucket.take(self.opened.elapsed()) {
+            let message =
+                format!("more than {} commands a second; wait {} ms", limits::COMMANDS_PER_SECOND, millis(wait));
+            self.refuse(None, ErrorBody::new(ErrorCode::RateLimited, message), Some(wait));
+            return self.strike();
+        }
+        match Request::decode(bytes) {
+            Ok(Request { id, command }) => {
+                if let Err(error) = self.execute(id.clone(), command).await {
+                    self.refuse(id, error, None);
+                }
+            }
+            Err(reject) => {
+                let strikes = reject.error.code == ErrorCode::TooLarge;
+                self.refuse(reject.re, reject.error, None);
+                if strikes {
+                    self.strike();
+                }
+            }
+        }
+    }
+
+    /// Tells the client that something it sent was refused before it could be read, for instance a binary frame.
+    pub fn reject(&mut self, error: ErrorBody) {
+        self.refuse(None, error, None);
+    }
+
+    fn refuse(&self, re: Option<String>, error: ErrorBody, wait: Option<Duration>) {
+        let payload = Error {
+            code: error.code,
+            message: error.message.into_owned(),
+            re,
+            retryable: error.code.retryable(),
+            retry_after_ms: wait.map(millis),
+            details: None,
+        };
+        self.link.outbox.tell(&payload, self.now());
+    }
+
+    /// Counts a refusal for flooding; too many in a minute close the connection (LIMIT-03).
+    fn strike(&mut self) {
+        let now = Instant::now();
+        self.strikes.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
+        self.strikes.push(now);
+        if self.strikes.len() >= limits::STRIKES_PER_MINUTE as usize {
+            self.link.outbox.close(CloseCode::RateLimited, "too many refused frames");
+        }
+    }
+
+    async fn execute(&mut self, re: Option<String>, command: Command) -> Result<(), ErrorBody> {
+        match command {
+            Command::Ping(Ping { client_time }) => {
+                let server_time = self.now();
+                self.link.outbox.tell(&Pong { re, client_time, server_time }, server_time);
+                Ok(())
+            }
+            Command::Subscribe(Subscribe { epoch, streams }) => {
+                let mut refused = Vec::new();
+                let mut wanted: Vec<Wish> = Vec::new();
+                for stream in streams {
+                    match stream.to.parse::<Root>() {
+                        Ok(root) => match wanted.iter_mut().find(|wish| wish.root == root) {
+                            // Parts of one audience have one root; its frames come in the order of numbers, so the
+                            // highest position that was reached in any part was reached in all of them.
+                            Some(wish) => wish.since = wish.since.max(stream.since),
+                            None => wanted.push(Wish { root, since: stream.since }),
+                        },
+                        Err(error) => refused.push(RefusedStream {
+                            to: stream.to,
+                            code: ErrorCode::InvalidId,
+                            message: error.to_string(),
+                        }),
+                    }
+                }
+                self.subscribe(Vec::new(), wanted, refused, epoch, re, true).await
+            }
+            Command::Unsubscribe(Unsubscribe { streams }) => self.unsubscribe(re, streams),
+            Command::Authenticate(Authenticate { token }) => self.authenticate(re, token).await,
+            _ => Err(ErrorBody::new(ErrorCode::UnknownCommand, "this server does not know the command")),
+        }
+    }
+
+    /// Subscribes to what is wanted and begins everything where it should begin: what was missed from the log, the
+    /// newest values at once, the rest live.
+    async fn subscribe(
+        &mut self,
+        implicit: Vec<Wish>,
+        wanted: Vec<Wish>,
+        mut refused: Vec<RefusedStream>,
+        epoch: Option<eventwire_protocol::Epoch>,
+        re: Option<String>,
+        answer: bool,
+    ) -> Result<(), ErrorBody> {
+        let outbox = &self.link.outbox;
+        outbox.begin_latest();
+        let mut accepted = implicit;
+        let silent = accepted.len();
+        for wish in wanted {
+            // Held before routing can deliver anything of it: nothing may overtake the replay.
+            let held = outbox.hold(&wish.root);
+            let result = self.hub.core.registry_mut().roster.subscribe(self.id, &wish.root);
+            match result {
+                Ok(_) => accepted.push(wish),
+                Err(error) => {
+                    if held {
+                        outbox.forget(&wish.root);
+                    }
+                    refused.push(RefusedStream {
+                        to: wish.root.to_string(),
+                        code: error.code,
+                        message: error.message.into_owned(),
+                    });
+                }
+            }
+        }
+        let roots: Vec<Root> = accepted.iter().map(|wish| wish.root.clone()).collect();
+        let heads = match self.hub.core.history.heads(&roots).await {
+            Ok(heads) => heads,
+            Err(error) => {
+                outbox.end_latest(Vec::new());
+                outbox.close(CloseCode::Restart, error.message.clone());
+                return Err(error);
+            }
+        };
+        let now = self.now();
+        if answer {
+            let streams = accepted.iter().zip(&heads.roots).skip(silent);
+            let subscribed = Subscribed {
+                re,
+                epoch: heads.epoch,
+                streams: streams.map(|(wish, head)| SubscribedStream { to: wish.root.clone(), head: *head }).collect(),
+                refused,
+            };
+            outbox.tell(&subscribed, now);
+        }
+        outbox.end_latest(Vec::new());
+        self.bring_latest(&roots).await?;
+        for Wish { root, since } in accepted {
+            let outbox = &self.link.outbox;
+            match resume::plan(since, epoch, heads.epoch) {
+                Start::Now => outbox.follow(&root, heads.head, false, false, now),
+                // A position that this history has not reached comes from another life of it.
+                Start::After(since) if since > heads.head => outbox.follow(&root, Position::START, true, true, now),
+                Start::After(since) => outbox.follow(&root, since, true, false, now),
+                Start::OtherEpoch => outbox.follow(&root, Position::START, true, true, now),
+            }
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(
+        &mut self,
+        re: Option<String>,
+        streams: Vec<eventwire_protocol::command::Unwanted>,
+    ) -> Result<(), ErrorBody> {
+        let roots = streams.iter().map(|stream| {
+            stream
+                .to
+                .parse::<Root>()
+                .map_err(|error| ErrorBody::new(ErrorCode::InvalidId, format!("{}: {error}", "to")))
+        });
+        let roots = roots.collect::<Result<Vec<Root>, ErrorBody>>()?;
+        let mut registry = self.hub.core.registry_mut();
+        for root in &roots {
+            registry.roster.unsubscribe(self.id, root)?;
+            let implicit = registry.roster.member(self.id).is_some_and(|member| member.implicit().contains(root));
+            if !implicit {
+                self.link.outbox.forget(root);
+            }
+        }
+        drop(registry);
+        let streams = roots.into_iter().map(|to| UnsubscribedStream { to }).collect();
+        self.link.outbox.tell(&Unsubscribed { re, streams }, self.now());
+        Ok(())
+    }
+
+    async fn authenticate(&mut self, re: Option<String>, token: String) -> Result<(), ErrorBody> {
+        let credentials = Credentials { token: Some(Secret::new(token)), peer: self.peer };
+        let Principal { claims, .. } = self.hub.authenticate(&credentials).await?;
+        let lost = {
+            let mut registry = self.hub.core.registry_mut();
+            if registry.roster.member(self.id).is_some_and(|member| member.claims().user != claims.user) {
+                return Err(ErrorBody::new(
+                    ErrorCode::Forbidden,
+                    "a connection cannot become somebody else's; open a new one",
+                ));
+            }
+            let lost = registry.roster.set_claims(self.id, claims.clone())?;
+            for root in &lost {
+                self.link.outbox.forget(root);
+            }
+            self.link.outbox.purge(|audience| may_see(&claims, audience));
+            lost
+        };
+        let now = self.now();
+        if !lost.is_empty() {
+            let streams = lost.into_iter().map(|to| UnsubscribedStream { to }).collect();
+            self.link.outbox.tell(&Unsubscribed { re: None, streams }, now);
+        }
+        let mut data = serde_json::Map::new();
+        data.insert("permissions".into(), claims.permissions.iter().map(|it| it.as_str()).collect());
+        self.link.outbox.tell(&Reply { re, data }, now);
+        Ok(())
+    }
+}
+
+/// Whether claims let events of an audience through, if the connection belongs to it: permission and visibility.
+fn may_see(claims: &Claims, audience: &Audience) -> bool {
+    let visible = match audience {
+        Audience::Session(_, visibility) => claims.is_visible(visibility),
+        _ => true,
+    };
+    visible
+        && (claims.may_see(audience)
+            || (matches!(audience, Audience::User(_)) && claims.may(eventwire_protocol::Permission::Observe)))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

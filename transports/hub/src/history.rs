@@ -1,0 +1,180 @@
+//! What was committed, as a trait: the log of numbered events, the newest values, the idempotency keys and the
+//! checkpoints of sources.
+//!
+//! All of these change in one commit, because they must agree: an acknowledged event is in the log, a repeated key gets
+//! the first answer, and a source that starts again goes on exactly behind what was committed. A history may be memory,
+//! a file or a server elsewhere; `append` is asynchronous, and nothing it has not committed is delivered.
+
+mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use eventwire_protocol::{
+    Committed, Envelope, Epoch, ErrorBody, EventId, Position, Root, Seq, Time, address::Audience,
+};
+
+pub use memory::{MemoryBounds, MemoryHistory};
+
+/// Events that are committed together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Append {
+    /// The events, in order.
+    pub records: Vec<Record>,
+    /// Where their source stands behind them.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// One event to commit.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The event.
+    pub envelope: Envelope,
+    /// What makes it the same as an earlier one.
+    pub idempotency: Option<Idempotency>,
+    /// What the publisher believes to be the last number of the stream (LOG-08).
+    pub expected_prev: Option<Position>,
+}
+
+impl From<Envelope> for Record {
+    fn from(envelope: Envelope) -> Self {
+        Self { envelope, idempotency: None, expected_prev: None }
+    }
+}
+
+/// An idempotency key (LOG-09): of one principal, with a digest of what was published under it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Idempotency {
+    /// Who publishes.
+    pub principal: Arc<str>,
+    /// The key.
+    pub key: EventId,
+    /// SHA-256 of type, audience and payload.
+    pub digest: [u8; 32],
+}
+
+/// A place in a source, kept with the events that came from before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The source's name, which no other source has.
+    pub source: String,
+    /// Which of its places this is, for instance a file.
+    pub place: String,
+    /// Anything the source understands; `None` forgets the place.
+    pub state: Option<String>,
+}
+
+/// What became of one event.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It is committed and may be delivered.
+    Committed(Arc<Committed>),
+    /// It was committed before, under the same key.
+    Repeated(Receipt),
+}
+
+/// What a publisher is told of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its number, if it is logged.
+    pub seq: Option<Seq>,
+    /// The number before it in its stream, if it is logged.
+    pub prev: Option<Position>,
+    /// Whether an earlier publication with the same key was answered again.
+    pub repeated: bool,
+}
+
+impl Outcome {
+    /// What the publisher is told.
+    pub fn receipt(&self) -> Receipt {
+        match self {
+            Self::Committed(event) => {
+                let logged = event.logged();
+                Receipt { seq: logged.map(|l| l.seq), prev: logged.map(|l| l.prev), repeated: false }
+            }
+            Self::Repeated(receipt) => Receipt { repeated: true, ..*receipt },
+        }
+    }
+}
+
+/// How far the log and some of its roots reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// The history's name.
+    pub epoch: Epoch,
+    /// The highest number of all.
+    pub head: Position,
+    /// The highest number of each root asked for, in that order.
+    pub roots: Vec<Position>,
+}
+
+/// A stream from which events were evicted after the position that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// The root it belongs to, as asked for.
+    pub root: Root,
+    /// The stream; `None` when it is the root as a whole of which older events were forgotten.
+    pub stream: Option<Audience>,
+    /// The highest number that was evicted.
+    pub floor: Position,
+}
+
+/// A part of the log: for the roots asked for, everything from their positions up to `upto`, in the order of numbers.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The history it is a part of.
+    pub epoch: Epoch,
+    /// The events.
+    pub events: Vec<Arc<Committed>>,
+    /// How far the page reaches.
+    pub upto: Position,
+    /// Whether the log held nothing more.
+    pub end: bool,
+    /// What is missing from it because it was evicted.
+    pub floors: Vec<Floor>,
+}
+
+/// How much one page may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageBounds {
+    /// Events.
+    pub events: usize,
+    /// Bytes. One event is always given, whatever its size.
+    pub bytes: usize,
+}
+
+/// A history.
+#[async_trait]
+pub trait History: Send + Sync + 'static {
+    /// Commits each of the appends, in order: wholly or not at all, each on its own.
+    ///
+    /// The answer has one entry for each append. An append that is refused (`conflict`, `fenced`) leaves no trace.
+    ///
+    /// # Errors
+    /// Of the whole call when nothing could be committed: `unavailable`.
+    async fn append(&self, now: Time, appends: Vec<Append>) -> Result<Vec<Result<Vec<Outcome>, ErrorBody>>, ErrorBody>;
+
+    /// How far the log reaches.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    async fn heads(&self, roots: &[Root]) -> Result<Heads, ErrorBody>;
+
+    /// Reads a part of the log, from one state of it.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody>;
+
+    /// The newest value of every key in the roots.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody>;
+
+    /// Where a source stood in each of its places, as committed with its last events.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody>;
+}

@@ -1,0 +1,510 @@
+//! The hub: what publishers and transports hold.
+
+use std::{
+    collections::{HashMap, hash_map::DefaultHasher},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use eventwire_protocol::{
+    AddressedTo, AdwId, Audience, Claims, CloseCode, ConnectionId, Envelope, Epoch, ErrorBody, ErrorCode, EventKind,
+    Permission, Position, Publication, RoomName, Roster, SessionId, Time, UserId,
+    address::to,
+    delivery::MailboxBounds,
+    event::connection::Closing,
+    limits,
+    route::{self, Explanation},
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    auth::{Authenticator, Credentials, NoAuthentication, Principal},
+    backplane::{Backplane, SingleNode},
+    clock::{Clock, SystemClock},
+    connection::{ConnectRequest, Connection, ConnectionInfo, Link},
+    guard::Guard,
+    history::{Append, Checkpoint, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
+    sequencer::{self, Answers, Job},
+};
+
+/// Everything that can be set about a hub. The defaults are the limits of the specification.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How much may wait for one connection.
+    pub mailbox: MailboxBounds,
+    /// Between two heartbeat events.
+    pub heartbeat: Duration,
+    /// Between two transport pings.
+    pub ping: Duration,
+    /// Which Host and Origin headers are answered.
+    pub guard: Guard,
+    /// Most connections at once.
+    pub max_connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mailbox: MailboxBounds::default(),
+            heartbeat: limits::HEARTBEAT,
+            ping: limits::PING,
+            guard: Guard::default(),
+            max_connections: 100_000,
+        }
+    }
+}
+
+/// Puts a hub together.
+pub struct Builder {
+    settings: Settings,
+    authenticator: Arc<dyn Authenticator>,
+    history: Option<Arc<dyn History>>,
+    bounds: MemoryBounds,
+    backplane: Arc<dyn Backplane>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Builder {
+    /// Sets limits, intervals and the guard.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets who recognises people; the default is nobody, which suits loopback only.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Arc::new(authenticator);
+        self
+    }
+
+    /// Sets how much the default history, memory, keeps.
+    pub fn memory_bounds(mut self, bounds: MemoryBounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// Sets another history.
+    pub fn history(mut self, history: Arc<dyn History>) -> Self {
+        self.history = Some(history);
+        self
+    }
+
+    /// Sets how nodes exchange what they commit.
+    pub fn backplane(mut self, backplane: impl Backplane) -> Self {
+        self.backplane = Arc::new(backplane);
+        self
+    }
+
+    /// Sets the wall clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Starts the hub. Must be called inside a tokio runtime.
+    pub fn build(self) -> Hub {
+        let history =
+            self.history.unwrap_or_else(|| Arc::new(MemoryHistory::new(Epoch::from_bits(random()), self.bounds)));
+        let (jobs, queue) = mpsc::channel(sequencer::QUEUE);
+        let core = Arc::new(Core {
+            settings: self.settings,
+            authenticator: self.authenticator,
+            history,
+            backplane: self.backplane,
+            clock: self.clock,
+            registry: RwLock::default(),
+            // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
+            next_id: AtomicU64::new((random() & 0x00ff_ffff) << 40),
+            draining: AtomicBool::new(false),
+            started: tokio::time::Instant::now(),
+        });
+        tokio::spawn(sequencer::run(Arc::downgrade(&core), queue));
+        Hub { core, jobs }
+    }
+}
+
+/// 64 random bits of the operating system. Without a working source of randomness there is no safe epoch; the process
+/// then mixes what it has, which still differs from start to start.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        let mut hasher: DefaultHasher = RandomState::new().build_hasher();
+        hasher.write_u32(std::process::id());
+        hasher.finish()
+    })
+}
+
+/// What all handles of one hub share.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) backplane: Arc<dyn Backplane>,
+    pub(crate) clock: Arc<dyn Clock>,
+    registry: RwLock<Registry>,
+    next_id: AtomicU64,
+    draining: AtomicBool,
+    started: tokio::time::Instant,
+}
+
+/// Who is connected, and the outbox of each.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) roster: Roster,
+    pub(crate) links: HashMap<ConnectionId, Arc<Link>>,
+}
+
+impl Core {
+    pub(crate) fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn registry_mut(&self) -> RwLockWriteGuard<'_, Registry> {
+        self.registry.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn next_id(&self) -> ConnectionId {
+        ConnectionId::from_u64(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// A running realm on one node. Cheap to clone; all clones are the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) core: Arc<Core>,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Hub {
+    /// Begins to put a hub together.
+    pub fn builder() -> Builder {
+        Builder {
+            settings: Settings::default(),
+            authenticator: Arc::new(NoAuthentication::loopback()),
+            history: None,
+            bounds: MemoryBounds::default(),
+            backplane: Arc::new(SingleNode),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// A hub with all defaults. Must be called inside a tokio runtime.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Which Host and Origin headers are answered.
+    pub fn guard(&self) -> &Guard {
+        &self.core.settings.guard
+    }
+
+    /// The limits and intervals in force.
+    pub fn settings(&self) -> &Settings {
+        &self.core.settings
+    }
+
+    /// The time by the hub's clock.
+    pub fn now(&self) -> Time {
+        self.core.clock.now()
+    }
+
+    /// How long the hub has been running.
+    pub fn uptime(&self) -> Duration {
+        self.core.started.elapsed()
+    }
+
+    /// Whether strangers are turned away.
+    pub fn authenticates(&self) -> bool {
+        self.core.authenticator.authenticates()
+    }
+
+    /// Who shows these credentials.
+    ///
+    /// # Errors
+    /// `unauthorised`.
+    pub async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        self.core.authenticator.authenticate(credentials).await
+    }
+
+    /// Connects a client. The answer is the link's to drive; dropping it disconnects.
+    ///
+    /// # Errors
+    /// `unavailable` while draining or full, and what the history says.
+    pub async fn connect(&self, request: ConnectRequest) -> Result<Connection, ErrorBody> {
+        Connection::open(self.clone(), request).await
+    }
+
+    async fn submit(&self, appends: Vec<Append>) -> Result<Answers, ErrorBody> {
+        let gone = || ErrorBody::new(ErrorCode::Unavailable, "the hub has stopped");
+        let (reply, answers) = oneshot::channel();
+        self.jobs.send(Job { appends, reply }).await.map_err(|_| gone())?;
+        answers.await.map_err(|_| gone())?
+    }
+
+    /// Commits events and the place of their source together, then delivers them: what a source inside the process
+    /// uses.
+    ///
+    /// # Errors
+    /// `unavailable`; then nothing was committed.
+    pub async fn append(
+        &self,
+        events: Vec<Envelope>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Vec<Receipt>, ErrorBody> {
+        let records = events.into_iter().map(Record::from).collect();
+        let answers = self.submit(vec![Append { records, checkpoint }]).await?;
+        answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// Where a source stood when its last events were committed.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {
+        self.core.history.checkpoints(source).await
+    }
+
+    /// Publishes what a principal hands in, each event on its own. The answers come in the same order.
+    ///
+    /// # Errors
+    /// Of the whole call: `unavailable`. Of each event: what admission, permission and history say.
+    pub async fn publish(
+        &self,
+        principal: &Principal,
+        publications: Vec<Result<Publication, ErrorBody>>,
+    ) -> Result<Vec<Result<Receipt, ErrorBody>>, ErrorBody> {
+        let now = self.now();
+        let mut appends = Vec::new();
+        let admitted: Vec<Result<(), ErrorBody>> = publications
+            .into_iter()
+            .map(|publication| {
+                let record = publication.and_then(|publication| admit(principal, publication, now))?;
+                appends.push(Append { records: vec![record], checkpoint: None });
+                Ok(())
+            })
+            .collect();
+        let mut answers = if appends.is_empty() { Vec::new() } else { self.submit(appends).await? }.into_iter();
+        let lost = || ErrorBody::new(ErrorCode::Internal, "the history gave no answer");
+        Ok(admitted
+            .into_iter()
+            .map(|admitted| {
+                admitted?;
+                answers.next().ok_or_else(lost)??.into_iter().next().ok_or_else(lost)
+            })
+            .collect())
+    }
+
+    async fn publish_one(&self, envelope: Result<Envelope, ErrorBody>) -> Result<Receipt, ErrorBody> {
+        let receipts = self.append(vec![envelope?], None).await?;
+        receipts.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the history gave no answer"))
+    }
+
+    /// A handle that publishes to one connection.
+    pub fn connection(&self, id: ConnectionId) -> ToConnection {
+        ToConnection { hub: self.clone(), id }
+    }
+
+    /// A handle that publishes to one session.
+    pub fn session(&self, id: impl Into<SessionId>) -> ToSession {
+        ToSession { hub: self.clone(), id: id.into() }
+    }
+
+    /// A handle that publishes to one user.
+    pub fn user(&self, id: UserId) -> ToUser {
+        ToUser { hub: self.clone(), id }
+    }
+
+    /// A handle that publishes to the watchers of one ADW.
+    pub fn adw(&self, id: AdwId) -> ToAdw {
+        ToAdw { hub: self.clone(), id }
+    }
+
+    /// A handle that publishes to one room.
+    pub fn room(&self, name: RoomName) -> ToRoom {
+        ToRoom { hub: self.clone(), id: name }
+    }
+
+    /// A handle that publishes to everyone.
+    pub fn everyone(&self) -> ToEveryone {
+        ToEveryone { hub: self.clone() }
+    }
+
+    /// Everyone who is connected, oldest first.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let registry = self.core.registry();
+        registry
+            .roster
+            .members()
+            .filter_map(|(id, member)| registry.links.get(&id).map(|link| link.info(id, member)))
+            .collect()
+    }
+
+    /// How many are connected.
+    pub fn connection_count(&self) -> usize {
+        self.core.registry().roster.len()
+    }
+
+    /// The name of the history, and its highest number.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn head(&self) -> Result<(Epoch, Position), ErrorBody> {
+        let heads = self.core.history.heads(&[]).await?;
+        Ok((heads.epoch, heads.head))
+    }
+
+    /// For every connection, whether it would receive an event of this type for this audience now, and why.
+    ///
+    /// # Errors
+    /// `audience_not_allowed`.
+    pub fn explain(&self, kind: EventKind, audience: Audience) -> Result<Vec<Explanation>, ErrorBody> {
+        let event = Envelope::probe(kind, audience)?;
+        Ok(route::explain(&self.core.registry().roster, &event))
+    }
+
+    /// Closes a connection. Says whether there was one.
+    pub fn kick(&self, id: ConnectionId) -> bool {
+        let registry = self.core.registry();
+        let link = registry.links.get(&id);
+        if let Some(link) = link {
+            link.outbox.close(CloseCode::Policy, "closed by an administrator");
+        }
+        link.is_some()
+    }
+
+    /// Whether the hub has stopped taking new connections.
+    pub fn is_draining(&self) -> bool {
+        self.core.is_draining()
+    }
+
+    /// Takes no new connections, tells everyone to come back at a moment of their own within `window`, and closes them
+    /// (FLOW-08). Returns when all are gone, or after `window`.
+    pub async fn drain(&self, window: Duration) {
+        self.core.draining.store(true, Ordering::Release);
+        let now = self.now();
+        let links: Vec<Arc<Link>> = self.core.registry().links.values().cloned().collect();
+        let count = u32::try_from(links.len()).unwrap_or(u32::MAX).max(1);
+        for (place, link) in (0_u32..).zip(&links) {
+            let wait = window.saturating_mul(place) / count;
+            let closing = Closing {
+                reason: "the server is stopping".into(),
+                reconnect_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0) + 500),
+            };
+            link.outbox.tell(&closing, now);
+            link.outbox.close(CloseCode::Restart, "the server is stopping");
+        }
+        let gone = async {
+            while self.connection_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(window.max(Duration::from_secs(1)), gone).await.is_err() {
+            tracing::warn!(left = self.connection_count(), "connections did not close in time");
+        }
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Admission of what a principal hands in: permission first, so that nobody learns more than that.
+fn admit(principal: &Principal, publication: Publication, now: Time) -> Result<Record, ErrorBody> {
+    let Principal { name, claims } = principal;
+    may_publish(claims, &publication.to)?;
+    let (id, expected_prev) = (publication.id.clone(), publication.expected_prev);
+    let digest = id.is_some().then(|| digest(&publication));
+    let envelope = Envelope::admit(publication, now)?;
+    let idempotency = id.zip(digest).map(|(key, digest)| Idempotency { principal: name.clone(), key, digest });
+    Ok(Record { envelope, idempotency, expected_prev })
+}
+
+fn may_publish(claims: &Claims, audience: &Audience) -> Result<(), ErrorBody> {
+    if !claims.may(Permission::Publish) {
+        return Err(ErrorBody::new(ErrorCode::Forbidden, "your credentials do not allow publishing"));
+    }
+    if !claims.may_address(audience) {
+        return Err(ErrorBody::new(ErrorCode::Forbidden, format!("your credentials do not reach {audience}")));
+    }
+    Ok(())
+}
+
+fn digest(publication: &Publication) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    let to = publication.to.to_string();
+    for part in [publication.kind.as_str(), &to, publication.data.get()] {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().into()
+}
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident($marker:ident, $id:ty) by $admit:ident;)+) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// Cheap to clone and to move into a task: what runs later publishes to whom it was made for.
+            #[derive(Clone)]
+            pub struct $name {
+                hub: Hub,
+                id: $id,
+            }
+
+            impl $name {
+                /// Whom this handle publishes to.
+                pub fn id(&self) -> &$id {
+                    &self.id
+                }
+
+                /// Publishes an event; returns when it is committed and in every receiver's mailbox.
+                ///
+                /// # Errors
+                /// `too_large`, `subject_mismatch`, `unavailable`.
+                pub async fn publish<P: AddressedTo<to::$marker>>(&self, payload: P) -> Result<Receipt, ErrorBody> {
+                    let now = self.hub.now();
+                    self.hub.publish_one(Envelope::$admit(self.id.clone(), &payload, now)).await
+                }
+            }
+        )+
+    };
+}
+
+handles! {
+    /// Publishes to one connection.
+    ToConnection(Connection, ConnectionId) by to_connection;
+    /// Publishes to one session.
+    ToSession(Session, SessionId) by to_session;
+    /// Publishes to one user.
+    ToUser(User, UserId) by to_user;
+    /// Publishes to the watchers of one ADW.
+    ToAdw(Adw, AdwId) by to_adw;
+    /// Publishes to one room.
+    ToRoom(Room, RoomName) by to_room;
+}
+
+/// Publishes to everyone.
+#[derive(Clone)]
+pub struct ToEveryone {
+    hub: Hub,
+}
+
+impl ToEveryone {
+    /// Publishes an event; returns when it is committed and in every receiver's mailbox.
+    ///
+    /// # Errors
+    /// `too_large`, `unavailable`.
+    pub async fn publish<P: AddressedTo<to::Global>>(&self, payload: P) -> Result<Receipt, ErrorBody> {
+        self.hub.publish_one(Envelope::to_everyone(&payload, self.hub.now())).await
+    }
+}

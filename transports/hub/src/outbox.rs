@@ -1,0 +1,421 @@
+//! What is on its way to one connection: its mailbox and its place in every stream, under one lock.
+//!
+//! Three parties meet here. The sequencer *offers* committed events, in order. The connection's own task *takes* what
+//! waits and *pages* in what it is behind on. Commands *follow* and *forget* roots. Each call takes the lock once and
+//! never waits under it; that any order of these calls gives every event exactly once is what `tests/outbox_model.rs`
+//! checks over schedules.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use eventwire_protocol::{
+    Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Time,
+    delivery::{Mailbox, MailboxBounds, Put},
+    event::{
+        Payload,
+        connection::{Gap, GapReason, Recovered, Replaying},
+    },
+    id::ConnectionId,
+    resume::{Cursor, Notice, Offer, Tracker},
+};
+
+use crate::{
+    history::{Floor, Page},
+    sync::{Mutex, lock},
+};
+
+/// One frame for the link, with the place its receiver has reached when it holds it.
+#[derive(Clone, Debug)]
+pub struct OutFrame {
+    /// The event in the connection's dialect; shared with every other receiver.
+    pub bytes: bytes::Bytes,
+    /// Where a receiver stands that has this frame and all before it. Only logged frames move it.
+    pub cursor: Option<Cursor>,
+}
+
+/// What the link is to do next.
+#[derive(Debug)]
+pub enum Taken {
+    /// Write these.
+    Frames(Vec<OutFrame>),
+    /// Read the log from these positions and bring the page.
+    Behind(Vec<(Root, Position)>),
+    /// Fetch the newest values of these roots and bring them.
+    Latest(Vec<Root>),
+    /// Close, for this reason.
+    Close(CloseCode, String),
+    /// Nothing.
+    Idle,
+}
+
+/// What was counted for one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames handed to the link.
+    pub delivered: u64,
+    /// Volatile events dropped for want of room.
+    pub dropped: u64,
+    /// Events that the dialect cannot spell.
+    pub unspeakable: u64,
+    /// How often the mailbox overflowed into the log.
+    pub overflowed: u64,
+}
+
+/// How much waits for one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Frames in the mailbox.
+    pub frames: usize,
+    /// Bytes in the mailbox.
+    pub bytes: usize,
+    /// Whether some root is behind.
+    pub behind: bool,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// What is on its way to one connection.
+#[derive(Debug)]
+pub struct Outbox {
+    id: ConnectionId,
+    dialect: Dialect,
+    epoch: Epoch,
+    cursors: bool,
+    state: Mutex<State>,
+    #[cfg(not(feature = "shuttle"))]
+    wake: tokio::sync::Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    mailbox: Mailbox,
+    tracker: Tracker,
+    closing: Option<(CloseCode, String)>,
+    counters: Counters,
+    /// Up to where each stream's gap was reported, so that it is reported once.
+    reported: BTreeMap<String, Position>,
+    /// Roots of which a newest value found no room.
+    stale: BTreeSet<Root>,
+    /// While newest values are being fetched: the ones that came live meanwhile, which are newer.
+    fresh: Option<HashSet<LatestKey>>,
+    fetching: u32,
+    page_next: bool,
+}
+
+type LatestKey = (Audience, String, Option<String>);
+
+fn latest_key(envelope: &Envelope) -> LatestKey {
+    (envelope.audience().clone(), envelope.kind().as_str().to_owned(), envelope.key().map(str::to_owned))
+}
+
+impl Outbox {
+    /// An outbox of a connection that begins when the log has reached `head`. With `cursors`, frames say where they lead.
+    pub fn new(
+        id: ConnectionId,
+        dialect: Dialect,
+        bounds: MailboxBounds,
+        epoch: Epoch,
+        head: Position,
+        cursors: bool,
+    ) -> Self {
+        let state = State {
+            mailbox: Mailbox::new(dialect, bounds),
+            tracker: Tracker::new(head),
+            closing: None,
+            counters: Counters::default(),
+            reported: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            fresh: None,
+            fetching: 0,
+            page_next: false,
+        };
+        Self {
+            id,
+            dialect,
+            epoch,
+            cursors,
+            state: Mutex::new(state),
+            #[cfg(not(feature = "shuttle"))]
+            wake: tokio::sync::Notify::new(),
+        }
+    }
+
+    #[cfg(not(feature = "shuttle"))]
+    fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    #[cfg(feature = "shuttle")]
+    fn wake(&self) {}
+
+    /// Waits until something may have changed.
+    #[cfg(not(feature = "shuttle"))]
+    pub async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Waits until something may have changed.
+    #[cfg(feature = "shuttle")]
+    pub async fn changed(&self) {}
+
+    /// A committed event that was routed here. Called in the order of numbers.
+    pub fn offer(&self, event: &Arc<Committed>) {
+        let mut state = lock(&self.state);
+        if let Some(logged) = event.logged() {
+            let offer = state.tracker.offer(event.envelope().audience(), logged.seq);
+            if offer != Offer::Deliver {
+                // Withheld: the pager will find it in the log; let it look.
+                drop(state);
+                return self.wake();
+            }
+        } else if let (Some(fresh), Delivery::Latest { .. }) = (&mut state.fresh, event.envelope().delivery()) {
+            fresh.insert(latest_key(event.envelope()));
+        }
+        self.put(&mut state, event.clone());
+        drop(state);
+        self.wake();
+    }
+
+    fn put(&self, state: &mut State, event: Arc<Committed>) {
+        match state.mailbox.put(event.clone()) {
+            Put::Queued | Put::Joined | Put::Replaced => {}
+            Put::Dropped => state.counters.dropped += 1,
+            Put::Unspeakable => state.counters.unspeakable += 1,
+            Put::Postponed => {
+                state.stale.extend(event.envelope().audience().root());
+            }
+            Put::Overflow => {
+                state.counters.overflowed += 1;
+                let mut lost = state.mailbox.give_back();
+                lost.push(event);
+                for event in lost {
+                    if let Some(logged) = event.logged()
+                        && let Some(notice) = state.tracker.lose(event.envelope().audience(), logged.seq)
+                    {
+                        self.notify(state, notice, event.envelope().time());
+                    }
+                }
+            }
+            Put::Hopeless => {
+                state.closing.get_or_insert((CloseCode::SlowConsumer, "answers pile up unread".into()));
+            }
+        }
+    }
+
+    /// Says something to this connection alone.
+    pub fn tell<P: Payload>(&self, payload: &P, now: Time)
+    where
+        P: eventwire_protocol::AddressedTo<eventwire_protocol::address::to::Connection>,
+    {
+        let mut state = lock(&self.state);
+        self.say(&mut state, payload, now);
+        drop(state);
+        self.wake();
+    }
+
+    fn say<P>(&self, state: &mut State, payload: &P, now: Time)
+    where
+        P: eventwire_protocol::AddressedTo<eventwire_protocol::address::to::Connection>,
+    {
+        // Payloads of this family are small and name no ADW, so admission does not refuse them.
+        if let Ok(envelope) = Envelope::to_connection(self.id, payload, now) {
+            self.put(state, Arc::new(Committed::new(envelope, None)));
+        }
+    }
+
+    fn notify(&self, state: &mut State, notice: Notice, now: Time) {
+        match notice {
+            Notice::Replaying(stream, from) => self.say(state, &Replaying { stream, from }, now),
+            Notice::Recovered(stream, recovered, upto) => {
+                self.say(state, &Recovered { stream, recovered, upto }, now);
+            }
+        }
+    }
+
+    /// Withholds a root until it is followed. Says whether it is new here.
+    pub fn hold(&self, root: &Root) -> bool {
+        lock(&self.state).tracker.hold(root)
+    }
+
+    /// Follows a root from a position on; with `announce`, the receiver is told of the replay. After a change of epoch it
+    /// is told of the gap first.
+    pub fn follow(&self, root: &Root, at: Position, announce: bool, other_epoch: bool, now: Time) {
+        let mut state = lock(&self.state);
+        state.mailbox.purge_logged(|audience| audience.root().as_ref() == Some(root));
+        if other_epoch {
+            let gap = Gap { stream: root.to_string(), reason: GapReason::EpochChanged, from_seq: None, to_seq: None };
+            self.say(&mut state, &gap, now);
+        }
+        let notice = state.tracker.follow(root.clone(), at, announce);
+        // What the new history has already evicted is part of the gap that was just reported. Without `announce`
+        // nothing older was asked for.
+        if let Some(notice) = notice {
+            self.notify(&mut state, notice, now);
+        }
+        drop(state);
+        self.wake();
+    }
+
+    /// No longer follows a root; what waits of it is taken out.
+    pub fn forget(&self, root: &Root) {
+        let mut state = lock(&self.state);
+        state.tracker.forget(root);
+        state.mailbox.purge(root);
+        state.stale.remove(root);
+    }
+
+    /// Takes out what the connection may no longer see.
+    pub fn purge(&self, may_see: impl Fn(&Audience) -> bool) {
+        lock(&self.state).mailbox.purge_logged(|audience| !may_see(audience));
+    }
+
+    /// Begins to fetch newest values; what comes live from now on is newer than what is fetched.
+    pub fn begin_latest(&self) {
+        let mut state = lock(&self.state);
+        state.fetching += 1;
+        state.fresh.get_or_insert_default();
+    }
+
+    /// Brings the newest values that were fetched.
+    pub fn end_latest(&self, values: Vec<Arc<Committed>>) {
+        let mut state = lock(&self.state);
+        for value in values {
+            let newer = state.fresh.as_ref().is_some_and(|fresh| fresh.contains(&latest_key(value.envelope())));
+            if !newer {
+                self.put(&mut state, value);
+            }
+        }
+        state.fetching = state.fetching.saturating_sub(1);
+        if state.fetching == 0 {
+            state.fresh = None;
+        }
+        drop(state);
+        self.wake();
+    }
+
+    /// Closes the connection once what waits has been written. The first reason counts.
+    pub fn close(&self, code: CloseCode, reason: impl Into<String>) {
+        lock(&self.state).closing.get_or_insert((code, reason.into()));
+        self.wake();
+    }
+
+    /// What to do next. What waits comes first, but a connection that is behind gets a page after every batch, so that
+    /// neither starves the other.
+    pub fn take(&self) -> Taken {
+        let mut state = lock(&self.state);
+        let behind = if state.closing.is_none() { state.tracker.behind() } else { Vec::new() };
+        if !behind.is_empty() && (state.page_next || state.mailbox.is_empty()) {
+            state.page_next = false;
+            return Taken::Behind(behind);
+        }
+        if !state.mailbox.is_empty() {
+            state.page_next = true;
+            let events = state.mailbox.take();
+            let frames = events.iter().filter_map(|event| {
+                if let Some(logged) = event.logged() {
+                    state.tracker.handed_over(logged.seq);
+                }
+                let cursor = (self.cursors && event.logged().is_some()).then(|| state.tracker.cursor(self.epoch));
+                event.frame(self.dialect).map(|bytes| OutFrame { bytes: bytes.clone(), cursor })
+            });
+            let frames: Vec<OutFrame> = frames.collect();
+            state.counters.delivered += frames.len() as u64;
+            return Taken::Frames(frames);
+        }
+        if let Some((code, reason)) = &state.closing {
+            return Taken::Close(*code, reason.clone());
+        }
+        if !state.stale.is_empty() {
+            return Taken::Latest(std::mem::take(&mut state.stale).into_iter().collect());
+        }
+        Taken::Idle
+    }
+
+    /// Brings a page that [`Taken::Behind`] asked for, without the events that `admits` withholds. Gives what to write.
+    pub fn page(
+        &self,
+        asked: &[(Root, Position)],
+        page: &Page,
+        may_see: impl Fn(&Audience) -> bool,
+        admits: impl Fn(&Envelope) -> bool,
+        now: Time,
+    ) -> Vec<OutFrame> {
+        let mut state = lock(&self.state);
+        let mut frames = Vec::new();
+        for floor in &page.floors {
+            frames.extend(self.gap(&mut state, floor, &may_see, now));
+        }
+        let events: Vec<&Arc<Committed>> = page.events.iter().filter(|event| admits(event.envelope())).collect();
+        // One event at a time, so that each frame's cursor says exactly how far it leads.
+        let mut wanted = Vec::with_capacity(events.len());
+        for event in &events {
+            let Some(logged) = event.logged() else { continue };
+            let one = [(event.envelope().audience(), logged.seq)];
+            let paged = state.tracker.page(asked, one, Position::START, false);
+            if paged.wanted.first() == Some(&true) {
+                let cursor = self.cursors.then(|| state.tracker.cursor(self.epoch));
+                wanted.extend(event.frame(self.dialect).map(|bytes| OutFrame { bytes: bytes.clone(), cursor }));
+            }
+        }
+        frames.extend(wanted);
+        let paged = state.tracker.page(asked, [], page.upto, page.end);
+        for notice in paged.notices {
+            if let Notice::Recovered(stream, recovered, upto) = notice {
+                let prefix = stream.to_string();
+                state.reported.retain(|of, _| *of != prefix && !of.starts_with(&format!("{prefix}/")));
+                frames.extend(self.frame(&Recovered { stream, recovered, upto }, now));
+            }
+        }
+        state.counters.delivered += frames.len() as u64;
+        frames
+    }
+
+    fn gap(
+        &self,
+        state: &mut State,
+        floor: &Floor,
+        may_see: &impl Fn(&Audience) -> bool,
+        now: Time,
+    ) -> Option<OutFrame> {
+        if floor.stream.as_ref().is_some_and(|stream| !may_see(stream)) {
+            return None;
+        }
+        let (_, at) = state.tracker.behind().into_iter().find(|(root, _)| *root == floor.root)?;
+        let stream = floor.stream.as_ref().map_or_else(|| floor.root.to_string(), Audience::to_string);
+        let since = state.reported.get(&stream).copied().unwrap_or_default().max(at);
+        if since >= floor.floor {
+            return None;
+        }
+        let reason = state.tracker.reason(&floor.root);
+        state.reported.insert(stream.clone(), floor.floor);
+        let from_seq = Position::new(since.as_u64() + 1);
+        self.frame(&Gap { stream, reason, from_seq, to_seq: Some(floor.floor) }, now)
+    }
+
+    fn frame<P>(&self, payload: &P, now: Time) -> Option<OutFrame>
+    where
+        P: eventwire_protocol::AddressedTo<eventwire_protocol::address::to::Connection>,
+    {
+        let envelope = Envelope::to_connection(self.id, payload, now).ok()?;
+        let event = Committed::new(envelope, None);
+        event.frame(self.dialect).map(|bytes| OutFrame { bytes: bytes.clone(), cursor: None })
+    }
+
+    /// How far each root has been sent or queued.
+    pub fn positions(&self) -> Vec<(Root, Position)> {
+        lock(&self.state).tracker.positions()
+    }
+
+    /// How much waits.
+    pub fn depth(&self) -> Depth {
+        let state = lock(&self.state);
+        Depth {
+            frames: state.mailbox.len(),
+            bytes: state.mailbox.bytes(),
+            behind: state.tracker.is_behind(),
+            counters: state.counters,
+        }
+    }
+}
