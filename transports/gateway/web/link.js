@@ -105,8 +105,18 @@ export class Link {
   /** Sends text as it stands; false when there is no open connection. */
   sendText(text) {
     if (this.state.phase !== "live" || this.#socket === null) return false;
+    this.#expect(text);
     this.#socket.send(text);
     return true;
+  }
+
+  // A subscription from a point in the past starts at that point, not at the head which its reply names.
+  #expect(text) {
+    const { frame } = decode(text);
+    if (frame?.type !== "subscribe" || !Array.isArray(frame.data.streams)) return;
+    for (const stream of frame.data.streams) {
+      if (typeof stream?.to === "string" && Number.isSafeInteger(stream.since)) this.#since.set(stream.to, stream.since);
+    }
   }
 
   /** Sends a command and resolves with the reply frame; rejects when the connection ends or nothing comes for 10 s. */
@@ -171,19 +181,20 @@ export class Link {
     this.#epoch = String(frame.data.epoch);
     this.connection = reduceConnection(this.connection, frame);
     this.#enter("live", "");
+    this.#since.clear();
     if (resuming) {
+      // The epoch sent is the one the positions belong to: the server says so when it has begun another history.
       const streams = [...this.#positions].map(([to, since]) => ({ to, since }));
-      if (known !== this.#epoch) this.#restart();
-      for (const { to, since } of streams) this.#since.set(to, since);
-      this.#quietly("subscribe", { epoch: known, streams });
+      this.command("subscribe", { epoch: known, streams }).then((reply) => this.#refused("subscribe", reply), () => {});
+      // Positions of an ended history mean nothing in the new one, of which the newest part is fetched instead.
+      if (known !== this.#epoch) {
+        this.#since.clear();
+        this.#filled = false;
+      }
+    } else {
+      this.#filled = false;
     }
     this.#beat();
-  }
-
-  // A new history: positions of the old one mean nothing in it. What is kept of the new one is fetched after the reply.
-  #restart() {
-    for (const to of this.#positions.keys()) this.#positions.set(to, 0);
-    this.#filled = false;
   }
 
   #receive(frame, text) {
@@ -235,9 +246,8 @@ export class Link {
   // Renews the subscription from a point in the past: what comes is the newest part of the history, then live.
   #fill(head) {
     const since = Math.max(0, head - this.options.backfill);
-    this.#since.set("*", since);
-    this.#quietly("unsubscribe", { streams: [{ to: "*" }] });
-    this.#quietly("subscribe", { epoch: this.#epoch, streams: [{ to: "*", since }] });
+    this.command("unsubscribe", { streams: [{ to: "*" }] }).catch(() => {});
+    this.command("subscribe", { epoch: this.#epoch, streams: [{ to: "*", since }] }).then((reply) => this.#refused("subscribe", reply), () => {});
   }
 
   // While one of several roots replays, a frame does not say on whose behalf it came: positions wait for `recovered`.
@@ -257,13 +267,8 @@ export class Link {
     return this.#epoch !== null && this.#positions.size > 0;
   }
 
-  #quietly(type, data) {
-    this.command(type, data).then(
-      (reply) => {
-        if (reply.type === "connection.error") this.options.onNote("refused", `${type}: ${reply.data.code} ${reply.data.message}`, "bad");
-      },
-      () => {},
-    );
+  #refused(type, reply) {
+    if (reply.type === "connection.error") this.options.onNote("refused", `${type}: ${reply.data.code} ${reply.data.message}`, "bad");
   }
 
   // A browser does not see transport pings, so the page asks itself whether anybody is there.

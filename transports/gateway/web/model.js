@@ -372,11 +372,11 @@ function count(map, key) {
 }
 
 /** The filter that lets everything but this connection's own housekeeping through. */
-export const NO_FILTER = Object.freeze({ family: "", type: "", adw: "", text: "", own: false });
+export const NO_FILTER = Object.freeze({ family: "", type: "", adw: "", text: "", own: false, raw: true });
 
 /** Whether any part of the filter is set. */
 export function isFiltered(filter) {
-  return Boolean(filter.family || filter.type || filter.adw || filter.text);
+  return Boolean(filter.family || filter.type || filter.adw || filter.text || !filter.raw);
 }
 
 // The connection's frames that are news rather than housekeeping.
@@ -384,7 +384,8 @@ const NEWS = new Set(["connection.error", "connection.closing", "connection.gap"
 
 /**
  * A predicate over entries. `family`, `type` and `adw` compare exactly and "" means any; `text` must occur in the frame
- * (upper and lower case alike). Marks always pass, except those of another ADW: a gap must not be filtered out of sight.
+ * (upper and lower case alike); `own` lets this connection's housekeeping through, `raw` the agents' verbatim output.
+ * Marks always pass, except those of another ADW: a gap must not be filtered out of sight.
  */
 export function matcher(filter) {
   // The needle is looked for in JSON text, where quotes and line breaks are escaped.
@@ -393,6 +394,7 @@ export function matcher(filter) {
   return (entry) => {
     if (entry.kind === "mark") return !filter.adw || entry.adw === null || entry.adw === filter.adw;
     if (entry.own && !housekeeping && !NEWS.has(entry.type)) return false;
+    if (!filter.raw && entry.type === "adw.agent_output_chunk" && filter.type !== entry.type) return false;
     if (filter.family && entry.family !== filter.family) return false;
     if (filter.type && entry.type !== filter.type) return false;
     if (filter.adw && entry.adw !== filter.adw) return false;

@@ -196,7 +196,7 @@ export class Run {
 
   #before(data, where) {
     const id = string(data.tool_use_id);
-    const call = (id !== "" && this.#calls.get(id)) || this.#newCall(id, data, where);
+    const call = this.#calls.get(id) ?? this.#newCall(id, data, where);
     call.input = data.input ?? data.tool_input ?? null;
     call.argument = argumentOf(call.input);
     call.tool = string(data.tool_name) || call.tool;
@@ -208,7 +208,7 @@ export class Run {
 
   #after(data, where) {
     const id = string(data.tool_use_id);
-    const call = (id !== "" && this.#calls.get(id)) || this.#newCall(id, data, where);
+    const call = this.#calls.get(id) ?? this.#newCall(id, data, where);
     const output = data.output ?? data.tool_output;
     call.result = toolFailed(data) ? "failed" : "ok";
     call.output = clip(typeof output === "string" || output === undefined || output === null ? output : JSON.stringify(output, null, 2));
@@ -226,6 +226,7 @@ export class Run {
       where,
       data,
     );
+    // Without an id a call can be joined to nothing.
     if (id !== "") this.#calls.set(id, call);
     return call;
   }
@@ -279,13 +280,18 @@ export function callDuration(call) {
 
 const OVER = new Set(["completed", "failed", "error", "cancelled"]);
 
+/** Whether the run said that it is over, well or badly. */
+export function isOver(run) {
+  return OVER.has(run.status);
+}
+
 /**
  * The run cut into its phases: `[{name, startAt, endAt, state, items, calls, failed, files, added, removed}]`. What came
  * before the first phase stands under the name "". `state` is `active` for the last phase of a run that is not over,
  * `failed` for the last phase of a failed run, else `done`.
  */
 export function sections(run) {
-  const over = OVER.has(run.status);
+  const over = isOver(run);
   const cut = [];
   let current = null;
   const open = (name, at, item) => {

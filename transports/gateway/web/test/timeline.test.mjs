@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { callDuration, clip, Run, Runs, screenshotName, sections, strip } from "../timeline.js";
+
+const START = Date.parse("2026-11-20T10:00:00.000Z");
+let last = 0;
+function event(name, data, { seq = ++last, after = seq * 1000, adw = "29fb6a3e" } = {}) {
+  return { type: `adw.${name}`, time: new Date(START + after).toISOString(), to: `adw:${adw}`, seq, prev: seq - 1, data: { adw_id: adw, ...data } };
+}
+function runOf(frames, options) {
+  const run = new Run("29fb6a3e", options);
+  for (const frame of frames) run.ingest(frame);
+  return run;
+}
+const phase = (to, where) => event("workflow_phase_transition", { phase_from: null, phase_to: to, workflow_name: "adw_sdlc_iso" }, where);
+const pre = (id, where, over = {}) => event("tool_use_pre", { tool_name: "Read", tool_use_id: id, input: { file_path: "src/app.js" }, ...over }, where);
+const post = (id, where, over = {}) => event("tool_use_post", { tool_name: "Read", tool_use_id: id, output: "ok", success: true, ...over }, where);
+const calls = (run) => run.items.filter((item) => item.kind === "tool");
+
+// Every order of up to five things.
+function* orders(things) {
+  if (things.length <= 1) yield things;
+  else for (let i = 0; i < things.length; i += 1) for (const rest of orders([...things.slice(0, i), ...things.slice(i + 1)])) yield [things[i], ...rest];
+}
+
+const told = (run) => sections(run).map((section) => ({ name: section.name, state: section.state, items: section.items.map((item) => [item.kind, item.seq, item.state ?? null, item.argument ?? null, item.took ?? null]) }));
+
+test("a call is joined to its result by id, not by position", () => {
+  const run = runOf([pre("a", { seq: 1 }), pre("b", { seq: 2 }), post("b", { seq: 3, after: 9000 }), post("a", { seq: 4 }, { success: false, error: "no such file" })]);
+  const [a, b] = calls(run);
+  assert.equal(calls(run).length, 2);
+  assert.deepEqual([a.call, a.result, a.error.text], ["a", "failed", "no such file"]);
+  assert.deepEqual([b.call, b.result, callDuration(b)], ["b", "ok", 7000]);
+});
+
+test("the duration a result states wins over the time between the events", () => {
+  const run = runOf([pre("a", { seq: 1 }), post("a", { seq: 2, after: 9000 }, { duration_ms: 35 })]);
+  assert.equal(callDuration(calls(run)[0]), 35);
+});
+
+test("a call is running until its result comes, and unanswered when the run is over or went on without it", () => {
+  const state = (frames) => sections(runOf(frames)).flatMap((section) => section.items).find((item) => item.call === "a").state;
+  assert.equal(state([phase("plan", { seq: 1 }), pre("a", { seq: 2 })]), "running");
+  assert.equal(state([phase("plan", { seq: 1 }), pre("a", { seq: 2 }), phase("build", { seq: 3 })]), "unanswered");
+  assert.equal(state([pre("a", { seq: 2 }), event("agent_summary_update", { status: "failed" }, { seq: undefined, after: 5000 })]), "unanswered");
+  assert.equal(state([phase("plan", { seq: 1 }), pre("a", { seq: 2 }), phase("build", { seq: 3 }), post("a", { seq: 4 })]), "ok");
+});
+
+test("a run is the same in whatever order its events arrive, and when they arrive twice", () => {
+  const frames = [phase("plan", { seq: 1 }), pre("a", { seq: 2 }), event("text_block", { content: "hello" }, { seq: 3 }), post("a", { seq: 4 }, { duration_ms: 12 }), phase("build", { seq: 5 })];
+  const expected = told(runOf(frames));
+  assert.deepEqual(expected.map((section) => [section.name, section.items.length]), [["plan", 2], ["build", 0]]);
+  let count = 0;
+  for (const order of orders(frames)) {
+    assert.deepEqual(told(runOf([...order, ...order])), expected, order.map((frame) => frame.seq).join(" "));
+    count += 1;
+  }
+  assert.equal(count, 120);
+});
+
+test("other spellings of the same fields are understood", () => {
+  const run = runOf([
+    event("tool_use_pre", { tool_name: "Bash", tool_use_id: "x", tool_input: { command: "make test" } }, { seq: 1 }),
+    event("tool_use_post", { tool_use_id: "x", tool_output: "boom", status: "error" }, { seq: 2 }),
+  ]);
+  const [call] = calls(run);
+  assert.deepEqual([call.tool, call.argument, call.result, call.output.text], ["Bash", "make test", "failed", "boom"]);
+});
+
+test("calls without an id stand alone, they are never joined by name", () => {
+  const run = runOf([pre("", { seq: 1 }), post("", { seq: 2 })]);
+  assert.equal(calls(run).length, 2);
+});
+
+test("phases cut the story, and what came before the first has a place", () => {
+  const run = runOf([event("text_block", { content: "early" }, { seq: 1 }), phase("plan", { seq: 2 }), pre("a", { seq: 3 }), post("a", { seq: 4 }), event("file_changed", { file_path: "a.js", operation: "modified", lines_added: 3, lines_removed: 1 }, { seq: 5 }), phase("build", { seq: 6 })]);
+  const cut = sections(run);
+  assert.deepEqual(cut.map((section) => section.name), ["", "plan", "build"]);
+  assert.deepEqual([cut[1].calls, cut[1].files, cut[1].added, cut[1].removed, cut[1].state], [1, 1, 3, 1, "done"]);
+  assert.equal(cut[1].endAt - cut[1].startAt, 4000);
+  assert.equal(cut[2].state, "active");
+});
+
+test("the strip shows the usual phases, those ahead as pending, and unusual ones behind them", () => {
+  const run = runOf([phase("plan", { seq: 1 }), phase("build", { seq: 2 }), phase("patch", { seq: 3 })]);
+  assert.deepEqual(strip(run).map(({ name, state }) => `${name} ${state}`), ["plan done", "build done", "test pending", "review pending", "document pending", "patch active"]);
+  const odd = runOf([phase("issue_classifier", { seq: 1 })]);
+  assert.deepEqual(strip(odd).map(({ name }) => name), ["issue_classifier"]);
+});
+
+test("the end of a run closes its last phase well or badly", () => {
+  const end = (status) => sections(runOf([phase("plan", { seq: 1 }), event("agent_summary_update", { status }, { seq: undefined, after: 3000 })])).at(-1).state;
+  assert.equal(end("completed"), "done");
+  assert.equal(end("failed"), "failed");
+  assert.equal(end("in_progress"), "active");
+});
+
+test("the newest summary stays, also when an older one is replayed after it", () => {
+  const summary = (status, after) => event("agent_summary_update", { status, progress_percent: after / 100 }, { seq: undefined, after });
+  const run = runOf([summary("completed", 9000), summary("in_progress", 2000)]);
+  assert.deepEqual([run.status, run.progress], ["completed", 90]);
+});
+
+test("a subagent's items are marked as such", () => {
+  const run = runOf([pre("a", { seq: 1 }, { parent_tool_use_id: "outer", agent_role: "tester" })]);
+  assert.deepEqual([run.items[0].parent, run.items[0].role], ["outer", "tester"]);
+});
+
+test("a run knows whether its beginning is here", () => {
+  assert.equal(runOf([pre("a", { seq: 9 })]).fromStart, false);
+  assert.equal(runOf([pre("a", { seq: 9 }), pre("b", { seq: 1 })]).fromStart, true);
+  const raw = { ...event("agent_output_chunk", { content: "x" }, { seq: 1 }), to: "adw:29fb6a3e/raw" };
+  assert.equal(runOf([raw, pre("a", { seq: 9 })]).fromStart, false, "the raw stream has a chain of its own");
+});
+
+test("memory is bounded: items, runs and texts", () => {
+  const run = runOf(Array.from({ length: 30 }, (_, i) => pre(`t${i}`, { seq: i + 1 })), 10);
+  assert.equal(run.items.length, 10);
+  assert.equal(run.trimmed, 20);
+  assert.equal(run.items[0].call, "t20");
+  const runs = new Runs({ maxRuns: 2 });
+  for (const [adw, after] of [["aaaaaaaa", 3000], ["bbbbbbbb", 1000], ["cccccccc", 2000]]) runs.ingest(event("text_block", { content: "x" }, { adw, after }));
+  assert.deepEqual(runs.list().map((known) => known.adw), ["aaaaaaaa", "cccccccc"], "the quietest is forgotten");
+  const long = clip("x".repeat(25_000));
+  assert.deepEqual([long.text.length, long.omitted], [20_000, 5000]);
+  assert.equal(clip("a\u{1f600}", 2).text, "a");
+});
+
+test("events of no ADW make no run", () => {
+  const runs = new Runs();
+  assert.equal(runs.ingest({ type: "chat.fragment", to: "session:s1", data: {} }), null);
+  assert.equal(runs.list().length, 0);
+});
+
+test("payloads of any shape are survived", () => {
+  for (const name of ["workflow_phase_transition", "stage_transition", "agent_summary_update", "tool_use_pre", "tool_use_post", "file_changed", "text_block", "chat_stream", "thinking_block", "summary_update", "agent_log", "screenshot_available", "spec_created", "agent_output_chunk", "never_heard_of"]) {
+    for (const data of [{}, { content: 7, output: { a: 1 }, input: "x", duration_ms: "soon", summary: null, lines_added: -3, tool_use_id: {} }]) {
+      const run = runOf([event(name, data, { seq: 1 }), { type: `adw.${name}`, time: "never", to: "adw:29fb6a3e", data }]);
+      sections(run);
+      strip(run);
+    }
+  }
+});
+
+test("a screenshot is asked for by its file name alone", () => {
+  assert.equal(screenshotName("reviewer/review_img/01.png"), "01.png");
+  assert.equal(screenshotName("../../etc/passwd"), "passwd");
+  assert.equal(screenshotName(undefined), "");
+});
