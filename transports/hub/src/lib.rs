@@ -36,6 +36,7 @@ mod connection;
 pub mod guard;
 pub mod history;
 mod hub;
+pub mod link_request;
 #[doc(hidden)]
 pub mod outbox;
 mod sequencer;
@@ -48,4 +49,5 @@ pub use connection::{ConnectRequest, Connection, ConnectionInfo, Meta, Outgoing}
 pub use guard::Guard;
 pub use history::{Checkpoint, History, MemoryBounds, MemoryHistory, Receipt};
 pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser};
+pub use link_request::ConnectQuery;
 pub use outbox::OutFrame;

@@ -1,0 +1,265 @@
+//! What every transport over HTTP reads in the head of a request: its query, its token, what the peer calls itself.
+//!
+//! Pure text in, values out, so that WebSocket, server-sent events and the publishing API cannot differ in what they take
+//! for a key, a token or a target. Nothing here is looked up or believed: targets are judged by the hub when it connects
+//! the client, and a token by its authenticator.
+
+use eventwire_protocol::{ErrorBody, ErrorCode, limits, resume::Cursor};
+
+use crate::auth::Secret;
+
+/// Longest token that is read, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// How much of a user agent is kept, in characters.
+const USER_AGENT_CHARS: usize = 256;
+
+fn wrong(message: String) -> ErrorBody {
+    ErrorBody::new(ErrorCode::InvalidPayload, message)
+}
+
+/// Text of a request, safe and short enough to be shown to its sender.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Reads a query, `a=1&b=2`, as the names and values in it, in order, each name at most once (HTTP-05).
+///
+/// Percent-encoding is undone; what it encodes and is not UTF-8 becomes U+FFFD, which no identifier holds.
+///
+/// # Errors
+/// `invalid_payload`, naming the key, when it is not one of `known` or stands twice. The HTTP status is 400.
+pub fn pairs(query: &str, known: &[&'static str]) -> Result<Vec<(&'static str, String)>, ErrorBody> {
+    let mut pairs: Vec<(&'static str, String)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let Some(name) = known.iter().find(|known| **known == name).copied() else {
+            let there = if known.is_empty() {
+                "this path takes none".into()
+            } else {
+                format!("there are {}", known.join(", "))
+            };
+            return Err(wrong(format!("no query key {:?} here; {there}", shown(&name))));
+        };
+        if pairs.iter().any(|(of, _)| *of == name) {
+            return Err(wrong(format!("query key {name} stands twice; separate several values with commas")));
+        }
+        pairs.push((name, value.into_owned()));
+    }
+    Ok(pairs)
+}
+
+/// The query of a request that opens a connection: what the client wants from the start, and where it stood (WS-03,
+/// SSE-02).
+///
+/// | key | meaning |
+/// |---|---|
+/// | `adw` | ADWs, separated by commas |
+/// | `context` | contexts, separated by commas |
+/// | `room` | rooms, separated by commas |
+/// | `observe` | `1`: everything an observer may see; `0`: not |
+/// | `cursor` | the place up to which an earlier connection received everything, as the server gave it out |
+///
+/// ```
+/// use eventwire_hub::link_request::ConnectQuery;
+///
+/// let query = ConnectQuery::parse("adw=29fb6a3e,9f3a77c2&room=tasks")?;
+/// assert_eq!(query.targets, ["adw:29fb6a3e", "adw:9f3a77c2", "room:tasks"]);
+/// # Ok::<(), eventwire_protocol::ErrorBody>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectQuery {
+    /// Targets for [`ConnectRequest::targets`](crate::ConnectRequest::targets), at most 256, in the order of the query.
+    /// They are not judged here: the hub accepts or refuses each on its own.
+    pub targets: Vec<String>,
+    /// The place to resume from.
+    pub cursor: Option<Cursor>,
+}
+
+impl ConnectQuery {
+    /// Reads a query, without its question mark; an empty one is fine.
+    ///
+    /// # Errors
+    /// `invalid_payload` for an unknown, repeated or empty key and an unreadable cursor, `too_many_subscriptions` for more
+    /// than 256 targets. The HTTP status is 400, whatever the code.
+    pub fn parse(query: &str) -> Result<Self, ErrorBody> {
+        let mut read = Self::default();
+        for (name, value) in pairs(query, &["adw", "context", "room", "observe", "cursor"])? {
+            let kind = match (name, value.as_str()) {
+                ("cursor", text) => {
+                    read.cursor = Some(cursor("cursor", text)?);
+                    continue;
+                }
+                ("observe", "0") => continue,
+                ("observe", "1") => {
+                    read.targets.push("*".into());
+                    continue;
+                }
+                ("observe", other) => return Err(wrong(format!("observe must be 1 or 0, not {:?}", shown(other)))),
+                ("context", _) => "session",
+                (kind, _) => kind,
+            };
+            for id in value.split(',') {
+                if id.is_empty() {
+                    return Err(wrong(format!("query key {name} has an empty value; leave it out, or name a target")));
+                }
+                read.targets.push(format!("{kind}:{id}"));
+            }
+        }
+        if read.targets.len() > limits::MAX_SUBSCRIPTIONS {
+            return Err(ErrorBody::new(
+                ErrorCode::TooManySubscriptions,
+                format!(
+                    "a connection may have {} subscriptions, not {}",
+                    limits::MAX_SUBSCRIPTIONS,
+                    read.targets.len()
+                ),
+            ));
+        }
+        Ok(read)
+    }
+}
+
+/// Reads a cursor that came back from a client, in the query or in the header `what`.
+///
+/// # Errors
+/// `invalid_payload`; the HTTP status is 400.
+pub fn cursor(what: &str, text: &str) -> Result<Cursor, ErrorBody> {
+    text.parse().map_err(|error| wrong(format!("{what}: {error}; connect without one to start from now")))
+}
+
+/// A header that may stand once and holds visible ASCII. `None` when it is absent.
+///
+/// Two servers that disagree about which of two values counts are a way around every check between them.
+///
+/// # Errors
+/// `invalid_payload`, naming the header; the HTTP status is 400.
+pub fn single<'a>(header: &str, values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<&'a str>, ErrorBody> {
+    let mut values = values.into_iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(wrong(format!("the header {header} stands twice")));
+    }
+    match std::str::from_utf8(value) {
+        Ok(text) if text.bytes().all(|b| matches!(b, b' '..=b'~')) => Ok(Some(text)),
+        _ => Err(wrong(format!("the header {header} holds other than visible ASCII characters"))),
+    }
+}
+
+/// The token in the values of the header `Authorization` (RFC 6750, section 2.1). `None` when the header is absent or of
+/// another scheme, which is not for us (AUTH-07).
+///
+/// # Errors
+/// `unauthorised` when a bearer token is there but is empty, too long or not of the characters of a token, and when the
+/// header stands twice. The message never repeats the token.
+pub fn bearer<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Secret>, ErrorBody> {
+    let unreadable =
+        || ErrorBody::new(ErrorCode::Unauthorised, "unreadable credentials: Authorization: Bearer <token>");
+    let Some(value) = single("authorization", values).map_err(|_| unreadable())? else { return Ok(None) };
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(None);
+    }
+    token_of(token.trim_matches(' ')).map(Some).ok_or_else(unreadable)
+}
+
+/// A text as a token: 1 to [`MAX_TOKEN_BYTES`] of `A-Za-z0-9-._~+/=:`, `None` otherwise.
+pub fn token_of(text: &str) -> Option<Secret> {
+    let fits = (1..=MAX_TOKEN_BYTES).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=:".contains(&b));
+    fits.then(|| Secret::new(text))
+}
+
+/// What a peer calls itself, safe to be shown: without control characters and cut to 256 characters. `None` when nothing
+/// is left.
+pub fn user_agent(value: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(value);
+    let text: String = text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS).collect();
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(query: &str) -> String {
+        let error = ConnectQuery::parse(query).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidPayload, "{query}");
+        error.message.into_owned()
+    }
+
+    #[test]
+    fn ws_03_a_query_names_what_is_wanted_and_where_the_client_stood() {
+        let query =
+            "room=tasks&adw=29fb6a3e,9f3a77c2&context=a%3Ab&observe=1&cursor=9f3a77c2d1e05b64-4711%2Cglobal%3D12";
+        let read = ConnectQuery::parse(query).unwrap();
+        assert_eq!(read.targets, ["room:tasks", "adw:29fb6a3e", "adw:9f3a77c2", "session:a:b", "*"]);
+        assert_eq!(read.cursor.unwrap().to_string(), "9f3a77c2d1e05b64-4711,global=12");
+        assert_eq!(ConnectQuery::parse("").unwrap(), ConnectQuery::default());
+        assert_eq!(ConnectQuery::parse("observe=0").unwrap(), ConnectQuery::default());
+    }
+
+    #[test]
+    fn http_05_unknown_repeated_and_empty_keys_are_refused_by_name() {
+        assert!(refused("adws=29fb6a3e").contains("adws"));
+        assert!(refused("adw=29fb6a3e&adw=9f3a77c2").contains("adw stands twice"));
+        assert!(refused("adw=29fb6a3e&a%64w=9f3a77c2").contains("adw stands twice"));
+        for query in ["adw", "adw=", "room=a,,b", "observe", "observe=yes", "observe=1&observe=0", "=1", "token=x"] {
+            refused(query);
+        }
+        assert!(!refused("%0a%1b[31m=1").contains('\u{1b}'));
+        assert!(pairs("a=1", &[]).is_err());
+    }
+
+    #[test]
+    fn sse_03_a_cursor_that_was_never_given_out_is_refused() {
+        for text in
+            ["", "1", "x-1", "9f3a77c2d1e05b64-01", "9f3a77c2d1e05b64-1%0aevent:x", "9f3a77c2d1e05b64-1,global=%ff"]
+        {
+            assert!(refused(&format!("cursor={text}")).contains("cursor"));
+        }
+    }
+
+    #[test]
+    fn limit_01_a_query_names_no_more_targets_than_a_connection_may_have() {
+        let rooms = |count: usize| format!("room={}", vec!["r"; count].join(","));
+        assert_eq!(ConnectQuery::parse(&rooms(256)).unwrap().targets.len(), 256);
+        assert_eq!(ConnectQuery::parse(&rooms(257)).unwrap_err().code, ErrorCode::TooManySubscriptions);
+    }
+
+    #[test]
+    fn auth_07_only_one_well_formed_bearer_token_is_read_and_it_is_not_repeated() {
+        let token = |text: &str| Some(Secret::new(text));
+        assert_eq!(bearer([&b"Bearer key-1"[..]]).unwrap(), token("key-1"));
+        assert_eq!(bearer([&b"bEARER  a.b_c~d+e/f=="[..]]).unwrap(), token("a.b_c~d+e/f=="));
+        assert_eq!(bearer([]).unwrap(), None);
+        assert_eq!(bearer([&b"Basic bWU6c2VjcmV0"[..]]).unwrap(), None);
+        let long = format!("Bearer {}", "x".repeat(MAX_TOKEN_BYTES + 1));
+        for values in [
+            vec![&b"Bearer"[..]],
+            vec![&b"Bearer "[..]],
+            vec![&b"Bearer hush hush"[..]],
+            vec![&b"Bearer hush\xff"[..]],
+            vec![&b"Bearer hush,"[..]],
+            vec![&b"Bearer hush"[..], &b"Bearer hush"[..]],
+            vec![long.as_bytes()],
+        ] {
+            let error = bearer(values).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Unauthorised);
+            assert!(!error.message.contains("hush"));
+        }
+    }
+
+    #[test]
+    fn http_05_a_header_that_decides_something_may_stand_once() {
+        assert_eq!(single("host", [&b"localhost"[..]]).unwrap(), Some("localhost"));
+        assert_eq!(single("host", []).unwrap(), None);
+        assert!(single("host", [&b"localhost"[..], &b"evil.example"[..]]).is_err());
+        assert!(single("host", [&b"local\xc3\xa9"[..]]).is_err());
+    }
+
+    #[test]
+    fn a_user_agent_is_kept_short_and_printable() {
+        assert_eq!(user_agent(b" Mozilla/5.0\x1b[31m\t").as_deref(), Some("Mozilla/5.0[31m"));
+        assert_eq!(user_agent(&[b'x'; 1000]).unwrap().len(), 256);
+        assert_eq!(user_agent(b"\t "), None);
+    }
+}
