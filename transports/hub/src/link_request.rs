@@ -22,7 +22,7 @@ fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(64).collect()
 }
 
-/// Reads a query, `a=1&b=2`, as the names and values in it, in order, each name at most once (HTTP-05).
+/// Reads a query, `a=1&b=2`, as the names and values in it, in order, each name at most once (WS-04).
 ///
 /// Percent-encoding is undone; what it encodes and is not UTF-8 becomes U+FFFD, which no identifier holds.
 ///
@@ -47,8 +47,8 @@ pub fn pairs(query: &str, known: &[&'static str]) -> Result<Vec<(&'static str, S
     Ok(pairs)
 }
 
-/// The query of a request that opens a connection: what the client wants from the start, and where it stood (WS-03,
-/// SSE-02).
+/// The query of a request that opens a connection: what the client wants from the start, and where it stood (WS-04,
+/// SSE-01).
 ///
 /// | key | meaning |
 /// |---|---|
@@ -145,7 +145,7 @@ pub fn single<'a>(header: &str, values: impl IntoIterator<Item = &'a [u8]>) -> R
 }
 
 /// The token in the values of the header `Authorization` (RFC 6750, section 2.1). `None` when the header is absent or of
-/// another scheme, which is not for us (AUTH-07).
+/// another scheme, which is not for us.
 ///
 /// # Errors
 /// `unauthorised` when a bearer token is there but is empty, too long or not of the characters of a token, and when the
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn ws_03_a_query_names_what_is_wanted_and_where_the_client_stood() {
+    fn ws_04_a_query_names_what_is_wanted_and_where_the_client_stood() {
         let query =
             "room=tasks&adw=29fb6a3e,9f3a77c2&context=a%3Ab&observe=1&cursor=9f3a77c2d1e05b64-4711%2Cglobal%3D12";
         let read = ConnectQuery::parse(query).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn http_05_unknown_repeated_and_empty_keys_are_refused_by_name() {
+    fn ws_04_unknown_repeated_and_empty_keys_are_refused_by_name() {
         assert!(refused("adws=29fb6a3e").contains("adws"));
         assert!(refused("adw=29fb6a3e&adw=9f3a77c2").contains("adw stands twice"));
         assert!(refused("adw=29fb6a3e&a%64w=9f3a77c2").contains("adw stands twice"));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn auth_07_only_one_well_formed_bearer_token_is_read_and_it_is_not_repeated() {
+    fn auth_01_only_one_well_formed_bearer_token_is_read_and_it_is_not_repeated() {
         let token = |text: &str| Some(Secret::new(text));
         assert_eq!(bearer([&b"Bearer key-1"[..]]).unwrap(), token("key-1"));
         assert_eq!(bearer([&b"bEARER  a.b_c~d+e/f=="[..]]).unwrap(), token("a.b_c~d+e/f=="));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn http_05_a_header_that_decides_something_may_stand_once() {
+    fn auth_02_a_header_that_decides_something_may_stand_once() {
         assert_eq!(single("host", [&b"localhost"[..]]).unwrap(), Some("localhost"));
         assert_eq!(single("host", []).unwrap(), None);
         assert!(single("host", [&b"localhost"[..], &b"evil.example"[..]]).is_err());
