@@ -143,34 +143,8 @@ pub fn admits(id: ConnectionId, member: &Member, event: &Envelope) -> bool {
 
 /// The recipients of an event, oldest connection first, none twice.
 pub fn route(roster: &Roster, event: &Envelope) -> Vec<ConnectionId> {
-    let empty = BTreeSet::new();
-    let one;
-    let everyone;
-    let (members, default) = match event.audience() {
-        Audience::Connection(id) => {
-            one = BTreeSet::from([*id]);
-            (Some(&one), &empty)
-        }
-        Audience::Session(session, _) => (roster.in_session(session), &empty),
-        Audience::User(user) => (roster.of_user(user), &empty),
-        Audience::Adw(adw, _) => (roster.of_adw(adw), roster.of_every_adw()),
-        Audience::Room(room) => (roster.in_room(room), &empty),
-        Audience::Global => {
-            everyone = roster.members().map(|(id, _)| id).collect::<BTreeSet<_>>();
-            (Some(&everyone), &empty)
-        }
-    };
-    // The sets overlap where an observer is a member too; a set is what makes recipients unique.
-    let candidates = [members.unwrap_or(&empty), default, roster.observers()];
-    let mut recipients: Vec<ConnectionId> = candidates
-        .into_iter()
-        .flatten()
-        .filter_map(|id| roster.member(*id).map(|member| (*id, member)))
-        .filter(|(id, member)| admits(*id, member, event))
-        .map(|(id, _)| id)
-        .collect();
-    recipients.sort_unstable();
-    recipients.dedup();
+    let mut recipients = candidates(roster, event.audience());
+    recipients.retain(|id| roster.member(*id).is_some_and(|member| admits(*id, member, event)));
     if event.modifiers().one_per_session {
         let mut served = BTreeSet::new();
         recipients.retain(|id| match roster.member(*id).and_then(|member| served_session(member, event)) {
@@ -179,6 +153,26 @@ pub fn route(roster: &Roster, event: &Envelope) -> Vec<ConnectionId> {
         });
     }
     recipients
+}
+
+/// Everyone who may come into question for an audience, by index, oldest connection first, none twice. Everyone that
+/// routing looks at is in it.
+fn candidates(roster: &Roster, audience: &Audience) -> Vec<ConnectionId> {
+    let members = match audience {
+        Audience::Connection(id) => return vec![*id],
+        Audience::Global => return roster.members().map(|(id, _)| id).collect(),
+        Audience::Session(session, _) => roster.in_session(session),
+        Audience::User(user) => roster.of_user(user),
+        Audience::Adw(adw, _) => roster.of_adw(adw),
+        Audience::Room(room) => roster.in_room(room),
+    };
+    let unasked = matches!(audience, Audience::Adw(..)).then(|| roster.of_every_adw());
+    let mut candidates: Vec<ConnectionId> =
+        members.into_iter().chain(unasked).chain([roster.observers()]).flatten().copied().collect();
+    // An observer may be a member too.
+    candidates.sort_unstable();
+    candidates.dedup();
+    candidates
 }
 
 /// The session that counts for `one_per_session`: the one addressed, or the connection's own.
@@ -227,4 +221,53 @@ pub fn explain(roster: &Roster, event: &Envelope) -> Vec<Explanation> {
             Explanation { connection_id: id, delivered, rule: decided.0, reason: decided.1, checks }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{address::Root, claims::Claims, dialect::Dialect, frame::EventKind};
+
+    fn connect(roster: &mut Roster, id: u64, targets: &[&str]) -> ConnectionId {
+        let id = ConnectionId::from_u64(id);
+        let claims = Claims { user: Some(format!("u{id}").parse().unwrap()), ..Claims::loopback() };
+        roster.connect(id, Member::new(Dialect::Canonical, claims, None));
+        for target in targets {
+            roster.subscribe(id, &target.parse::<Root>().unwrap()).unwrap();
+        }
+        id
+    }
+
+    #[test]
+    fn route_08_how_many_connections_are_looked_at_does_not_depend_on_who_else_is_connected() {
+        let mut roster = Roster::new();
+        let inside: Vec<ConnectionId> =
+            (1..=3).map(|id| connect(&mut roster, id, &["session:s", "room:r", "adw:aaaaaaaa"])).collect();
+        let observer = connect(&mut roster, 4, &["*"]);
+        // Connections that never subscribed to an ADW and hear of all by default.
+        let unasked = ConnectionId::from_u64(5);
+        roster.connect(unasked, Member::new(Dialect::Adw, Claims::anonymous(), None));
+        let audiences = [
+            ("session:s", [&inside[..], &[observer]].concat()),
+            ("session:s/private/u", [&inside[..], &[observer]].concat()),
+            ("room:r", [&inside[..], &[observer]].concat()),
+            ("user:uc0000000000000001", vec![inside[0], observer]),
+            ("adw:aaaaaaaa", [&inside[..], &[observer, unasked]].concat()),
+            ("adw:aaaaaaaa/raw", [&inside[..], &[observer, unasked]].concat()),
+            ("connection:c0000000000000002", vec![inside[1]]),
+        ];
+        let look = |roster: &Roster| {
+            for (audience, expected) in &audiences {
+                assert_eq!(candidates(roster, &audience.parse().unwrap()), *expected, "{audience}");
+            }
+        };
+        look(&roster);
+        for id in 100..1_100 {
+            let (session, room, adw) = (format!("session:s{id}"), format!("room:r{id}"), format!("adw:{id:08}"));
+            connect(&mut roster, id, &[&session, &room, &adw]);
+        }
+        look(&roster);
+        let everyone = Envelope::probe(EventKind::parse("_a.b").unwrap(), Audience::Global).unwrap();
+        assert_eq!(route(&roster, &everyone).len(), roster.len() - 1, "all but the one whose dialect has no encoder");
+    }
 }
