@@ -124,6 +124,7 @@ impl Follower {
 
     fn run(&mut self) -> Result<(), Stopped> {
         self.look_at_root(if self.from_start { Meeting::Tell } else { Meeting::TakeIn })?;
+        self.port.caught_up()?;
         loop {
             let deadline = self.due.values().map(|due| due.quiet.min(due.latest)).min();
             let Woken::Touched(touches) = self.signals.wait(deadline) else {

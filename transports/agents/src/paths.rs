@@ -160,9 +160,14 @@ fn joined(parts: &[&str]) -> String {
 fn last_part(path: &str) -> String {
     path.rsplit('/')
         .find(|part| !matches!(*part, "" | "." | ".."))
-        .filter(|part| !(part.len() == 2 && part.ends_with(':')) && !part.starts_with('~'))
+        .filter(|part| !is_home_or_drive(part))
         .unwrap_or(".")
         .to_owned()
+}
+
+/// Whether a part of a path names somebody's home (`~ada`) or a drive (`C:`) rather than a file.
+fn is_home_or_drive(part: &str) -> bool {
+    part.starts_with('~') || (part.len() == 2 && part.ends_with(':'))
 }
 
 // ---------------------------------------------------------------------------------------------------------------

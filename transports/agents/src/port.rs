@@ -40,6 +40,7 @@ pub(crate) struct Port {
 pub(crate) enum Request {
     Publish(Vec<AgentEvent>, Checkpoint, answers::SyncSender<(Vec<AgentEvent>, Published)>),
     Load(CheckpointKey, answers::SyncSender<Option<CheckpointValue>>),
+    CaughtUp,
 }
 
 impl Port {
@@ -66,6 +67,11 @@ impl Port {
         self.requests.blocking_send(Request::Load(key, answer)).map_err(|_| Stopped)?;
         answered.recv().map_err(|_| Stopped)
     }
+
+    /// Says that all that was there at the start has been dealt with.
+    pub(crate) fn caught_up(&self) -> Result<(), Stopped> {
+        self.requests.blocking_send(Request::CaughtUp).map_err(|_| Stopped)
+    }
 }
 
 /// Answers the requests of a port until the reading ends or the sink is closed.
@@ -76,6 +82,10 @@ pub(crate) async fn serve<S: Sink + ?Sized>(sink: &S, mut requests: mpsc::Receiv
                 .await
                 .is_some_and(|published| answer.send((events, published)).is_ok()),
             Request::Load(key, answer) => load(sink, &key).await.is_some_and(|value| answer.send(value).is_ok()),
+            Request::CaughtUp => {
+                sink.caught_up().await;
+                true
+            }
         };
         if !answered {
             return;

@@ -69,6 +69,10 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// When it is not known whether something was.
     async fn load_checkpoint(&self, key: &CheckpointKey) -> Result<Option<CheckpointValue>, SinkError>;
+
+    /// All that was there when the source started has been told or taken in; from now on it waits for changes. Called
+    /// once, and not by a replay.
+    async fn caught_up(&self) {}
 }
 
 #[async_trait]
@@ -79,5 +83,9 @@ impl<S: Sink + ?Sized> Sink for Arc<S> {
 
     async fn load_checkpoint(&self, key: &CheckpointKey) -> Result<Option<CheckpointValue>, SinkError> {
         (**self).load_checkpoint(key).await
+    }
+
+    async fn caught_up(&self) {
+        (**self).caught_up().await;
     }
 }

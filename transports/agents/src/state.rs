@@ -80,8 +80,8 @@ impl RunState {
     /// What a reader is told when the file was created or rewritten.
     pub fn summary(&self, adw_id: AdwId, repository: Option<&str>) -> AgentSummaryUpdate {
         let workflows = self.workflows();
-        let mut metadata = self.sanitised(repository);
-        metadata.remove("adw_id");
+        let metadata: Map<String, Value> =
+            self.sanitised(repository).into_iter().filter(|(key, _)| key != "adw_id").collect();
         let about: Vec<String> = [("issue", "issue_number"), ("branch", "branch_name")]
             .iter()
             .filter_map(|(word, key)| Some(format!("{word} {}", shortened(&self.shown(key)?, SHORT))))

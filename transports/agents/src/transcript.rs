@@ -38,6 +38,7 @@ const RECENT_BYTES: usize = 64;
 
 /// What a transcript gives rise to.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all outputs are events")]
 pub enum Output {
     /// An event, ready to be published.
     Event(AgentEvent),

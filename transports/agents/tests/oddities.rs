@@ -1,5 +1,7 @@
 //! The twenty oddities that real transcripts have, one test each, on small files of our own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // A test may fail in any way.
+
 mod support;
 
 use std::collections::BTreeSet;

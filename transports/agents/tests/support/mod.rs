@@ -112,6 +112,8 @@ pub struct Stored {
     pub events: Vec<AgentEvent>,
     pub checkpoints: BTreeMap<CheckpointKey, String>,
     pub batches: Vec<usize>,
+    /// How many sources have caught up.
+    pub caught_up: usize,
 }
 
 /// How a sink in memory misbehaves.
@@ -177,6 +179,14 @@ impl MemorySink {
         let sink = self.clone();
         Running(tokio::spawn(async move { source.run(sink).await.unwrap() }))
     }
+
+    /// As [`MemorySink::run`]; returns when the source has dealt with all that is there.
+    pub async fn run_until_caught_up(&self, source: AgentsSource) -> Running {
+        let before = self.stored().caught_up;
+        let running = self.run(source);
+        self.until("the source to catch up", |stored| stored.caught_up > before).await;
+        running
+    }
 }
 
 fn summary(stored: &Stored) -> Vec<String> {
@@ -221,6 +231,10 @@ impl Sink for MemorySink {
         let stored = self.stored.borrow().checkpoints.get(key).cloned();
         Ok(stored.map(|text| serde_json::from_str(&text).unwrap()))
     }
+
+    async fn caught_up(&self) {
+        self.stored.send_modify(|stored| stored.caught_up += 1);
+    }
 }
 
 /// A source that runs until this is dropped.
@@ -228,7 +242,7 @@ pub struct Running(JoinHandle<()>);
 
 impl Running {
     /// Stops the source as a crash would: in the middle of whatever it is doing.
-    pub async fn stop(self) {
+    pub fn stop(self) {
         self.0.abort();
     }
 }
