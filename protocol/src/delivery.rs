@@ -60,12 +60,13 @@ pub struct Mailbox {
     bounds: MailboxBounds,
     events: VecDeque<Arc<Committed>>,
     bytes: usize,
+    dropped: u64,
 }
 
 impl Mailbox {
     /// An empty mailbox.
     pub fn new(dialect: Dialect, bounds: MailboxBounds) -> Self {
-        Self { dialect, bounds, events: VecDeque::new(), bytes: 0 }
+        Self { dialect, bounds, events: VecDeque::new(), bytes: 0, dropped: 0 }
     }
 
     /// How many frames wait.
@@ -83,12 +84,19 @@ impl Mailbox {
         self.bytes
     }
 
+    /// How many volatile events were dropped for want of room, those that made room for others included.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     fn size(&self, event: &Committed) -> Option<usize> {
         event.frame(self.dialect).map(bytes::Bytes::len)
     }
 
-    fn has_room(&self, size: usize) -> bool {
-        self.events.is_empty() || (self.events.len() < self.bounds.frames && self.bytes + size <= self.bounds.bytes)
+    /// Whether a frame fits under the bounds, taken so many times.
+    fn fits(&self, size: usize, times: usize) -> bool {
+        self.events.is_empty()
+            || (self.events.len() < times * self.bounds.frames && self.bytes + size <= times * self.bounds.bytes)
     }
 
     fn push(&mut self, event: Arc<Committed>, size: usize) -> Put {
@@ -103,53 +111,69 @@ impl Mailbox {
             return Put::Unspeakable;
         };
         let envelope = event.envelope();
+        // Answers, brackets and values for this connection alone: few and small, and nothing else remembers them. They
+        // may use as much again.
+        let alone = matches!(envelope.audience(), Audience::Connection(_));
         match envelope.delivery() {
-            Delivery::Volatile if self.has_room(size) => self.push(event, size),
-            Delivery::Volatile => Put::Dropped,
-            Delivery::Latest { .. } => self.put_latest(event, size),
-            Delivery::Durable | Delivery::Append { .. } if matches!(envelope.audience(), Audience::Connection(_)) => {
-                // Answers and brackets: few and small, and nothing else remembers them. They may use as much again.
-                let twice = self.events.len() < 2 * self.bounds.frames && self.bytes + size <= 2 * self.bounds.bytes;
-                if self.events.is_empty() || twice { self.push(event, size) } else { Put::Hopeless }
+            Delivery::Volatile if self.fits(size, 1) => self.push(event, size),
+            Delivery::Volatile => {
+                self.dropped += 1;
+                Put::Dropped
             }
-            Delivery::Durable | Delivery::Append { .. } => self.put_logged(event, size),
+            Delivery::Latest { .. } => self.put_latest(event, size, alone),
+            Delivery::Durable | Delivery::Append { .. } if !alone => self.put_logged(event, size),
+            Delivery::Durable | Delivery::Append { .. } if self.fits(size, 2) => self.push(event, size),
+            Delivery::Durable | Delivery::Append { .. } => Put::Hopeless,
         }
     }
 
-    fn put_latest(&mut self, event: Arc<Committed>, size: usize) -> Put {
+    fn put_latest(&mut self, event: Arc<Committed>, size: usize, alone: bool) -> Put {
         let new = event.envelope();
         let older = self.events.iter().position(|waiting| {
             let old = waiting.envelope();
             old.kind() == new.kind() && old.audience() == new.audience() && old.key() == new.key()
         });
-        if let Some(place) = older.and_then(|place| self.events.get_mut(place)) {
-            let before = std::mem::replace(place, event);
-            self.bytes = self.bytes + size - before.frame(self.dialect).map_or(0, bytes::Bytes::len);
-            return Put::Replaced;
+        let times = if alone { 2 } else { 1 };
+        if let Some((at, place)) = older.and_then(|at| Some((at, self.events.get_mut(at)?))) {
+            let before = place.frame(self.dialect).map_or(0, bytes::Bytes::len);
+            let bytes = self.bytes - before + size;
+            if size <= before || bytes <= times * self.bounds.bytes {
+                *place = event;
+                self.bytes = bytes;
+                return Put::Replaced;
+            }
+            // It does not fit where the older one stood, and the older one is no longer true.
+            self.events.remove(at);
+            self.bytes -= before;
         }
-        if self.has_room(size) { self.push(event, size) } else { Put::Postponed }
+        match self.fits(size, times) {
+            true => self.push(event, size),
+            false if alone => Put::Hopeless,
+            false => Put::Postponed,
+        }
     }
 
     fn put_logged(&mut self, event: Arc<Committed>, size: usize) -> Put {
-        // Joining costs a new frame, so it waits until the mailbox is half full.
+        // Joining costs a new frame, so it waits until the mailbox is half full. Only with the last event that has a
+        // place in an order, whatever its stream: a joined event has the number of its last part, and must overtake
+        // neither a lower number nor what was said to the connection in between.
         if 2 * self.events.len() >= self.bounds.frames || 2 * self.bytes >= self.bounds.bytes {
-            let before = self.events.iter_mut().rev().find(|waiting| {
-                waiting.envelope().audience() == event.envelope().audience() && waiting.logged().is_some()
-            });
+            let before = self.events.iter_mut().rev().find(|waiting| waiting.envelope().delivery().is_logged());
             if let Some(before) = before
                 && let Some(joined) = join(before, &event)
                 && let (Some(old), Some(new)) = (before.frame(self.dialect), joined.frame(self.dialect))
                 && new.len() <= limits::MAX_JOINED_BYTES
+                && self.bytes - old.len() + new.len() <= self.bounds.bytes
             {
-                self.bytes = self.bytes + new.len() - old.len();
+                self.bytes = self.bytes - old.len() + new.len();
                 *before = Arc::new(joined);
                 return Put::Joined;
             }
         }
-        if !self.has_room(size) {
+        if !self.fits(size, 1) {
             self.drop_volatile();
         }
-        if self.has_room(size) { self.push(event, size) } else { Put::Overflow }
+        if self.fits(size, 1) { self.push(event, size) } else { Put::Overflow }
     }
 
     /// Takes out every event that the filter names.
@@ -162,8 +186,9 @@ impl Mailbox {
         taken.into()
     }
 
-    fn drop_volatile(&mut self) -> usize {
-        self.take_if(|event| event.envelope().delivery() == Delivery::Volatile).len()
+    fn drop_volatile(&mut self) {
+        let dropped = self.take_if(|event| event.envelope().delivery() == Delivery::Volatile).len();
+        self.dropped += dropped as u64;
     }
 
     /// Gives back every logged event that waits, oldest first: the log has them.

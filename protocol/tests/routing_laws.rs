@@ -14,7 +14,7 @@ use eventwire_protocol::{
     address::Modifiers,
     envelope::Committed,
     roster::Subscription,
-    route::{Rule, explain, route},
+    route::{Rule, admits, explain, route},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -457,6 +457,16 @@ proptest! {
     }
 
     #[test]
+    fn log_06_replay_asks_the_rules_that_routing_asks(guests in guests(), sent in sent()) {
+        let roster = roster(&guests);
+        let event = envelope(&sent);
+        for guest in &guests {
+            let admitted = admits(id(guest), roster.member(id(guest)).unwrap(), &event);
+            prop_assert_eq!(admitted, oracle::objections(guest, &sent).is_empty(), "{:x}", guest.id);
+        }
+    }
+
+    #[test]
     fn route_01_the_order_of_joining_does_not_matter(
         guests in guests(),
         sent in vec(sent(), 1..4),
@@ -657,12 +667,15 @@ proptest! {
     fn route_03_an_observer_never_sees_what_goes_to_a_connection_or_to_a_part_of_a_session(
         mut guests in guests(),
         sent in sent(),
+        user in option::of(support::name()),
     ) {
+        // Whoever it is: being the sender, or an agent, is not being in the session.
+        let role = Some(Role::Agent);
         let observer = Guest {
             id: 7,
             dialect: Dialect::Canonical,
             home: None,
-            rights: Rights { user: None, role: None, contexts: None, adws: None, rooms: None, observe: true, adw_raw: true },
+            rights: Rights { user, role, contexts: None, adws: None, rooms: None, observe: true, adw_raw: true },
             deeds: vec![Deed::Subscribe("*".into())],
         };
         guests.push(observer);

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use eventwire_protocol::{
-    Audience, Envelope, EventKind, Publication, Time, catalog, envelope::Committed, frame::Logged,
+    Audience, ConnectionId, Envelope, Event, EventKind, EventType, Publication, Time, catalog, envelope::Committed,
+    frame::Logged,
 };
 use proptest::{prelude::*, sample::select, test_runner::Config};
 use serde_json::json;
@@ -78,13 +79,33 @@ pub(crate) fn publish(kind: &str, to: &str, data: &serde_json::Value) -> Envelop
     Envelope::admit(Publication::decode(&text).unwrap(), now()).unwrap()
 }
 
+/// What the server says to a connection.
+pub(crate) fn said(kind: &str, to: ConnectionId, data: &serde_json::Value) -> Envelope {
+    let raw = serde_json::value::to_raw_value(data).unwrap();
+    macro_rules! typed {
+        ($($variant:ident)+) => {
+            match Event::from_payload(EventType::from_name(kind).unwrap(), &raw).unwrap() {
+                $(Event::$variant(payload) => Envelope::to_connection(to, &payload, now()).unwrap(),)+
+                other => panic!("{} is not of the connection family", other.event_type()),
+            }
+        };
+    }
+    typed! {
+        ConnectionWelcome ConnectionPong ConnectionHeartbeat ConnectionSubscribed ConnectionUnsubscribed
+        ConnectionReplaying ConnectionRecovered ConnectionGap ConnectionError ConnectionReply ConnectionClosing
+    }
+}
+
 /// An event of a type for an audience; a part of an audience, which no publisher can name, included.
 pub(crate) fn event(kind: &str, to: &str) -> Envelope {
     let audience: Audience = to.parse().unwrap();
     if audience.is_part() {
         return Envelope::probe(EventKind::parse(kind).unwrap(), audience).unwrap();
     }
-    publish(kind, to, &payload(kind, to))
+    match audience {
+        Audience::Connection(id) if kind.starts_with("connection.") => said(kind, id, &payload(kind, to)),
+        _ => publish(kind, to, &payload(kind, to)),
+    }
 }
 
 /// An event as it comes out of the log.
