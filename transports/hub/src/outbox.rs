@@ -11,12 +11,13 @@ use std::{
 };
 
 use eventwire_protocol::{
-    Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Time,
+    Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Seq, Time,
     delivery::{Mailbox, MailboxBounds, Put},
     event::{
         Payload,
         connection::{Gap, GapReason, Recovered, Replaying},
     },
+    frame::Logged,
     id::ConnectionId,
     resume::{Cursor, Notice, Offer, Tracker},
 };
@@ -102,6 +103,8 @@ struct State {
     fresh: Option<HashSet<LatestKey>>,
     fetching: u32,
     page_next: bool,
+    /// Of each joined event that waits, by its number: the number of its first part.
+    joined: BTreeMap<Seq, Seq>,
 }
 
 type LatestKey = (Audience, String, Option<String>);
@@ -130,6 +133,7 @@ impl Outbox {
             fresh: None,
             fetching: 0,
             page_next: false,
+            joined: BTreeMap::new(),
         };
         Self {
             id,
@@ -180,7 +184,16 @@ impl Outbox {
 
     fn put(&self, state: &mut State, event: Arc<Committed>) {
         match state.mailbox.put(event.clone()) {
-            Put::Queued | Put::Joined | Put::Replaced => {}
+            Put::Queued | Put::Replaced => {}
+            Put::Joined => {
+                // The part before was joined itself, or is the first; its number is this one's `prev`.
+                if let Some(Logged { seq, prev }) = event.logged()
+                    && let Some(before) = Seq::new(prev.as_u64())
+                {
+                    let first = state.joined.remove(&before).unwrap_or(before);
+                    state.joined.insert(seq, first);
+                }
+            }
             Put::Dropped => state.counters.dropped += 1,
             Put::Unspeakable => state.counters.unspeakable += 1,
             Put::Postponed => {
@@ -190,9 +203,12 @@ impl Outbox {
                 state.counters.overflowed += 1;
                 let mut lost = state.mailbox.give_back();
                 lost.push(event);
+                let joined = std::mem::take(&mut state.joined);
                 for event in lost {
+                    // What was lost begins with the first part of a joined event.
                     if let Some(logged) = event.logged()
-                        && let Some(notice) = state.tracker.lose(event.envelope().audience(), logged.seq)
+                        && let first = joined.get(&logged.seq).copied().unwrap_or(logged.seq)
+                        && let Some(notice) = state.tracker.lose(event.envelope().audience(), first)
                     {
                         self.notify(state, notice, event.envelope().time());
                     }
@@ -227,7 +243,11 @@ impl Outbox {
 
     fn notify(&self, state: &mut State, notice: Notice, now: Time) {
         match notice {
-            Notice::Replaying(stream, from) => self.say(state, &Replaying { stream, from }, now),
+            Notice::Replaying(stream, from) => {
+                self.say(state, &Replaying { stream, from }, now);
+                // The notice waits in the mailbox; no page may overtake it.
+                state.page_next = false;
+            }
             Notice::Recovered(stream, recovered, upto) => {
                 self.say(state, &Recovered { stream, recovered, upto }, now);
             }
@@ -312,6 +332,7 @@ impl Outbox {
         }
         if !state.mailbox.is_empty() {
             state.page_next = true;
+            state.joined.clear();
             let events = state.mailbox.take();
             let frames = events.iter().filter_map(|event| {
                 if let Some(logged) = event.logged() {
