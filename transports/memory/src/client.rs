@@ -1,6 +1,6 @@
 //! The client's end of a line.
 
-use std::{fmt, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
 use eventwire_hub::{ConnectRequest, Connection, Credentials, Hub, Meta, OutFrame};
@@ -77,6 +77,7 @@ pub struct MemoryClient {
     wire: Arc<Wire>,
     /// Whether somebody else steps the link.
     stepped: bool,
+    cursor: Option<Cursor>,
 }
 
 impl MemoryClient {
@@ -107,17 +108,39 @@ impl MemoryClient {
             None => hub.authenticate(&Credentials { token, peer }).await?,
         };
         let meta = Meta { transport: "memory", remote_address: None, user_agent: None };
+        // What is committed between this and the connection is not delivered live; resuming from here brings it.
+        let start = match &cursor {
+            None if cursors => {
+                let (epoch, low) = hub.head().await?;
+                Some(Cursor { epoch, low, others: BTreeMap::new() })
+            }
+            given => given.clone(),
+        };
         let request = ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta };
         let connection: Connection = hub.connect(request).await?;
         let id = connection.id();
         let wire = Wire::new(window, faults);
         let link = Link::new(wire.clone(), connection);
-        Ok((Self { hub: hub.clone(), id, wire, stepped }, link))
+        Ok((Self { hub: hub.clone(), id, wire, stepped, cursor: start }, link))
     }
 
     /// The connection's id.
     pub fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Where the client stands: what to connect with again in order to miss nothing and get nothing twice. Known from the
+    /// start on, if [`ConnectOptions::cursors`] asked for cursors.
+    pub fn cursor(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
+    }
+
+    fn read(&mut self) -> Read {
+        let read = self.wire.read();
+        if let Read::Frame(Frame { cursor: Some(cursor), .. }) = &read {
+            self.cursor = Some(cursor.clone());
+        }
+        read
     }
 
     /// Waits for the next frame. Cancel safe.
@@ -126,7 +149,7 @@ impl MemoryClient {
     /// The line has ended; everything that arrived was read.
     pub async fn next_frame(&mut self) -> Result<Frame, Closed> {
         loop {
-            match self.wire.read() {
+            match self.read() {
                 Read::Frame(frame) => return Ok(frame),
                 Read::End(end) => return Err(end),
                 Read::Nothing => self.wire.to_client.notified().await,
@@ -139,7 +162,7 @@ impl MemoryClient {
     /// # Errors
     /// The line has ended; everything that arrived was read.
     pub fn try_next_frame(&mut self) -> Result<Option<Frame>, Closed> {
-        match self.wire.read() {
+        match self.read() {
             Read::Frame(frame) => Ok(Some(frame)),
             Read::End(end) => Err(end),
             Read::Nothing => Ok(None),
@@ -172,7 +195,7 @@ impl MemoryClient {
         loop {
             // In this order: what leaves the mailbox makes the line busy first.
             let waits = self.has_more_for_the_link();
-            match self.wire.read() {
+            match self.read() {
                 Read::Frame(frame) => frames.push(frame),
                 Read::End(_) => return frames,
                 Read::Nothing if self.stepped || self.wire.is_stopped() => return frames,
