@@ -226,7 +226,10 @@ impl Outbox {
         P: eventwire_protocol::AddressedTo<eventwire_protocol::address::to::Connection>,
     {
         let mut state = lock(&self.state);
-        self.say(&mut state, payload, now);
+        // A client that goes on asking must not put off its own end with the answers.
+        if state.closing.is_none() {
+            self.say(&mut state, payload, now);
+        }
         drop(state);
         self.wake();
     }
