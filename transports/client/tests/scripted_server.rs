@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     reason = "a test that fails says so by panicking"
 )]
+#![allow(clippy::result_large_err, reason = "tungstenite types the callback of its handshake so")]
 
 use std::time::Duration;
 
