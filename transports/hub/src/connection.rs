@@ -257,17 +257,21 @@ impl Connection {
         // What the client receives without asking comes first, without an answer of its own unless it resumes.
         let since = |root: &Root| cursor.as_ref().map(|cursor| cursor.position(root));
         let epoch = cursor.as_ref().map(|cursor| cursor.epoch);
-        let wishes = implicit.into_iter().map(|root| Wish { since: since(&root), root }).collect();
         let answer = !targets.is_empty() || cursor.is_some() || announce;
         let mut refused = Vec::new();
-        let wanted = targets.into_iter().filter_map(|to| match to.parse::<Root>() {
-            Ok(root) => Some(Wish { since: since(&root), root }),
-            Err(error) => {
-                refused.push(RefusedStream { to, code: ErrorCode::InvalidId, message: error.to_string() });
-                None
+        // Each root begins once, however often and by whatever part of it it was named.
+        let mut wanted: Vec<Wish> = Vec::new();
+        for to in targets {
+            match to.parse::<Root>() {
+                Ok(root) if wanted.iter().any(|wish| wish.root == root) => {}
+                Ok(root) => wanted.push(Wish { since: since(&root), root }),
+                Err(error) => {
+                    refused.push(RefusedStream { to, code: ErrorCode::InvalidId, message: error.to_string() });
+                }
             }
-        });
-        let wanted: Vec<Wish> = wanted.collect();
+        }
+        let unnamed = implicit.into_iter().filter(|root| wanted.iter().all(|wish| wish.root != *root));
+        let wishes = unnamed.map(|root| Wish { since: since(&root), root }).collect();
         connection.subscribe(wishes, wanted, refused, epoch, None, answer).await?;
         Ok(connection)
     }
