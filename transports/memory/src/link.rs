@@ -42,6 +42,8 @@ pub struct Link {
     batch: VecDeque<Frame>,
     /// Since when the frame in front finds no room.
     blocked_since: Option<Instant>,
+    /// The last step was a command's: now it is the turn of what is to be written, so that neither starves the other.
+    write_next: bool,
 }
 
 /// What can be done now. Finding it out changes nothing that would be lost if the finding is given up.
@@ -56,7 +58,7 @@ enum Ready {
 
 impl Link {
     pub(crate) fn new(wire: Arc<Wire>, connection: Connection) -> Self {
-        Self { wire, connection: Some(connection), batch: VecDeque::new(), blocked_since: None }
+        Self { wire, connection: Some(connection), batch: VecDeque::new(), blocked_since: None, write_next: false }
     }
 
     /// Takes one step, if there is one to take now.
@@ -101,7 +103,8 @@ impl Link {
     async fn ready(&mut self) -> Ready {
         let Some(connection) = &mut self.connection else { return Ready::End };
         loop {
-            match self.wire.found() {
+            let write_next = std::mem::take(&mut self.write_next);
+            match self.wire.found(!write_next) {
                 Found::Command(bytes) => return Ready::Command(bytes),
                 Found::Pong => return Ready::Pong,
                 Found::End => return Ready::End,
@@ -114,6 +117,9 @@ impl Link {
                         return Ready::Room;
                     }
                     Some(frame) => self.batch.push_front(frame),
+                }
+                if write_next {
+                    continue;
                 }
                 let since = *self.blocked_since.get_or_insert_with(Instant::now);
                 tokio::select! {
@@ -132,6 +138,7 @@ impl Link {
                 tokio::select! {
                     biased;
                     out = next => return Ready::Out(out),
+                    () = std::future::ready(()), if write_next => {}
                     () = wire.to_link.notified() => {}
                 }
             }
@@ -143,6 +150,7 @@ impl Link {
         match ready {
             Ready::Command(bytes) => {
                 connection.receive(&bytes).await;
+                self.write_next = true;
                 Step::Received
             }
             Ready::Pong => {

@@ -210,12 +210,13 @@ impl Wire {
 
     // The link's end.
 
-    pub(crate) fn found(&self) -> Found {
+    /// What the link is to act on; commands only if it takes them now.
+    pub(crate) fn found(&self, commands: bool) -> Found {
         let mut state = self.state();
         if state.end.is_some() {
             return Found::End;
         }
-        if let Some(command) = state.commands.pop_front() {
+        if commands && let Some(command) = state.commands.pop_front() {
             state.idle = false;
             drop(state);
             self.to_client.notify_one();
