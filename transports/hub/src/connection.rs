@@ -7,8 +7,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use eventwire_protocol::{
-    Audience, BrowserSession, Claims, CloseCode, Command, ConnectionId, Dialect, ErrorBody, ErrorCode, Member,
-    Position, Request, Root, Time,
+    Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody, ErrorCode,
+    Member, Position, Request, Root, Time,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
     event::connection::{
         ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
@@ -180,6 +180,34 @@ impl Drop for Connection {
         let mut registry = self.hub.core.registry_mut();
         registry.roster.disconnect(self.id);
         registry.links.remove(&self.id);
+    }
+}
+
+/// Newest values that are being fetched. Dropped before they came, it leaves them to be fetched later: the one who waits
+/// for [`Connection::next`] may turn to something else at any time.
+struct Fetch<'a> {
+    outbox: &'a Outbox,
+    roots: &'a [Root],
+    over: bool,
+}
+
+impl<'a> Fetch<'a> {
+    fn begin(outbox: &'a Outbox, roots: &'a [Root]) -> Self {
+        outbox.begin_latest();
+        Self { outbox, roots, over: false }
+    }
+
+    fn end(mut self, values: Vec<Arc<Committed>>) {
+        self.over = true;
+        self.outbox.end_latest(values);
+    }
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.outbox.abandon_latest(self.roots);
+        }
     }
 }
 
@@ -359,31 +387,25 @@ impl Connection {
     /// Fetches the newest values of roots and puts them into the mailbox, unless newer ones came meanwhile.
     async fn bring_latest(&self, roots: &[Root]) -> Result<(), ErrorBody> {
         let core = &self.hub.core;
-        self.link.outbox.begin_latest();
+        let fetch = Fetch::begin(&self.link.outbox, roots);
         let values = core.history.latest(core.clock.now(), roots).await;
         let registry = core.registry();
-        let Some(member) = registry.roster.member(self.id) else { return Ok(()) };
-        let values = values.map(|values| {
-            values.into_iter().filter(|value| route::admits(self.id, member, value.envelope())).collect()
-        });
         // The fetch is over, whether it brought something or not.
-        let (values, result) = match values {
-            Ok(values) => (values, Ok(())),
-            Err(error) => (Vec::new(), Err(error)),
+        let admitted = match (&values, registry.roster.member(self.id)) {
+            (Ok(values), Some(member)) => {
+                values.iter().filter(|value| route::admits(self.id, member, value.envelope())).cloned().collect()
+            }
+            _ => Vec::new(),
         };
-        self.link.outbox.end_latest(values);
-        result
+        fetch.end(admitted);
+        values.map(|_| ())
     }
 
     /// Puts a frame of the client to work and the answer into the mailbox. Never fails: what is wrong with the frame is
     /// told to its sender and to nobody else (CMD-03).
     pub async fn receive(&mut self, bytes: &[u8]) {
-        self.pong();
-        if let Err(wait) = self.bucket.take(self.opened.elapsed()) {
-            let message =
-                format!("more than {} commands a second; wait {} ms", limits::COMMANDS_PER_SECOND, millis(wait));
-            self.refuse(None, ErrorBody::new(ErrorCode::RateLimited, message), Some(wait));
-            return self.strike();
+        if !self.take_turn() {
+            return;
         }
         match Request::decode(bytes) {
             Ok(Request { id, command }) => {
@@ -401,9 +423,27 @@ impl Connection {
         }
     }
 
-    /// Tells the client that something it sent was refused before it could be read, for instance a binary frame.
+    /// Tells the client that something it sent was refused before it could be read, for instance a binary frame. It counts
+    /// as a command, so that nobody can ask for refusals faster than for answers.
     pub fn reject(&mut self, error: ErrorBody) {
-        self.refuse(None, error, None);
+        if self.take_turn() {
+            self.refuse(None, error, None);
+        }
+    }
+
+    /// Closes the connection: [`Connection::next`] gives what waits, and then [`Outgoing::Close`]. The first reason counts.
+    pub fn close(&mut self, code: CloseCode, reason: impl Into<String>) {
+        self.link.outbox.close(code, reason);
+    }
+
+    /// Whether a frame of the client may be looked at, or came too soon (LIMIT-02).
+    fn take_turn(&mut self) -> bool {
+        self.pong();
+        let Err(wait) = self.bucket.take(self.opened.elapsed()) else { return true };
+        let message = format!("more than {} commands a second; wait {} ms", limits::COMMANDS_PER_SECOND, millis(wait));
+        self.refuse(None, ErrorBody::new(ErrorCode::RateLimited, message), Some(wait));
+        self.strike();
+        false
     }
 
     fn refuse(&self, re: Option<String>, error: ErrorBody, wait: Option<Duration>) {

@@ -164,9 +164,13 @@ impl Outbox {
     #[cfg(feature = "shuttle")]
     pub async fn changed(&self) {}
 
-    /// A committed event that was routed here. Called in the order of numbers.
+    /// A committed event that was routed here. Called in the order of numbers. A connection that is being closed gets
+    /// nothing new, or a busy stream could keep it open.
     pub fn offer(&self, event: &Arc<Committed>) {
         let mut state = lock(&self.state);
+        if state.closing.is_some() {
+            return;
+        }
         if let Some(logged) = event.logged() {
             let offer = state.tracker.offer(event.envelope().audience(), logged.seq);
             if offer != Offer::Deliver {
@@ -299,6 +303,12 @@ impl Outbox {
         let mut state = lock(&self.state);
         state.fetching += 1;
         state.fresh.get_or_insert_default();
+    }
+
+    /// Gives up fetching the newest values of roots, which are still to be fetched.
+    pub fn abandon_latest(&self, roots: &[Root]) {
+        lock(&self.state).stale.extend(roots.iter().cloned());
+        self.end_latest(Vec::new());
     }
 
     /// Brings the newest values that were fetched.
