@@ -1,0 +1,98 @@
+//! The link between one connection of the hub and one WebSocket: pulls what is to be written, hands over what was read.
+//!
+//! The next batch is pulled only when the last one is on the stream, so a socket that does not drain costs its own mailbox
+//! and nothing else. Both steps that are waited for can be dropped at any time, so neither can lose what the other brings.
+
+use eventwire_hub::{ConnectRequest, Connection, Hub, Outgoing};
+use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    acceptor::Options,
+    socket::{Farewell, Socket, Turn, Violation},
+};
+
+/// How a connection ended.
+enum End {
+    /// The server closes.
+    Close(Farewell),
+    /// The peer closed.
+    Closed,
+    /// The socket has accepted nothing for too long.
+    Stalled,
+    /// The socket is gone.
+    Gone,
+}
+
+/// Connects, and drives the connection to its end.
+pub(crate) async fn serve<S>(hub: &Hub, options: &Options, request: ConnectRequest, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut socket = Socket::new(stream, *options).await;
+    let mut connection = match hub.connect(request).await {
+        Ok(connection) => connection,
+        // The hub filled up or began to stop since the handshake.
+        Err(error) => return socket.close(Farewell::new(CloseCode::Restart, error.message)).await,
+    };
+    let id = connection.id();
+    let end = drive(&mut connection, &mut socket).await;
+    // Gone from the roster before the farewell, which may take a while.
+    drop(connection);
+    match end {
+        End::Close(farewell) => {
+            tracing::debug!(%id, code = farewell.code, reason = farewell.reason, "closing");
+            socket.close(farewell).await;
+        }
+        End::Closed => socket.leave().await,
+        End::Stalled => {
+            tracing::debug!(%id, "the socket accepts nothing");
+            socket.break_off(Farewell::new(CloseCode::SlowConsumer, "the socket accepted nothing for too long")).await;
+        }
+        End::Gone => {}
+    }
+}
+
+async fn drive<S>(connection: &mut Connection, socket: &mut Socket<S>) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // What the close frame will say instead of the hub's own code, once the peer has broken RFC 6455.
+    let mut broken = None;
+    loop {
+        tokio::select! {
+            outgoing = connection.next(), if socket.is_drained() => match outgoing {
+                Outgoing::Frames(frames) => socket.push_batch(frames),
+                Outgoing::Ping => socket.ping().await,
+                Outgoing::Close(code, reason) => {
+                    return End::Close(Farewell { code: broken.unwrap_or(code.as_u16()), reason });
+                }
+            },
+            turn = socket.turn() => match turn {
+                Turn::Wrote => {}
+                Turn::Text(text) => connection.receive(text.as_bytes()).await,
+                Turn::Binary => connection.reject(binary()),
+                Turn::Alive => connection.pong(),
+                Turn::Violation(Violation { error, code }) => {
+                    let reason = error.message.clone();
+                    connection.reject(error);
+                    connection.close(CloseCode::Protocol, reason);
+                    broken = Some(code);
+                }
+                Turn::Closed => return End::Closed,
+                Turn::Stalled => return End::Stalled,
+                Turn::Gone(error) => {
+                    tracing::debug!(id = %connection.id(), %error, "the socket is gone");
+                    return End::Gone;
+                }
+            },
+        }
+    }
+}
+
+fn binary() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::MalformedFrame,
+        "binary messages mean nothing here; send each command as one text message",
+    )
+}

@@ -1,0 +1,48 @@
+//! The acceptor in everything that is built on hyper: it takes the upgrade out of the request and serves it.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use eventwire_protocol::{ErrorBody, ErrorCode};
+use http::{Request, Response};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::{acceptor::WebSocketAcceptor, rejection::Rejection};
+
+impl WebSocketAcceptor {
+    /// Answers a request that hyper, or a framework on it, has read; when it becomes a WebSocket, spawns a task that serves
+    /// it. Never fails: what is wrong with the request is in the answer.
+    ///
+    /// The stream comes as the listener made it: to turn Nagle's delay off is the listener's business.
+    pub fn upgrade<'a, B>(
+        &'a self,
+        request: &mut Request<B>,
+        peer: Option<IpAddr>,
+    ) -> impl Future<Output = Response<Bytes>> + Send + use<'a, B> {
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+        let negotiated = self.negotiate(request, peer);
+        async move {
+            let handshake = match negotiated.await {
+                Ok(handshake) => handshake,
+                Err(rejection) => return rejection.into(),
+            };
+            let Some(upgrade) = upgrade else {
+                return Rejection::from(ErrorBody::new(
+                    ErrorCode::UpgradeRequired,
+                    "this connection cannot become a WebSocket; ask over HTTP/1.1",
+                ))
+                .into();
+            };
+            let response = handshake.response();
+            let acceptor = self.clone();
+            tokio::spawn(async move {
+                match upgrade.await {
+                    Ok(stream) => acceptor.serve(handshake, TokioIo::new(stream)).await,
+                    Err(error) => tracing::debug!(%error, "the client left before its WebSocket was open"),
+                }
+            });
+            response
+        }
+    }
+}
