@@ -70,6 +70,8 @@ pub enum GapReason {
     EpochChanged,
     /// The numbers say that something was sent which never arrived. The client noticed; the server did not say so.
     Hole,
+    /// The server gave a reason that this version does not know.
+    Unknown,
 }
 
 impl From<connection::GapReason> for GapReason {
@@ -78,6 +80,7 @@ impl From<connection::GapReason> for GapReason {
             connection::GapReason::Expired => GapReason::Expired,
             connection::GapReason::SlowConsumer => GapReason::SlowConsumer,
             connection::GapReason::EpochChanged => GapReason::EpochChanged,
+            connection::GapReason::Unknown => GapReason::Unknown,
         }
     }
 }
