@@ -12,12 +12,15 @@ fn main() {
         .map(|entry| entry.expect("web/ can be read"))
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".html") || name.ends_with(".js") || name.ends_with(".css") || name.ends_with(".svg"))
+        .filter(|name| {
+            name.ends_with(".html") || name.ends_with(".js") || name.ends_with(".css") || name.ends_with(".svg")
+        })
         .collect();
     names.sort();
     let mut list = String::from("&[\n");
     for name in names {
-        let _ = writeln!(list, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/web/{name}\"))),");
+        let _ =
+            writeln!(list, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/web/{name}\"))),");
     }
     list.push(']');
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");

@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use eventwire_hub::{KeyDigest, Principal};
 use eventwire_protocol::claims::{Claims, Permission, Role, Scope};
 use serde::{Deserialize, Serialize};
 
@@ -94,12 +95,10 @@ impl From<EntryRole> for Role {
 /// One accepted key, ready for an authenticator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Name for people.
-    pub name: String,
-    /// SHA-256 of the key.
-    pub digest: [u8; 32],
-    /// What its holder may do.
-    pub claims: Claims,
+    /// Digest of the key.
+    pub digest: KeyDigest,
+    /// Who its holder is and what they may do.
+    pub principal: Principal,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,10 +126,10 @@ pub fn read(text: &str) -> Result<Vec<ApiKey>, String> {
     let mut keys = Vec::with_capacity(file.key.len());
     for entry in &file.key {
         let key = parse(entry).map_err(|what| format!("key {:?}: {what}", entry.name))?;
-        if !names.insert(key.name.clone()) {
+        if !names.insert(key.principal.name.clone()) {
             return Err(format!("key {:?}: the name stands there twice", entry.name));
         }
-        if !digests.insert(key.digest) {
+        if !digests.insert(key.digest.to_string()) {
             return Err(format!("key {:?}: another entry has the same sha256", entry.name));
         }
         keys.push(key);
@@ -159,20 +158,16 @@ fn parse(entry: &Entry) -> Result<ApiKey, String> {
         permissions: entry.permissions.iter().map(|permission| (*permission).into()).collect(),
         history_from: None,
     };
-    Ok(ApiKey { name: entry.name.clone(), digest: parse_digest(&entry.sha256)?, claims })
+    let principal = Principal { name: entry.name.as_str().into(), claims };
+    Ok(ApiKey { digest: parse_digest(&entry.sha256)?, principal })
 }
 
-fn parse_digest(text: &str) -> Result<[u8; 32], String> {
-    let wrong = || "sha256: expected 64 hexadecimal digits, the SHA-256 of the key (not the key)".to_owned();
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong());
-    }
-    let mut digest = [0_u8; 32];
-    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-    }
-    Ok(digest)
+fn parse_digest(text: &str) -> Result<KeyDigest, String> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    KeyDigest::parse(text)
+        .ok()
+        .filter(|_| digits)
+        .ok_or_else(|| "sha256: expected 64 hexadecimal digits, the SHA-256 of the key (not the key)".to_owned())
 }
 
 fn scope<T: FromStr<Err: std::fmt::Display> + Ord>(field: &str, written: &[String]) -> Result<Scope<T>, String> {
@@ -204,26 +199,26 @@ mod tests {
     fn auth_02_an_entry_grants_what_it_names_and_nothing_else() {
         let keys = read(&entry("")).unwrap();
         let [key] = keys.as_slice() else { panic!("{keys:?}") };
-        assert!(key.claims.permissions.is_empty());
-        assert_eq!(key.claims.adws, Scope::none());
-        assert_eq!(key.claims.rooms, Scope::none());
-        assert_eq!(key.claims.contexts, Scope::none());
+        assert!(key.principal.claims.permissions.is_empty());
+        assert_eq!(key.principal.claims.adws, Scope::none());
+        assert_eq!(key.principal.claims.rooms, Scope::none());
+        assert_eq!(key.principal.claims.contexts, Scope::none());
 
         let full = "user = \"ada\"\nrole = \"agent\"\npermissions = [\"publish\", \"adw_raw\"]\nadws = [\"29fb6a3e\"]\nrooms = [\"*\"]";
         let keys = read(&entry(full)).unwrap();
         let [key] = keys.as_slice() else { panic!("{keys:?}") };
-        assert_eq!(key.claims.user.as_ref().map(ToString::to_string).as_deref(), Some("ada"));
-        assert_eq!(key.claims.role, Some(Role::Agent));
+        assert_eq!(key.principal.claims.user.as_ref().map(ToString::to_string).as_deref(), Some("ada"));
+        assert_eq!(key.principal.claims.role, Some(Role::Agent));
         assert!(
-            key.claims.may(Permission::Publish)
-                && key.claims.may(Permission::AdwRaw)
-                && !key.claims.may(Permission::Admin)
+            key.principal.claims.may(Permission::Publish)
+                && key.principal.claims.may(Permission::AdwRaw)
+                && !key.principal.claims.may(Permission::Admin)
         );
         assert!(
-            key.claims.adws.contains(&"29fb6a3e".parse().unwrap())
-                && !key.claims.adws.contains(&"29fb6a3f".parse().unwrap())
+            key.principal.claims.adws.contains(&"29fb6a3e".parse().unwrap())
+                && !key.principal.claims.adws.contains(&"29fb6a3f".parse().unwrap())
         );
-        assert_eq!(key.claims.rooms, Scope::All);
+        assert_eq!(key.principal.claims.rooms, Scope::All);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the gateway (this is what happens without a command)
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Publish one event, or many as JSON lines from standard input
     Publish(publish::PublishArgs),
     /// Watch events as they come
@@ -119,7 +119,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(_flags) => todo!(),
+        Command::Serve(flags) => crate::serve::run(*flags),
         Command::Publish(flags) => in_runtime(publish::run(flags)),
         Command::Tail(flags) => in_runtime(tail::run(flags)),
         Command::Explain(flags) => in_runtime(explain::run(flags)),

@@ -82,10 +82,10 @@ async fn peek_head(stream: &TcpStream) -> io::Result<First> {
         let ended = length == seen;
         let fresh = buffer.get(seen..length).unwrap_or_default();
         // Parsing at line ends only keeps a peer that sends single bytes from costing more than it sends.
-        if seen == 0 || fresh.contains(&b'\n') {
-            if let Some(first) = judge(buffer.get(..length).unwrap_or_default()) {
-                return Ok(first);
-            }
+        if (seen == 0 || fresh.contains(&b'\n'))
+            && let Some(first) = judge(buffer.get(..length).unwrap_or_default())
+        {
+            return Ok(first);
         }
         if ended {
             return Ok(if length == 0 { First::Nothing } else { refused("the request ended before its headers did") });

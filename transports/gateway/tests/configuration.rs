@@ -1,5 +1,7 @@
 //! Where settings come from, which place wins, and what is refused.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+
 use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches as _;

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use sha2::{Digest as _, Sha256};
+use eventwire_hub::KeyDigest;
 
 use crate::api_keys::{Entry, EntryPermission, EntryRole};
 use crate::cli::Failure;
@@ -51,7 +51,7 @@ pub fn run(flags: &ApiKeyArgs) -> Result<ExitCode, Failure> {
     let key = format!("ew_{}", hex(&random));
     let entry = Entry {
         name: flags.name.clone(),
-        sha256: digest(&key),
+        sha256: KeyDigest::of(&key).to_string(),
         user: flags.user.clone(),
         role: flags.role,
         permissions: flags.permissions.clone(),
@@ -75,12 +75,6 @@ pub fn run(flags: &ApiKeyArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The SHA-256 digest of a key, as 64 lower-case hexadecimal digits.
-#[must_use]
-pub fn digest(key: &str) -> String {
-    hex(&Sha256::digest(key.as_bytes()))
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -92,6 +86,9 @@ mod tests {
     #[test]
     fn the_digest_is_the_one_every_other_tool_prints() {
         // printf abc | sha256sum
-        assert_eq!(digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            KeyDigest::of("abc").to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

@@ -218,6 +218,7 @@ fn gap_text(gap: &Gap) -> String {
         GapReason::SlowConsumer => "this reader was too slow for what the history keeps",
         GapReason::EpochChanged => "the gateway began a new history",
         GapReason::Hole => "they never arrived",
+        GapReason::Unknown => "the gateway gave a reason that this version does not know",
     };
     let range = match (gap.from_seq, gap.to_seq) {
         (Some(from), Some(to)) => format!("events {from} to {to}"),

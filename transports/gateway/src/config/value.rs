@@ -81,7 +81,7 @@ impl ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS.iter().take(3).find(|(_, factor)| self.0 > 0 && self.0 % factor == 0);
+        let unit = UNITS.iter().take(3).find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
         match unit {
             Some((name, factor)) => write!(f, "{} {name}", self.0 / factor),
             None => write!(f, "{}", self.0),

@@ -1,0 +1,360 @@
+//! `eventwire serve`: settings become a hub, the hub gets its transports and sources, and everything stops in order.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventwire_agents::{AgentsSource, Mode, Speed};
+use eventwire_hub::history::MemoryBounds;
+use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Settings as HubSettings};
+use eventwire_protocol::delivery::MailboxBounds;
+use eventwire_protocol::limits::StreamBounds;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::agents::HubSink;
+use crate::cli::{Failure, ServeArgs};
+use crate::config::{self, LogFormat, Settings, Sources};
+use crate::front::Front;
+use crate::terminal::{Colour, Pen, coloured};
+use crate::{api_keys, routes, sample, server};
+
+/// Below so many open files nothing useful can be served.
+const FEWEST_FILES: u64 = 64;
+/// Below so many a person is told that they will not last long.
+const FEW_FILES: u64 = 1_024;
+/// Files that the gateway needs for itself: listener, runtime, transcripts being read.
+const OWN_FILES: u64 = 48;
+/// More open files than this are not asked for; some systems allow a billion.
+const MOST_FILES: u64 = 1 << 20;
+
+/// Serves until a signal comes.
+///
+/// # Errors
+/// Settings that cannot be used (exit code 2); an address that cannot be listened on, too few open files (exit code 1).
+pub fn run(flags: ServeArgs) -> Result<ExitCode, Failure> {
+    let settings = config::load(&Sources::of_process(flags.settings, flags.config))?;
+    start_logging(&settings)?;
+    let files = raise_file_limit()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(&settings, files));
+    // Reading of standard input or a transcript may be blocked somewhere; the end does not wait for it.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
+    let mut stops = Stops::new()?;
+    let keys = settings.api_keys_file.as_deref().map(read_keys).transpose()?;
+    let access = Access::of(settings, keys.as_ref());
+    eventwire_hub::guard::check_bind(settings.listen.0, keys.is_some(), settings.insecure)
+        .map_err(|error| Failure::Usage(error.message.into_owned()))?;
+    let listener =
+        TcpListener::bind(settings.listen.0).await.map_err(|error| cannot_listen(settings.listen.0, &error))?;
+    let address = listener.local_addr()?;
+
+    let hub = hub(settings, keys);
+    let runs = Runs::of(settings)?;
+    let front = Front::new(hub.clone(), routes::all(&hub, runs.root()));
+    runs.follow(&hub).await?;
+
+    let (stop, stopped) = watch::channel(false);
+    let places = usize::try_from(files - OWN_FILES.min(files)).unwrap_or(usize::MAX).min(settings.max_connections);
+    if places < settings.max_connections {
+        tracing::info!(
+            max_connections = places,
+            open_files = files,
+            "the limit of open files allows fewer connections"
+        );
+    }
+    let serving = tokio::spawn(server::serve(listener, Arc::new(front), places, stopped));
+    if let Some(file) = &settings.port_file {
+        write_port_file(file, address)?;
+    }
+    let block = start_block(address, &access, &runs, Pen::new(coloured(&io::stderr())));
+    let _ = io::stderr().write_all(block.as_bytes());
+
+    stops.first().await;
+    tracing::info!(connections = hub.connection_count(), seconds = settings.drain_seconds, "stopping");
+    let stopping = async {
+        hub.drain(Duration::from_secs(settings.drain_seconds)).await;
+        let _ = stop.send(true);
+        serving.await
+    };
+    tokio::select! {
+        _ = stopping => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = stops.second() => Err(Failure::Failed("stopped at once by a second signal".to_owned())),
+    }
+}
+
+fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Hub {
+    let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
+        events,
+        bytes: bytes.as_usize(),
+        age: Duration::from_secs(seconds),
+    };
+    let builder = Hub::builder()
+        .settings(HubSettings {
+            mailbox: MailboxBounds { frames: settings.mailbox_frames, bytes: settings.mailbox_bytes.as_usize() },
+            heartbeat: Duration::from_secs(settings.heartbeat_seconds),
+            ping: Duration::from_secs(settings.ping_seconds),
+            guard: Guard {
+                allowed_hosts: settings.allowed_hosts.clone(),
+                allowed_origins: settings.allowed_origins.clone(),
+            },
+            max_connections: settings.max_connections,
+        })
+        .memory_bounds(MemoryBounds {
+            adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),
+            other: bounds(settings.history_events, settings.history_bytes, settings.history_seconds),
+            realm_bytes: settings.history_realm_bytes.as_usize(),
+            ..MemoryBounds::default()
+        });
+    match keys {
+        Some(keys) => builder.authenticator(keys).build(),
+        None if settings.listen.is_loopback() => builder.authenticator(NoAuthentication::loopback()).build(),
+        None => builder.authenticator(NoAuthentication::insecure()).build(),
+    }
+}
+
+fn read_keys(file: &Path) -> Result<ApiKeys, Failure> {
+    let wrong = |what: &dyn std::fmt::Display| Failure::Usage(format!("api_keys_file {}: {what}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let mut keys = ApiKeys::new();
+    for key in api_keys::read(&text).map_err(|error| wrong(&error))? {
+        keys.add(key.digest, key.principal).map_err(|error| wrong(&error.message))?;
+    }
+    Ok(keys)
+}
+
+/// Who may do what, as it is told at the start.
+enum Access {
+    Keys(usize),
+    Machine { proxied: bool },
+    Everybody,
+}
+
+impl Access {
+    fn of(settings: &Settings, keys: Option<&ApiKeys>) -> Self {
+        match keys {
+            Some(keys) => Self::Keys(keys.len()),
+            None if settings.listen.is_loopback() => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
+            None => Self::Everybody,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Keys(1) => "one API key".to_owned(),
+            Self::Keys(count) => format!("{count} API keys"),
+            Self::Machine { proxied: false } => {
+                "everybody on this machine may do everything (no api_keys_file)".to_owned()
+            }
+            Self::Machine { proxied: true } => {
+                "everybody whom a proxy lets through may do everything (allowed_hosts without api_keys_file)".to_owned()
+            }
+            Self::Everybody => "INSECURE: everybody who reaches this address may publish and subscribe".to_owned(),
+        }
+    }
+
+    fn is_risky(&self) -> bool {
+        matches!(self, Self::Everybody | Self::Machine { proxied: true })
+    }
+}
+
+/// Where agent runs come from.
+enum Runs {
+    Watched { root: PathBuf, mode: Mode },
+    Sample { directory: TempDir, speed: Speed },
+    Nowhere,
+}
+
+impl Runs {
+    fn of(settings: &Settings) -> Result<Self, Failure> {
+        let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("replay: {error}"));
+        let speed =
+            settings.replay.map(|speed| Speed::new(speed.factor())).transpose().map_err(|error| wrong(&error))?;
+        match &settings.agents {
+            Some(root) if root.exists() && !root.is_dir() => {
+                Err(Failure::Usage(format!("agents: {} is not a directory", root.display())))
+            }
+            Some(root) => {
+                let mode = match speed {
+                    Some(speed) => Mode::Replay(speed),
+                    None if settings.from_start => Mode::FromStart,
+                    None => Mode::Tail,
+                };
+                Ok(Self::Watched { root: root.clone(), mode })
+            }
+            None if settings.no_sample => Ok(Self::Nowhere),
+            None => match sample::unpack() {
+                Ok(directory) => Ok(Self::Sample { directory, speed: speed.unwrap_or(Speed::LIFE) }),
+                Err(error) => {
+                    tracing::warn!(%error, "the sample run cannot be unpacked; going on without it");
+                    Ok(Self::Nowhere)
+                }
+            },
+        }
+    }
+
+    fn root(&self) -> Option<&Path> {
+        match self {
+            Self::Watched { root, .. } => Some(root),
+            Self::Sample { directory, .. } => Some(directory.path()),
+            Self::Nowhere => None,
+        }
+    }
+
+    /// Begins to read. The reading ends with the process.
+    async fn follow(&self, hub: &Hub) -> Result<(), Failure> {
+        let (Some(root), mode) = (self.root(), self.mode()) else { return Ok(()) };
+        let sink = HubSink::new(hub.clone()).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let (source, sink) = (AgentsSource::new(root), Arc::new(sink));
+        let watched = matches!(self, Self::Watched { .. });
+        tokio::spawn(async move {
+            let mut ended = source.clone().mode(mode).run(Arc::clone(&sink)).await;
+            if ended.is_ok() && watched && matches!(mode, Mode::Replay(_)) {
+                // The past is told; what comes is told as it comes.
+                ended = source.mode(Mode::Tail).run(sink).await;
+            }
+            if let Err(error) = ended {
+                tracing::error!(%error, "agent runs are no longer followed");
+            }
+        });
+        Ok(())
+    }
+
+    fn mode(&self) -> Mode {
+        match self {
+            Self::Watched { mode, .. } => *mode,
+            Self::Sample { speed, .. } => Mode::Replay(*speed),
+            Self::Nowhere => Mode::Tail,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Watched { root, mode } => {
+                let how = match mode {
+                    Mode::Tail => "what comes from now on".to_owned(),
+                    Mode::FromStart => "from the start".to_owned(),
+                    Mode::Replay(speed) => format!("replayed at speed {speed}"),
+                };
+                let there = if root.is_dir() { "" } else { ", waiting for it to appear" };
+                format!("{} ({how}{there})", root.display())
+            }
+            Self::Sample { .. } => format!("the sample run {} (set agents to watch your own)", sample::ADW_ID),
+            Self::Nowhere => "none (set agents to watch a directory)".to_owned(),
+        }
+    }
+}
+
+/// What a person reads first.
+fn start_block(address: SocketAddr, access: &Access, runs: &Runs, pen: Pen) -> String {
+    let mut block = String::new();
+    let access_text = access.text();
+    let access_text = if access.is_risky() { pen.paint(Colour::Yellow, &access_text) } else { access_text };
+    let _ = writeln!(block, "{}", pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))));
+    let _ = writeln!(block, "  open     {}", pen.paint(Colour::Cyan, &format!("http://{}/", reachable(address))));
+    let _ = writeln!(block, "  access   {access_text}");
+    let _ = writeln!(block, "  agents   {}", runs.text());
+    block
+}
+
+/// The address to open: nobody can open 0.0.0.0, though everything is listened on.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        other => other.ip(),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there, perhaps another gateway: stop it, or choose another with --listen"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose another with --listen".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "the system does not allow it: choose a port from 1024 on with --listen".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    Failure::Failed(format!("cannot listen on {address}: {what}"))
+}
+
+/// Written beside and renamed: whoever waits for the file never reads half of it.
+fn write_port_file(file: &Path, address: SocketAddr) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::Failed(format!("port_file {}: {error}", file.display()));
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, format!("{address}\n")).map_err(failed)?;
+    std::fs::rename(&beside, file).map_err(failed)
+}
+
+/// Raises the limit of open files as far as the system lets us, and says what it is.
+fn raise_file_limit() -> Result<u64, Failure> {
+    let files = rlimit::increase_nofile_limit(MOST_FILES)?;
+    if files < FEWEST_FILES {
+        return Err(Failure::Failed(format!(
+            "this process may open {files} files, and at least {FEWEST_FILES} are needed: raise the limit (ulimit -n, LimitNOFILE)"
+        )));
+    }
+    if files < FEW_FILES {
+        tracing::warn!(
+            open_files = files,
+            "few connections are possible: raise the limit of open files (ulimit -n, LimitNOFILE)"
+        );
+    }
+    Ok(files)
+}
+
+fn start_logging(settings: &Settings) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|error| {
+        Failure::Usage(format!("log = {:?}: {}", settings.log, config::one_line(&error.to_string())))
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match settings.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            builder.with_ansi(coloured(&io::stderr())).with_target(io::stderr().is_terminal()).try_init()
+        }
+    };
+    started.map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// The signals that end the process.
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn second(&mut self) {
+        self.first().await;
+    }
+}
