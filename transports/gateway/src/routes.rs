@@ -1,15 +1,43 @@
-//! The adapters, put together.
+//! The adapters behind one warp service.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use eventwire_hub::Hub;
-use eventwire_protocol::error::ErrorCode;
 use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use tower_service::Service as _;
+use warp::Filter;
+use warp::reply::Reply;
 
-use crate::answer;
 use crate::front::Routes;
+use crate::server::TimedBody;
 
-pub(crate) fn all(_hub: &Hub, _agents: Option<&Path>) -> Routes {
-    Arc::new(|_, _| async { answer::refusal(ErrorCode::NotFound, "nothing yet") }.boxed())
+/// Every adapter at its paths.
+pub(crate) fn all(hub: &Hub, _agents: Option<&Path>) -> Routes {
+    let websocket = warp::path!("v1" / "ws").and(eventwire_websocket::filter(hub.clone()));
+    service(websocket)
+}
+
+/// A filter as a function from request to answer.
+fn service<F>(filter: F) -> Routes
+where
+    F: Filter<Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    F::Extract: Reply + Send,
+{
+    let service = warp::service(filter);
+    Arc::new(move |mut request: Request<TimedBody>, peer: SocketAddr| {
+        // Adapters learn the peer's address from here.
+        request.extensions_mut().insert(peer);
+        let mut service = service.clone();
+        async move {
+            let answered: Result<Response<_>, Infallible> = service.call(request).await;
+            let response = answered.unwrap_or_else(|never| match never {});
+            response.map(|body| body.map_err(Into::into).boxed_unsync())
+        }
+        .boxed()
+    })
 }
