@@ -3,6 +3,8 @@
 //! The next batch is pulled only when the last one is on the stream, so a socket that does not drain costs its own mailbox
 //! and nothing else. Both steps that are waited for can be dropped at any time, so neither can lose what the other brings.
 
+use std::io;
+
 use eventwire_hub::{ConnectRequest, Connection, Hub, Outgoing};
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,8 +22,8 @@ enum End {
     Closed,
     /// The socket has accepted nothing for too long.
     Stalled,
-    /// The socket is gone.
-    Gone,
+    /// The socket is gone, and why.
+    Gone(io::Error),
 }
 
 /// Connects, and drives the connection to its end.
@@ -30,26 +32,29 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut socket = Socket::new(stream, *options).await;
-    let mut connection = match hub.connect(request).await {
+    // What happens once is boxed: otherwise every connection would keep room for it all its life.
+    let mut connection = match Box::pin(hub.connect(request)).await {
         Ok(connection) => connection,
         // The hub filled up or began to stop since the handshake.
-        Err(error) => return socket.close(Farewell::new(CloseCode::Restart, error.message)).await,
+        Err(error) => return Box::pin(socket.close(Farewell::new(CloseCode::Restart, error.message))).await,
     };
-    let id = connection.id();
     let end = drive(&mut connection, &mut socket).await;
     // Gone from the roster before the farewell, which may take a while.
     drop(connection);
+    Box::pin(part(socket, end)).await;
+}
+
+async fn part<S>(socket: Socket<S>, end: End)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     match end {
-        End::Close(farewell) => {
-            tracing::debug!(%id, code = farewell.code, reason = farewell.reason, "closing");
-            socket.close(farewell).await;
-        }
+        End::Close(farewell) => socket.close(farewell).await,
         End::Closed => socket.leave().await,
         End::Stalled => {
-            tracing::debug!(%id, "the socket accepts nothing");
             socket.break_off(Farewell::new(CloseCode::SlowConsumer, "the socket accepted nothing for too long")).await;
         }
-        End::Gone => {}
+        End::Gone(error) => tracing::debug!(%error, "the socket is gone"),
     }
 }
 
@@ -81,10 +86,7 @@ where
                 }
                 Turn::Closed => return End::Closed,
                 Turn::Stalled => return End::Stalled,
-                Turn::Gone(error) => {
-                    tracing::debug!(id = %connection.id(), %error, "the socket is gone");
-                    return End::Gone;
-                }
+                Turn::Gone(error) => return End::Gone(error),
             },
         }
     }
