@@ -1,0 +1,444 @@
+//! What each path answers: functions of the hub, of who asks, and of what they send. No framework, no socket.
+
+use std::{error::Error, net::IpAddr, time::Duration};
+
+use bytes::{Buf, Bytes};
+use eventwire_hub::{ConnectionInfo, Credentials, Hub, Principal, link_request};
+use eventwire_protocol::{
+    Audience, ConnectionId, Envelope, Epoch, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, Time,
+    frame::read_strict, limits, route::Explanation,
+};
+use futures_util::Stream;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    answer::{Refusal, empty, json},
+    body::{self, Announced},
+    paths::{self, Endpoint},
+};
+
+/// How long the body of a request may take, unless it is set otherwise.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+type Answer = Result<Response<Bytes>, Refusal>;
+
+/// The API over a hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    hub: Hub,
+    body_deadline: Duration,
+}
+
+/// A request without its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path, as it came.
+    pub path: &'a str,
+    /// The query, without its question mark; empty if there is none.
+    pub query: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The authority of a target in absolute form, which then counts instead of the header `Host`.
+    pub authority: Option<&'a str>,
+    /// The peer's address.
+    pub peer: Option<IpAddr>,
+}
+
+impl Api {
+    /// The API over this hub.
+    pub fn new(hub: Hub) -> Self {
+        Self { hub, body_deadline: BODY_DEADLINE }
+    }
+
+    /// Sets how long the body of a request may take.
+    #[must_use]
+    pub fn body_deadline(mut self, deadline: Duration) -> Self {
+        self.body_deadline = deadline;
+        self
+    }
+
+    /// The answer to a request from `peer`.
+    pub async fn answer<B>(&self, request: Request<B>, peer: Option<IpAddr>) -> Response<Bytes>
+    where
+        B: http_body::Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let head = Head {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+            peer,
+        };
+        self.answer_parts(head, body.into_data_stream()).await
+    }
+
+    /// The answer to a request whose head and body came apart.
+    pub async fn answer_parts<D: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        head: Head<'_>,
+        body: impl Stream<Item = Result<D, E>>,
+    ) -> Response<Bytes> {
+        self.judge(head, body).await.unwrap_or_else(Refusal::into_response)
+    }
+
+    async fn judge<D: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        head: Head<'_>,
+        body: impl Stream<Item = Result<D, E>>,
+    ) -> Answer {
+        self.guard(&head)?;
+        let Some((route, segment)) = paths::find(head.path) else {
+            return Err(Refusal::new(
+                ErrorCode::NotFound,
+                "nothing is at this path; see the README for those there are",
+            ));
+        };
+        if !route.methods.contains(head.method) {
+            let allow = route.allow();
+            let message = format!("this path takes {}", allow.to_str().unwrap_or_default());
+            return Err(Refusal { allow: Some(allow), ..Refusal::new(ErrorCode::MethodNotAllowed, message) });
+        }
+        let hub = &self.hub;
+        match route.endpoint {
+            Endpoint::Health => return Ok(health(hub)),
+            Endpoint::Ready => return Ok(ready(hub).await),
+            _ => {}
+        }
+        let principal = self.authenticate(&head).await?;
+        match route.endpoint {
+            Endpoint::Events => {
+                no_query(head.query)?;
+                require(&principal, Permission::Publish)?;
+                let media = Media::of(head.headers)?;
+                let announced = announced(head.headers);
+                let body = body::read(announced, body, limits::MAX_BATCH_BYTES, self.body_deadline).await?;
+                publish(hub, &principal, media, &body).await
+            }
+            Endpoint::Connections => {
+                no_query(head.query)?;
+                connections(hub, &principal).await
+            }
+            Endpoint::Connection => {
+                no_query(head.query)?;
+                disconnect(hub, &principal, segment)
+            }
+            Endpoint::Explain => explain(hub, &principal, head.query),
+            Endpoint::Health | Endpoint::Ready => {
+                Err(Refusal::new(ErrorCode::Internal, "health was answered before anybody was asked who they are"))
+            }
+        }
+    }
+
+    /// AUTH-02, AUTH-03: before anything else.
+    fn guard(&self, head: &Head<'_>) -> Result<(), Refusal> {
+        let single = |name: header::HeaderName, code: ErrorCode| {
+            link_request::single(name.as_str(), values(head.headers, &name))
+                .map_err(|error| Refusal::new(code, error.message))
+        };
+        let host = single(header::HOST, ErrorCode::HostNotAllowed)?;
+        self.hub.guard().check_host(head.authority.or(host))?;
+        self.hub.guard().check_origin(single(header::ORIGIN, ErrorCode::OriginNotAllowed)?)?;
+        Ok(())
+    }
+
+    async fn authenticate(&self, head: &Head<'_>) -> Result<Principal, Refusal> {
+        let token = link_request::bearer(values(head.headers, &header::AUTHORIZATION))?;
+        Ok(self.hub.authenticate(&Credentials { token, peer: head.peer }).await?)
+    }
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+}
+
+fn announced(headers: &HeaderMap) -> Announced {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    Announced {
+        bytes: text(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
+        waits: text(header::EXPECT).is_some_and(|text| text.eq_ignore_ascii_case("100-continue")),
+    }
+}
+
+fn no_query(query: &str) -> Result<(), Refusal> {
+    link_request::pairs(query, &[]).map(|_| ()).map_err(Refusal::bad_request)
+}
+
+fn require(principal: &Principal, permission: Permission) -> Result<(), Refusal> {
+    if principal.claims.may(permission) {
+        return Ok(());
+    }
+    let name = permission.as_str();
+    Err(Refusal::new(ErrorCode::Forbidden, format!("this needs the permission {name}, which your credentials lack")))
+}
+
+/// How the events of a request are written (HTTP-04).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// `application/json`: one object, or an array of them.
+    Json,
+    /// `application/x-ndjson`: one object a line; empty lines count for nothing.
+    Lines,
+}
+
+impl Media {
+    /// What the headers say about the body.
+    ///
+    /// # Errors
+    /// `unsupported_media_type` for any other type, another charset than UTF-8, and a body that is packed.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let unsupported = || {
+            Refusal::new(
+                ErrorCode::UnsupportedMediaType,
+                "the body must be application/json or application/x-ndjson, in UTF-8 and not packed",
+            )
+        };
+        let mut types = values(headers, &header::CONTENT_TYPE);
+        let (Some(value), None) = (types.next(), types.next()) else { return Err(unsupported()) };
+        let text = std::str::from_utf8(value).map_err(|_| unsupported())?;
+        let mut parts = text.split(';').map(str::trim);
+        let media = match parts.next().unwrap_or_default() {
+            name if name.eq_ignore_ascii_case("application/json") => Self::Json,
+            name if name.eq_ignore_ascii_case("application/x-ndjson") => Self::Lines,
+            _ => return Err(unsupported()),
+        };
+        let is_utf8 = |parameter: &str| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        };
+        let packed = values(headers, &header::CONTENT_ENCODING).any(|name| !name.eq_ignore_ascii_case(b"identity"));
+        if packed || !parts.all(is_utf8) {
+            return Err(unsupported());
+        }
+        Ok(media)
+    }
+
+    /// The events in a body, each readable or not.
+    fn split(self, body: &[u8]) -> Result<Vec<Result<&str, ErrorBody>>, ErrorBody> {
+        let documents = match self {
+            Self::Json => {
+                let text = read_strict(body, limits::MAX_BATCH_BYTES)?.trim_ascii();
+                match text.as_bytes().first() {
+                    Some(b'{') => vec![one(text)],
+                    Some(b'[') => {
+                        let items: Vec<&RawValue> = serde_json::from_str(text)
+                            .map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))?;
+                        items.into_iter().map(|item| one(item.get())).collect()
+                    }
+                    _ => {
+                        let message = "the body must be an event, which is an object, or an array of events";
+                        return Err(ErrorBody::new(ErrorCode::MalformedFrame, message));
+                    }
+                }
+            }
+            Self::Lines => body
+                .split(|byte| *byte == b'\n')
+                .map(<[u8]>::trim_ascii)
+                .filter(|line| !line.is_empty())
+                // One more than is taken shows that there are too many.
+                .take(limits::MAX_BATCH_ITEMS + 1)
+                .map(|line| read_strict(line, limits::MAX_EVENT_BYTES))
+                .collect(),
+        };
+        if documents.is_empty() {
+            return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body holds no event"));
+        }
+        if documents.len() > limits::MAX_BATCH_ITEMS {
+            let message = format!("one request may hold {} events; send them in several", limits::MAX_BATCH_ITEMS);
+            return Err(ErrorBody::new(ErrorCode::TooManyItems, message));
+        }
+        Ok(documents)
+    }
+}
+
+/// One event of a document that has been read strictly.
+fn one(text: &str) -> Result<&str, ErrorBody> {
+    if text.len() > limits::MAX_EVENT_BYTES {
+        let message = format!("an event of {} bytes is over the limit of {}", text.len(), limits::MAX_EVENT_BYTES);
+        return Err(ErrorBody::new(ErrorCode::TooLarge, message));
+    }
+    Ok(text)
+}
+
+/// What became of one event: where it went, or why it was refused.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<EventName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Audience>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorBody>,
+}
+
+/// An event's type, written as its name.
+#[derive(Debug)]
+struct EventName(EventKind);
+
+impl Serialize for EventName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+/// `POST /v1/events`: publishes what a body holds (HTTP-01).
+///
+/// Each event is accepted or refused on its own, in order; the answer lists what became of each. 202 when any was taken,
+/// 422 when none was. `to` in the answer is what the publisher wrote.
+///
+/// # Errors
+/// Of the whole: a body that cannot be read, `too_many_items`, `unavailable`.
+pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]) -> Answer {
+    #[derive(Serialize)]
+    struct Results {
+        results: Vec<Outcome>,
+    }
+    let publications: Vec<Result<Publication, ErrorBody>> =
+        media.split(body)?.into_iter().map(|text| Publication::decode(text?)).collect();
+    let addresses: Vec<Option<(EventKind, Audience)>> = publications
+        .iter()
+        .map(|publication| publication.as_ref().ok().map(|it| (it.kind.clone(), it.to.clone())))
+        .collect();
+    let receipts = hub.publish(principal, publications).await?;
+    let taken = receipts.iter().any(Result::is_ok);
+    let results = receipts.into_iter().zip(addresses).map(|(receipt, address)| match (receipt, address) {
+        (Ok(receipt), Some((kind, to))) => {
+            Outcome { kind: Some(EventName(kind)), to: Some(to), seq: receipt.seq, error: None }
+        }
+        (Ok(receipt), None) => Outcome { kind: None, to: None, seq: receipt.seq, error: None },
+        (Err(error), _) => Outcome { kind: None, to: None, seq: None, error: Some(error) },
+    });
+    let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };
+    Ok(json(status, &Results { results: results.collect() }))
+}
+
+/// `GET /v1/connections`: who is connected (HTTP-06).
+///
+/// # Errors
+/// `forbidden`, `unavailable`.
+pub async fn connections(hub: &Hub, principal: &Principal) -> Answer {
+    #[derive(Serialize)]
+    struct List {
+        epoch: Epoch,
+        count: usize,
+        connections: Vec<ConnectionInfo>,
+    }
+    require(principal, Permission::Admin)?;
+    let (epoch, _) = hub.head().await?;
+    let connections = hub.connections();
+    Ok(json(StatusCode::OK, &List { epoch, count: connections.len(), connections }))
+}
+
+/// `DELETE /v1/connections/{id}`: closes one with 1008, once what waits for it has been sent (HTTP-06).
+///
+/// # Errors
+/// `forbidden`, `not_found`.
+pub fn disconnect(hub: &Hub, principal: &Principal, id: &str) -> Answer {
+    require(principal, Permission::Admin)?;
+    let there = id.parse::<ConnectionId>().is_ok_and(|id| hub.kick(id));
+    if !there {
+        return Err(Refusal::new(ErrorCode::NotFound, "no such connection; GET /v1/connections lists them"));
+    }
+    Ok(empty(StatusCode::NO_CONTENT, Bytes::new()))
+}
+
+/// `GET /v1/explain`: who would receive an event now, and which rule decides for each (HTTP-07).
+///
+/// `type` and `to` are needed; `connection` asks about one connection; `seq`, the number of the event in question, comes
+/// back in the answer. `to` in the answer is the part of the audience that the event belongs to.
+///
+/// # Errors
+/// `forbidden`, `unknown_type`, `invalid_id`, `audience_not_allowed`, `not_found`; `invalid_payload` with status 400 for the
+/// query.
+pub fn explain(hub: &Hub, principal: &Principal, query: &str) -> Answer {
+    #[derive(Serialize)]
+    struct Explained {
+        #[serde(rename = "type")]
+        kind: EventName,
+        to: Audience,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<Seq>,
+        connections: Vec<Explanation>,
+    }
+    require(principal, Permission::Observe)?;
+    let mut pairs = link_request::pairs(query, &["type", "to", "connection", "seq"]).map_err(Refusal::bad_request)?;
+    let mut value = |name: &str| {
+        let at = pairs.iter().position(|(of, _)| *of == name)?;
+        Some(pairs.swap_remove(at).1)
+    };
+    let needed = |name: &str, value: Option<String>| {
+        value.ok_or_else(|| {
+            let message = format!("the query needs {name}: /v1/explain?type=adw.text_block&to=adw:29fb6a3e");
+            Refusal::bad_request(ErrorBody::new(ErrorCode::InvalidPayload, message))
+        })
+    };
+    let invalid =
+        |name: &str, error: &dyn std::fmt::Display| Refusal::new(ErrorCode::InvalidId, format!("{name}: {error}"));
+    let kind = EventKind::parse(&needed("type", value("type"))?)?;
+    let to: Audience = needed("to", value("to"))?.parse().map_err(|error| invalid("to", &error))?;
+    let connection = value("connection")
+        .map(|id| id.parse::<ConnectionId>().map_err(|error| invalid("connection", &error)))
+        .transpose()?;
+    let seq = value("seq")
+        .map(|seq| {
+            seq.parse().ok().and_then(Seq::new).ok_or_else(|| invalid("seq", &"must be an integer from 1 to 2^53-1"))
+        })
+        .transpose()?;
+    let mut connections = hub.explain(kind.clone(), to.clone())?;
+    if let Some(id) = connection {
+        connections.retain(|explanation| explanation.connection_id == id);
+        if connections.is_empty() {
+            return Err(Refusal::new(ErrorCode::NotFound, format!("no connection {id}")));
+        }
+    }
+    let to = Envelope::probe(kind.clone(), to)?.audience().clone();
+    Ok(json(StatusCode::OK, &Explained { kind: EventName(kind), to, seq, connections }))
+}
+
+/// `GET /health`: the process lives (HTTP-08).
+pub fn health(hub: &Hub) -> Response<Bytes> {
+    #[derive(Serialize)]
+    struct Health {
+        status: &'static str,
+        service: &'static str,
+        version: &'static str,
+        timestamp: Time,
+        uptime_seconds: u64,
+        active_connections: usize,
+        websocket_support: bool,
+    }
+    let health = Health {
+        status: "healthy",
+        service: "eventwire",
+        version: env!("CARGO_PKG_VERSION"),
+        timestamp: hub.now(),
+        uptime_seconds: hub.uptime().as_secs(),
+        active_connections: hub.connection_count(),
+        websocket_support: true,
+    };
+    json(StatusCode::OK, &health)
+}
+
+/// `GET /ready`: whether connections are taken (HTTP-08). 503 while the server stops, and before its history answers.
+pub async fn ready(hub: &Hub) -> Response<Bytes> {
+    #[derive(Serialize)]
+    struct Ready {
+        status: &'static str,
+    }
+    let (status, word) = match (hub.is_draining(), hub.head().await) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (false, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        (false, Ok(_)) => (StatusCode::OK, "ready"),
+    };
+    json(status, &Ready { status: word })
+}
