@@ -12,15 +12,15 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 
 use crate::answer::{self, Body};
 use crate::inspector;
 use crate::paths::{self, Found};
-use crate::server::{Answerer, TimedBody};
+use crate::server::Answerer;
 
 /// The routes behind: what the adapters make of a request.
-pub(crate) type Routes =
-    Arc<dyn Fn(Request<TimedBody>, SocketAddr) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+pub(crate) type Routes = Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// Request headers that pages of allowed origins may send.
 const PAGE_HEADERS: &str = "authorization, content-type, last-event-id";
@@ -39,7 +39,7 @@ impl Front {
     }
 
     /// Refuses what the guard refuses, on every method and path, before anything else looks at the request (AUTH-02, AUTH-03).
-    fn guard(&self, request: &Request<TimedBody>) -> Result<(), ErrorBody> {
+    fn guard(&self, request: &Request<Incoming>) -> Result<(), ErrorBody> {
         let headers = request.headers();
         let host =
             single(headers, &header::HOST).map_err(|message| ErrorBody::new(ErrorCode::HostNotAllowed, message))?;
@@ -51,7 +51,7 @@ impl Front {
         self.hub.guard().check_origin(origin)
     }
 
-    async fn respond(&self, request: Request<TimedBody>, peer: SocketAddr) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         if let Err(error) = self.guard(&request) {
             tracing::debug!(%peer, code = %error.code, message = %error.message, "refused");
             return answer::refusal(error.code, error.message);
@@ -80,7 +80,7 @@ impl Front {
 
     /// What the routes answer; a panic in them is an error of this one request, and whatever they answer with an error status is
     /// an error that programs can read.
-    async fn behind(&self, mut request: Request<TimedBody>, peer: SocketAddr) -> Response<Body> {
+    async fn behind(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         // The answer to HEAD is that to GET without its body, which the server leaves out by itself.
         if request.method() == Method::HEAD {
             *request.method_mut() = Method::GET;
@@ -102,7 +102,7 @@ impl Front {
 }
 
 impl Answerer for Front {
-    async fn answer(&self, request: Request<TimedBody>, peer: SocketAddr) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         self.respond(request, peer).await
     }
 }

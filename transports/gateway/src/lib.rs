@@ -16,6 +16,7 @@ mod inspector;
 mod paths;
 pub mod reference;
 mod routes;
+mod runs;
 mod sample;
 pub mod serve;
 mod server;

@@ -9,27 +9,30 @@ use eventwire_hub::Hub;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use tower_service::Service as _;
 use warp::Filter;
 use warp::reply::Reply;
 
 use crate::front::Routes;
-use crate::server::TimedBody;
+use crate::runs::Runs;
 
 /// Every adapter at its paths.
-pub(crate) fn all(hub: &Hub, _agents: Option<&Path>) -> Routes {
+pub(crate) fn all(hub: &Hub, agents: Option<&Path>) -> Routes {
     let websocket = warp::path!("v1" / "ws").and(eventwire_websocket::filter(hub.clone()));
-    service(websocket)
+    let api = eventwire_http::routes(hub);
+    let runs = Runs::new(hub.clone(), agents).routes();
+    service(websocket.or(api).or(runs).recover(eventwire_http::recover))
 }
 
 /// A filter as a function from request to answer.
 fn service<F>(filter: F) -> Routes
 where
-    F: Filter<Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    F: Filter<Error = Infallible> + Clone + Send + Sync + 'static,
     F::Extract: Reply + Send,
 {
     let service = warp::service(filter);
-    Arc::new(move |mut request: Request<TimedBody>, peer: SocketAddr| {
+    Arc::new(move |mut request: Request<Incoming>, peer: SocketAddr| {
         // Adapters learn the peer's address from here.
         request.extensions_mut().insert(peer);
         let mut service = service.clone();

@@ -9,27 +9,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use http::{Request, Response, StatusCode};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::Sleep;
 
 use crate::answer::Body;
 use crate::head::{self, First};
 
 /// Longest wait for the next request on a connection that stays open, its head included.
 const NEXT_HEAD_DEADLINE: Duration = Duration::from_secs(60);
-/// Longest time that the body of a request may take.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pause after the system refused to hand out a socket, usually because files are used up.
@@ -38,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Answers one request; never fails.
 pub(crate) trait Answerer: Send + Sync + 'static {
     /// The answer to a request from `peer`.
-    fn answer(&self, request: Request<TimedBody>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// Accepts connections on `listener`, at most `max_connections` at a time, until `stop` becomes true; then lets answers under way
@@ -115,7 +111,7 @@ async fn connection<A: Answerer>(
 
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let answerer = Arc::clone(&answerer);
-        async move { Ok::<_, Infallible>(answerer.answer(request.map(TimedBody::new), peer).await) }
+        async move { Ok::<_, Infallible>(answerer.answer(request, peer).await) }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -172,41 +168,5 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// The body of a request, which must be there in time; after that reading it is an error of kind `TimedOut`.
-pub(crate) struct TimedBody {
-    body: Incoming,
-    /// Starts with the first time that something had to be waited for.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl TimedBody {
-    fn new(body: Incoming) -> Self {
-        Self { body, deadline: None }
-    }
-}
-
-impl HttpBody for TimedBody {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(BODY_DEADLINE)));
-        ready!(deadline.as_mut().poll(cx));
-        let late = format!("the body was not complete after {} seconds", BODY_DEADLINE.as_secs());
-        Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, late).into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

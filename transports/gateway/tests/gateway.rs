@@ -328,7 +328,7 @@ async fn cmd_03_every_malformed_frame_is_told_to_its_sender_only() {
             format!("{{\"type\":\"ping\",\"data\":{{\"client_time\":{}1{}}}}}", "[".repeat(90), "]".repeat(90)),
             "too_deep",
         ),
-        ("an event", text_block("adw:29fb6a3e", "29fb6a3e").to_string(), "unknown_command"),
+        ("an event", text_block("adw:29fb6a3e", "29fb6a3e").to_string(), "malformed_frame"),
     ];
     for (what, frame, code) in frames {
         let (mut sender, _) = Socket::connect(&gateway, "").await;

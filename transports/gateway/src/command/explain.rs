@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::Gateway;
@@ -71,23 +72,11 @@ fn table(answer: &Value, pen: Pen) -> String {
     out
 }
 
-/// A query string; everything but letters, digits and `-._~` is written as `%XX`.
+/// A query string in which any text is safe.
 fn encode(pairs: &[(&str, &String)]) -> String {
-    let mut query = String::new();
-    for (name, value) in pairs {
-        if !query.is_empty() {
-            query.push('&');
-        }
-        let _ = write!(query, "{name}=");
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                query.push(char::from(byte));
-            } else {
-                let _ = write!(query, "%{byte:02X}");
-            }
-        }
-    }
-    query
+    let escaped = |value| utf8_percent_encode(value, NON_ALPHANUMERIC);
+    let pairs = pairs.iter().map(|(name, value)| format!("{name}={}", escaped(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]
@@ -97,7 +86,7 @@ mod tests {
     #[test]
     fn a_query_carries_any_text() {
         let (to, event_type) = ("room:a b&c=d/é".to_owned(), "adw.x".to_owned());
-        assert_eq!(encode(&[("type", &event_type), ("to", &to)]), "type=adw.x&to=room%3Aa%20b%26c%3Dd%2F%C3%A9");
+        assert_eq!(encode(&[("type", &event_type), ("to", &to)]), "type=adw%2Ex&to=room%3Aa%20b%26c%3Dd%2F%C3%A9");
     }
 
     #[test]

@@ -214,11 +214,10 @@ impl Remarks {
 
 fn gap_text(gap: &Gap) -> String {
     let why = match gap.reason {
-        GapReason::Expired => "they were older than the history keeps",
         GapReason::SlowConsumer => "this reader was too slow for what the history keeps",
         GapReason::EpochChanged => "the gateway began a new history",
         GapReason::Hole => "they never arrived",
-        GapReason::Unknown => "the gateway gave a reason that this version does not know",
+        _ => "the history no longer has them",
     };
     let range = match (gap.from_seq, gap.to_seq) {
         (Some(from), Some(to)) => format!("events {from} to {to}"),
