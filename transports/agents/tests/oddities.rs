@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use eventwire_agents::{
     AgentEvent,
     run::Run,
-    transcript::{CHUNK_BYTES, MAX_LINE_BYTES, Output, Transcript},
+    transcript::{CHUNK_BYTES, MAX_LINE_BYTES, Output, Restart, Transcript},
 };
 use eventwire_protocol::event::adw::{FileOperation, LogLevel, WorkflowStatus};
 use serde_json::{Value, json};
@@ -124,6 +124,18 @@ fn oddity_06_a_role_starts_once_however_many_sessions_its_file_holds() {
     assert_eq!(of_kind!(events, AgentLog).iter().filter(|log| log.event_type == "init").count(), 3);
     assert_eq!(of_kind!(events, SummaryUpdate).len(), 3);
     assert_eq!(of_kind!(events, TextBlock)[0].content, "Still here.", "the first result does not end the file");
+}
+
+#[test]
+fn oddity_06_a_file_that_is_read_again_starts_nothing_anew() {
+    let mut transcript = Transcript::new(adw_id(), &role("planner"));
+    let mut outputs = Vec::new();
+    transcript.push(&fixture("sessions.jsonl"), &mut outputs);
+    outputs.clear();
+    transcript.restart(Restart::Replaced, &mut outputs);
+    transcript.push(&fixture("sessions.jsonl"), &mut outputs);
+    assert!(!outputs.contains(&Output::RoleStarted));
+    assert_eq!(transcript.checkpoint().lines, 7);
 }
 
 #[test]

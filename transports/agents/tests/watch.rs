@@ -309,6 +309,19 @@ async fn a_copy_that_replaces_its_original_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replacement_that_only_resembles_its_original_is_read_from_its_start() {
+    let agents = Agents::new();
+    let same = text("the same words at the same place, and enough of them to fill what is compared first");
+    agents.append("planner", text("one") + &same);
+    let sink = MemorySink::new();
+    let _running = sink.run(agents.source(Mode::FromStart));
+    sink.until("two lines", |stored| said(&stored.events).len() == 2).await;
+    replace(&agents.transcript("planner"), text("two") + &same + &text("three"));
+    let stored = sink.until("three more", |stored| said(&stored.events).len() == 5).await;
+    assert_eq!(said(&stored.events)[2], "two");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_rewritten_in_place_and_longer_than_before_is_noticed() {
     let agents = Agents::new();
     agents.append("planner", text("one"));
@@ -460,6 +473,18 @@ async fn a_state_that_cannot_be_read_is_a_warning_and_the_next_one_counts() {
     agents.write("adw_state.json", format!("{{\"x\":\"{}\"}}", "x".repeat(300_000)));
     let stored = sink.until_types(&["agent_log", "agent_summary_update", "agent_log"]).await;
     assert!(warnings(&stored.events)[1].message.contains("adw_state.json"), "{:?}", warnings(&stored.events));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_half_written_when_it_is_met_gets_time_to_be_finished() {
+    let agents = Agents::new();
+    agents.write("adw_state.json", "{\"issue_num");
+    let sink = MemorySink::new();
+    // Long enough that even a slow machine finishes the file before it has been quiet.
+    let source = agents.source(Mode::FromStart).settling(Duration::from_millis(1500), Duration::from_secs(60));
+    let _running = sink.run_until_caught_up(source).await;
+    agents.write("adw_state.json", r#"{"issue_number":1}"#);
+    sink.until_types(&["agent_summary_update"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
