@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, pin::pin, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use eventwire_protocol::{ErrorBody, ErrorCode};
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
@@ -42,21 +42,18 @@ pub(crate) async fn read<D: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
         return Err(too_large());
     }
     let mut read = BytesMut::new();
-    while !over {
+    let mut fits = !over;
+    while fits {
         match timeout_at(end, body.next()).await.map_err(|_| too_late())? {
             None => return Ok(read.freeze()),
             Some(Err(error)) => {
                 let broken = || ErrorBody::new(ErrorCode::MalformedFrame, "the body ended in the middle");
                 return Err(if timed_out(error.into().as_ref()) { too_late() } else { broken() });
             }
-            Some(Ok(part)) if part.remaining() > limit - read.len() => break,
             Some(Ok(part)) => {
-                let mut part = part;
-                while part.has_remaining() {
-                    let chunk = part.chunk();
-                    let count = chunk.len();
-                    read.extend_from_slice(chunk);
-                    part.advance(count);
+                fits = part.remaining() <= limit - read.len();
+                if fits {
+                    read.put(part);
                 }
             }
         }

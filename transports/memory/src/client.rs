@@ -44,12 +44,12 @@ impl Frame {
 
     /// The event's type, as it stands in the frame; empty if there is none.
     pub fn kind(&self) -> String {
-        self.value()["type"].as_str().unwrap_or_default().to_owned()
+        self.value().get("type").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// The event's number, if it is logged.
     pub fn seq(&self) -> Option<u64> {
-        self.value()["seq"].as_u64()
+        self.value().get("seq").and_then(Value::as_u64)
     }
 }
 

@@ -108,7 +108,8 @@ proptest! {
             let unjoined = |(_, to): &&(u64, String)| to != STREAMS[0] && heads.contains_key(to);
             let mut expected: Vec<_> = published.iter().filter(unjoined).collect();
             let mut got: Vec<_> = receiver.events.iter().filter(unjoined).collect();
-            (expected.sort(), got.sort());
+            expected.sort();
+            got.sort();
             prop_assert_eq!(got, expected);
             prop_assert_eq!(receiver.texts.get(STREAMS[0]).cloned().unwrap_or_default(), text);
             let latest = receiver.latest.values().next().map(|data| data["progress_percent"].as_f64().unwrap());
