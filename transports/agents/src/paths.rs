@@ -479,7 +479,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_result_is_absolute_or_climbs(path in r"([/\\~.:]|\.\.|[a-cC]|file://|/root/repo){0,12}", base in "(/root/repo|/|trees/a|)") {
+        fn no_result_is_absolute_or_climbs(path in r"([/\\~.:]|\.\.|[a-cC]|file://|/home/repo){0,12}", base in "(/home/repo|/|trees/a|)") {
             let result = relative(&path, &[&base]);
             prop_assert!(!result.starts_with('/') && !result.starts_with('~'), "{result}");
             prop_assert!(result.split(['/', '\\']).all(|part| part != ".."), "{result}");
