@@ -9,7 +9,11 @@
 //! what a page already held (LOG-07). So nothing is missed and nothing comes twice, in whatever order committing,
 //! offering and paging meet.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use crate::{
     address::{Audience, Root},
@@ -122,6 +126,8 @@ enum Track {
     Held {
         /// The highest number that was withheld.
         missed: Position,
+        /// Where the realm stood, if it is followed too: what comes behind is owed in any case.
+        owed: Option<Position>,
     },
     Behind {
         /// Everything up to here was given out.
@@ -162,16 +168,22 @@ pub struct Paged {
 }
 
 /// Where one connection stands in every root it follows.
+///
+/// An event comes under its own root where that is followed, else under the realm ([`Root::Realm`]) where that is
+/// followed. A root that is followed by name beside the realm keeps its own place, also when its name is taken back:
+/// under the realm nothing of it goes missing or comes twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracker {
     low: Position,
     tracks: BTreeMap<Root, Track>,
+    /// Roots that are no longer followed by name but still have another place than the realm, under which they come.
+    nameless: BTreeSet<Root>,
 }
 
 impl Tracker {
     /// A tracker that follows nothing, of a connection that begins when the log reaches `head`.
     pub fn new(head: Position) -> Self {
-        Self { low: head, tracks: BTreeMap::new() }
+        Self { low: head, tracks: BTreeMap::new(), nameless: BTreeSet::new() }
     }
 
     /// The followed root that an audience comes under: its own, else everything, if that is followed.
@@ -183,35 +195,100 @@ impl Tracker {
         Some(own)
     }
 
+    /// Up to where everything was given out under the realm.
+    fn realm_place(&self) -> Option<Position> {
+        match self.tracks.get(&Root::Realm)? {
+            Track::Held { .. } => None,
+            Track::Behind { at, .. } => Some(*at),
+            Track::Live { last, .. } => Some(*last),
+        }
+    }
+
     /// Withholds a root from now on, until [`Tracker::follow`] says where it begins. Called before routing can deliver
     /// anything of it. A root that is followed already stays as it is; the answer says whether this one is new.
     pub fn hold(&mut self, root: &Root) -> bool {
         if self.tracks.contains_key(root) {
-            return false;
+            return self.nameless.remove(root);
         }
-        self.tracks.insert(root.clone(), Track::Held { missed: Position::START });
+        let owed = self.realm_place();
+        self.tracks.insert(root.clone(), Track::Held { missed: Position::START, owed });
         true
     }
 
     /// Begins to follow a root, behind at `at`. Until the pager ran, nothing of it is delivered live.
     ///
-    /// With `announce` the receiver is told of the replay. A root that is followed already starts anew; what waits of it
-    /// in the mailbox has to be taken out, for the pages will bring it.
+    /// With `announce` the receiver asked for what is behind `at` and is told of the replay. A root that is followed
+    /// already starts anew; what waits of it in the mailbox has to be taken out, for the pages will bring it. Without
+    /// `announce` the receiver asked for what happens from now on: a root that is followed already stays as it is, by
+    /// name or under the realm, and what waits of it in the mailbox stays there.
     pub fn follow(&mut self, root: Root, at: Position, announce: bool) -> Option<Notice> {
-        let missed = match self.tracks.get(&root) {
-            Some(Track::Live { last, .. }) => *last,
-            Some(Track::Behind { missed, .. } | Track::Held { missed }) => *missed,
-            None => Position::START,
+        let (mut missed, owed) = match self.tracks.get(&root) {
+            Some(Track::Live { .. } | Track::Behind { .. }) if !announce => return None,
+            Some(Track::Live { last, .. }) => (*last, None),
+            Some(Track::Behind { missed, .. }) => (*missed, None),
+            Some(Track::Held { missed, owed }) => (*missed, *owed),
+            None => (Position::START, self.realm_place()),
         };
+        let at = owed.filter(|_| !announce).map_or(at, |owed| at.min(owed));
+        if root == Root::Realm {
+            missed = missed.max(self.drop_nameless());
+            for track in self.tracks.values_mut() {
+                if let Track::Held { owed, .. } = track {
+                    *owed = Some(at);
+                }
+            }
+        }
         let notice = announce.then(|| Notice::Replaying(root.clone(), at));
         let reason = GapReason::Expired;
         self.tracks.insert(root, Track::Behind { at, missed, replayed: 0, reason, announced: announce });
         notice
     }
 
-    /// No longer follows a root.
+    /// No longer follows a root by name. If the realm is followed, the root comes under that from now on, and what waits
+    /// of it in the mailbox stays there.
     pub fn forget(&mut self, root: &Root) {
-        self.tracks.remove(root);
+        if *root == Root::Realm {
+            self.tracks.remove(root);
+            self.drop_nameless();
+            for track in self.tracks.values_mut() {
+                if let Track::Held { owed, .. } = track {
+                    *owed = None;
+                }
+            }
+            return;
+        }
+        let Some(track) = self.tracks.remove(root) else { return };
+        if !self.tracks.contains_key(&Root::Realm) {
+            return;
+        }
+        let kept = match track {
+            Track::Held { missed, owed: Some(at) } => {
+                Track::Behind { at, missed, replayed: 0, reason: GapReason::Expired, announced: false }
+            }
+            Track::Held { missed: withheld, owed: None } => {
+                // The realm is held as well, and follows from where it will be told.
+                if let Some(Track::Held { missed, .. }) = self.tracks.get_mut(&Root::Realm) {
+                    *missed = withheld.max(*missed);
+                }
+                return;
+            }
+            track => track,
+        };
+        self.tracks.insert(root.clone(), kept);
+        self.nameless.insert(root.clone());
+    }
+
+    /// Drops the places of roots that have no name. Gives the highest number that any of them has seen.
+    fn drop_nameless(&mut self) -> Position {
+        let mut highest = Position::START;
+        for root in std::mem::take(&mut self.nameless) {
+            match self.tracks.remove(&root) {
+                Some(Track::Live { last, .. }) => highest = highest.max(last),
+                Some(Track::Behind { missed, .. } | Track::Held { missed, .. }) => highest = highest.max(missed),
+                None => {}
+            }
+        }
+        highest
     }
 
     /// Whether the root is followed, or held.
@@ -234,19 +311,23 @@ impl Tracker {
                 *last = seq.into();
                 Offer::Deliver
             }
-            Track::Behind { missed, .. } | Track::Held { missed } => {
+            Track::Behind { missed, .. } | Track::Held { missed, .. } => {
                 *missed = (*missed).max(seq.into());
                 Offer::Withhold
             }
         }
     }
 
-    /// An event that `offer` let through could not be kept for the link: its root falls behind, to just before it.
+    /// An event that `offer` let through could not be kept for the link: its root falls behind, to just before it. When
+    /// several are lost at once, the oldest comes first, so that the notice names the right position.
     pub fn lose(&mut self, audience: &Audience, seq: Seq) -> Option<Notice> {
         let root = self.root_of(audience)?;
         let before = Position::new(seq.as_u64() - 1).unwrap_or_default();
         match self.tracks.get_mut(&root)? {
-            Track::Held { .. } => None,
+            Track::Held { owed, .. } => {
+                *owed = owed.map(|owed| owed.min(before));
+                None
+            }
             Track::Behind { at, .. } => {
                 *at = (*at).min(before);
                 None
@@ -284,6 +365,9 @@ impl Tracker {
 
     /// Takes in a page: for the roots in `asked` it holds, in the order of numbers, everything of the log up to `upto`.
     /// When `end`, the log held nothing more at that moment, and a root of which nothing later was withheld is live.
+    ///
+    /// Events may be offered and lost while the page is read. But whoever follows or forgets a root throws a page away
+    /// that was asked for before: it speaks of another beginning.
     pub fn page<'a>(
         &mut self,
         asked: &[(Root, Position)],

@@ -10,11 +10,11 @@ use eventwire_protocol::{
 use proptest::{prelude::*, sample::select, test_runner::Config};
 use serde_json::json;
 
-/// The settings of every property: `PROPTEST_CASES` scales all of them alike. `share` is for properties whose cases are
-/// long: 4 means a quarter of the cases.
-pub(crate) fn config(share: u32) -> Config {
+/// The settings of a property. `PROPTEST_CASES` scales all of them alike; `times` is for properties whose cases are short
+/// and whose faults hide in rare schedules.
+pub(crate) fn config(times: u32) -> Config {
     let default = Config::default();
-    Config { cases: (default.cases / share).max(1), failure_persistence: None, ..default }
+    Config { cases: default.cases.saturating_mul(times), failure_persistence: None, ..default }
 }
 
 /// Names that are close to each other, and that would be mistaken for each other if they were ever joined with a

@@ -1,0 +1,544 @@
+//! The laws of the splice between replay and live, held against the log itself.
+//!
+//! A small world plays one connection: events are committed at one time and offered at another; pages are read at one
+//! time and arrive at another; roots are followed, forgotten and followed again in between; the mailbox overflows. The
+//! only question ever asked of the outcome is whether what was given out of each root is what the log holds behind the
+//! position asked for: at any time the first part of it, when everything has come to rest all of it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use eventwire_protocol::{
+    Audience, Epoch, Position, Root, Seq,
+    event::connection::GapReason,
+    resume::{Cursor, Notice, Offer, Start, Tracker, gap, plan},
+};
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+
+// ---------------------------------------------------------------------------------------------------------------
+// The world
+// ---------------------------------------------------------------------------------------------------------------
+
+/// Streams, by root. The first two roots have two streams each.
+const STREAMS: &[&str] =
+    &["adw:aaaaaaaa", "adw:aaaaaaaa/raw", "session:s", "session:s/private/u", "room:r", "adw:bbbbbbbb"];
+/// Roots that can be named.
+const ROOTS: &[&str] = &["adw:aaaaaaaa", "session:s", "room:r"];
+const EPOCH: Epoch = Epoch::from_bits(7);
+/// A root that is received without being named, as the default of a dialect has it.
+const UNNAMED: &str = "adw:bbbbbbbb";
+
+/// What other tasks do, also while a command is executed.
+#[derive(Clone, Debug)]
+enum Meanwhile {
+    /// An event is committed to a stream.
+    Commit(usize),
+    /// The next committed event is routed; if it is delivered, the mailbox may be full.
+    Route { full: bool },
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    /// Of [`ROOTS`]; the one behind the last is everything that an observer may see.
+    root: usize,
+    /// From now on, or from an earlier position.
+    since: Option<Index>,
+    /// It is refused, after it was held.
+    refused: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Meanwhile(Meanwhile),
+    /// So many waiting events are handed to the link.
+    Hand(usize),
+    /// Targets are subscribed: first all are withheld, then, when the log was asked, they are followed.
+    Subscribe(Vec<Target>, Vec<Meanwhile>),
+    /// A target is unsubscribed.
+    Unsubscribe(usize),
+    /// The log is read where the connection is behind: a page of so many events, which is under way from now on.
+    Read(usize),
+    /// The page arrives.
+    Arrive,
+    /// The connection is cut off and another one resumes with its cursor.
+    Reconnect,
+}
+
+fn meanwhile() -> impl Strategy<Value = Meanwhile> {
+    prop_oneof![
+        (0..STREAMS.len()).prop_map(Meanwhile::Commit),
+        prop::bool::weighted(0.15).prop_map(|full| Meanwhile::Route { full }),
+    ]
+}
+
+/// Steps over the first so many targets.
+fn step(targets: usize) -> impl Strategy<Value = Step> {
+    let target = (0..targets, option::of(any::<Index>()), prop::bool::weighted(0.1))
+        .prop_map(|(root, since, refused)| Target { root, since, refused });
+    prop_oneof![
+        24 => meanwhile().prop_map(Step::Meanwhile),
+        4 => (1..4_usize).prop_map(Step::Hand),
+        4 => (vec(target, 1..4), vec(meanwhile(), 0..4)).prop_map(|(targets, meanwhile)| Step::Subscribe(targets, meanwhile)),
+        2 => (0..targets).prop_map(Step::Unsubscribe),
+        6 => (1..4_usize).prop_map(Step::Read),
+        6 => Just(Step::Arrive),
+        1 => Just(Step::Reconnect),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Page {
+    asked: Vec<(Root, Position)>,
+    events: Vec<(Audience, u64)>,
+    upto: u64,
+    end: bool,
+}
+
+/// What was given out of a root, and after which position everything is wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Given {
+    since: u64,
+    seqs: Vec<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct World {
+    /// The stream of each event; its number is its place, counted from 1.
+    log: Vec<Audience>,
+    /// How many of them have been routed.
+    routed: usize,
+    tracker: Tracker,
+    mail: VecDeque<(Audience, u64)>,
+    /// The page that is under way. Whoever reads pages also executes commands, so a command drops it.
+    page: Option<Page>,
+    /// What is received by name, `*` included.
+    named: BTreeSet<Root>,
+    /// What has a place of its own, because it was begun by name.
+    begun: BTreeSet<Root>,
+    /// Whether [`UNNAMED`] is received.
+    unnamed: bool,
+    /// Whether a command was executed while everything was received.
+    regrouped: bool,
+    given: BTreeMap<Root, Given>,
+    /// Replays that were announced and are not complete: how many events they have brought.
+    brackets: BTreeMap<Root, u64>,
+}
+
+fn root(text: &str) -> Root {
+    text.parse().unwrap()
+}
+
+fn position(number: u64) -> Position {
+    Position::new(number).unwrap()
+}
+
+fn seq(number: u64) -> Seq {
+    Seq::new(number).unwrap()
+}
+
+fn root_of(audience: &Audience) -> Root {
+    audience.root().unwrap()
+}
+
+type Held<T = ()> = Result<T, TestCaseError>;
+
+impl World {
+    /// A connection to a log that holds some events already.
+    fn new(older: &[usize], unnamed: bool) -> Self {
+        let log: Vec<Audience> = older.iter().map(|stream| STREAMS[*stream].parse().unwrap()).collect();
+        let head = log.len() as u64;
+        let mut given = BTreeMap::new();
+        if unnamed {
+            given.insert(root(UNNAMED), Given { since: head, seqs: Vec::new() });
+        }
+        Self {
+            routed: log.len(),
+            log,
+            tracker: Tracker::new(position(head)),
+            mail: VecDeque::new(),
+            page: None,
+            named: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            unnamed,
+            regrouped: false,
+            given,
+            brackets: BTreeMap::new(),
+        }
+    }
+
+    fn head(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    /// Whether routing delivers events of a root to the connection.
+    fn receives(&self, root: &Root) -> bool {
+        self.named.contains(root) || self.named.contains(&Root::Realm) || self.given.contains_key(root)
+    }
+
+    /// The numbers of the log that are in a root, behind a position.
+    fn log_of(&self, root: &Root, since: u64) -> Vec<u64> {
+        let numbered = self.log.iter().zip(1_u64..);
+        numbered.filter(|(of, seq)| *seq > since && root_of(of) == *root).map(|(_, seq)| seq).collect()
+    }
+
+    fn give(&mut self, audience: &Audience, seq: u64) -> Held {
+        let root = root_of(audience);
+        let Some(given) = self.given.get_mut(&root) else {
+            return Err(TestCaseError::fail(format!("{seq} of {root} was given out and nobody wants it")));
+        };
+        given.seqs.push(seq);
+        let given = given.clone();
+        let expected = self.log_of(&root, given.since);
+        prop_assert!(
+            expected.starts_with(&given.seqs),
+            "{root}: given {:?}, which is not how {expected:?} begins",
+            given.seqs
+        );
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: Option<Notice>) -> Held {
+        match notice {
+            None => {}
+            Some(Notice::Replaying(root, _)) => {
+                self.brackets.insert(root, 0);
+            }
+            Some(Notice::Recovered(root, count, upto)) => {
+                let brought = self.brackets.remove(&root);
+                prop_assert_eq!(brought, Some(count), "a replay ends that did not begin, or miscounts");
+                if root != Root::Realm && self.given.contains_key(&root) {
+                    let given = &self.given[&root];
+                    let until = self.log_of(&root, given.since).into_iter().filter(|seq| *seq <= upto.as_u64());
+                    prop_assert!(until.count() <= given.seqs.len(), "{root} is said to be complete up to {upto}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, full: bool) -> Held {
+        let Some(audience) = self.log.get(self.routed).cloned() else { return Ok(()) };
+        self.routed += 1;
+        let number = self.routed as u64;
+        if !self.receives(&root_of(&audience)) {
+            return Ok(());
+        }
+        if self.tracker.offer(&audience, seq(number)) != Offer::Deliver {
+            return Ok(());
+        }
+        self.mail.push_back((audience, number));
+        if full {
+            // The mailbox gives back what the log has, oldest first.
+            for (audience, number) in std::mem::take(&mut self.mail) {
+                let notice = self.tracker.lose(&audience, seq(number));
+                self.notice(notice)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hand(&mut self, count: usize) -> Held {
+        for _ in 0..count {
+            let Some((audience, number)) = self.mail.pop_front() else { break };
+            self.tracker.handed_over(seq(number));
+            self.give(&audience, number)?;
+            self.check_cursor()?;
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, root: &Root) {
+        self.mail.retain(|(audience, _)| root_of(audience) != *root);
+    }
+
+    fn subscribe(&mut self, targets: &[Target], meanwhile: &[Meanwhile]) -> Held {
+        self.page = None;
+        self.regrouped |= self.named.contains(&Root::Realm);
+        let mut accepted: Vec<(Root, Option<u64>, bool)> = Vec::new();
+        for target in targets {
+            let root = ROOTS.get(target.root).map_or(Root::Realm, |name| root(name));
+            if accepted.iter().any(|(of, ..)| *of == root) {
+                continue;
+            }
+            let new = self.tracker.hold(&root);
+            if target.refused {
+                if new {
+                    self.tracker.forget(&root);
+                    if self.named.contains(&Root::Realm) && self.given.contains_key(&root) {
+                        self.begun.insert(root);
+                    }
+                }
+                continue;
+            }
+            let since = target.since.map(|at| at.index(self.log.len() + 1) as u64);
+            let new = self.named.insert(root.clone());
+            accepted.push((root, since, new));
+        }
+        for meanwhile in meanwhile {
+            self.meanwhile(meanwhile)?;
+        }
+        let head = self.head();
+        for (root, since, new) in accepted {
+            let at = since.unwrap_or(head);
+            if since.is_some() || new {
+                self.begin(&root, at, since.is_some());
+            }
+            let notice = self.tracker.follow(root, position(at), since.is_some());
+            self.notice(notice)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is wanted of a root from now on: everything behind `at`.
+    fn begin(&mut self, root: &Root, at: u64, asked_for: bool) {
+        if *root != Root::Realm {
+            self.begun.insert(root.clone());
+            // Whoever receives the root anyway, because of observing, loses nothing by naming it.
+            if asked_for || !self.given.contains_key(root) {
+                self.brackets.remove(root);
+                self.purge(root);
+                self.given.insert(root.clone(), Given { since: at, seqs: Vec::new() });
+            }
+            return;
+        }
+        self.brackets.remove(root);
+        for stream in STREAMS {
+            let root = root_of(&stream.parse().unwrap());
+            // What was named and begun keeps its own place.
+            if !(self.named.contains(&root) && self.begun.contains(&root)) {
+                self.begun.remove(&root);
+                self.brackets.remove(&root);
+                self.purge(&root);
+                self.given.insert(root.clone(), Given { since: at, seqs: Vec::new() });
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, target: usize) {
+        let root = ROOTS.get(target).map_or(Root::Realm, |name| root(name));
+        self.page = None;
+        self.regrouped |= self.named.contains(&Root::Realm);
+        self.tracker.forget(&root);
+        self.named.remove(&root);
+        if root == Root::Realm {
+            self.brackets.remove(&root);
+        }
+        for stream in STREAMS {
+            let root = root_of(&stream.parse().unwrap());
+            let unasked = self.unnamed && root == self::root(UNNAMED);
+            if !self.named.contains(&root) && !self.named.contains(&Root::Realm) && !unasked {
+                self.begun.remove(&root);
+                self.purge(&root);
+                self.given.remove(&root);
+                self.brackets.remove(&root);
+            }
+        }
+    }
+
+    fn read(&mut self, most: usize) {
+        let asked = self.tracker.behind();
+        if self.page.is_some() || asked.is_empty() {
+            return;
+        }
+        // As the history reads: a root that is asked for by name from its own position, the rest with everything.
+        let from = |audience: &Audience| {
+            let own = asked.iter().find(|(root, _)| *root == root_of(audience));
+            own.or_else(|| asked.iter().find(|(root, _)| *root == Root::Realm)).map(|(_, at)| *at)
+        };
+        let numbered = self.log.iter().zip(1_u64..);
+        let mut events: Vec<(Audience, u64)> = numbered
+            .filter(|(audience, number)| from(audience).is_some_and(|at| !at.covers(seq(*number))))
+            .map(|(audience, number)| (audience.clone(), number))
+            .collect();
+        let end = events.len() <= most;
+        events.truncate(most);
+        let upto = if end { self.head() } else { events.last().map_or(0, |(_, number)| *number) };
+        self.page = Some(Page { asked, events, upto, end });
+    }
+
+    fn arrive(&mut self) -> Held {
+        let Some(Page { asked, events, upto, end }) = self.page.take() else { return Ok(()) };
+        // What waits is older than the page, the notices in front of it included.
+        self.hand(usize::MAX)?;
+        // One event at a time, so that each has a cursor of its own.
+        for (audience, number) in events {
+            let paged = self.tracker.page(&asked, [(&audience, seq(number))], Position::START, false);
+            prop_assert_eq!(&paged.notices, &[]);
+            if paged.wanted == [true] {
+                let root = root_of(&audience);
+                let bracket = if asked.iter().any(|(of, _)| *of == root) { root } else { Root::Realm };
+                if let Some(count) = self.brackets.get_mut(&bracket) {
+                    *count += 1;
+                }
+                self.give(&audience, number)?;
+                self.check_cursor()?;
+            }
+        }
+        let paged = self.tracker.page(&asked, [], position(upto), end);
+        for notice in paged.notices {
+            self.notice(Some(notice))?;
+        }
+        Ok(())
+    }
+
+    fn meanwhile(&mut self, meanwhile: &Meanwhile) -> Held {
+        match meanwhile {
+            Meanwhile::Commit(stream) => self.log.push(STREAMS[*stream].parse().unwrap()),
+            Meanwhile::Route { full } => self.route(*full)?,
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Held {
+        match step {
+            Step::Meanwhile(meanwhile) => self.meanwhile(meanwhile)?,
+            Step::Hand(count) => self.hand(*count)?,
+            Step::Subscribe(targets, meanwhile) => self.subscribe(targets, meanwhile)?,
+            Step::Unsubscribe(target) => self.unsubscribe(*target),
+            Step::Read(most) => self.read(*most),
+            Step::Arrive => self.arrive()?,
+            Step::Reconnect => self.reconnect()?,
+        }
+        self.check_cursor()
+    }
+
+    /// Whatever waits or is under way is gone; all that is left is what was given out, and the cursor.
+    fn reconnect(&mut self) -> Held {
+        if self.regrouped {
+            return Ok(());
+        }
+        let cursor: Cursor = self.tracker.cursor(EPOCH).to_string().parse().unwrap();
+        self.tracker = Tracker::new(position(self.head()));
+        self.mail.clear();
+        self.page = None;
+        self.brackets.clear();
+        let unnamed = self.unnamed.then(|| root(UNNAMED));
+        let roots: Vec<Root> = self.named.iter().cloned().chain(unnamed).collect();
+        for root in &roots {
+            self.tracker.hold(root);
+        }
+        for root in roots {
+            let at = cursor.position(&root);
+            let notice = self.tracker.follow(root, at, true);
+            self.notice(notice)?;
+        }
+        Ok(())
+    }
+
+    /// Routes, hands over and reads until nothing is left to do.
+    fn rest(&mut self) -> Held {
+        for _ in 0..3 {
+            while self.routed < self.log.len() {
+                self.route(false)?;
+            }
+            self.hand(usize::MAX)?;
+            self.arrive()?;
+            let mut pages = 0;
+            while self.tracker.is_behind() {
+                self.read(2);
+                self.arrive()?;
+                pages += 1;
+                prop_assert!(pages < 200, "it never catches up: {:?}", self.tracker);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything that is wanted was given out.
+    fn check_complete(&self) -> Held {
+        for (root, given) in &self.given {
+            prop_assert_eq!(&given.seqs, &self.log_of(root, given.since), "{}", root);
+        }
+        Ok(())
+    }
+
+    /// Whether a receiver that is cut off now and comes back with its cursor ends with everything, exactly once.
+    fn check_cursor(&self) -> Held {
+        let cursor: Cursor = self.tracker.cursor(EPOCH).to_string().parse().unwrap();
+        prop_assert_eq!(cursor.epoch, EPOCH);
+        let observing = self.named.contains(&Root::Realm);
+        if self.regrouped {
+            // A cursor is for connections that name everything at once, when they begin. Those that change what they
+            // name while they observe know their positions.
+            return Ok(());
+        }
+        for (root, given) in &self.given {
+            let named = !observing || self.named.contains(root);
+            let at = cursor.position(if named { root } else { &Root::Realm }).as_u64();
+            // Everything up to the position was given, and nothing behind it.
+            let until: Vec<u64> = self.log_of(root, given.since).into_iter().filter(|seq| *seq <= at).collect();
+            prop_assert_eq!(&given.seqs, &until, "the cursor says {} for {}", at, root);
+        }
+        Ok(())
+    }
+}
+
+fn play(older: &[usize], steps: &[Step], unnamed: bool) -> Held<World> {
+    let mut world = World::new(older, unnamed);
+    for step in steps {
+        world.step(step)?;
+    }
+    world.rest()?;
+    world.check_complete()?;
+    Ok(world)
+}
+
+proptest! {
+    #![proptest_config(support::config(4))]
+
+    #[test]
+    fn log_06_07_what_is_given_out_is_the_log_without_hole_or_duplicate(
+        older in vec(0..STREAMS.len(), 0..8),
+        steps in vec(step(ROOTS.len()), 1..100),
+    ) {
+        play(&older, &steps, true)?;
+    }
+
+    #[test]
+    fn log_06_07_the_same_holds_for_whoever_observes_everything_beside_what_it_names(
+        older in vec(0..STREAMS.len(), 0..8),
+        steps in vec(step(ROOTS.len() + 1), 1..100),
+    ) {
+        play(&older, &steps, false)?;
+    }
+
+    #[test]
+    fn log_04_a_gap_is_told_exactly_when_something_behind_the_position_was_evicted(
+        seqs in prop::collection::btree_set(1..60_u64, 0..20),
+        evicted in any::<Index>(),
+        since in 0..60_u64,
+    ) {
+        let evicted: Vec<u64> = seqs.iter().copied().take(evicted.index(seqs.len() + 1)).collect();
+        let stream: Audience = STREAMS[0].parse().unwrap();
+        let floor = position(evicted.last().copied().unwrap_or(0));
+        let missing: Vec<u64> = evicted.into_iter().filter(|seq| *seq > since).collect();
+        let gap = gap(&stream, position(since), floor, GapReason::Expired);
+        prop_assert_eq!(gap.is_some(), !missing.is_empty());
+        if let Some(gap) = gap {
+            prop_assert_eq!(&gap.stream, STREAMS[0]);
+            let bounds = gap.from_seq.unwrap().as_u64()..=gap.to_seq.unwrap().as_u64();
+            prop_assert!(missing.iter().all(|seq| bounds.contains(seq)) && *bounds.start() > since);
+            prop_assert_eq!(Some(bounds.end()), missing.last(), "it names more than is missing");
+        }
+    }
+
+    #[test]
+    fn log_05_a_position_counts_only_in_the_history_it_belongs_to(
+        since in option::of(0..3_u64),
+        asked in option::of(0..3_u64),
+        current in 0..3_u64,
+    ) {
+        let start = plan(since.map(position), asked.map(Epoch::from_bits), Epoch::from_bits(current));
+        let expected = match since {
+            None => Start::Now,
+            // Nothing was held, so nothing can be lacking.
+            Some(0) => Start::After(Position::START),
+            Some(since) if asked == Some(current) => Start::After(position(since)),
+            Some(_) => Start::OtherEpoch,
+        };
+        prop_assert_eq!(start, expected);
+    }
+}
