@@ -4,7 +4,7 @@
 //! people see first is what they get with agents of their own.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -27,18 +27,33 @@ const FILES: &[(&str, &str)] = files! {
     "documenter/raw_output.jsonl"
 };
 
-/// Puts the run into a directory of its own, as agents would have left it. The directory goes when the answer is dropped.
+/// The sample on disk; it goes when this is dropped.
+pub(crate) struct Unpacked {
+    _directory: TempDir,
+    root: PathBuf,
+}
+
+impl Unpacked {
+    /// The agents root with the one run in it.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// Puts the run into a directory of its own, as agents would have left it.
 ///
 /// # Errors
 /// The system's directory for temporary files cannot be written.
-pub(crate) fn unpack() -> io::Result<TempDir> {
-    let root = tempfile::Builder::new().prefix("eventwire-sample-").tempdir()?;
+pub(crate) fn unpack() -> io::Result<Unpacked> {
+    let directory = tempfile::Builder::new().prefix("eventwire-sample-").tempdir()?;
+    // Events name paths from the directory above the root on, where people expect `agents`.
+    let root = directory.path().join("agents");
     for (path, content) in FILES {
-        let path = root.path().join(ADW_ID).join(path);
+        let path = root.join(ADW_ID).join(path);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
         std::fs::write(path, content)?;
     }
-    Ok(root)
+    Ok(Unpacked { _directory: directory, root })
 }
 
 #[cfg(test)]
@@ -72,7 +87,7 @@ mod tests {
         let root = unpack().unwrap();
         let seen = Arc::new(Seen::default());
         let speed = Speed::new(10_000.0).unwrap();
-        AgentsSource::new(root.path()).mode(Mode::Replay(speed)).run(Arc::clone(&seen)).await.unwrap();
+        AgentsSource::new(root.root()).mode(Mode::Replay(speed)).run(Arc::clone(&seen)).await.unwrap();
         let events = seen.0.lock().unwrap();
 
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -85,6 +100,7 @@ mod tests {
                     phases.push(serde_json::to_value(&phase.phase_to).unwrap())
                 }
                 AgentEvent::FileChanged(change) => assert!(!change.file_path.starts_with('/'), "{}", change.file_path),
+                AgentEvent::SpecCreated(spec) => assert_eq!(spec.spec_path, "agents/demo0001/demo0001_plan_spec.md"),
                 AgentEvent::AgentLog(log) => {
                     let level = serde_json::to_value(log.level).unwrap();
                     assert!(level != "warning" && level != "error", "{log:?}");

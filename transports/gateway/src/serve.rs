@@ -13,7 +13,6 @@ use eventwire_hub::history::MemoryBounds;
 use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Settings as HubSettings};
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -175,7 +174,7 @@ impl Access {
 /// Where agent runs come from.
 enum Runs {
     Watched { root: PathBuf, mode: Mode },
-    Sample { directory: TempDir, speed: Speed },
+    Sample { unpacked: sample::Unpacked, speed: Speed },
     Nowhere,
 }
 
@@ -198,7 +197,7 @@ impl Runs {
             }
             None if settings.no_sample => Ok(Self::Nowhere),
             None => match sample::unpack() {
-                Ok(directory) => Ok(Self::Sample { directory, speed: speed.unwrap_or(Speed::LIFE) }),
+                Ok(unpacked) => Ok(Self::Sample { unpacked, speed: speed.unwrap_or(Speed::LIFE) }),
                 Err(error) => {
                     tracing::warn!(%error, "the sample run cannot be unpacked; going on without it");
                     Ok(Self::Nowhere)
@@ -210,7 +209,7 @@ impl Runs {
     fn root(&self) -> Option<&Path> {
         match self {
             Self::Watched { root, .. } => Some(root),
-            Self::Sample { directory, .. } => Some(directory.path()),
+            Self::Sample { unpacked, .. } => Some(unpacked.root()),
             Self::Nowhere => None,
         }
     }

@@ -112,8 +112,13 @@ impl Gateway {
     pub fn start_as(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut command = eventwire(arguments);
-        let mut child =
-            command.current_dir(directory.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .current_dir(directory.path())
+            .env("TMPDIR", directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stderr = child.stderr.take().unwrap();
         let (tell, told) = mpsc::channel();
         let rest = std::thread::spawn(move || {
