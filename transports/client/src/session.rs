@@ -61,7 +61,7 @@ pub struct Gap {
 /// Why events will not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapReason {
-    /// They were older than the history keeps.
+    /// They were older than the history keeps, or are gone for a reason that this version does not know.
     Expired,
     /// This client read so slowly that the history dropped them first.
     SlowConsumer,
@@ -70,17 +70,14 @@ pub enum GapReason {
     EpochChanged,
     /// The numbers say that something was sent which never arrived. The client noticed; the server did not say so.
     Hole,
-    /// The server gave a reason that this version does not know.
-    Unknown,
 }
 
 impl From<connection::GapReason> for GapReason {
     fn from(reason: connection::GapReason) -> Self {
         match reason {
-            connection::GapReason::Expired => GapReason::Expired,
+            connection::GapReason::Expired | connection::GapReason::Unknown => GapReason::Expired,
             connection::GapReason::SlowConsumer => GapReason::SlowConsumer,
             connection::GapReason::EpochChanged => GapReason::EpochChanged,
-            connection::GapReason::Unknown => GapReason::Unknown,
         }
     }
 }
