@@ -27,15 +27,17 @@ use serde_json::{Value, json};
 
 #[derive(Clone, Debug)]
 enum What {
-    /// A part of a text: stream, which text, its piece, whether it is the last.
-    Part(&'static str, Option<&'static str>, String, bool),
+    /// A part of a text.
+    Part(Part),
     /// Another logged event of a stream, of so many bytes.
     Block(&'static str, usize),
     /// A logged event of the verbatim layer of an ADW: another stream of the same root.
     Raw(&'static str, usize),
     /// The newest value of a key.
     Latest(&'static str, usize),
-    /// The newest value of a key, for the connection alone.
+    /// The newest value of a key, for everybody.
+    SharedLatest(usize),
+    /// The newest value of the same key, for the connection alone.
     OwnLatest(usize),
     Volatile(usize),
     /// An answer or a bracket, for the connection alone.
@@ -43,10 +45,23 @@ enum What {
 }
 
 #[derive(Clone, Debug)]
+struct Part {
+    stream: &'static str,
+    /// Which text of the stream.
+    text: Option<&'static str>,
+    piece: String,
+    last: bool,
+    /// A member of a later version.
+    later: Option<u8>,
+}
+
+#[derive(Clone, Debug)]
 enum Step {
     Put(What),
     /// Events of other receivers are numbered meanwhile.
     Skip(u64),
+    /// An event of the stream stays in the log: it was withheld.
+    Miss(&'static str),
     Take,
     GiveBack,
     Purge(&'static str),
@@ -59,12 +74,15 @@ fn what() -> impl Strategy<Value = What> {
     let stream = || select(STREAMS);
     let size = || prop_oneof![6 => 0..60_usize, 1 => 0..4_000_usize];
     let piece = "[a-z\"\\\\\u{e9}\u{1f980}\n]{0,12}";
+    let text = option::of(select(&["one", "two"][..]));
+    let part = (stream(), text, piece, prop::bool::weighted(0.1), option::weighted(0.1, 0..2_u8))
+        .prop_map(|(stream, text, piece, last, later)| What::Part(Part { stream, text, piece, last, later }));
     prop_oneof![
-        8 => (stream(), option::of(select(&["one", "two"][..])), piece, prop::bool::weighted(0.1))
-            .prop_map(|(stream, text, piece, last)| What::Part(stream, text, piece, last)),
+        8 => part,
         2 => (stream(), size()).prop_map(|(stream, size)| What::Block(stream, size)),
         2 => (stream(), size()).prop_map(|(stream, size)| What::Raw(stream, size)),
         2 => (stream(), size()).prop_map(|(stream, size)| What::Latest(stream, size)),
+        1 => size().prop_map(What::SharedLatest),
         1 => size().prop_map(What::OwnLatest),
         2 => size().prop_map(What::Volatile),
         1 => size().prop_map(What::Answer),
@@ -75,6 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => what().prop_map(Step::Put),
         1 => (1..4_u64).prop_map(Step::Skip),
+        1 => select(STREAMS).prop_map(Step::Miss),
         1 => Just(Step::Take),
         1 => Just(Step::GiveBack),
         1 => select(STREAMS).prop_map(Step::Purge),
@@ -161,10 +180,15 @@ impl Record {
         let filler = |size: usize| "x".repeat(size);
         let place = self.puts;
         let (kind, to, data) = match what {
-            What::Part(id, text, piece, last) => {
-                let mut data = json!({"adw_id": id, "content": piece, "stream_type": "text", "is_complete": last});
-                if let Some(text) = text {
+            What::Part(part) => {
+                let id = part.stream;
+                let mut data =
+                    json!({"adw_id": id, "content": part.piece, "stream_type": "text", "is_complete": part.last});
+                if let Some(text) = part.text {
                     data["orchestrator_agent_id"] = json!(text);
+                }
+                if let Some(later) = part.later {
+                    data["later"] = json!(later);
                 }
                 ("adw.chat_stream", format!("adw:{id}"), data)
             }
@@ -180,9 +204,12 @@ impl Record {
                 let data = json!({"adw_id": id, "status": place.to_string(), "message": filler(*size)});
                 ("adw.agent_summary_update", format!("adw:{id}"), data)
             }
-            What::OwnLatest(size) => {
-                let data = json!({"adw_id": "aaaaaaaa", "workflow_name": "w", "status": place.to_string(), "message": filler(*size)});
-                ("adw.status_update", CONNECTION.to_owned(), data)
+            What::SharedLatest(size) | What::OwnLatest(size) => {
+                let to = if matches!(what, What::OwnLatest(_)) { CONNECTION } else { "global" };
+                let data = json!({
+                    "adw_id": "aaaaaaaa", "workflow_name": "w", "status": place.to_string(), "message": filler(*size),
+                });
+                ("adw.status_update", to.to_owned(), data)
             }
             What::Volatile(size) => (
                 "adw.typing_indicator",
@@ -217,11 +244,11 @@ impl Record {
         let (to, kind) = (event.envelope().audience().to_string(), event.envelope().kind().as_str().to_owned());
         let put = self.mailbox.put(Arc::new(event));
         match what {
-            What::Part(..) | What::Block(..) | What::Raw(..) => match put {
+            What::Part(_) | What::Block(..) | What::Raw(..) => match put {
                 // It made room for itself.
                 Put::Queued if !room => self.lose_volatile(),
                 Put::Queued => {}
-                Put::Joined => prop_assert!(matches!(what, What::Part(..))),
+                Put::Joined => prop_assert!(matches!(what, What::Part(_))),
                 Put::Overflow => {
                     self.log.last_mut().unwrap().fate = Fate::InTheLog;
                     prop_assert!(!room, "it would have fitted");
@@ -230,10 +257,10 @@ impl Record {
                 }
                 other => prop_assert!(false, "{other:?}"),
             },
-            What::Latest(..) | What::OwnLatest(_) => {
+            What::Latest(..) | What::SharedLatest(_) | What::OwnLatest(_) => {
                 let fits = match put {
                     Put::Queued | Put::Replaced => true,
-                    Put::Postponed => matches!(what, What::Latest(..)) && !room,
+                    Put::Postponed => !matches!(what, What::OwnLatest(_)) && !room,
                     Put::Hopeless => !own_room,
                     _ => false,
                 };
@@ -328,7 +355,9 @@ impl Record {
         for entry in &entries[..entries.len() - 1] {
             prop_assert_eq!(frame.kind.as_str(), "adw.chat_stream");
             prop_assert_eq!(&entry.data["is_complete"], &json!(false), "something was joined behind the end of a text");
-            prop_assert_eq!(entry.data.get("orchestrator_agent_id"), expected.get("orchestrator_agent_id"));
+            let mut entry = entry.data.clone();
+            (entry["content"], entry["is_complete"]) = (expected["content"].clone(), expected["is_complete"].clone());
+            prop_assert_eq!(&entry, &expected, "parts that differ in more than the text were joined");
         }
         prop_assert!(of.len() == 1 || frame.bytes <= limits::MAX_JOINED_BYTES);
         for at in &of {
@@ -427,6 +456,10 @@ proptest! {
             match step {
                 Step::Put(what) => record.put(what)?,
                 Step::Skip(by) => record.head += by,
+                Step::Miss(id) => {
+                    record.build(&What::Block(id, 0));
+                    record.log.last_mut().unwrap().fate = Fate::InTheLog;
+                }
                 Step::Take => record.take()?,
                 Step::GiveBack => record.give_back()?,
                 Step::Purge(id) => record.purge(id),
@@ -455,7 +488,9 @@ proptest! {
             Ok(())
         };
         for piece in &pieces {
-            let (event, _) = record.build(&What::Part("aaaaaaaa", None, piece.clone(), false));
+            let piece = piece.clone();
+            let part = Part { stream: "aaaaaaaa", text: None, piece, last: false, later: None };
+            let (event, _) = record.build(&What::Part(part));
             let event = Arc::new(event);
             if record.mailbox.put(event.clone()) == Put::Overflow {
                 drain(&mut record)?;
