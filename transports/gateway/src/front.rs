@@ -173,3 +173,83 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
+
+    /// A gateway whose routes do what the query says.
+    async fn odd() -> (SocketAddr, watch::Sender<bool>) {
+        let routes: Routes = Arc::new(|request, peer| {
+            assert_ne!(request.uri().query(), Some("panic=now"), "at once");
+            async move {
+                assert_ne!(request.uri().query(), Some("panic=later"), "{peer}");
+                let mut response = Response::new(answer::full("plain text"));
+                if request.uri().query() == Some("error") {
+                    *response.status_mut() = StatusCode::IM_A_TEAPOT;
+                }
+                response
+            }
+            .boxed()
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(server::serve(listener, Arc::new(Front::new(Hub::new(), routes)), 10, stopped));
+        (address, stop)
+    }
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_one_request() {
+        let (address, _stop) = odd().await;
+        for when in ["now", "later"] {
+            let answer = ask(address, &format!("GET /health?panic={when}")).await;
+            assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("\"code\":\"internal\""), "{answer}");
+            assert!(!answer.contains("at once"), "what the panic says is not for strangers: {answer}");
+        }
+        assert!(ask(address, "GET /health").await.ends_with("plain text"));
+    }
+
+    #[tokio::test]
+    async fn an_error_that_is_not_json_becomes_json() {
+        let (address, _stop) = odd().await;
+        let answer = ask(address, "GET /health?error").await;
+        assert!(answer.starts_with("HTTP/1.1 418 ") && answer.contains("content-type: application/json"), "{answer}");
+        assert!(!answer.contains("plain text"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn head_is_get_without_the_body() {
+        let (address, _stop) = odd().await;
+        let answer = ask(address, "HEAD /health").await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_lets_answers_finish_and_takes_nobody() {
+        let (address, stop) = odd().await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        idle.read_exact(&mut byte).await.unwrap();
+        stop.send(true).unwrap();
+        let mut rest = String::new();
+        idle.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.ends_with("plain text"), "{rest}");
+    }
+}

@@ -109,4 +109,15 @@ mod tests {
             assert_eq!(find(&method, path), expected, "{method} {path}");
         }
     }
+
+    #[test]
+    fn http_03_every_path_of_the_api_is_in_the_table_with_its_methods() {
+        for route in eventwire_http::paths::ROUTES {
+            let path = route.pattern.replace("{}", "x");
+            for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
+                let takes = route.methods.contains(&method);
+                assert_eq!(find(&method, &path) == Found::Path, takes, "{method} {path}");
+            }
+        }
+    }
 }
