@@ -1,4 +1,4 @@
-//! The api_keys_file: which keys are accepted, and what each may do (AUTH-02).
+//! The api_keys_file: which keys are accepted, and what each may do (AUTH-01).
 //!
 //! The file holds digests, never keys: whoever reads it can present none of them. What an entry does not grant is refused; there is
 //! no default that grants.
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn auth_02_an_entry_grants_what_it_names_and_nothing_else() {
+    fn auth_01_an_entry_grants_what_it_names_and_nothing_else() {
         let keys = read(&entry("")).unwrap();
         let [key] = keys.as_slice() else { panic!("{keys:?}") };
         assert!(key.principal.claims.permissions.is_empty());

@@ -1,4 +1,4 @@
-//! What is on disk about agent runs: which there are, their state, their screenshots (HTTP-09).
+//! What is on disk about agent runs: which there are, their state, their screenshots.
 //!
 //! Events tell what happens; this is for the page that opens later and wants a picture that an event named. Everything is read
 //! through [`AgentsRoot`], which follows no link below the root, and only for those whose key reaches the run.

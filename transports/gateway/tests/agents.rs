@@ -264,7 +264,7 @@ impl Random {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_06_a_client_that_is_cut_off_ends_with_the_same_sequence_as_one_that_stayed() {
     let long = std::env::var_os("EVENTWIRE_LONG").is_some_and(|value| value == "1");
-    let (clients, cuts_each) = if long { (20, 10) } else { (4, 5) };
+    let (clients, cuts_each) = if long { (20, 20) } else { (5, 10) };
     let stage = Arc::new(Stage::new());
     let total = usize::try_from(stage.logged()).unwrap();
     let seed = if long { u64::from(std::process::id()) << 20 | 1 } else { 0x9e37_79b9_7f4a_7c15 };
