@@ -407,6 +407,9 @@ pub struct Http {
     /// A body that is not JSON, or not only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_text: Option<String>,
+    /// A body in hexadecimal, which need not be text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_hex: Option<String>,
     /// Repeats `body_text` this many times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<usize>,

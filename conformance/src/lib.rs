@@ -2,7 +2,7 @@
 //!
 //! The cases are data (`cases/*.json`, described by `cases.schema.json`): each holds an implementation to one rule of
 //! `docs/spec`, by what clients send and receive and nothing else. They are embedded in the binary, so that
-//! `eventwire-conformance run http://127.0.0.1:8787` is all that an implementation in any language needs.
+//! `eventwire-conformance run http://127.0.0.1:4800` is all that an implementation in any language needs.
 //!
 //! * [`case`]: what a case may say; [`cases`]: the embedded ones.
 //! * [`matching`], [`scope`]: how frames are compared, and what placeholders stand for.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     case::{Case, Level, Need},
     principals::Principals,
-    run::{Outcome, run_case},
+    run::{Outcome, missing_keys, run_case},
     target::Target,
 };
 
@@ -64,9 +64,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// Whether a case is about this kind of target: it is, unless it needs a face that the target does not have.
+/// Whether a case is about this kind of target.
 pub fn applies(case: &Case, target: &dyn Target) -> bool {
-    case.needs.iter().all(|need| *need == Need::Keys || target.faces().contains(need))
+    case.needs.iter().all(|need| target.faces().contains(need))
 }
 
 /// How a run tells about itself while it goes on.
@@ -104,10 +104,16 @@ pub async fn run(
         warned: 0,
         elsewhere: cases.len() - chosen.len(),
     };
+    let asks_for_keys = chosen.iter().any(|case| case.needs.contains(&Need::Keys));
+    let stranger = if asks_for_keys { missing_keys(target, principals).await } else { None };
     for (index, case) in chosen.iter().enumerate() {
         progress.begins(case, index + 1, chosen.len())?;
         let started = Instant::now();
-        let outcome = run_case(case, target, principals, nonce()).await;
+        let outcome = match &stranger {
+            // Never skipped: whoever asks for these cases is told that they do not hold.
+            Some(why) if case.needs.contains(&Need::Keys) => Outcome::Failed(why.clone()),
+            _ => run_case(case, target, principals, nonce()).await,
+        };
         let entry = entry(case, outcome, started.elapsed());
         match entry.outcome {
             "passed" => report.passed += 1,

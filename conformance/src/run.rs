@@ -66,6 +66,29 @@ pub async fn run_case(case: &Case, target: &dyn Target, principals: &Principals,
     }
 }
 
+/// What to say of cases that need the keys of the suite, when the target does not know them.
+pub async fn missing_keys(target: &dyn Target, principals: &Principals) -> Option<String> {
+    let named = principals.known().find_map(|principal| Some((principal, principal.user.as_deref()?)));
+    let (principal, user) = named?;
+    let said = match target.connect(&Dial { principal: Some(principal.clone()), ..Dial::default() }).await {
+        Ok(mut link) => match timeout_at(Instant::now() + PATIENCE, link.receive()).await {
+            Ok(Ok(Received::Frame { text, .. })) => text,
+            other => format!("{other:?}"),
+        },
+        Err(fault) => fault.to_string(),
+    };
+    let welcome: Value = serde_json::from_str(&said).unwrap_or_default();
+    if welcome.pointer("/data/user_id").and_then(Value::as_str) == Some(user) {
+        return None;
+    }
+    let why = if welcome.is_object() { format!("it does not call {} {user}", principal.name) } else { said };
+    Some(format!(
+        "missing prerequisite: the server does not know the suite's keys ({}); start it with what \
+         `eventwire-conformance keys` prints, or say --open if it asks for none",
+        shorten(&why)
+    ))
+}
+
 /// One frame as it came.
 #[derive(Clone, Debug)]
 struct Frame {
@@ -220,14 +243,6 @@ impl Stage<'_> {
         }
         client.connection = welcome.text("/data/connection_id").to_owned();
         client.epoch = welcome.text("/data/epoch").to_owned();
-        if let Some(user) = dial.principal.as_ref().and_then(|principal| principal.user.as_deref())
-            && welcome.text("/data/user_id") != user
-        {
-            return differs(format!(
-                "missing prerequisite: the server does not know the key of {user}; start it with the keys that \
-                 `eventwire-conformance keys` prints"
-            ));
-        }
         self.scope.set(format!("connection:{name}"), json!(client.connection));
         self.scope.set(format!("epoch:{name}"), json!(client.epoch));
         match greeting {
@@ -399,10 +414,6 @@ impl Stage<'_> {
     }
 
     async fn raw(&mut self, step: &case::Raw) -> Held {
-        let bytes = |hex: &str| match decode_hex(hex) {
-            Some(bytes) => Ok(bytes),
-            None => differs(format!("{hex:?} is not hexadecimal")),
-        };
         let frame = match (&step.text, &step.hex, &step.binary) {
             (Some(text), None, None) => {
                 let mut whole = self.scope.text(step.before.as_deref().unwrap_or_default())?;
@@ -410,8 +421,8 @@ impl Stage<'_> {
                 whole.push_str(&self.scope.text(step.after.as_deref().unwrap_or_default())?);
                 ClientFrame::Text(whole.into_bytes())
             }
-            (None, Some(hex), None) => ClientFrame::Text(bytes(hex)?),
-            (None, None, Some(hex)) => ClientFrame::Binary(bytes(hex)?),
+            (None, Some(hex), None) => ClientFrame::Text(hex_bytes(hex)?),
+            (None, None, Some(hex)) => ClientFrame::Binary(hex_bytes(hex)?),
             _ => return differs("a raw step has exactly one of text, hex, binary"),
         };
         let client = self.client(&step.client)?;
@@ -617,21 +628,22 @@ impl Stage<'_> {
         for (name, value) in &step.headers {
             headers.insert(name.to_ascii_lowercase(), self.scope.text(value)?);
         }
-        let body = match (&step.body, &step.body_text) {
-            (Some(body), None) => {
+        let body = match (&step.body, &step.body_text, &step.body_hex) {
+            (Some(body), None, None) => {
                 headers.entry("content-type".to_owned()).or_insert_with(|| "application/json".to_owned());
-                self.scope.fill(body)?.to_string()
+                self.scope.fill(body)?.to_string().into_bytes()
             }
-            (None, Some(text)) => self.scope.text(text)?.repeat(step.times.unwrap_or(1)),
-            (None, None) => String::new(),
-            (Some(_), Some(_)) => return differs("an http step has body or body_text, not both"),
+            (None, Some(text), None) => self.scope.text(text)?.repeat(step.times.unwrap_or(1)).into_bytes(),
+            (None, None, Some(hex)) => hex_bytes(hex)?,
+            (None, None, None) => Vec::new(),
+            _ => return differs("an http step has at most one of body, body_text, body_hex"),
         };
         let request = HttpRequest {
             principal: self.principal(step.principal.as_deref())?,
             method: step.method.clone(),
             path: self.scope.text(&step.path)?,
             headers,
-            body: body.into_bytes(),
+            body,
             half: step.half,
         };
         let answer = match tokio::time::timeout(PATIENCE, self.target.http(&request)).await {
@@ -874,11 +886,12 @@ fn text_of(value: &Value, key: &str) -> String {
     value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn decode_hex(hex: &str) -> Option<Vec<u8>> {
-    if !hex.len().is_multiple_of(2) {
-        return None;
+fn hex_bytes(hex: &str) -> Held<Vec<u8>> {
+    let pair = |at: usize| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    match (0..hex.len()).step_by(2).map(pair).collect() {
+        Some(bytes) => Ok(bytes),
+        None => differs(format!("{hex:?} is not hexadecimal")),
     }
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// What a case needs by what its steps do. A case that does not say so is a mistake in the suite.

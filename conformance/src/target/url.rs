@@ -36,11 +36,13 @@ pub struct UrlTarget {
     authority: String,
     /// Stands before `/v1`, without a slash at its end.
     base: String,
+    /// Whether it is one that asks nobody who they are.
+    open: bool,
 }
 
 /// The URL is not one that the runner can use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a server address; give one such as http://127.0.0.1:7117")]
+#[error("{0:?} is not a server address; give one such as http://127.0.0.1:4800")]
 pub struct BadUrl(String);
 
 impl UrlTarget {
@@ -58,7 +60,14 @@ impl UrlTarget {
         Ok(UrlTarget {
             authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
             base: uri.path().trim_end_matches('/').to_owned(),
+            open: false,
         })
+    }
+
+    /// The same, of a server that asks nobody who they are: cases about keys are not about it.
+    #[must_use]
+    pub fn open(self) -> Self {
+        UrlTarget { open: true, ..self }
     }
 
     async fn dial(&self) -> Result<TcpStream, Fault> {
@@ -170,7 +179,10 @@ impl Target for UrlTarget {
     }
 
     fn faces(&self) -> &[Need] {
-        &[Need::Websocket, Need::Sse, Need::Http, Need::Keys]
+        match self.open {
+            true => &[Need::Websocket, Need::Sse, Need::Http],
+            false => &[Need::Websocket, Need::Sse, Need::Http, Need::Keys],
+        }
     }
 
     async fn connect(&self, dial: &Dial) -> Result<Box<dyn Link>, Fault> {
@@ -423,9 +435,9 @@ mod tests {
 
     #[test]
     fn urls_are_plain_http_with_a_host() {
-        assert_eq!(UrlTarget::new("http://127.0.0.1:7117/").unwrap().name(), "http://127.0.0.1:7117");
+        assert_eq!(UrlTarget::new("http://127.0.0.1:4800/").unwrap().name(), "http://127.0.0.1:4800");
         assert_eq!(UrlTarget::new("http://example.test/base/").unwrap().name(), "http://example.test:80/base");
-        for bad in ["127.0.0.1:7117", "https://x", "ws://x", "http://", "/v1", ""] {
+        for bad in ["127.0.0.1:4800", "https://x", "ws://x", "http://", "/v1", ""] {
             assert!(UrlTarget::new(bad).is_err(), "{bad}");
         }
     }
