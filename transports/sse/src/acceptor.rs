@@ -1,0 +1,221 @@
+//! From an HTTP request to a stream of events: every check in order, without a framework.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use eventwire_hub::{
+    ConnectQuery, ConnectRequest, Credentials, Hub, Secret,
+    link_request::{bearer, cursor, single, user_agent},
+};
+use eventwire_protocol::{ErrorBody, ErrorCode, limits, resume::Cursor};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+
+use crate::{
+    body::{SseBody, pair},
+    encode,
+    feed::Feed,
+    rejection::Rejection,
+};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What can be set about streams. The defaults are those of the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a client waits before it reconnects.
+    pub retry: Duration,
+    /// Longest silence on a stream; a comment ends it, so that no proxy takes the stream for dead.
+    pub keep_alive: Duration,
+    /// A socket that takes nothing for so long, while there is something to send, is given up (FLOW-07).
+    pub stall: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { retry: Duration::from_secs(2), keep_alive: Duration::from_secs(15), stall: limits::STALL }
+    }
+}
+
+/// Opens streams of events for a hub. Cheap to clone.
+#[derive(Clone)]
+pub struct SseAcceptor {
+    hub: Hub,
+    options: Options,
+}
+
+impl From<Hub> for SseAcceptor {
+    fn from(hub: Hub) -> Self {
+        Self::new(hub)
+    }
+}
+
+/// What the head of an acceptable request says.
+struct Head {
+    query: ConnectQuery,
+    last: Option<Cursor>,
+    token: Option<Secret>,
+    agent: Option<String>,
+}
+
+impl SseAcceptor {
+    /// An acceptor with the default options.
+    pub fn new(hub: Hub) -> Self {
+        Self::with_options(hub, Options::default())
+    }
+
+    /// An acceptor with other options.
+    pub fn with_options(hub: Hub, options: Options) -> Self {
+        Self { hub, options }
+    }
+
+    /// Connects a client. The path is not looked at; the body of the request is not touched. `peer` is the address of the
+    /// client as the socket sees it, for authenticators and the list of connections.
+    ///
+    /// The request is read before the first `await`, so that a future that holds it need not be able to share it between
+    /// threads. Must be called in a tokio runtime, in which the connection is then driven by a task of its own.
+    ///
+    /// # Errors
+    /// In the order of the checks: 405 `method_not_allowed`; 403 `host_not_allowed` and `origin_not_allowed` (AUTH-02,
+    /// AUTH-03); 406 `not_acceptable`; 400 for the query (WS-04) and a cursor that cannot be read (SSE-03); 401
+    /// `unauthorised`; 503 `unavailable` while the hub is full or stopping.
+    pub fn open<'a, B>(
+        &'a self,
+        request: &Request<B>,
+        peer: Option<IpAddr>,
+    ) -> impl Future<Output = Result<Response<SseBody>, Rejection>> + Send + use<'a, B> {
+        let head = self.read(request);
+        async move { self.connect(head?, peer).await }
+    }
+
+    fn read<B>(&self, request: &Request<B>) -> Result<Head, Rejection> {
+        if request.method() != Method::GET {
+            return Err(ErrorBody::new(ErrorCode::MethodNotAllowed, "a stream of events is opened with GET").into());
+        }
+        let headers = request.headers();
+        let guard = self.hub.guard();
+        let host = header_of(headers, header::HOST, ErrorCode::HostNotAllowed)?;
+        // A request line that names a host counts more than the header (RFC 9112, section 3.2.2).
+        guard.check_host(request.uri().authority().map(http::uri::Authority::as_str).or(host))?;
+        guard.check_origin(header_of(headers, header::ORIGIN, ErrorCode::OriginNotAllowed)?)?;
+        if !accepts_events(headers) {
+            let message = "this path answers with text/event-stream; the header Accept must allow it";
+            return Err(ErrorBody::new(ErrorCode::NotAcceptable, message).into());
+        }
+        let query = ConnectQuery::parse(request.uri().query().unwrap_or_default()).map_err(Rejection::bad_request)?;
+        let last = single(LAST_EVENT_ID.as_str(), values(headers, LAST_EVENT_ID))
+            .and_then(|last| last.filter(|text| !text.is_empty()).map(|text| cursor("Last-Event-ID", text)).transpose())
+            .map_err(Rejection::bad_request)?;
+        let token = bearer(values(headers, header::AUTHORIZATION))?;
+        let agent = headers.get(header::USER_AGENT).and_then(|value| user_agent(value.as_bytes()));
+        Ok(Head { query, last, token, agent })
+    }
+
+    async fn connect(&self, head: Head, peer: Option<IpAddr>) -> Result<Response<SseBody>, Rejection> {
+        let Head { query, last, token, agent } = head;
+        let principal = self.hub.authenticate(&Credentials { token, peer }).await?;
+        let returning = last.is_some();
+        let mut connect = ConnectRequest::new(principal, "sse");
+        connect.targets = query.targets;
+        connect.cursor = last.or(query.cursor);
+        connect.cursors = true;
+        connect.announce = true;
+        connect.meta.remote_address = peer;
+        connect.meta.user_agent = agent;
+        match self.start(connect).await {
+            Ok(body) => Ok(response(body)),
+            // A reconnecting EventSource that is answered with an error never comes back.
+            Err(error) if error.code == ErrorCode::Unavailable && returning => {
+                Ok(response(SseBody::only(encode::retry(self.options.retry))))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn start(&self, connect: ConnectRequest) -> Result<SseBody, ErrorBody> {
+        // What is committed between this and the connection is not delivered live; resuming from here brings it.
+        let start = match &connect.cursor {
+            Some(cursor) => cursor.clone(),
+            None => {
+                let (epoch, low) = self.hub.head().await?;
+                Cursor { epoch, low, others: BTreeMap::new() }
+            }
+        };
+        let connection = self.hub.connect(connect).await?;
+        let (body, sender, demand) = pair();
+        let feed = Feed { hub: self.hub.clone(), connection, options: self.options, body: sender, demand };
+        tokio::spawn(feed.run(encode::preamble(self.options.retry, Some(&start))));
+        Ok(body)
+    }
+}
+
+fn response(body: SseBody) -> Response<SseBody> {
+    let mut response = Response::new(body);
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // nginx would otherwise keep events back until its buffer is full.
+        (ACCEL_BUFFERING, "no"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+}
+
+/// A header that may stand once, refused with the code of the check that it decides.
+fn header_of(headers: &HeaderMap, name: HeaderName, code: ErrorCode) -> Result<Option<&str>, ErrorBody> {
+    single(name.as_str(), values(headers, name.clone())).map_err(|error| ErrorBody::new(code, error.message))
+}
+
+/// Whether `Accept` allows `text/event-stream`. Without the header everything is allowed.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut any = false;
+    for range in values(headers, header::ACCEPT).flat_map(|value| value.split(|byte| *byte == b',')) {
+        any = true;
+        let range = String::from_utf8_lossy(range);
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|parameter| {
+            let weight = parameter.strip_prefix("q=").or(parameter.strip_prefix("Q="));
+            weight.is_some_and(|weight| weight.parse().is_ok_and(|weight: f32| weight <= 0.0))
+        });
+        if matches!(name.as_str(), "text/event-stream" | "text/*" | "*/*") && !refused {
+            return true;
+        }
+    }
+    !any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sse_05_accept_must_allow_an_event_stream() {
+        let accepts = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::ACCEPT, HeaderValue::from_static(value));
+            }
+            accepts_events(&headers)
+        };
+        for values in [
+            &[][..],
+            &["text/event-stream"],
+            &["*/*"],
+            &["application/json, TEXT/Event-Stream;q=0.1"],
+            &["text/html", "text/*"],
+        ] {
+            assert!(accepts(values), "{values:?}");
+        }
+        for values in
+            [&["application/json"][..], &["text/html, image/*"], &["text/event-stream;q=0"], &["*/*; q=0.0"], &[""]]
+        {
+            assert!(!accepts(values), "{values:?}");
+        }
+    }
+}
