@@ -158,9 +158,12 @@ class Inspector {
   }
 
   #gap(data, text = null) {
-    this.gaps += 1;
-    const adw = String(data.stream ?? "").startsWith("adw:") ? String(data.stream).slice(4).split("/", 1)[0] : null;
-    this.tail.push(markEntry("gap", gapSentence(data), "gap", new Date().toISOString(), text, adw));
+    const stream = String(data.stream ?? "");
+    const adw = stream.startsWith("adw:") ? stream.slice(4).split("/", 1)[0] : null;
+    // What the history had let go before this page was opened is no loss of this page.
+    const lost = !(this.link.filling && data.reason === "expired");
+    if (lost) this.gaps += 1;
+    this.tail.push(markEntry(lost ? "gap" : "history begins", gapSentence(data), lost ? "gap" : "info", new Date().toISOString(), text, adw));
   }
 
   #mark(label, text, tone) {

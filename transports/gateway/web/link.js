@@ -87,6 +87,8 @@ export class Link {
     this.state = { phase: "idle", detail: "", retryAt: null, code: null };
     this.connection = newConnection();
     this.roundTrip = null;
+    /** Whether the older events that the page asked for when it was opened are still arriving. */
+    this.filling = false;
   }
 
   /** Connects, now, whatever the link was doing. */
@@ -177,20 +179,19 @@ export class Link {
     this.#timer = null;
     this.#attempt = 0;
     this.#replaying.clear();
+    this.filling = false;
     const known = this.#epoch;
     this.#epoch = String(frame.data.epoch);
     this.connection = reduceConnection(this.connection, frame);
     this.#enter("live", "");
     this.#since.clear();
     if (resuming) {
-      // The epoch sent is the one the positions belong to: the server says so when it has begun another history.
-      const streams = [...this.#positions].map(([to, since]) => ({ to, since }));
-      this.command("subscribe", { epoch: known, streams }).then((reply) => this.#refused("subscribe", reply), () => {});
-      // Positions of an ended history mean nothing in the new one, of which the newest part is fetched instead.
-      if (known !== this.#epoch) {
-        this.#since.clear();
-        this.#filled = false;
-      }
+      // Positions of an ended history mean nothing in the new one: of that the page gets the newest part, as it did when
+      // it was opened, and the other subscriptions begin at the beginning.
+      const same = known === this.#epoch;
+      this.#filled = same;
+      const streams = [...this.#positions].map(([to, since]) => (same ? { to, since } : to === "*" && this.options.observe ? { to } : { to, since: 0 }));
+      this.command("subscribe", { epoch: this.#epoch, streams }).then((reply) => this.#refused("subscribe", reply), () => {});
     } else {
       this.#filled = false;
     }
@@ -222,6 +223,7 @@ export class Link {
         break;
       case "connection.recovered":
         this.#replaying.delete(data.stream);
+        if (data.stream === "*") this.filling = false;
         if (this.#positions.has(data.stream) && Number.isSafeInteger(data.upto)) this.#advance(data.stream, data.upto);
         break;
       case "connection.closing":
@@ -246,7 +248,7 @@ export class Link {
   // Renews the subscription from a point in the past: what comes is the newest part of the history, then live.
   #fill(head) {
     const since = Math.max(0, head - this.options.backfill);
-    this.command("unsubscribe", { streams: [{ to: "*" }] }).catch(() => {});
+    this.filling = true;
     this.command("subscribe", { epoch: this.#epoch, streams: [{ to: "*", since }] }).then((reply) => this.#refused("subscribe", reply), () => {});
   }
 

@@ -235,7 +235,7 @@ export class Run {
     item.seq = seq;
     item.at = at;
     item.time = frame.time;
-    item.role = string(data.agent_role) || string(data.role) || item.role;
+    item.role = string(data.agent_role) || string(data.metadata?.agent_role) || item.role;
     item.parent = string(data.parent_tool_use_id) || item.parent;
     item.version += 1;
   }
@@ -286,39 +286,52 @@ export function isOver(run) {
 }
 
 /**
- * The run cut into its phases: `[{name, startAt, endAt, state, items, calls, failed, files, added, removed}]`. What came
- * before the first phase stands under the name "". `state` is `active` for the last phase of a run that is not over,
- * `failed` for the last phase of a failed run, else `done`.
+ * The run cut into its phases: `[{name, startAt, endAt, state, items, calls, failed, running, files, added, removed}]`. An
+ * item belongs to the phase that its agent began, else to the phase before it; what came before the first phase stands
+ * under the name "". Phases may overlap: `state` is `active` while a run is not over for its last phase and for earlier
+ * ones that were heard of after the last began, `failed` for the last phase of a failed run, else `done`.
  */
 export function sections(run) {
   const over = isOver(run);
   const cut = [];
+  const byRole = new Map();
   let current = null;
-  const open = (name, at, item) => {
-    current = { id: item?.id ?? 0, name, startAt: at, endAt: at, state: "done", items: [], calls: 0, failed: 0, running: 0, files: 0, added: 0, removed: 0, phase: item ?? null };
+  const open = (name, item) => {
+    const phase = item.kind === "phase";
+    current = {
+      id: phase ? item.id : 0, name, role: phase ? item.role : "", startAt: item.at, endAt: item.at, state: "done", beside: false,
+      items: [], calls: 0, failed: 0, running: 0, files: 0, added: 0, removed: 0,
+    };
     cut.push(current);
   };
   for (const item of run.items) {
     if (item.kind === "phase") {
-      if (current !== null) current.endAt = Math.max(current.endAt, item.at);
-      open(item.name, item.at, item);
+      // A phase that nobody in particular works on lasts until the next begins.
+      if (current !== null && current.role === "") current.endAt = Math.max(current.endAt, item.at);
+      open(item.name, item);
+      for (const section of cut) section.beside = false;
+      if (item.role !== "") byRole.set(item.role, current);
       continue;
     }
-    if (current === null) open("", item.at);
-    current.items.push(item);
-    current.endAt = Math.max(current.endAt, item.at, item.endedAt ?? -Infinity);
+    if (current === null) open("", item);
+    const section = byRole.get(item.role) ?? current;
+    section.items.push(item);
+    section.endAt = Math.max(section.endAt, item.at, item.endedAt ?? -Infinity);
+    // Heard of while a later phase was under way: this one goes on beside it.
+    section.beside = section !== current;
     if (item.kind === "file") {
-      current.files += 1;
-      current.added += item.added;
-      current.removed += item.removed;
+      section.files += 1;
+      section.added += item.added;
+      section.removed += item.removed;
     }
   }
   cut.forEach((section, index) => {
     const last = index === cut.length - 1;
-    if (last) section.state = !over ? "active" : run.status === "completed" ? "done" : "failed";
+    const ended = over || !(last || section.beside);
+    section.state = !ended ? "active" : last && over && run.status !== "completed" ? "failed" : "done";
     for (const item of section.items) {
       if (item.kind !== "tool") continue;
-      item.state = callState(item, over || !last);
+      item.state = callState(item, ended);
       section.calls += 1;
       if (item.state === "failed") section.failed += 1;
       if (item.state === "running") section.running += 1;

@@ -93,11 +93,13 @@ test("the first connection observes, then fetches the newest part of the history
   assert.equal(sockets[0].url, "ws://host/v1/ws?observe=1");
   sockets[0].welcome();
   sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "*", head: 250 }], refused: [] });
-  assert.deepEqual(sockets[0].commands("unsubscribe").map((command) => command.data), [{ streams: [{ to: "*" }] }]);
   assert.deepEqual(sockets[0].commands("subscribe").map((command) => command.data), [{ epoch: "e1", streams: [{ to: "*", since: 150 }] }]);
-  sockets[0].say("unsubscribed", { streams: [{ to: "*" }] });
   sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "*", head: 250 }], refused: [] });
   assert.equal(sockets[0].commands("subscribe").length, 1, "only once");
+  assert.equal(link.filling, true);
+  sockets[0].say("replaying", { stream: "*", from: 150 });
+  sockets[0].say("recovered", { stream: "*", recovered: 100, upto: 250 });
+  assert.equal(link.filling, false);
 });
 
 test("an empty history is not asked for", () => {
@@ -168,15 +170,22 @@ test("a finished replay moves the position to what the server says it reached", 
   assert.deepEqual(sockets[1].commands("subscribe")[0].data.streams, [{ to: "*", since: 77 }]);
 });
 
-test("a new epoch is told with the old one, and its newest part is fetched afterwards", () => {
+test("positions of an ended epoch are never used: the newest part of the new one is fetched", () => {
   const { timers, sockets } = observing({ backfill: 100 });
+  sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "room:a", head: 400 }], refused: [] });
   sockets[0].event(500);
   sockets[0].end(1012);
   timers.advance(500);
   sockets[1].welcome("e2");
-  assert.deepEqual(sockets[1].commands("subscribe")[0].data, { epoch: "e1", streams: [{ to: "*", since: 500 }] });
-  sockets[1].say("subscribed", { epoch: "e2", streams: [{ to: "*", head: 20 }], refused: [] });
-  assert.deepEqual(sockets[1].commands("subscribe")[1].data, { epoch: "e2", streams: [{ to: "*", since: 0 }] });
+  assert.deepEqual(sockets[1].commands("subscribe")[0].data, { epoch: "e2", streams: [{ to: "*" }, { to: "room:a", since: 0 }] });
+  sockets[1].say("subscribed", { epoch: "e2", streams: [{ to: "*", head: 120 }, { to: "room:a", head: 7 }], refused: [] });
+  assert.deepEqual(sockets[1].commands("subscribe")[1].data, { epoch: "e2", streams: [{ to: "*", since: 20 }] });
+  sockets[1].say("subscribed", { epoch: "e2", streams: [{ to: "*", head: 120 }], refused: [] });
+  sockets[1].say("recovered", { stream: "*", recovered: 100, upto: 120 });
+  sockets[1].end(1006);
+  timers.advance(500);
+  sockets[2].welcome("e2");
+  assert.deepEqual(sockets[2].commands("subscribe")[0].data, { epoch: "e2", streams: [{ to: "*", since: 120 }, { to: "room:a", since: 0 }] });
 });
 
 test("what was unsubscribed is not resumed", () => {

@@ -81,6 +81,21 @@ test("phases cut the story, and what came before the first has a place", () => {
   assert.equal(cut[2].state, "active");
 });
 
+test("agents that work at the same time keep their items in their own phases", () => {
+  const began = (to, role, where) => event("workflow_phase_transition", { phase_to: to, agent_role: role }, where);
+  const frames = [
+    began("plan", "planner", { seq: 1 }), pre("a", { seq: 2 }, { agent_role: "planner" }), began("build", "implementor", { seq: 3 }), pre("b", { seq: 4 }, { agent_role: "implementor" }),
+    event("spec_created", { spec_path: "plan.md" }, { seq: 5 }),
+  ];
+  const look = (more) => sections(runOf([...frames, ...more])).map((section) => [section.name, section.state, section.items.map((item) => `${item.kind} ${item.call ?? ""} ${item.state ?? ""}`.replace(/ +/g, " ").trim())]);
+  assert.deepEqual(look([]), [["plan", "done", ["tool a unanswered"]], ["build", "active", ["tool b running", "spec"]]], "what no agent is named for goes to the phase before it");
+  const talk = event("text_block", { content: "still here", agent_role: "planner" }, { seq: 6 });
+  assert.deepEqual(look([talk]), [["plan", "active", ["tool a running", "text"]], ["build", "active", ["tool b running", "spec"]]]);
+  assert.deepEqual(look([talk, post("a", { seq: 7 }, { agent_role: "planner" })])[0], ["plan", "active", ["tool a ok", "text"]]);
+  const later = began("test", "tester", { seq: 9 });
+  assert.deepEqual(look([talk, later]).map(([name, state]) => `${name} ${state}`), ["plan done", "build done", "test active"], "a phase counts as going on beside the newest one only");
+});
+
 test("the strip shows the usual phases, those ahead as pending, and unusual ones behind them", () => {
   const run = runOf([phase("plan", { seq: 1 }), phase("build", { seq: 2 }), phase("patch", { seq: 3 })]);
   assert.deepEqual(strip(run).map(({ name, state }) => `${name} ${state}`), ["plan done", "build done", "test pending", "review pending", "document pending", "patch active"]);
