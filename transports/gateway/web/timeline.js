@@ -316,7 +316,7 @@ export function sections(run) {
     if (current === null) open("", item);
     const section = byRole.get(item.role) ?? current;
     section.items.push(item);
-    section.endAt = Math.max(section.endAt, item.at, item.endedAt ?? -Infinity);
+    section.endAt = Math.max(section.endAt, item.at, item.endedAt ?? -Infinity, item.kind === "tool" && item.took !== null && item.startedAt !== null ? item.startedAt + item.took : -Infinity);
     // Heard of while a later phase was under way: this one goes on beside it.
     section.beside = section !== current;
     if (item.kind === "file") {

@@ -26,8 +26,10 @@ export class EventsView {
       if (event.key === "Escape" && this.#selected !== null && event.target.tagName !== "INPUT") this.select(null);
     });
     new ResizeObserver(() => {
-      this.#rowHeight = Number.parseFloat(getComputedStyle(this.list).getPropertyValue("--row")) || 24;
-      this.#draw(true);
+      // Hidden views have no size; the height of a row depends on the width.
+      if (this.list.clientHeight === 0) return;
+      this.#rowHeight = Number.parseFloat(getComputedStyle(this.list).getPropertyValue("--row")) || this.#rowHeight;
+      this.refresh();
     }).observe(this.list);
     $("filters").addEventListener("submit", (event) => event.preventDefault());
     for (const id of ["filter-family", "filter-type", "filter-adw", "filter-own", "filter-raw"]) $(id).addEventListener("change", () => this.#filtersChanged());
