@@ -58,9 +58,17 @@ pub enum Put {
 pub struct Mailbox {
     dialect: Dialect,
     bounds: MailboxBounds,
-    events: VecDeque<Arc<Committed>>,
+    events: VecDeque<Waiting>,
     bytes: usize,
     dropped: u64,
+}
+
+/// One frame that waits.
+#[derive(Debug)]
+struct Waiting {
+    event: Arc<Committed>,
+    /// The first of the parts that were joined into it.
+    first: Option<Arc<Committed>>,
 }
 
 impl Mailbox {
@@ -101,7 +109,7 @@ impl Mailbox {
 
     fn push(&mut self, event: Arc<Committed>, size: usize) -> Put {
         self.bytes += size;
-        self.events.push_back(event);
+        self.events.push_back(Waiting { event, first: None });
         Put::Queued
     }
 
@@ -130,15 +138,15 @@ impl Mailbox {
     fn put_latest(&mut self, event: Arc<Committed>, size: usize, alone: bool) -> Put {
         let new = event.envelope();
         let older = self.events.iter().position(|waiting| {
-            let old = waiting.envelope();
+            let old = waiting.event.envelope();
             old.kind() == new.kind() && old.audience() == new.audience() && old.key() == new.key()
         });
         let times = if alone { 2 } else { 1 };
         if let Some((at, place)) = older.and_then(|at| Some((at, self.events.get_mut(at)?))) {
-            let before = place.frame(self.dialect).map_or(0, bytes::Bytes::len);
+            let before = place.event.frame(self.dialect).map_or(0, bytes::Bytes::len);
             let bytes = self.bytes - before + size;
             if size <= before || bytes <= times * self.bounds.bytes {
-                *place = event;
+                place.event = event;
                 self.bytes = bytes;
                 return Put::Replaced;
             }
@@ -158,15 +166,16 @@ impl Mailbox {
         // place in an order, whatever its stream: a joined event has the number of its last part, and must overtake
         // neither a lower number nor what was said to the connection in between.
         if 2 * self.events.len() >= self.bounds.frames || 2 * self.bytes >= self.bounds.bytes {
-            let before = self.events.iter_mut().rev().find(|waiting| waiting.envelope().delivery().is_logged());
+            let before = self.events.iter_mut().rev().find(|waiting| waiting.event.envelope().delivery().is_logged());
             if let Some(before) = before
-                && let Some(joined) = join(before, &event)
-                && let (Some(old), Some(new)) = (before.frame(self.dialect), joined.frame(self.dialect))
+                && let Some(joined) = join(&before.event, &event)
+                && let (Some(old), Some(new)) = (before.event.frame(self.dialect), joined.frame(self.dialect))
                 && new.len() <= limits::MAX_JOINED_BYTES
                 && self.bytes - old.len() + new.len() <= self.bounds.bytes
             {
                 self.bytes = self.bytes - old.len() + new.len();
-                *before = Arc::new(joined);
+                let part = std::mem::replace(&mut before.event, Arc::new(joined));
+                before.first.get_or_insert(part);
                 return Put::Joined;
             }
         }
@@ -177,13 +186,13 @@ impl Mailbox {
     }
 
     /// Takes out every event that the filter names.
-    fn take_if(&mut self, filter: impl Fn(&Committed) -> bool) -> Vec<Arc<Committed>> {
-        let (taken, kept): (VecDeque<_>, VecDeque<_>) = self.events.drain(..).partition(|event| filter(event));
+    fn take_if(&mut self, filter: impl Fn(&Committed) -> bool) -> VecDeque<Waiting> {
+        let (taken, kept) = self.events.drain(..).partition::<VecDeque<_>, _>(|waiting| filter(&waiting.event));
         self.events = kept;
-        for event in &taken {
+        for Waiting { event, .. } in &taken {
             self.bytes -= event.frame(self.dialect).map_or(0, bytes::Bytes::len);
         }
-        taken.into()
+        taken
     }
 
     fn drop_volatile(&mut self) {
@@ -191,9 +200,11 @@ impl Mailbox {
         self.dropped += dropped as u64;
     }
 
-    /// Gives back every logged event that waits, oldest first: the log has them.
+    /// Takes out every logged event that waits: the log has them. Gives what to read again from there, oldest first: each
+    /// event, and of joined parts the first one.
     pub fn give_back(&mut self) -> Vec<Arc<Committed>> {
-        self.take_if(|event| event.logged().is_some())
+        let taken = self.take_if(|event| event.logged().is_some());
+        taken.into_iter().map(|Waiting { event, first }| first.unwrap_or(event)).collect()
     }
 
     /// Takes out what waits of a root: it is no longer wanted, or the pages will bring it.
@@ -209,7 +220,7 @@ impl Mailbox {
     /// Takes everything, in order.
     pub fn take(&mut self) -> Vec<Arc<Committed>> {
         self.bytes = 0;
-        self.events.drain(..).collect()
+        self.events.drain(..).map(|waiting| waiting.event).collect()
     }
 }
 

@@ -338,7 +338,7 @@ impl Record {
 
     /// The entries of the log that a frame stands for: those of its stream behind `prev`, up to `seq`. They all wait,
     /// their texts put together are its text, and everything else in it is theirs.
-    fn stands_for(&mut self, frame: &Frame, fate: Fate) -> Result<Vec<usize>, TestCaseError> {
+    fn stands_for(&mut self, frame: &Frame) -> Result<Vec<usize>, TestCaseError> {
         let (seq, prev) = (frame.seq.unwrap(), frame.prev.unwrap());
         let of: Vec<usize> = (0..self.log.len())
             .filter(|at| self.log[*at].stream == frame.to && self.log[*at].seq > prev && self.log[*at].seq <= seq)
@@ -361,14 +361,14 @@ impl Record {
         }
         prop_assert!(of.len() == 1 || frame.bytes <= limits::MAX_JOINED_BYTES);
         for at in &of {
-            self.log[*at].fate = fate;
+            self.log[*at].fate = Fate::Delivered;
         }
         Ok(of)
     }
 
     fn deliver(&mut self, frame: &Frame) -> Result<Option<usize>, TestCaseError> {
         if frame.seq.is_some() {
-            let of = self.stands_for(frame, Fate::Delivered)?;
+            let of = self.stands_for(frame)?;
             return Ok(of.last().map(|at| self.log[*at].place));
         }
         match frame.kind.as_str() {
@@ -420,15 +420,27 @@ impl Record {
         Ok(())
     }
 
+    /// FLOW-02: whoever reads the log again behind what is given back misses nothing and gets nothing twice.
     fn give_back(&mut self) -> Result<(), TestCaseError> {
         let events = self.mailbox.give_back();
         let frames = self.read(events);
         prop_assert!(frames.windows(2).all(|pair| pair[0].seq < pair[1].seq), "{frames:?}");
+        let mut waited: Vec<&mut Entry> = self.log.iter_mut().filter(|entry| entry.fate == Fate::Waits).collect();
         for frame in &frames {
-            prop_assert!(frame.seq.is_some(), "{frame:?} is in no log");
-            self.stands_for(frame, Fate::InTheLog)?;
+            let entry = waited.iter().find(|entry| Some(entry.seq) == frame.seq);
+            prop_assert!(entry.is_some_and(|entry| entry.data == frame.data), "{frame:?} is in no log, or was given");
         }
-        prop_assert!(self.log.iter().all(|entry| entry.fate != Fate::Waits), "{:?}", self.log);
+        let oldest = |stream: &str, numbers: &mut dyn Iterator<Item = (&str, u64)>| {
+            numbers.filter(|(of, _)| *of == stream).map(|(_, seq)| seq).min()
+        };
+        for stream in self.last.keys() {
+            let given = oldest(stream, &mut frames.iter().map(|frame| (&*frame.to, frame.seq.unwrap())));
+            let lost = oldest(stream, &mut waited.iter().map(|entry| (&*entry.stream, entry.seq)));
+            prop_assert_eq!(given, lost, "{}", stream);
+        }
+        for entry in &mut waited {
+            entry.fate = Fate::InTheLog;
+        }
         Ok(())
     }
 
@@ -535,6 +547,18 @@ fn flow_03_a_part_does_not_overtake_what_is_said_to_the_connection() {
     assert_eq!(put(&mut mailbox, support::event("connection.recovered", CONNECTION), 0, 0), Put::Queued);
     assert_eq!(put(&mut mailbox, part("aaaaaaaa", "b"), 2, 1), Put::Queued);
     assert_eq!(seqs(&mut mailbox), [Some(1), None, Some(2)]);
+}
+
+#[test]
+fn flow_02_of_joined_parts_the_first_is_given_back() {
+    let mut mailbox = Mailbox::new(Dialect::Canonical, MailboxBounds { frames: 2, bytes: 100_000 });
+    assert_eq!(put(&mut mailbox, support::event("adw.agent_output_chunk", "adw:aaaaaaaa"), 1, 0), Put::Queued);
+    for (seq, prev, expected) in [(2, 0, Put::Queued), (3, 2, Put::Joined), (4, 3, Put::Joined)] {
+        assert_eq!(put(&mut mailbox, part("aaaaaaaa", "a"), seq, prev), expected);
+    }
+    let given: Vec<u64> = mailbox.give_back().iter().filter_map(|event| Some(event.logged()?.seq.as_u64())).collect();
+    assert_eq!(given, [1, 2]);
+    assert_eq!((mailbox.len(), mailbox.bytes()), (0, 0));
 }
 
 #[test]

@@ -542,3 +542,39 @@ proptest! {
         prop_assert_eq!(start, expected);
     }
 }
+
+/// A tracker to which everything is live, and which was given number 1 of a room; it waits in the mailbox.
+fn observer() -> (Tracker, Root, Audience) {
+    let mut tracker = Tracker::new(Position::START);
+    let audience: Audience = "room:r".parse().unwrap();
+    tracker.follow(Root::Realm, Position::START, false);
+    tracker.page(&[(Root::Realm, Position::START)], [], Position::START, true);
+    assert_eq!(tracker.offer(&audience, seq(1)), Offer::Deliver);
+    (tracker, root_of(&audience), audience)
+}
+
+#[test]
+fn log_06_a_page_says_nothing_about_a_root_that_lost_its_place_while_it_was_read() {
+    let (mut tracker, room, audience) = observer();
+    assert!(tracker.hold(&room));
+    assert_eq!(tracker.follow(room.clone(), position(1), false), None);
+    let asked = tracker.behind();
+    assert_eq!(asked, [(room.clone(), position(1))]);
+    // The mailbox overflows while the page is read.
+    assert_eq!(tracker.lose(&audience, seq(1)), None);
+    tracker.page(&asked, [], position(1), true);
+    assert_eq!(tracker.behind(), [(room, Position::START)]);
+    let paged = tracker.page(&tracker.behind(), [(&audience, seq(1))], position(1), true);
+    assert_eq!(paged.wanted, [true]);
+    assert!(!tracker.is_behind());
+}
+
+#[test]
+fn log_06_a_root_that_is_named_while_its_events_are_lost_begins_in_front_of_them() {
+    let (mut tracker, room, audience) = observer();
+    assert!(tracker.hold(&room));
+    // The mailbox overflows before the command that names the room has come to its end.
+    assert_eq!(tracker.lose(&audience, seq(1)), None);
+    assert_eq!(tracker.follow(room.clone(), position(1), false), None);
+    assert_eq!(tracker.behind(), [(room, Position::START)]);
+}
