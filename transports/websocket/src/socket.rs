@@ -145,6 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         };
         self.reading = matches!(turn, Turn::Text(_) | Turn::Binary | Turn::Alive);
         self.closed = matches!(turn, Turn::Closed);
+        if self.closed {
+            // The answer to a close frame is the last frame.
+            self.stream.get_mut().discard_messages();
+        }
         Poll::Ready(turn)
     }
 

@@ -111,23 +111,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next event of a type; what comes before it is left aside.
     pub async fn expect(&mut self, kind: &str) -> Value {
-        loop {
-            let event = self.event().await;
-            if event["type"] == kind {
-                return event;
+        let arrives = async {
+            loop {
+                let event = self.event().await;
+                if event["type"] == kind {
+                    return event;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, arrives).await.expect("the event arrives in time")
     }
 
     /// The code and reason of the close frame; what comes before it is left aside.
     pub async fn closed(&mut self) -> (u16, String) {
-        loop {
-            match self.message().await {
-                Some(Ok(Message::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
-                Some(Ok(_)) => {}
-                other => panic!("a close frame was expected, not {other:?}"),
+        let closes = async {
+            loop {
+                match self.message().await {
+                    Some(Ok(Message::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
+                    Some(Ok(_)) => {}
+                    other => panic!("a close frame was expected, not {other:?}"),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, closes).await.expect("the server closes in time")
     }
 
     pub async fn send(&mut self, message: Message) {
