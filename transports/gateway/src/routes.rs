@@ -20,9 +20,10 @@ use crate::runs::Runs;
 /// Every adapter at its paths.
 pub(crate) fn all(hub: &Hub, agents: Option<&Path>) -> Routes {
     let websocket = warp::path!("v1" / "ws").and(eventwire_websocket::filter(hub.clone()));
+    let sse = warp::path!("v1" / "sse").and(eventwire_sse::filter(hub.clone()));
     let api = eventwire_http::routes(hub);
     let runs = Runs::new(hub.clone(), agents).routes();
-    service(websocket.or(api).or(runs).recover(eventwire_http::recover))
+    service(websocket.or(sse).or(api).or(runs).recover(eventwire_http::recover))
 }
 
 /// A filter as a function from request to answer.

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
@@ -20,12 +20,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 use crate::answer::Body;
 use crate::head::{self, First};
 
 /// Longest wait for the next request on a connection that stays open, its head included.
 const NEXT_HEAD_DEADLINE: Duration = Duration::from_secs(60);
+/// How many connections over the bound are told so at one time; more are closed without a word.
+const REFUSALS: usize = 64;
+/// How long such a connection may take to ask before it is told.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
+/// A socket that takes nothing for so long is given up.
+const STALL_DEADLINE: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pause after the system refused to hand out a socket, usually because files are used up.
@@ -46,6 +53,7 @@ pub(crate) async fn serve<A: Answerer>(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
     let mut connections = JoinSet::new();
     let stopping = stop.clone();
     loop {
@@ -56,8 +64,11 @@ pub(crate) async fn serve<A: Answerer>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let place = Arc::clone(&places).try_acquire_owned().ok();
-                connections.spawn(connection(stream, peer, place, Arc::clone(&answerer), stopping.clone()));
+                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    connections.spawn(connection(stream, peer, place, Arc::clone(&answerer), stopping.clone()));
+                } else if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                    connections.spawn(no_place(stream, peer, place));
+                }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -81,20 +92,27 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// Tells a connection over the bound that it is one. The answer waits for the question: clients take one that comes before it for
+/// a fault.
+async fn no_place(stream: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
+    tracing::warn!(%peer, "refused: as many connections as max_connections allows");
+    if matches!(head::first(&stream, REFUSAL_DEADLINE).await, Ok(First::Head | First::Refused(..))) {
+        let error = ErrorBody::new(
+            ErrorCode::Unavailable,
+            "the gateway has as many connections as it may have; try again later",
+        );
+        head::refuse(stream, StatusCode::SERVICE_UNAVAILABLE, &error).await;
+    }
+}
+
 async fn connection<A: Answerer>(
     stream: TcpStream,
     peer: SocketAddr,
-    place: Option<OwnedSemaphorePermit>,
+    place: OwnedSemaphorePermit,
     answerer: Arc<A>,
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
-    let Some(place) = place else {
-        tracing::warn!(%peer, "refused: as many connections as max_connections allows");
-        let error =
-            ErrorBody::new(ErrorCode::Unavailable, "the gateway has as many connections as it may; try again later");
-        return head::refuse(stream, StatusCode::SERVICE_UNAVAILABLE, &error).await;
-    };
     let first = tokio::select! {
         first = head::first(&stream, head::HEAD_DEADLINE) => first,
         () = stopped(&mut stop) => return,
@@ -118,7 +136,7 @@ async fn connection<A: Answerer>(
         .header_read_timeout(NEXT_HEAD_DEADLINE)
         .max_buf_size(head::MAX_HEAD_BYTES)
         .max_headers(head::MAX_HEADERS)
-        .serve_connection(TokioIo::new(Socket { stream, _place: place }), service)
+        .serve_connection(TokioIo::new(Socket::new(stream, place)), service)
         .with_upgrades();
     let mut serving = pin!(serving);
     let served = tokio::select! {
@@ -134,9 +152,31 @@ async fn connection<A: Answerer>(
 }
 
 /// A socket and its place among the connections, which it keeps when it stops speaking HTTP and becomes a WebSocket.
+///
+/// A peer that takes nothing for a long time loses it. Transports have shorter deadlines of their own and say more; this one holds
+/// where nobody is left to notice, such as an answer that is never read.
 struct Socket {
     stream: TcpStream,
+    /// Since a write had to wait.
+    stalled: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Socket {
+    fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+        Self { stream, stalled: None, _place: place }
+    }
+
+    /// Passes the outcome of a write on, unless it has been waiting for too long.
+    fn wrote(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if wrote.is_ready() {
+            self.stalled = None;
+            return wrote;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_DEADLINE)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Socket {
@@ -147,7 +187,8 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(cx, wrote)
     }
 
     fn poll_write_vectored(
@@ -155,7 +196,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.wrote(cx, wrote)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -271,7 +271,7 @@ async fn what_is_not_a_request_is_told_and_nobody_else_notices() {
         ),
     ];
     for (what, bytes, status, code) in cases {
-        let answer = raw(&gateway, bytes).await;
+        let answer = raw(&gateway, bytes, what.starts_with("half")).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {answer}");
         assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{what}: {answer}");
         assert!(answer.to_ascii_lowercase().contains("content-type: application/json"), "{what}: {answer}");
@@ -281,7 +281,7 @@ async fn what_is_not_a_request_is_told_and_nobody_else_notices() {
     let half = format!(
         "POST /v1/events HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{\"type\""
     );
-    let answer = raw(&gateway, half.as_bytes()).await;
+    let answer = raw(&gateway, half.as_bytes(), true).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
     witness.saw_nothing(&mut gateway, "half a body").await;
     // Somebody who says nothing and leaves.
@@ -430,8 +430,8 @@ async fn route_01_two_browsers_see_their_own_run_and_nothing_of_the_other() {
     assert_ne!(welcome_one["data"]["connection_id"], welcome_two["data"]["connection_id"]);
     assert_eq!(one.event().await["type"], "connection.subscribed");
     assert_eq!(two.event().await["type"], "connection.subscribed");
-    assert_eq!(source.next().await.unwrap().event["type"], "connection.welcome");
-    assert_eq!(source.next().await.unwrap().event["type"], "connection.subscribed");
+    assert_eq!(source.next().await.unwrap()["type"], "connection.welcome");
+    assert_eq!(source.next().await.unwrap()["type"], "connection.subscribed");
 
     for number in 0..5 {
         publish(&gateway, note("adw:aaaaaaaa", number)).await;
@@ -441,7 +441,7 @@ async fn route_01_two_browsers_see_their_own_run_and_nothing_of_the_other() {
         let event = one.event().await;
         assert_eq!((&event["to"], &event["data"]["number"]), (&json!("adw:aaaaaaaa"), &json!(number)), "{event}");
     }
-    for event in [two.event().await, source.next().await.unwrap().event] {
+    for event in [two.event().await, source.next().await.unwrap()] {
         assert_eq!((&event["to"], &event["data"]["number"]), (&json!("adw:bbbbbbbb"), &json!(100)), "{event}");
     }
 }
@@ -495,7 +495,7 @@ async fn flow_08_sigint_and_sigterm_stop_cleanly_and_tell_everyone() {
         assert_eq!(socket.close_code().await, Some(1012));
         let mut last = None;
         while let Some(sent) = source.next().await {
-            last = Some(sent.event);
+            last = Some(sent);
         }
         assert_eq!(last.unwrap()["type"], "connection.closing");
         let ended = gateway.ended();

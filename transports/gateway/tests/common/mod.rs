@@ -255,12 +255,15 @@ pub fn note(to: &str, number: u64) -> Value {
     json!({"type": "_test.note", "to": to, "data": {"number": number}})
 }
 
-/// Sends bytes as they are and reads until the gateway closes.
-pub async fn raw(gateway: &Gateway, bytes: &[u8]) -> String {
+/// Sends bytes as they are and reads until the gateway closes. With `and_no_more` the gateway is told that nothing follows; to
+/// most servers that means that nobody waits for an answer to a whole request any more.
+pub async fn raw(gateway: &Gateway, bytes: &[u8], and_no_more: bool) -> String {
     soon("a close", async {
         let mut stream = TcpStream::connect(gateway.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
-        stream.shutdown().await.unwrap();
+        if and_no_more {
+            stream.shutdown().await.unwrap();
+        }
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
@@ -381,14 +384,9 @@ impl Socket {
 pub struct Source {
     body: hyper::body::Incoming,
     bytes: Vec<u8>,
-    _connection: tokio::task::JoinHandle<Result<(), hyper::Error>>,
-}
-
-/// One message of an `EventSource`.
-#[derive(Debug, Clone)]
-pub struct Sent {
+    /// What `EventSource` would send as `Last-Event-ID` now; blocks without data count as well.
     pub cursor: Option<String>,
-    pub event: Value,
+    _connection: tokio::task::JoinHandle<Result<(), hyper::Error>>,
 }
 
 impl Source {
@@ -408,17 +406,17 @@ impl Source {
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/event-stream");
         // The sender goes with the connection, which lives in its task.
         std::mem::forget(sender);
-        Self { body: answer.into_body(), bytes: Vec::new(), _connection: connection }
+        Self { body: answer.into_body(), bytes: Vec::new(), cursor: cursor.map(str::to_owned), _connection: connection }
     }
 
     /// The next event; comments are passed over. `None` at the end.
-    pub async fn next(&mut self) -> Option<Sent> {
+    pub async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.bytes.windows(2).position(|pair| pair == b"\n\n") {
                 let rest = self.bytes.split_off(end + 2);
                 let message = String::from_utf8(std::mem::replace(&mut self.bytes, rest)).unwrap();
-                if let Some(sent) = Self::parse(message.trim_end()) {
-                    return Some(sent);
+                if let Some(event) = self.take(message.trim_end()) {
+                    return Some(event);
                 }
                 continue;
             }
@@ -429,17 +427,19 @@ impl Source {
         }
     }
 
-    fn parse(message: &str) -> Option<Sent> {
-        let (mut cursor, mut data) = (None, None);
-        for line in message.lines() {
+    /// Reads one block as `EventSource` does.
+    fn take(&mut self, block: &str) -> Option<Value> {
+        let mut data = None;
+        for line in block.lines() {
             match line.split_once(": ") {
-                Some(("id", value)) => cursor = Some(value.to_owned()),
-                Some(("data", value)) => data = Some(value.to_owned()),
+                Some(("id", value)) => self.cursor = Some(value.to_owned()),
+                Some(("data", value)) => data = Some(serde_json::from_str(value).unwrap()),
+                Some(("retry", value)) => assert!(value.parse::<u64>().is_ok(), "{line}"),
                 Some(("event", value)) => panic!("EventSource would not hand {value} to onmessage"),
                 _ => assert!(line.starts_with(':'), "{line}"),
             }
         }
-        Some(Sent { cursor, event: serde_json::from_str(&data?).unwrap() })
+        data
     }
 }
 
