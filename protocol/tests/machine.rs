@@ -24,7 +24,7 @@ use eventwire_protocol::{
     roster::Subscription,
     route::{admits, route},
 };
-use proptest::{prelude::*, sample::select};
+use proptest::{collection::vec, prelude::*, sample::select};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use serde_json::{Value, json};
 
@@ -101,8 +101,9 @@ enum Transition {
     Route(usize),
     /// Somebody's socket takes what waits.
     Read(usize),
-    /// Somebody's connection reads a page of the log, while so many events are routed.
-    Page(usize, usize),
+    /// Somebody's connection reads a page of the log, while something is said in these streams and so many events are
+    /// routed.
+    Page(usize, Vec<usize>, usize),
     /// Everything comes to rest.
     Settle,
 }
@@ -209,7 +210,8 @@ impl ReferenceStateMachine for Model {
             choices.push((6, subscribe.boxed()));
             choices.push((1, target.prop_map(|(person, target)| Transition::Unsubscribe(person, target)).boxed()));
             choices.push((4, person.clone().prop_map(Transition::Read).boxed()));
-            let page = (person, 0..3_usize).prop_map(|(person, routed)| Transition::Page(person, routed));
+            let page = (person, vec(0..STREAMS.len(), 0..3), 0..6_usize)
+                .prop_map(|(person, said, routed)| Transition::Page(person, said, routed));
             choices.push((4, page.boxed()));
         }
         proptest::strategy::Union::new_weighted(choices).boxed()
@@ -221,7 +223,7 @@ impl ReferenceStateMachine for Model {
             Transition::Connect(person) => !state.connected[*person],
             Transition::Disconnect(person)
             | Transition::Read(person)
-            | Transition::Page(person, _)
+            | Transition::Page(person, ..)
             | Transition::Unsubscribe(person, _)
             | Transition::Subscribe(person, ..) => state.connected[*person],
             Transition::Publish(_) | Transition::Route(_) | Transition::Settle => true,
@@ -252,7 +254,8 @@ impl ReferenceStateMachine for Model {
                 state.wants[*person].remove(*target);
             }
             Transition::Publish(stream) => state.log.push(*stream),
-            Transition::Route(_) | Transition::Read(_) | Transition::Page(..) | Transition::Settle => {}
+            Transition::Page(_, said, _) => state.log.extend(said),
+            Transition::Route(_) | Transition::Read(_) | Transition::Settle => {}
         }
         state
     }
@@ -540,13 +543,10 @@ impl System {
         self.clients[person].since.remove(target);
     }
 
-    /// Reads a page while other events are routed, and hands it over behind what waits.
-    fn page(&mut self, person: usize, meanwhile: usize) {
+    /// Reads a page while more is said and routed, and hands it over behind what waits.
+    fn page(&mut self, person: usize, said: &[usize], routed: usize) {
         const MOST: usize = 2;
         let asked = self.connections[&person].tracker.behind();
-        if asked.is_empty() {
-            return;
-        }
         let place = |audience: &Audience| {
             let own = audience.root();
             let named = asked.iter().find(|(root, _)| Some(root) == own.as_ref());
@@ -560,7 +560,10 @@ impl System {
         events.truncate(MOST);
         let upto = if end { self.log.len() as u64 } else { events[MOST - 1].logged().unwrap().seq.as_u64() };
 
-        self.route(meanwhile);
+        for stream in said {
+            self.publish(*stream);
+        }
+        self.route(routed);
 
         let client = &mut self.clients[person];
         let connection = self.connections.get_mut(&person).unwrap();
@@ -589,7 +592,7 @@ impl System {
                 if !connection.tracker.is_behind() {
                     break;
                 }
-                self.page(person, 0);
+                self.page(person, &[], 0);
             }
             let behind = self.connections.get(&person).is_some_and(|connection| connection.tracker.is_behind());
             assert!(!behind, "person {person} never catches up");
@@ -645,7 +648,7 @@ impl StateMachineTest for Machine {
                 let connection = system.connections.get_mut(&person).unwrap();
                 connection.take(&mut system.clients[person], &system.log);
             }
-            Transition::Page(person, meanwhile) => system.page(person, meanwhile),
+            Transition::Page(person, said, routed) => system.page(person, &said, routed),
             Transition::Settle => {
                 system.settle();
                 system.compare(model, true);

@@ -58,7 +58,7 @@ pub(crate) fn browser_session() -> impl Strategy<Value = String> {
 
 /// The instant of every event here.
 pub(crate) fn now() -> Time {
-    Time::from_unix_micros(1_763_682_001_123_456)
+    Time::from_unix_micros(1_795_218_001_123_456)
 }
 
 /// The example payload of a type; if it is about an ADW, about the one it is addressed to.
