@@ -29,15 +29,12 @@ export function setText(element, text) {
 
 /** Makes `parent`'s children exactly `wanted`, in order, moving as little as possible. */
 export function arrange(parent, wanted) {
+  const stay = new Set(wanted);
+  for (const child of [...parent.childNodes]) if (!stay.has(child)) child.remove();
   let at = parent.firstChild;
   for (const element of wanted) {
     if (at === element) at = at.nextSibling;
     else parent.insertBefore(element, at);
-  }
-  while (at !== null) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
   }
 }
 

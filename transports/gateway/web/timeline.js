@@ -287,35 +287,44 @@ export function isOver(run) {
 
 /**
  * The run cut into its phases: `[{name, startAt, endAt, state, items, calls, failed, running, files, added, removed}]`. An
- * item belongs to the phase that its agent began, else to the phase before it; what came before the first phase stands
- * under the name "". Phases may overlap: `state` is `active` while a run is not over for its last phase and for earlier
+ * item belongs to the phase that its agent began, else to the phase before it; what came before the first phase, of no
+ * agent that began one, stands under the name "". Phases may overlap: `state` is `active` while a run is not over for its last phase and for earlier
  * ones that were heard of after the last began, `failed` for the last phase of a failed run, else `done`.
  */
 export function sections(run) {
   const over = isOver(run);
   const cut = [];
-  const byRole = new Map();
-  let current = null;
-  const open = (name, item) => {
+  const open = (item) => {
     const phase = item.kind === "phase";
-    current = {
-      id: phase ? item.id : 0, name, role: phase ? item.role : "", startAt: item.at, endAt: item.at, state: "done", beside: false,
+    const section = {
+      id: phase ? item.id : 0, name: phase ? item.name : "", role: phase ? item.role : "", startAt: item.at, endAt: item.at, state: "done", beside: false,
       items: [], calls: 0, failed: 0, running: 0, files: 0, added: 0, removed: 0,
     };
-    cut.push(current);
+    cut.push(section);
+    return section;
   };
+  // An agent's first words may come just before the phase that it begins.
+  const opened = new Map(run.items.filter((item) => item.kind === "phase").map((item) => [item, null]));
+  const byRole = new Map();
+  for (const item of opened.keys()) {
+    const section = open(item);
+    opened.set(item, section);
+    if (item.role !== "" && !byRole.has(item.role)) byRole.set(item.role, section);
+  }
+  let before = null;
+  let current = null;
   for (const item of run.items) {
     if (item.kind === "phase") {
       // A phase that nobody in particular works on lasts until the next begins.
       if (current !== null && current.role === "") current.endAt = Math.max(current.endAt, item.at);
-      open(item.name, item);
+      current = opened.get(item);
       for (const section of cut) section.beside = false;
       if (item.role !== "") byRole.set(item.role, current);
       continue;
     }
-    if (current === null) open("", item);
-    const section = byRole.get(item.role) ?? current;
+    const section = byRole.get(item.role) ?? current ?? (before ??= open(item));
     section.items.push(item);
+    section.startAt = Math.min(section.startAt, item.at);
     section.endAt = Math.max(section.endAt, item.at, item.endedAt ?? -Infinity, item.kind === "tool" && item.took !== null && item.startedAt !== null ? item.startedAt + item.took : -Infinity);
     // Heard of while a later phase was under way: this one goes on beside it.
     section.beside = section !== current;
@@ -325,6 +334,7 @@ export function sections(run) {
       section.removed += item.removed;
     }
   }
+  if (before !== null) cut.unshift(cut.pop());
   cut.forEach((section, index) => {
     const last = index === cut.length - 1;
     const ended = over || !(last || section.beside);

@@ -8,6 +8,9 @@ import { readHistory } from "./link.js";
 import { clock, duration, oneLine, visible } from "./model.js";
 import { callDuration, isOver, screenshotName, sections, strip } from "./timeline.js";
 
+// Items drawn per phase, the newest, until more are asked for.
+const MOST_DRAWN = 300;
+
 const KINDS = [
   ["tool", "tools"],
   ["text", "text"],
@@ -199,11 +202,11 @@ class RunPane {
     const kinds = KINDS.map(([kind, label]) => this.#toggle(label, !view.hiddenKinds.has(kind), (on) => {
       if (on) view.hiddenKinds.delete(kind);
       else view.hiddenKinds.add(kind);
-      this.#classes();
+      this.#again();
     }));
     const failed = this.#toggle("failed only", view.failedOnly, (on) => {
       view.failedOnly = on;
-      this.#classes();
+      this.#again();
     });
     this.stateButton = this.#toggle("adw_state.json", false, (on) => this.#showState(on));
     this.stateButton.hidden = !listed?.state;
@@ -217,7 +220,6 @@ class RunPane {
     this.element = h("div", { class: "run-pane" }, this.head, this.parts.state, this.parts.gallery, this.parts.body, this.parts.empty);
     // Phase headings stick below the head of the run, whatever its height.
     new ResizeObserver(() => this.element.style.setProperty("--head", `${this.head.offsetHeight}px`)).observe(this.head);
-    this.#classes();
   }
 
   dispose() {
@@ -248,7 +250,7 @@ class RunPane {
     const meta = [
       run.workflow,
       isOver(run) ? "" : run.progress === null ? "" : `${run.progress} %`,
-      Number.isFinite(run.firstAt) ? duration(run.lastAt - run.firstAt) : "",
+      cut.length > 0 ? duration(Math.max(...cut.map((section) => section.endAt)) - Math.min(...cut.map((section) => section.startAt))) : "",
       plural(calls, "call", "calls") + (failed ? `, ${failed} failed` : ""),
       plural(files, "file", "files"),
       plural(run.events, "event", "events"),
@@ -268,9 +270,14 @@ class RunPane {
     return button;
   }
 
-  #classes() {
-    for (const [kind] of KINDS) this.parts.body.classList.toggle(`no-${kind}`, this.view.hiddenKinds.has(kind));
-    this.parts.body.classList.toggle("only-failed", this.view.failedOnly);
+  #passes(item) {
+    if (this.view.failedOnly) return item.state === "failed" || (item.kind === "log" && item.level === "ERROR");
+    return !this.view.hiddenKinds.has(item.kind);
+  }
+
+  #again() {
+    this.version = null;
+    this.view.refresh();
   }
 
   #strip(run, cut) {
@@ -293,10 +300,14 @@ class RunPane {
     for (const section of cut) {
       let shown = this.#sections.get(section.id);
       if (shown === undefined) {
-        const name = h("h3", {}, section.name === "" ? "before the first phase seen" : visible(section.name));
+        const name = h("h3", {}, section.name === "" ? "before the first phase" : visible(section.name));
         const meta = h("span", { class: "muted" });
         const list = h("div", { class: "items" });
-        shown = { meta, list, element: h("section", { class: "phase", "aria-label": section.name || "before the first phase" }, h("div", { class: "phase-head" }, name, meta), list) };
+        const earlier = h("button", { type: "button", class: "quiet", hidden: true, on: { click: () => {
+          shown.limit += MOST_DRAWN;
+          this.#again();
+        } } });
+        shown = { meta, list, earlier, limit: MOST_DRAWN, element: h("section", { class: "phase", "aria-label": section.name || "before the first phase" }, h("div", { class: "phase-head" }, name, meta), earlier, list) };
         this.#sections.set(section.id, shown);
       }
       shown.element.className = `phase phase-${section.state}`;
@@ -309,10 +320,16 @@ class RunPane {
         section.files > 0 ? `${plural(section.files, "file change", "file changes")} +${section.added} -${section.removed}` : "",
       ];
       setText(shown.meta, meta.filter(Boolean).join(" · "));
-      arrange(shown.list, section.items.map((item) => this.#item(item, section)));
+      const items = section.items.filter((item) => this.#passes(item));
+      const earlier = Math.max(0, items.length - shown.limit);
+      shown.earlier.hidden = earlier === 0;
+      setText(shown.earlier, `show ${Math.min(earlier, MOST_DRAWN)} of ${earlier} earlier`);
+      arrange(shown.list, items.slice(earlier).map((item) => this.#item(item, section)));
       wanted.push(shown.element);
     }
     arrange(this.parts.body, wanted);
+    const kept = new Set(cut.flatMap((section) => section.items.map((item) => item.id)));
+    for (const id of this.#items.keys()) if (!kept.has(id)) this.#items.delete(id);
     for (const [id, shown] of this.#sections) if (!shown.element.isConnected && this.element.isConnected) this.#sections.delete(id);
   }
 

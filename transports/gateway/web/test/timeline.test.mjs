@@ -96,6 +96,14 @@ test("agents that work at the same time keep their items in their own phases", (
   assert.deepEqual(look([talk, later]).map(([name, state]) => `${name} ${state}`), ["plan done", "build done", "test active"], "a phase counts as going on beside the newest one only");
 });
 
+test("what an agent says just before its phase begins belongs to that phase", () => {
+  const run = runOf([
+    event("agent_log", { level: "info", message: "planner runs", agent_role: "planner" }, { seq: 1 }), event("spec_created", { spec_path: "plan.md" }, { seq: 2 }),
+    event("workflow_phase_transition", { phase_to: "plan", agent_role: "planner" }, { seq: 3 }), event("text_block", { content: "hello", agent_role: "planner" }, { seq: 4 }),
+  ]);
+  assert.deepEqual(sections(run).map((section) => [section.name, section.items.map((item) => item.kind), section.endAt - section.startAt]), [["", ["spec"], 0], ["plan", ["log", "text"], 3000]]);
+});
+
 test("the strip shows the usual phases, those ahead as pending, and unusual ones behind them", () => {
   const run = runOf([phase("plan", { seq: 1 }), phase("build", { seq: 2 }), phase("patch", { seq: 3 })]);
   assert.deepEqual(strip(run).map(({ name, state }) => `${name} ${state}`), ["plan done", "build done", "test pending", "review pending", "document pending", "patch active"]);

@@ -254,6 +254,17 @@ await check("a call opens to its input and output, a file change to its diff", a
   equal(await page.locator(".diff .plus").textContent(), "+new\n", "added line");
 });
 
+await check("kinds can be hidden, and failures shown alone", async () => {
+  await page.getByRole("button", { name: "files", exact: true }).click();
+  await page.locator(".kind-file").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "failed only" }).click();
+  await until(async () => (await page.locator(".story .item").count()) === 1, "one failure");
+  await page.locator(".story .item", { hasText: "make test" }).waitFor();
+  await page.getByRole("button", { name: "failed only" }).click();
+  await page.getByRole("button", { name: "files", exact: true }).click();
+  await page.locator(".kind-file").waitFor();
+});
+
 await check("a result that comes later ends the call in place", async () => {
   await publish(event("tool_use_post", adw, { tool_name: "Edit", tool_use_id: "t3", success: true, output: "done", duration_ms: 9 }));
   await page.locator(".kind-tool.good", { hasText: "src/lib.rs" }).waitFor();
