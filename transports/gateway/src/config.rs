@@ -116,7 +116,7 @@ pub struct Layer {
     pub allowed_hosts: Option<Vec<String>>,
 
     /// Web origins whose pages may connect beside loopback origins, comma separated, as browsers write them:
-    /// https://app.example.org; * for any
+    /// `https://app.example.org`; * for any
     #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<Vec<String>>,
