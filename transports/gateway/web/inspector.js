@@ -28,7 +28,7 @@ class Inspector {
     this.runs = new Runs();
     this.positions = new Positions();
     this.gaps = 0;
-    this.api = new Api(new URL(".", document.baseURI), () => this.#askToken("The server asks for a token."));
+    this.api = new Api(new URL(".", document.baseURI), () => this.#askToken(this.#tokenReason()));
     this.link = new Link({
       url: this.api.socketUrl(),
       observe: true,
@@ -53,7 +53,7 @@ class Inspector {
     });
     $("banner-action").addEventListener("click", () => {
       const { phase } = this.link.state;
-      if (phase === "token" || phase === "forbidden") this.#askToken();
+      if (phase === "token" || phase === "forbidden" || this.link.refusal !== null) this.#askToken();
       else if (phase === "live") this.link.command("subscribe", { streams: [{ to: "*" }] }).catch(() => {});
       else this.link.start();
     });
@@ -182,7 +182,7 @@ class Inspector {
     if (live && !this.#wasLive) for (const view of Object.values(this.views)) view.connected?.();
     if (!live && this.#wasLive) this.#mark("disconnected", state.detail, "bad");
     this.#wasLive = live;
-    if (state.phase === "token") this.#askToken("The server asks for a token.");
+    if (state.phase === "token") this.#askToken(this.#tokenReason());
     this.#status();
     if (this.current !== null) this.refresh();
   }
@@ -224,7 +224,8 @@ class Inspector {
         // The subscription is renewed for a moment while the history is fetched: that is not worth a word.
         if (observing) this.#blindSince = null;
         else this.#blindSince ??= now;
-        if (observing || now - this.#blindSince < 1500) show("", "");
+        if (this.link.refusal !== null) show(`This page sees no events: ${this.link.refusal}.`, "other token");
+        else if (observing || now - this.#blindSince < 1500) show("", "");
         else show("This page's connection no longer observes everything.", "observe");
         break;
       default:
@@ -276,6 +277,10 @@ class Inspector {
       this.go("why", { type, to, ...(seq === null ? {} : { seq }) });
     } else return;
     event.preventDefault();
+  }
+
+  #tokenReason() {
+    return this.api.token() ? "The server did not accept the token." : "The server asks for a token.";
   }
 
   #askToken(reason = "") {

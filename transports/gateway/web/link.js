@@ -87,6 +87,8 @@ export class Link {
     this.state = { phase: "idle", detail: "", retryAt: null, code: null };
     this.connection = newConnection();
     this.roundTrip = null;
+    /** Why the server does not let this connection observe everything, or null. */
+    this.refusal = null;
     /** Whether the older events that the page asked for when it was opened are still arriving. */
     this.filling = false;
   }
@@ -180,6 +182,7 @@ export class Link {
     this.#attempt = 0;
     this.#replaying.clear();
     this.filling = false;
+    this.refusal = null;
     const known = this.#epoch;
     this.#epoch = String(frame.data.epoch);
     this.connection = reduceConnection(this.connection, frame);
@@ -212,6 +215,7 @@ export class Link {
     switch (frame.type) {
       case "connection.subscribed":
         for (const stream of Array.isArray(data.streams) ? data.streams : []) this.#subscribed(stream);
+        for (const stream of Array.isArray(data.refused) ? data.refused : []) if (stream?.to === "*") this.refusal = String(stream.message ?? stream.code);
         this.#enter("live", "");
         break;
       case "connection.unsubscribed":
@@ -236,6 +240,7 @@ export class Link {
 
   #subscribed({ to, head }) {
     if (typeof to !== "string") return;
+    if (to === "*") this.refusal = null;
     const since = this.#since.get(to);
     this.#since.delete(to);
     this.#positions.set(to, since ?? (Number.isSafeInteger(head) ? head : 0));

@@ -136,9 +136,12 @@ export class EventsView {
       empty.dataset.what = "filtered";
       empty.replaceChildren(h("p", {}, "No event passes these filters."), h("button", { type: "button", on: { click: () => this.app.go("events", {}) } }, "clear filters"));
     } else {
-      if (empty.dataset.what === "none") return;
-      empty.dataset.what = "none";
-      empty.replaceChildren(h("p", {}, "No events yet. Publish one:"), this.app.curl());
+      const connected = this.app.link.state.phase === "live";
+      const what = connected ? `none ${this.app.api.token() !== null}` : "not connected";
+      if (empty.dataset.what === what) return;
+      empty.dataset.what = what;
+      if (connected) empty.replaceChildren(h("p", {}, "No events yet. Publish one:"), this.app.curl());
+      else empty.replaceChildren(h("p", {}, "Not connected. Events appear here as soon as the gateway answers."));
     }
   }
 

@@ -350,7 +350,7 @@ class RunPane {
       if (focused) shown.element.firstChild.focus();
     }
     // The offset and the bar stand relative to the phase, whose span grows while it is active.
-    setText(shown.offset, offsetText(item.at - section.startAt));
+    setText(shown.offset, offsetText(item.at - section.startAt, section.endAt - section.startAt));
     if (shown.bar !== null) {
       const span = Math.max(1, section.endAt - section.startAt);
       const start = ((item.startedAt ?? item.at) - section.startAt) / span;
@@ -498,13 +498,13 @@ class RunPane {
   }
 }
 
-/** Offset within a phase: `+0.000`, `+12.345`, `+3:07.120`. */
-function offsetText(ms) {
+/** Offset within a phase: `+0.042` in a phase of a few seconds, else `+12.3`, `+3:07.1`. */
+function offsetText(ms, span) {
   if (!Number.isFinite(ms)) return "";
   const sign = ms < 0 ? "-" : "+";
   const total = Math.abs(ms);
   const minutes = Math.floor(total / 60_000);
-  const seconds = ((total % 60_000) / 1000).toFixed(1);
+  const seconds = ((total % 60_000) / 1000).toFixed(span < 10_000 ? 3 : 1);
   return minutes > 0 ? `${sign}${minutes}:${seconds.padStart(4, "0")}` : `${sign}${seconds}`;
 }
 

@@ -160,6 +160,17 @@ test("while one of two roots replays, its position waits for the end of the repl
   assert.deepEqual(sockets[1].commands("subscribe")[0].data.streams, [{ to: "*", since: 60 }, { to: "adw:29fb6a3e", since: 10 }]);
 });
 
+test("a refusal to observe is kept with its reason until it is granted", () => {
+  const { link, sockets } = world();
+  link.start();
+  sockets[0].welcome();
+  sockets[0].say("subscribed", { epoch: "e1", streams: [], refused: [{ to: "*", code: "forbidden", message: "needs observe" }] });
+  assert.equal(link.refusal, "needs observe");
+  assert.equal(link.state.phase, "live");
+  sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "*", head: 0 }], refused: [] });
+  assert.equal(link.refusal, null);
+});
+
 test("a finished replay moves the position to what the server says it reached", () => {
   const { timers, sockets } = observing();
   sockets[0].say("replaying", { stream: "*", from: 0 });
