@@ -55,7 +55,7 @@ pub struct ConfigError(pub String);
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Layer {
-    /// Address and port to listen on: 127.0.0.1:4800, [::1]:4800, localhost:4800 or a port alone. Port 0 takes a free one. An address
+    /// Address and port to listen on: `127.0.0.1:4800`, `[::1]:4800`, `localhost:4800` or a port alone. Port 0 takes a free one. An address
     /// that other machines can reach needs api_keys_file (or insecure)
     #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +104,7 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_keys_file: Option<PathBuf>,
 
-    /// Serve an address that other machines can reach without authentication: everybody there may read and publish everything
+    /// Serve an address that other machines can reach without authentication: everybody there may publish and subscribe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure: Option<bool>,

@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 1 << 20;
 #[command(after_help = "Without --type and --to, standard input is read as JSON lines, one event each:\n  \
                         {\"type\":\"adw.text_block\",\"to\":\"adw:29fb6a3e\",\"data\":{\"adw_id\":\"29fb6a3e\",\"content\":\"hello\"}}")]
 pub struct PublishArgs {
-    /// Whom the event is for: adw:<id>, room:<name>, session:<id>, user:<id>, connection:<id> or global
+    /// Whom the event is for: `adw:<id>`, `room:<name>`, `session:<id>`, `user:<id>`, `connection:<id>` or `global`
     #[arg(long, value_name = "AUDIENCE", requires = "event_type")]
     pub to: Option<String>,
     /// Type of the event, such as adw.text_block
