@@ -91,6 +91,11 @@ pub struct EventSpec {
 }
 
 impl EventSpec {
+    /// EVT-07: whether the server alone says this, about the connection itself.
+    pub fn is_the_servers_own(&self) -> bool {
+        self.family == "connection"
+    }
+
     /// EVT-02: whether an event of this type may be addressed so; the part of the audience it belongs to if it may.
     ///
     /// # Errors
@@ -193,6 +198,8 @@ macro_rules! catalogue {
         }
 
         $(
+            impl crate::event::sealed::Sealed for $module::$payload {}
+
             impl Payload for $module::$payload {
                 const TYPE: EventType = EventType::$variant;
             }
@@ -203,7 +210,11 @@ macro_rules! catalogue {
                 }
             }
 
-            $(impl AddressedTo<to::$audience> for $module::$payload {})+
+            $(
+                // Who addresses a type of their own is not helped by a list of others.
+                #[diagnostic::do_not_recommend]
+                impl AddressedTo<to::$audience> for $module::$payload {}
+            )+
         )+
     };
 }
@@ -275,6 +286,7 @@ catalogue! {
     AdwOrchestratorUpdated        = "adw"."orchestrator_updated",         adw::OrchestratorUpdated,        to [Global],                Latest { key: "" }, Blocks, "What is known of the orchestrating agent has changed.";
     AdwChatMessage                = "adw"."chat_message",                 adw::ChatMessage,                to [Global],                Durable,     Blocks, "A message in the chat with the orchestrating agent.";
     AdwTypingIndicator            = "adw"."typing_indicator",             adw::TypingIndicator,            to [Global],                Volatile,    Blocks, "The orchestrating agent is writing, or has stopped.";
+    // Families stand in the order in which they were added.
 }
 
 /// One complete payload for each event type, in the order of the table.

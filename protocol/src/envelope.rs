@@ -39,6 +39,12 @@ impl Envelope {
     /// `audience_not_allowed`, `invalid_payload`, `subject_mismatch` or `too_large`.
     pub fn admit(publication: Publication, now: Time) -> Result<Self, ErrorBody> {
         let Publication { kind, to, data, time, modifiers, .. } = publication;
+        if matches!(&kind, EventKind::Known(event_type) if event_type.spec().is_the_servers_own()) {
+            return Err(ErrorBody::new(
+                ErrorCode::AudienceNotAllowed,
+                format!("{} is said by the server alone; nobody else can publish it", kind.as_str()),
+            ));
+        }
         if data.get().len() > limits::MAX_EVENT_BYTES {
             return Err(too_large(data.get().len()));
         }
@@ -181,39 +187,52 @@ impl Envelope {
     }
 }
 
-macro_rules! typed_admission {
-    ($($(#[$doc:meta])* $name:ident($marker:ident, $id:ident: $id_type:ty) => $audience:expr;)+) => {
-        /// Typed admission: what the catalogue does not allow does not compile (EVT-03).
-        ///
-        /// Each fails with `too_large`, and `subject_mismatch` where the payload names another ADW.
-        impl Envelope {
-            $(
-                $(#[$doc])*
-                ///
-                /// # Errors
-                /// `too_large`, `subject_mismatch`.
-                pub fn $name<P: AddressedTo<to::$marker>>($id: $id_type, payload: &P, time: Time) -> Result<Self, ErrorBody> {
-                    Self::typed(payload, $audience, time)
-                }
-            )+
-        }
-    };
-}
-
-typed_admission! {
-    /// An event for one connection.
-    to_connection(Connection, id: ConnectionId) => Audience::Connection(id);
-    /// An event for a whole session.
-    to_session(Session, id: SessionId) => Audience::session(id);
-    /// An event for a user.
-    to_user(User, id: UserId) => Audience::User(id);
-    /// An event for the watchers of an ADW.
-    to_adw(Adw, id: AdwId) => Audience::adw(id);
-    /// An event for the members of a room.
-    to_room(Room, name: RoomName) => Audience::Room(name);
-}
-
+/// Typed admission: what the catalogue does not allow does not compile (EVT-03).
 impl Envelope {
+    /// An event for one connection.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub fn to_connection<P: AddressedTo<to::Connection>>(
+        id: ConnectionId,
+        payload: &P,
+        time: Time,
+    ) -> Result<Self, ErrorBody> {
+        Self::typed(payload, Audience::Connection(id), time)
+    }
+
+    /// An event for a whole session.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub fn to_session<P: AddressedTo<to::Session>>(id: SessionId, payload: &P, time: Time) -> Result<Self, ErrorBody> {
+        Self::typed(payload, Audience::session(id), time)
+    }
+
+    /// An event for a user.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub fn to_user<P: AddressedTo<to::User>>(id: UserId, payload: &P, time: Time) -> Result<Self, ErrorBody> {
+        Self::typed(payload, Audience::User(id), time)
+    }
+
+    /// An event for the watchers of an ADW.
+    ///
+    /// # Errors
+    /// `too_large`, and `subject_mismatch` where the payload names another ADW.
+    pub fn to_adw<P: AddressedTo<to::Adw>>(id: AdwId, payload: &P, time: Time) -> Result<Self, ErrorBody> {
+        Self::typed(payload, Audience::adw(id), time)
+    }
+
+    /// An event for the members of a room.
+    ///
+    /// # Errors
+    /// `too_large`.
+    pub fn to_room<P: AddressedTo<to::Room>>(name: RoomName, payload: &P, time: Time) -> Result<Self, ErrorBody> {
+        Self::typed(payload, Audience::Room(name), time)
+    }
+
     /// An event for everyone.
     ///
     /// # Errors
@@ -300,6 +319,12 @@ mod tests {
         assert!(Envelope::to_adw("aaaaaaaa".parse().unwrap(), &payload, NOW()).is_err());
         let error = admit(r#"{"type":"_x.y","to":"adw:aaaaaaaa","data":{"adw_id":"bbbbbbbb"}}"#).unwrap_err();
         assert_eq!(error.code, ErrorCode::SubjectMismatch);
+    }
+
+    #[test]
+    fn evt_07_nobody_speaks_for_the_server() {
+        let closing = r#"{"type":"connection.closing","to":"connection:c0000000000000001","data":{"reason":"x"}}"#;
+        assert_eq!(admit(closing).unwrap_err().code, ErrorCode::AudienceNotAllowed);
     }
 
     #[test]

@@ -516,6 +516,9 @@ impl System {
         let new = connection.tracker.hold(&root);
         let subscribed = self.roster.subscribe(connection.id, &root);
         assert_eq!(subscribed.is_ok(), may_subscribe(person, target), "{target}");
+        // The log is asked, and meanwhile something is routed.
+        self.route(2);
+        let connection = self.connections.get_mut(&person).unwrap();
         match subscribed {
             Ok(Subscription::Kept) if from == From::Now => {
                 let head = position(self.log.len() as u64);

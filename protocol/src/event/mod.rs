@@ -11,10 +11,32 @@ use crate::catalog::EventType;
 
 /// A payload that the catalogue knows.
 ///
-/// Implemented by the catalogue's table and nowhere else.
+/// Implemented by the catalogue's table and nowhere else (EVT-03): a type of another crate does not pass for an event.
+///
+/// ```compile_fail
+/// #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+/// struct Mine {}
+///
+/// impl eventwire_protocol::Payload for Mine {
+///     const TYPE: eventwire_protocol::EventType = eventwire_protocol::EventType::AdwToolUsePre;
+/// }
+/// ```
 pub trait Payload:
-    Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned + schemars::JsonSchema + Send + Sync + 'static
+    sealed::Sealed
+    + Clone
+    + std::fmt::Debug
+    + serde::Serialize
+    + serde::de::DeserializeOwned
+    + schemars::JsonSchema
+    + Send
+    + Sync
+    + 'static
 {
     /// The event type this is the payload of.
     const TYPE: EventType;
+}
+
+pub(crate) mod sealed {
+    /// Keeps other crates from passing types of their own for payloads of the catalogue.
+    pub trait Sealed {}
 }

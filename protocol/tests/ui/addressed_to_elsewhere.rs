@@ -1,0 +1,7 @@
+//! Only the catalogue says where a payload may go.
+
+use eventwire_protocol::{AddressedTo, address::to, event::adw::ToolUsePre};
+
+impl AddressedTo<to::Global> for ToolUsePre {}
+
+fn main() {}
