@@ -7,7 +7,7 @@ use eventwire_protocol::{error::ErrorBody, event::connection, id::IdError};
 #[non_exhaustive]
 pub enum BuildError {
     /// The address is not one of a server.
-    #[error("{url:?} is not the address of a server: {problem}; give one such as http://127.0.0.1:8787")]
+    #[error("{url:?} is not the address of a server: {problem}; give one such as http://127.0.0.1:4800")]
     Url {
         /// What was given.
         url: String,

@@ -8,7 +8,7 @@
 //! use eventwire_client::{Client, Item};
 //!
 //! # async fn watch() -> Result<(), Box<dyn std::error::Error>> {
-//! let (client, mut items) = Client::builder("http://127.0.0.1:8787").subscribe("adw:29fb6a3e").build()?;
+//! let (client, mut items) = Client::builder("http://127.0.0.1:4800").subscribe("adw:29fb6a3e").build()?;
 //! while let Some(item) = items.next().await {
 //!     match item {
 //!         Item::Event(event) => println!("{} {}", event.time, event.kind),

@@ -165,13 +165,16 @@ struct Reading {
     position: Option<Position>,
     /// Between `replaying` and `recovered`.
     replaying: bool,
+    /// Asked to be resumed on this connection, and not answered yet. What comes before the answer comes again in the replay,
+    /// in its order; counted now, it would hide what lies before it.
+    resuming: bool,
     /// What the last heartbeat of this connection said, since it was subscribed or replayed.
     heard: Option<Position>,
 }
 
 impl Reading {
     fn new(interest: Interest, position: Option<Position>) -> Self {
-        Reading { interest, position, replaying: false, heard: None }
+        Reading { interest, position, replaying: false, resuming: false, heard: None }
     }
 }
 
@@ -296,7 +299,7 @@ impl Session {
         self.connected = false;
         self.resumes.clear();
         for reading in self.readings.values_mut() {
-            (reading.replaying, reading.heard) = (false, None);
+            (reading.replaying, reading.resuming, reading.heard) = (false, false, None);
         }
         let pending = std::mem::take(&mut self.pending);
         for (id, pending) in pending {
@@ -338,12 +341,11 @@ impl Session {
 
     /// One `subscribe` for everything, or as few as its limit allows.
     fn resume(&mut self, outputs: &mut Vec<Output>) {
-        let streams: Vec<Wanted> = self
-            .readings
-            .iter()
-            .filter(|(_, reading)| reading.interest != Interest::Seen)
-            .map(|(root, reading)| Wanted { to: root.to_string(), since: reading.position })
-            .collect();
+        let mut streams = Vec::new();
+        for (root, reading) in self.readings.iter_mut().filter(|(_, reading)| reading.interest != Interest::Seen) {
+            reading.resuming = reading.position.is_some();
+            streams.push(Wanted { to: root.to_string(), since: reading.position });
+        }
         for chunk in streams.chunks(MAX_SUBSCRIPTIONS) {
             let epoch = chunk.iter().any(|wanted| wanted.since.is_some()).then_some(self.epoch).flatten();
             let id = self.next_id();
@@ -398,8 +400,9 @@ impl Session {
         let frame = match EventFrame::decode(text) {
             Ok(frame) => frame,
             Err(error) => {
-                self.read_past(text);
-                outputs.push(Output::Item(Item::Unreadable { error, text: text.to_owned() }));
+                if self.read_past(text) {
+                    outputs.push(Output::Item(Item::Unreadable { error, text: text.to_owned() }));
+                }
                 return;
             }
         };
@@ -488,7 +491,7 @@ impl Session {
         for stream in &subscribed.streams {
             let explicit = asked.as_ref().and_then(|command| since_of(command, &stream.to));
             let reading = self.readings.entry(stream.to.clone()).or_insert(Reading::new(Interest::Wanted, None));
-            reading.heard = None;
+            (reading.resuming, reading.heard) = (false, None);
             match explicit {
                 // The application asked to read this again: what it has is no duplicate.
                 Some(since) => {
@@ -545,6 +548,10 @@ impl Session {
             return;
         }
         let is_resume = error.re.as_deref().and_then(read_id).is_some_and(|id| self.resumes.remove(&id));
+        if is_resume {
+            // What comes without asking goes on, with a hole that will be seen.
+            self.readings.values_mut().for_each(|reading| reading.resuming = false);
+        }
         outputs.push(Output::Item(Item::Event(frame)));
         if is_resume && error.retryable {
             // Without its targets the connection would look alive and stay silent.
@@ -602,7 +609,7 @@ impl Session {
         let Some(root) = to.root() else { return Read::Next };
         let governing = self.governing(root);
         let Some(reading) = self.readings.get_mut(&governing) else { return Read::Next };
-        if reading.position.is_some_and(|position| position.covers(seq)) {
+        if reading.resuming || reading.position.is_some_and(|position| position.covers(seq)) {
             return Read::Again;
         }
         reading.position = Some(Position::from(seq));
@@ -628,13 +635,14 @@ impl Session {
         root
     }
 
-    /// A frame that cannot be read still has a number, which must not be asked for again and again.
-    fn read_past(&mut self, text: &str) {
-        let Ok(frame) = serde_json::from_str::<Value>(text) else { return };
+    /// A frame that cannot be read may still have a number, which must not be asked for again and again. Whether it is new.
+    fn read_past(&mut self, text: &str) -> bool {
+        let frame: Value = serde_json::from_str(text).unwrap_or_default();
         let to = frame.get("to").and_then(Value::as_str).and_then(|to| to.parse::<Audience>().ok());
         let seq = frame.get("seq").and_then(Value::as_u64).and_then(Seq::new);
-        if let (Some(to), Some(seq)) = (to, seq) {
-            self.read(&to, seq, Position::START);
+        match (to, seq) {
+            (Some(to), Some(seq)) => !matches!(self.read(&to, seq, Position::START), Read::Again),
+            _ => true,
         }
     }
 
@@ -864,6 +872,7 @@ mod tests {
         probe.frame("adw:aaaaaaaa", 1, 0);
         probe.frame("adw:aaaaaaaa/raw", 2, 0);
         probe.reconnect(EPOCH);
+        probe.accept(2);
         probe.outputs.clear();
         probe.on_connection(
             "gap",
@@ -883,6 +892,7 @@ mod tests {
         probe.outputs.clear();
         let command = probe.reconnect(OTHER_EPOCH);
         assert_eq!((since(&command, "adw:aaaaaaaa"), &command["data"]["epoch"]), (&json!(0), &json!(OTHER_EPOCH)));
+        probe.accept(0);
         assert_eq!(probe.seen(), ["EpochChanged adw:aaaaaaaa None..None", "EpochChanged global None..None"]);
         probe.frame("adw:aaaaaaaa", 1, 0);
         assert_eq!(probe.seen(), ["1"]);
@@ -1010,6 +1020,24 @@ mod tests {
         let id = probe.sent()[0]["id"].clone();
         probe.on_connection("error", json!({"re": id, "code": "rate_limited", "message": "slowly", "retryable": true}));
         assert!(probe.outputs.iter().any(|output| matches!(output, Output::HangUp(_))));
+    }
+
+    #[test]
+    fn what_is_live_before_the_resume_is_answered_hides_nothing_that_lies_before_it() {
+        let mut probe = Probe::new(&[]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        probe.frame("global", 1, 0);
+        probe.reconnect(EPOCH);
+        probe.outputs.retain(|output| matches!(output, Output::Send(_)));
+        // Everybody gets what is for everyone, from the welcome on.
+        probe.frame("global", 5, 3);
+        probe.accept(5);
+        probe.outputs.clear();
+        for (seq, prev) in [(3, 1), (5, 3)] {
+            probe.frame("global", seq, prev);
+        }
+        assert_eq!(probe.seen(), ["3", "5"]);
     }
 
     #[test]

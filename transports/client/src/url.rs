@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_what_to_do() {
-        for url in ["", "h:1", "127.0.0.1:8787", "https://h", "wss://h", "ftp://h", "http://h?x=1", "http:///x"] {
+        for url in ["", "h:1", "127.0.0.1:4800", "https://h", "wss://h", "ftp://h", "http://h?x=1", "http:///x"] {
             assert!(Server::parse(url).is_err(), "{url}");
         }
         let error = Server::parse("wss://h").unwrap_err().to_string();

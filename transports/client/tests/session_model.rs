@@ -14,7 +14,8 @@ use eventwire_client::session::{Checkpoint, GapReason, Item, Output, Session};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Streams that exist, with their targets. The last one was never asked for by the client: everybody gets it.
+/// Streams that exist, with their targets. The last one nobody has to ask for: it is live from the welcome on, before any
+/// command can say where to begin.
 const STREAMS: [(&str, &str); 4] = [
     ("adw:aaaaaaaa", "adw:aaaaaaaa"),
     ("adw:aaaaaaaa/raw", "adw:aaaaaaaa"),
@@ -70,6 +71,7 @@ impl Server {
     }
 
     fn welcome(&mut self) {
+        self.targets.insert("global".to_owned());
         let epoch = format!("{:016x}", self.epoch);
         self.connection("welcome", json!({"connection_id": "c0000000000000001", "protocol": "v1", "epoch": epoch, "server": "model", "server_time": "2026-11-20T23:40:01Z", "permissions": [], "heartbeat_interval_ms": 30000,
             "limits": {"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 32, "command_burst": 64}}));
@@ -201,6 +203,10 @@ impl World {
                 let from = if came_before { 0 } else { stream["head"].as_u64().unwrap() };
                 self.from.entry((self.server.epoch, to)).or_insert(from);
             }
+        }
+        if frame["to"] == "global" && !self.from.keys().any(|(_, of)| of == "global") {
+            // Live before the first answer: the client came in here.
+            self.from.insert((self.server.epoch, "global".to_owned()), frame["seq"].as_u64().unwrap() - 1);
         }
         let mut outputs = Vec::new();
         self.session.receive(&frame.to_string(), &mut outputs);
