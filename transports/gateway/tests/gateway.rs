@@ -682,3 +682,69 @@ fn base64url(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[tokio::test]
+async fn route_01_every_kind_of_audience_reaches_those_it_names_and_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = |arguments: &[&str]| {
+        let made = run(&[&["api-key", "--json"], arguments].concat(), "");
+        let made: Value = serde_json::from_str(&made.stdout).unwrap_or_else(|_| panic!("{made:?}"));
+        (made["key"].as_str().unwrap().to_owned(), toml::to_string(&json!({"key": [made["entry"]]})).unwrap())
+    };
+    let (ada, one) = key(&["--name", "ada", "--user", "ada", "--permission", "publish"]);
+    let (bob, two) = key(&["--name", "bob", "--user", "bob", "--permission", "publish"]);
+    let (inspector, three) = key(&["--name", "inspector", "--permission", "observe"]);
+    let file = directory.path().join("keys.toml");
+    std::fs::write(&file, [one, two, three].join("\n")).unwrap();
+    let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
+
+    // Who is there, as whom, and what they asked for.
+    let people = [
+        ("nothing", &bob, &[][..]),
+        ("run", &bob, &["adw:aaaaaaaa"]),
+        ("other run", &bob, &["adw:bbbbbbbb"]),
+        ("room", &bob, &["room:tasks"]),
+        ("context", &bob, &["session:chat"]),
+        ("ada", &ada, &[]),
+        ("ada again", &ada, &["room:tasks"]),
+        ("observer", &inspector, &["*"]),
+    ];
+    let mut sockets = Vec::new();
+    for (name, token, targets) in people {
+        let mut socket =
+            Socket::open_with(&gateway, "", &[("authorization", &format!("Bearer {token}"))]).await.unwrap();
+        let welcome = socket.event().await;
+        if !targets.is_empty() {
+            socket.subscribe(targets).await;
+        }
+        sockets.push((name, socket, format!("connection:{}", welcome["data"]["connection_id"].as_str().unwrap())));
+    }
+    let direct = sockets[0].2.clone();
+    let audiences = [
+        (direct.as_str(), &["nothing"][..]),
+        ("adw:aaaaaaaa", &["run", "observer"]),
+        ("adw:cccccccc", &["observer"]),
+        ("room:tasks", &["room", "ada again", "observer"]),
+        ("session:chat", &["context", "observer"]),
+        ("user:ada", &["ada", "ada again", "observer"]),
+        ("user:nobody", &["observer"]),
+    ];
+    let publishing = async |event: Value| {
+        let asked = request(Method::POST, "/v1/events", &gateway)
+            .header(header::AUTHORIZATION, format!("Bearer {bob}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        let answer = send(&gateway, asked.body(Full::from(event.to_string())).unwrap()).await;
+        assert_eq!(answer.status, 202, "{event}: {answer:?}");
+    };
+    for (number, (to, _)) in (1..).zip(&audiences) {
+        publishing(note(to, number)).await;
+    }
+    // The fence: what has not come before it does not come.
+    publishing(note("global", 0)).await;
+    for (name, socket, _) in &mut sockets {
+        let seen = socket.events_until(|event| event["to"] == "global").await;
+        let seen = seen.iter().map(|event| event["to"].as_str().unwrap()).collect::<Vec<_>>();
+        let expected = audiences.iter().filter(|(_, receivers)| receivers.contains(name)).map(|(to, _)| *to);
+        assert_eq!(seen, expected.chain(["global"]).collect::<Vec<_>>(), "{name}");
+    }
+}
