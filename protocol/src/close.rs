@@ -47,6 +47,10 @@ close_codes! {
     Normal = 1000, Stop;
     /// The server or the page goes away.
     GoingAway = 1001, Reconnect;
+    /// The client broke the WebSocket protocol (RFC 6455).
+    Breach = 1002, Stop;
+    /// A text frame was not UTF-8 (RFC 6455, section 8.1).
+    NotText = 1007, Stop;
     /// A policy of the server forbids the connection; an administrator closed it.
     Policy = 1008, Stop;
     /// A frame was so large that it could not even be refused politely.
@@ -78,7 +82,7 @@ mod tests {
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_u16(code.as_u16()), Some(*code));
             // RFC 6455, 7.4.2: 1000-1015 as registered, 4000-4999 for applications.
-            assert!(matches!(code.as_u16(), 1000..=1001 | 1008..=1009 | 1012 | 4000..=4999));
+            assert!(matches!(code.as_u16(), 1000..=1002 | 1007..=1009 | 1012 | 4000..=4999));
         }
         assert_eq!(CloseCode::from_u16(1006), None);
     }

@@ -30,7 +30,7 @@ pub enum Command {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {
-    /// Anything, usually your clock; the answer carries it unchanged.
+    /// A number or a text, usually your clock; the answer carries it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_time: Option<Value>,
 }
@@ -170,6 +170,12 @@ impl Command {
             }
         };
         let targets = match &command {
+            Self::Ping(Ping { client_time: Some(time) }) if !time.is_number() && !time.is_string() => {
+                return Err(ErrorBody::new(
+                    ErrorCode::InvalidPayload,
+                    "data of ping: client_time must be a number or a text",
+                ));
+            }
             Self::Subscribe(subscribe) => subscribe.streams.len(),
             Self::Unsubscribe(unsubscribe) => unsubscribe.streams.len(),
             _ => return Ok(command),
@@ -253,6 +259,8 @@ mod tests {
             (Some("3".into()), ErrorCode::TooManySubscriptions)
         );
         assert_eq!(refused(r#"{"type":"ping","data":{"x":1}}"#), (None, ErrorCode::InvalidPayload));
+        let nested = r#"{"type":"ping","id":"4","data":{"client_time":{"a":1}}}"#;
+        assert_eq!(refused(nested), (Some("4".into()), ErrorCode::InvalidPayload));
         assert_eq!(refused("ping"), (None, ErrorCode::MalformedFrame));
         assert_eq!(refused(r#"{"type":"ping","id":7}"#), (None, ErrorCode::MalformedFrame));
         assert_eq!(refused(r#"{"type":"ping","type":"ping"}"#), (None, ErrorCode::DuplicateKey));

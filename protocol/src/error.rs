@@ -10,11 +10,23 @@ use serde::{Deserialize, Serialize};
 macro_rules! error_codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal, $again:ident;)+) => {
         /// What went wrong, as a word that programs compare.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, schemars::JsonSchema)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum ErrorCode {
             $($(#[doc = $doc])+ $name,)+
+            /// A code of a later version, as a reader of this one sees it. Never sent.
+            #[schemars(skip)]
+            Unknown,
+        }
+
+        impl<'de> Deserialize<'de> for ErrorCode {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(match &*Cow::<str>::deserialize(deserializer)? {
+                    $($code => Self::$name,)+
+                    _ => Self::Unknown,
+                })
+            }
         }
 
         impl ErrorCode {
@@ -23,17 +35,17 @@ macro_rules! error_codes {
 
             /// The code as it is written.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $code,)+ }
+                match self { $(Self::$name => $code,)+ Self::Unknown => "unknown" }
             }
 
             /// The HTTP status of an answer that carries this code.
             pub const fn http_status(self) -> u16 {
-                match self { $(Self::$name => $status,)+ }
+                match self { $(Self::$name => $status,)+ Self::Unknown => 500 }
             }
 
             /// Whether the same request may succeed later.
             pub const fn retryable(self) -> bool {
-                match self { $(Self::$name => error_codes!(@ $again),)+ }
+                match self { $(Self::$name => error_codes!(@ $again),)+ Self::Unknown => false }
             }
         }
     };
@@ -139,5 +151,10 @@ mod tests {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
             assert!((400..600).contains(&code.http_status()));
         }
+    }
+
+    #[test]
+    fn ver_02_a_code_of_a_later_version_is_read() {
+        assert_eq!(serde_json::from_str::<ErrorCode>("\"from_the_future\"").unwrap(), ErrorCode::Unknown);
     }
 }

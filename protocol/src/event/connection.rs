@@ -189,6 +189,10 @@ pub enum GapReason {
     SlowConsumer,
     /// The position belongs to another history, for instance from before a restart.
     EpochChanged,
+    /// A reason of a later version, as a reader of this one sees it. Never sent.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// Something you sent was refused. Nobody else sees this.
@@ -283,4 +287,16 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         ("reply", json!({"re": "4", "data": {"accepted": true}})),
         ("closing", json!({"reason": "the server restarts", "reconnect_after_ms": 1800})),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ver_02_a_reason_of_a_later_version_is_read() {
+        let gap: Gap = serde_json::from_str(r#"{"stream":"*","reason":"from_the_future"}"#).unwrap();
+        assert_eq!(gap.reason, GapReason::Unknown);
+        assert_eq!(serde_json::to_value(GapReason::EpochChanged).unwrap(), "epoch_changed");
+    }
 }

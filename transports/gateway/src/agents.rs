@@ -16,7 +16,7 @@ const SOURCE: &str = "agents";
 /// Publishes what the agents' source reads.
 pub(crate) struct HubSink {
     hub: Hub,
-    /// What is stored for each run: the hub keeps one text per place, and one batch may move a run and a role of it.
+    /// What is stored for each run, which is one place of this source.
     runs: Mutex<BTreeMap<AdwId, Stored>>,
 }
 
@@ -76,13 +76,8 @@ impl Sink for HubSink {
             let stored = moved.entry(key.adw_id).or_insert_with(|| runs.get(&key.adw_id).cloned().unwrap_or_default());
             stored.set(key, value.clone());
         }
-        let mut places =
-            moved.iter().map(|(adw_id, stored)| place(*adw_id, stored)).collect::<Result<Vec<_>, _>>()?.into_iter();
-        // A batch is about one run. Should it ever move others, they follow: repeated at worst, never skipped.
-        self.hub.append(envelopes, places.next()).await.map_err(unavailable)?;
-        for place in places {
-            self.hub.append(Vec::new(), Some(place)).await.map_err(unavailable)?;
-        }
+        let places = moved.iter().map(|(adw_id, stored)| place(*adw_id, stored)).collect::<Result<Vec<_>, _>>()?;
+        self.hub.append(envelopes, places).await.map_err(unavailable)?;
         runs.extend(moved);
         Ok(())
     }

@@ -21,8 +21,8 @@ pub use memory::{MemoryBounds, MemoryHistory};
 pub struct Append {
     /// The events, in order.
     pub records: Vec<Record>,
-    /// Where their source stands behind them.
-    pub checkpoint: Option<Checkpoint>,
+    /// Where their source stands behind them, in each of its places that they came from.
+    pub checkpoints: Vec<Checkpoint>,
 }
 
 /// One event to commit.

@@ -249,18 +249,14 @@ impl Hub {
         answers.await.map_err(|_| gone())?
     }
 
-    /// Commits events and the place of their source together, then delivers them: what a source inside the process
+    /// Commits events and the places of their source together, then delivers them: what a source inside the process
     /// uses.
     ///
     /// # Errors
     /// `unavailable`; then nothing was committed.
-    pub async fn append(
-        &self,
-        events: Vec<Envelope>,
-        checkpoint: Option<Checkpoint>,
-    ) -> Result<Vec<Receipt>, ErrorBody> {
+    pub async fn append(&self, events: Vec<Envelope>, checkpoints: Vec<Checkpoint>) -> Result<Vec<Receipt>, ErrorBody> {
         let records = events.into_iter().map(Record::from).collect();
-        let answers = self.submit(vec![Append { records, checkpoint }]).await?;
+        let answers = self.submit(vec![Append { records, checkpoints }]).await?;
         answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()))
     }
 
@@ -287,7 +283,7 @@ impl Hub {
             .into_iter()
             .map(|publication| {
                 let record = publication.and_then(|publication| admit(principal, publication, now))?;
-                appends.push(Append { records: vec![record], checkpoint: None });
+                appends.push(Append { records: vec![record], checkpoints: Vec::new() });
                 Ok(())
             })
             .collect();
@@ -303,7 +299,7 @@ impl Hub {
     }
 
     async fn publish_one(&self, envelope: Result<Envelope, ErrorBody>) -> Result<Receipt, ErrorBody> {
-        let receipts = self.append(vec![envelope?], None).await?;
+        let receipts = self.append(vec![envelope?], Vec::new()).await?;
         receipts.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the history gave no answer"))
     }
 

@@ -11,12 +11,10 @@ use std::{
 };
 
 use eventwire_protocol::{
-    Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Seq, Time,
+    AddressedTo, Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Seq, Time,
+    address::to,
     delivery::{Mailbox, MailboxBounds, Put},
-    event::{
-        Payload,
-        connection::{Gap, GapReason, Recovered, Replaying},
-    },
+    event::connection::{Gap, GapReason, Recovered, Replaying},
     frame::Logged,
     id::ConnectionId,
     resume::{Cursor, Notice, Offer, Tracker},
@@ -225,10 +223,7 @@ impl Outbox {
     }
 
     /// Says something to this connection alone.
-    pub fn tell<P: Payload>(&self, payload: &P, now: Time)
-    where
-        P: eventwire_protocol::AddressedTo<eventwire_protocol::address::to::Connection>,
-    {
+    pub fn tell<P: AddressedTo<to::Connection>>(&self, payload: &P, now: Time) {
         let mut state = lock(&self.state);
         // A client that goes on asking must not put off its own end with the answers.
         if state.closing.is_none() {
@@ -238,10 +233,7 @@ impl Outbox {
         self.wake();
     }
 
-    fn say<P>(&self, state: &mut State, payload: &P, now: Time)
-    where
-        P: eventwire_protocol::AddressedTo<eventwire_protocol::address::to::Connection>,
-    {
+    fn say<P: AddressedTo<to::Connection>>(&self, state: &mut State, payload: &P, now: Time) {
         // Payloads of this family are small and name no ADW, so admission does not refuse them.
         if let Ok(envelope) = Envelope::to_connection(self.id, payload, now) {
             self.put(state, Arc::new(Committed::new(envelope, None)));
@@ -428,10 +420,7 @@ impl Outbox {
         self.frame(&Gap { stream, reason, from_seq, to_seq: Some(floor.floor) }, now)
     }
 
-    fn frame<P>(&self, payload: &P, now: Time) -> Option<OutFrame>
-    where
-        P: eventwire_protocol::AddressedTo<eventwire_protocol::address::to::Connection>,
-    {
+    fn frame<P: AddressedTo<to::Connection>>(&self, payload: &P, now: Time) -> Option<OutFrame> {
         let envelope = Envelope::to_connection(self.id, payload, now).ok()?;
         let event = Committed::new(envelope, None);
         event.frame(self.dialect).map(|bytes| OutFrame { bytes: bytes.clone(), cursor: None })

@@ -205,12 +205,12 @@ fn read_error(error: tungstenite::Error, max_message_bytes: usize) -> Turn {
         Io(error) => Turn::Gone(error),
         Protocol(ProtocolError::ResetWithoutClosingHandshake) => Turn::Gone(io::ErrorKind::UnexpectedEof.into()),
         Protocol(error) => violation(
-            1002,
+            CloseCode::Breach.as_u16(),
             ErrorCode::MalformedFrame,
             format!("this breaks the WebSocket protocol (RFC 6455), and the connection is closed: {error}"),
         ),
         Utf8(_) => violation(
-            1007,
+            CloseCode::NotText.as_u16(),
             ErrorCode::InvalidUtf8,
             "a text message is not UTF-8, which the WebSocket protocol forbids; the connection is closed".into(),
         ),

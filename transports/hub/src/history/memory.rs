@@ -472,7 +472,7 @@ impl History for MemoryHistory {
             log.check(&append.records)?;
             let outcomes: Result<Vec<Outcome>, ErrorBody> =
                 append.records.into_iter().map(|record| log.write(now, record, &self.bounds)).collect();
-            if let Some(Checkpoint { source, place, state }) = append.checkpoint {
+            for Checkpoint { source, place, state } in append.checkpoints {
                 match state {
                     Some(state) => log.checkpoints.insert((source, place), state),
                     None => log.checkpoints.remove(&(source, place)),
