@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use eventwire_hub::{ApiKeys, Credentials, Hub, KeyDigest, Principal as HubPrincipal, Secret};
-use eventwire_memory::{Closed, ConnectOptions, MemoryClient};
+use eventwire_memory::{Closed, ConnectOptions, MemoryClient, Window};
 use eventwire_protocol::{Claims, ErrorBody, Publication, Scope, frame::read_strict, limits};
 use serde_json::Value;
 
@@ -86,16 +86,17 @@ impl Target for MemoryTarget {
         if dial.observe {
             targets.push("*".to_owned());
         }
-        let cursor =
-            dial.cursor.as_deref().map(str::parse).transpose().map_err(|error| Fault::Refused {
-                code: "invalid_id".to_owned(),
-                message: format!("cursor: {error}"),
-            })?;
+        let cursor = dial.cursor.as_deref().map(str::parse).transpose().map_err(|error| Fault::Refused {
+            code: "invalid_payload".to_owned(),
+            message: format!("cursor: {error}"),
+        })?;
         let options = ConnectOptions {
             token: dial.principal.as_ref().map(|principal| Secret::new(principal.token.clone())),
             targets,
             cursor,
             cursors: true,
+            // What a client has not read yet waits in the hub, where a mistake can reach it.
+            window: Window::ONE,
             ..ConnectOptions::default()
         };
         let client = MemoryClient::connect(&self.hub, options).await.map_err(refused)?;
