@@ -76,7 +76,7 @@ impl AsyncWrite for Counting {
 async fn publish(hub: &Hub, count: u64, size: usize) {
     let now = hub.now();
     let event = |number: u64| Envelope::to_adw(adw(), &text(format!("{number:08}{}", "x".repeat(size))), now);
-    hub.append((0..count).map(event).collect::<Result<_, _>>().unwrap(), None).await.unwrap();
+    hub.append((0..count).map(event).collect::<Result<_, _>>().unwrap(), Vec::new()).await.unwrap();
 }
 
 /// Reads `count` events and checks that they are the ones from `first` on, in order, without hole or duplicate.
