@@ -19,6 +19,9 @@ const SOURCES: &[&str] = &["protocol", "transports", "conformance", "schemas", "
 /// How many tests and how many cases are listed for a rule; a search for the id finds the others.
 const LISTED: usize = 4;
 
+/// Rules whose checks are still to be written. A rule that has become checked must leave this list.
+const AWAITED: &[&str] = &["LOG-10"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -182,10 +185,14 @@ fn every_rule_is_checked_by_something_that_exists() {
     }
     let mut wrong = Vec::new();
     for rule in all_rules() {
+        let awaited = AWAITED.contains(&rule.id.as_str());
         let Some((tests, cases)) = checks.get(&rule.id) else {
-            wrong.push(format!("{}: nothing checks it", rule.id));
+            wrong.extend((!awaited).then(|| format!("{}: nothing checks it", rule.id)));
             continue;
         };
+        if awaited {
+            wrong.push(format!("{}: it is checked now and no longer awaited", rule.id));
+        }
         if rule.checked_by.is_empty() {
             wrong.push(format!("{}: names nothing that checks it", rule.id));
         }
@@ -210,6 +217,26 @@ fn update(checks: &BTreeMap<String, (Vec<String>, Vec<String>)>) {
             format!("\n### {}\n\n{}\n\nChecked by: {list}.\n", rule.id, rule.text)
         });
         fs::write(&file, format!("{head}\n{}", sections.collect::<String>())).unwrap();
+    }
+}
+
+#[test]
+fn ver_01_the_version_stands_in_the_subprotocol_and_in_every_schema_id() {
+    use eventwire_protocol::version;
+    assert_eq!(version::PROTOCOL, "v1");
+    assert_eq!(version::SUBPROTOCOL, "eventwire.v1");
+    let texts = texts();
+    let ids: Vec<String> = texts
+        .iter()
+        .filter(|(path, _)| path.starts_with("schemas/v1/") && path.ends_with(".schema.json"))
+        .map(|(path, text)| {
+            let schema: serde_json::Value = serde_json::from_str(text).unwrap();
+            schema["$id"].as_str().unwrap_or_else(|| panic!("{path} has no $id")).to_owned()
+        })
+        .collect();
+    assert!(ids.len() > 30, "{}", ids.len());
+    for id in ids {
+        assert!(id.split([':', '/']).any(|part| part == version::PROTOCOL), "{id}");
     }
 }
 
