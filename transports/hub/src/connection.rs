@@ -559,7 +559,7 @@ impl Connection {
         for Wish { root, since } in accepted {
             let outbox = &self.link.outbox;
             match resume::plan(since, epoch, heads.epoch) {
-                Start::Now => outbox.follow(&root, heads.head, false, false, now),
+                Start::Now => outbox.follow_from_now(&root, heads.head),
                 // A position that this history has not reached comes from another life of it.
                 Start::After(since) if since > heads.head => outbox.follow(&root, Position::START, true, true, now),
                 Start::After(since) => outbox.follow(&root, since, true, false, now),

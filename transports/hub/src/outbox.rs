@@ -277,6 +277,12 @@ impl Outbox {
         self.wake();
     }
 
+    /// Follows a root from `head` on, which is how far the log reached after the root was held (LOG-06).
+    pub fn follow_from_now(&self, root: &Root, head: Position) {
+        lock(&self.state).tracker.follow_from_now(root, head);
+        self.wake();
+    }
+
     /// No longer follows a root; what waits of it is taken out.
     pub fn forget(&self, root: &Root) {
         let mut state = lock(&self.state);

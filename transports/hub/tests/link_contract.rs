@@ -102,7 +102,7 @@ async fn flow_04_a_newest_value_is_not_lost_when_the_link_turns_to_something_els
     // The second finds no room and has to be fetched later.
     let now = hub.now();
     let events = [Envelope::to_adw(adw(), &said("fills it"), now), Envelope::to_adw(adw(), &stands("one"), now)];
-    hub.append(events.into_iter().collect::<Result<_, _>>().unwrap(), None).await.unwrap();
+    hub.append(events.into_iter().collect::<Result<_, _>>().unwrap(), Vec::new()).await.unwrap();
     history.hesitates.store(true, Ordering::SeqCst);
     let before = history.asked.load(Ordering::SeqCst);
     assert!(frames(&mut connection).await.contains("fills it"));

@@ -138,7 +138,7 @@ fn log_07_a_subscription_from_now_on_has_no_hole_behind_its_head() {
         let publisher = publish(&log, &outbox);
         let head = log.page(Position::START, usize::MAX).upto;
         thread::yield_now();
-        outbox.follow(&root(), head, false, false, NOW());
+        outbox.follow_from_now(&root(), head);
         if head.as_u64() < EVENTS {
             let seen = drive(&outbox, &log, 2);
             assert_eq!(seen, (head.as_u64() + 1..=EVENTS).collect::<Vec<_>>());

@@ -1,0 +1,370 @@
+//! Publishing, permissions, history and the end of a hub, without any socket.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use eventwire_hub::{
+    Authenticator, Checkpoint, ConnectRequest, Connection, Credentials, History, Hub, MemoryBounds, MemoryHistory,
+    Outgoing, Principal, Receipt, Secret,
+    history::{Append, PageBounds, Record},
+};
+use eventwire_protocol::{
+    AdwId, Claims, CloseCode, Envelope, Epoch, ErrorBody, ErrorCode, Permission, Position, Publication, Root, Scope,
+    Time,
+    event::adw::{AgentLog, TextBlock},
+    limits::StreamBounds,
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+fn adw(id: &str) -> AdwId {
+    id.parse().unwrap()
+}
+
+fn said(id: &str, content: &str) -> TextBlock {
+    serde_json::from_value(json!({"adw_id": id, "content": content})).unwrap()
+}
+
+fn publication(value: &Value) -> Result<Publication, ErrorBody> {
+    Publication::decode(&value.to_string())
+}
+
+async fn publish(hub: &Hub, principal: &Principal, value: Value) -> Result<Receipt, ErrorBody> {
+    hub.publish(principal, vec![publication(&value)]).await.unwrap().remove(0)
+}
+
+async fn anyone(hub: &Hub) -> Principal {
+    hub.authenticate(&Credentials::default()).await.unwrap()
+}
+
+async fn connect(hub: &Hub, targets: &[&str]) -> Connection {
+    let mut request = ConnectRequest::new(anyone(hub).await, "memory");
+    request.targets = targets.iter().map(ToString::to_string).collect();
+    hub.connect(request).await.unwrap()
+}
+
+/// Frames until one of the type comes, that one included.
+async fn until(connection: &mut Connection, kind: &str) -> Vec<Value> {
+    let mut seen = Vec::new();
+    timeout(Duration::from_secs(10), async {
+        loop {
+            if let Outgoing::Frames(frames) = connection.next().await {
+                seen.extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+                if seen.iter().any(|frame| frame["type"] == kind) {
+                    break;
+                }
+            }
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("no {kind} in {seen:?}"));
+    seen
+}
+
+/// Everything that reached a connection before a fence that is addressed to it alone.
+async fn before_fence(hub: &Hub, connection: &mut Connection) -> Vec<Value> {
+    let fence: AgentLog = serde_json::from_value(json!({
+        "adw_id": "ffffffff", "event_category": "system", "event_type": "fence", "level": "info", "message": "fence",
+    }))
+    .unwrap();
+    hub.connection(connection.id()).publish(fence).await.unwrap();
+    until(connection, "adw.agent_log").await.into_iter().filter(|frame| frame["type"] != "adw.agent_log").collect()
+}
+
+fn texts(frames: &[Value]) -> Vec<&str> {
+    frames
+        .iter()
+        .filter(|frame| frame["type"] == "adw.text_block")
+        .filter_map(|frame| frame["data"]["content"].as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn evt_03_a_scoped_handle_moved_into_tasks_publishes_to_its_own_audience_only() {
+    let hub = Hub::new();
+    let (mut a, mut b) = (connect(&hub, &["adw:aaaaaaaa"]).await, connect(&hub, &["adw:bbbbbbbb"]).await);
+    let tasks: Vec<_> = ["aaaaaaaa", "bbbbbbbb"]
+        .into_iter()
+        .map(|id| {
+            let handle = hub.adw(adw(id));
+            tokio::spawn(async move {
+                for number in 0..50 {
+                    tokio::task::yield_now().await;
+                    handle.publish(said(id, &format!("{id} {number}"))).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for (connection, id) in [(&mut a, "aaaaaaaa"), (&mut b, "bbbbbbbb")] {
+        let frames = before_fence(&hub, connection).await;
+        let expected: Vec<String> = (0..50).map(|number| format!("{id} {number}")).collect();
+        assert_eq!(texts(&frames), expected);
+    }
+}
+
+#[tokio::test]
+async fn log_09_the_same_id_gets_the_first_answer_and_another_body_is_a_conflict() {
+    let hub = Hub::new();
+    let principal = anyone(&hub).await;
+    let event = |content: &str| json!({"type": "adw.text_block", "to": "adw:aaaaaaaa", "id": "once", "data": {"adw_id": "aaaaaaaa", "content": content}});
+    let mut watcher = connect(&hub, &["adw:aaaaaaaa"]).await;
+    let first = publish(&hub, &principal, event("x")).await.unwrap();
+    let again = publish(&hub, &principal, event("x")).await.unwrap();
+    assert_eq!((again.seq, again.repeated), (first.seq, true));
+    assert_eq!(publish(&hub, &principal, event("y")).await.unwrap_err().code, ErrorCode::Conflict);
+    // Another principal's key of the same name is another key.
+    let other = Principal { name: "other".into(), ..principal };
+    assert!(!publish(&hub, &other, event("z")).await.unwrap().repeated);
+    assert_eq!(texts(&before_fence(&hub, &mut watcher).await), ["x", "z"]);
+}
+
+#[tokio::test]
+async fn log_08_a_second_writer_is_fenced() {
+    let hub = Hub::new();
+    let principal = anyone(&hub).await;
+    let event = |prev: u64| json!({"type": "_t.x", "to": "room:r", "expected_prev": prev, "data": {}});
+    let first = publish(&hub, &principal, event(0)).await.unwrap();
+    assert_eq!(publish(&hub, &principal, event(0)).await.unwrap_err().code, ErrorCode::Fenced);
+    let second = publish(&hub, &principal, event(first.seq.unwrap().as_u64())).await.unwrap();
+    assert_eq!(second.prev, first.seq.map(Position::from));
+}
+
+#[tokio::test]
+async fn log_03_what_is_refused_in_a_batch_leaves_the_rest_alone() {
+    let hub = Hub::new();
+    let principal = anyone(&hub).await;
+    let mut watcher = connect(&hub, &["adw:aaaaaaaa"]).await;
+    let event = |to: &str, content: &str| {
+        publication(&json!({"type": "adw.text_block", "to": to, "data": {"adw_id": "aaaaaaaa", "content": content}}))
+    };
+    let results = hub
+        .publish(
+            &principal,
+            vec![
+                event("adw:aaaaaaaa", "one"),
+                event("global", "no"),
+                event("adw:bbbbbbbb", "no"),
+                event("adw:aaaaaaaa", "two"),
+            ],
+        )
+        .await
+        .unwrap();
+    let codes: Vec<_> = results.iter().map(|result| result.as_ref().err().map(|error| error.code)).collect();
+    assert_eq!(codes, [None, Some(ErrorCode::AudienceNotAllowed), Some(ErrorCode::SubjectMismatch), None]);
+    assert_eq!(texts(&before_fence(&hub, &mut watcher).await), ["one", "two"]);
+}
+
+#[tokio::test]
+async fn auth_04_publishing_needs_the_permission_and_the_reach() {
+    let hub = Hub::new();
+    let event = json!({"type": "_t.x", "to": "adw:aaaaaaaa", "data": {}});
+    let mut principal = Principal { name: "p".into(), claims: Claims::anonymous() };
+    assert_eq!(publish(&hub, &principal, event.clone()).await.unwrap_err().code, ErrorCode::Forbidden);
+    principal.claims.permissions.insert(Permission::Publish);
+    assert!(publish(&hub, &principal, event.clone()).await.is_ok());
+    principal.claims.adws = Scope::Only([adw("bbbbbbbb")].into());
+    assert_eq!(publish(&hub, &principal, event).await.unwrap_err().code, ErrorCode::Forbidden);
+}
+
+/// Tokens `all` and `less`, of the same nameless principal; `less` has lost the verbatim layer and one ADW.
+struct TwoTokens;
+
+#[async_trait]
+impl Authenticator for TwoTokens {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        let mut claims = Claims::loopback();
+        match credentials.token.as_ref().map(Secret::reveal) {
+            Some("all") => {}
+            Some("less") => {
+                claims.permissions.remove(&Permission::AdwRaw);
+                claims.permissions.remove(&Permission::Observe);
+                claims.adws = Scope::Only([adw("aaaaaaaa")].into());
+            }
+            _ => return Err(ErrorBody::new(ErrorCode::Unauthorised, "no")),
+        }
+        Ok(Principal { name: "p".into(), claims })
+    }
+
+    fn authenticates(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn auth_06_new_credentials_are_judged_at_once_and_what_was_lost_is_purged_and_said() {
+    let hub = Hub::builder().authenticator(TwoTokens).build();
+    let all = hub.authenticate(&Credentials { token: Some(Secret::new("all")), peer: None }).await.unwrap();
+    let mut request = ConnectRequest::new(all.clone(), "memory");
+    request.targets = vec!["adw:aaaaaaaa".into(), "adw:bbbbbbbb".into(), "*".into()];
+    let mut watcher = hub.connect(request).await.unwrap();
+    until(&mut watcher, "connection.subscribed").await;
+    let chunk = |id: &str| json!({"type": "adw.agent_output_chunk", "to": format!("adw:{id}"), "data": {"adw_id": id, "agent_role": "tester", "content": "raw", "is_complete": true}});
+    // The chunk waits in the mailbox when the permission goes: it must not come out any more.
+    publish(&hub, &all, chunk("aaaaaaaa")).await.unwrap();
+    watcher.receive(br#"{"type":"authenticate","id":"1","data":{"token":"wrong"}}"#).await;
+    watcher.receive(br#"{"type":"authenticate","id":"2","data":{"token":"less"}}"#).await;
+    hub.adw(adw("bbbbbbbb")).publish(said("bbbbbbbb", "lost")).await.unwrap();
+    hub.adw(adw("aaaaaaaa")).publish(said("aaaaaaaa", "kept")).await.unwrap();
+    publish(&hub, &all, chunk("aaaaaaaa")).await.unwrap();
+    let frames = before_fence(&hub, &mut watcher).await;
+    assert_eq!(texts(&frames), ["kept"]);
+    assert!(!frames.iter().any(|frame| frame["type"] == "adw.agent_output_chunk"), "{frames:?}");
+    let error = frames.iter().find(|frame| frame["type"] == "connection.error").unwrap();
+    assert_eq!((&error["data"]["code"], &error["data"]["re"]), (&json!("unauthorised"), &json!("1")));
+    let lost = frames.iter().find(|frame| frame["type"] == "connection.unsubscribed").unwrap();
+    assert_eq!(lost["data"]["streams"], json!([{"to": "adw:bbbbbbbb"}, {"to": "*"}]));
+    assert!(frames.iter().any(|frame| frame["type"] == "connection.reply" && frame["data"]["re"] == "2"));
+}
+
+#[tokio::test]
+async fn flow_08_a_hub_that_drains_takes_nobody_new_and_says_when_to_come_back() {
+    let hub = Hub::new();
+    let mut connections = [connect(&hub, &[]).await, connect(&hub, &[]).await];
+    let principal = anyone(&hub).await;
+    let draining = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.drain(Duration::from_secs(4)).await }
+    });
+    let mut returns = Vec::new();
+    for connection in &mut connections {
+        let frames = until(connection, "connection.closing").await;
+        returns.push(frames.last().unwrap()["data"]["reconnect_after_ms"].as_u64().unwrap());
+        assert!(matches!(connection.next().await, Outgoing::Close(CloseCode::Restart, _)));
+    }
+    assert_ne!(returns[0], returns[1], "everybody at once");
+    let refused = hub.connect(ConnectRequest::new(principal, "memory")).await.err().unwrap();
+    assert_eq!(refused.code, ErrorCode::Unavailable);
+    drop(connections);
+    timeout(Duration::from_secs(5), draining).await.unwrap().unwrap();
+    assert_eq!(hub.connection_count(), 0);
+}
+
+#[tokio::test]
+async fn auth_07_a_closed_connection_is_gone_from_every_audience() {
+    let hub = Hub::new();
+    let mut watcher = connect(&hub, &["adw:aaaaaaaa"]).await;
+    assert!(hub.kick(watcher.id()));
+    loop {
+        match watcher.next().await {
+            Outgoing::Close(code, _) => break assert_eq!(code, CloseCode::Policy),
+            Outgoing::Frames(_) | Outgoing::Ping => {}
+        }
+    }
+    let id = watcher.id();
+    drop(watcher);
+    assert!(!hub.kick(id));
+    assert!(hub.connections().is_empty());
+}
+
+fn history(bounds: MemoryBounds) -> MemoryHistory {
+    MemoryHistory::new(Epoch::from_bits(7), bounds)
+}
+
+fn small(events: usize) -> MemoryBounds {
+    let bounds = StreamBounds { events, bytes: 1 << 20, age: Duration::from_secs(60) };
+    MemoryBounds { adw: bounds, other: bounds, ..MemoryBounds::default() }
+}
+
+fn record(id: &str, content: &str) -> Record {
+    Envelope::to_adw(adw(id), &said(id, content), Time::from_unix_micros(0)).unwrap().into()
+}
+
+fn append(records: Vec<Record>) -> Vec<Append> {
+    vec![Append { records, checkpoints: Vec::new() }]
+}
+
+const PAGE: PageBounds = PageBounds { events: 100, bytes: 1 << 20 };
+const NOW: fn(i64) -> Time = |seconds| Time::from_unix_micros(seconds * 1_000_000);
+
+#[tokio::test]
+async fn log_04_a_gap_exists_exactly_when_since_is_below_the_floor() {
+    let history = history(small(3));
+    for number in 0..10 {
+        history.append(NOW(0), append(vec![record("aaaaaaaa", &number.to_string())])).await.unwrap()[0]
+            .as_ref()
+            .unwrap();
+        history.append(NOW(0), append(vec![record("bbbbbbbb", "x")])).await.unwrap()[0].as_ref().unwrap();
+    }
+    // Of stream a the numbers 1, 3, .. 13 are gone, and 15, 17, 19 are kept.
+    let root = Root::Adw(adw("aaaaaaaa"));
+    for since in 0..=20 {
+        let page = history.read(NOW(0), &[(root.clone(), Position::new(since).unwrap())], PAGE).await.unwrap();
+        let floors: Vec<u64> = page.floors.iter().map(|floor| floor.floor.as_u64()).collect();
+        assert_eq!(floors, if since < 13 { vec![13] } else { vec![] }, "since {since}");
+        let expected: Vec<u64> = [15, 17, 19].into_iter().filter(|seq| *seq > since).collect();
+        let numbers: Vec<u64> = page.events.iter().map(|event| event.logged().unwrap().seq.as_u64()).collect();
+        assert_eq!(numbers, expected, "since {since}");
+        assert!(page.end);
+    }
+    // Whoever observes misses what any stream evicted: 14 was the last of them.
+    let page = history.read(NOW(0), &[(Root::Realm, Position::START)], PAGE).await.unwrap();
+    assert_eq!(page.floors[0].floor.as_u64(), 14);
+    assert_eq!(page.events.len(), 6);
+}
+
+#[tokio::test]
+async fn log_04_what_is_too_old_is_gone_even_if_nothing_was_published_since() {
+    let history = history(small(100));
+    history.append(NOW(0), append(vec![record("aaaaaaaa", "x")])).await.unwrap()[0].as_ref().unwrap();
+    let root = Root::Adw(adw("aaaaaaaa"));
+    let page = history.read(NOW(60), &[(root.clone(), Position::START)], PAGE).await.unwrap();
+    assert_eq!((page.events.len(), page.floors.len()), (1, 0));
+    let page = history.read(NOW(61), &[(root, Position::START)], PAGE).await.unwrap();
+    assert_eq!((page.events.len(), page.floors.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn log_04_a_forgotten_stream_raises_the_floor_of_those_that_are_not_known() {
+    let history = history(MemoryBounds { streams: 4, ..small(10) });
+    for number in 0..1_100 {
+        history.append(NOW(0), append(vec![record(&format!("{:08}", number % 50), "x")])).await.unwrap()[0]
+            .as_ref()
+            .unwrap();
+    }
+    let root = Root::Adw(adw("zzzzzzzz"));
+    let page = history.read(NOW(0), &[(root.clone(), Position::new(1).unwrap())], PAGE).await.unwrap();
+    assert_eq!(page.floors.len(), 1, "who was here long ago may have missed something");
+    let head = history.heads(&[]).await.unwrap().head;
+    let page = history.read(NOW(0), &[(root, head)], PAGE).await.unwrap();
+    assert!(page.floors.is_empty());
+}
+
+#[tokio::test]
+async fn log_02_bounds_in_bytes_hold_for_streams_and_for_the_realm() {
+    let bounds = MemoryBounds { realm_bytes: 200_000, ..small(1_000) };
+    let history = Arc::new(history(bounds));
+    let text = "x".repeat(10_000);
+    for number in 0..100 {
+        history.append(NOW(0), append(vec![record(&format!("{number:08}"), &text)])).await.unwrap()[0]
+            .as_ref()
+            .unwrap();
+    }
+    let page = history
+        .read(NOW(0), &[(Root::Realm, Position::START)], PageBounds { events: 1_000, bytes: 1 << 30 })
+        .await
+        .unwrap();
+    let bytes: usize = page.events.iter().map(|event| event.size()).sum();
+    assert!(bytes <= 200_000 && bytes > 150_000, "{bytes}");
+    assert_eq!(page.events.last().unwrap().logged().unwrap().seq.as_u64(), 100, "the newest are kept");
+}
+
+#[tokio::test]
+async fn log_03_events_and_the_place_of_their_source_are_committed_together_or_not_at_all() {
+    let history = history(small(10));
+    let checkpoint = |state: &str| Checkpoint { source: "s".into(), place: "p".into(), state: Some(state.into()) };
+    let fenced = Record { expected_prev: Position::new(99), ..record("aaaaaaaa", "no") };
+    let appends = vec![
+        Append { records: vec![record("aaaaaaaa", "yes")], checkpoints: vec![checkpoint("1")] },
+        Append { records: vec![record("aaaaaaaa", "no"), fenced], checkpoints: vec![checkpoint("2")] },
+    ];
+    let outcomes = history.append(NOW(0), appends).await.unwrap();
+    assert!(outcomes[0].is_ok());
+    assert_eq!(outcomes[1].as_ref().unwrap_err().code, ErrorCode::Fenced);
+    assert_eq!(history.heads(&[]).await.unwrap().head.as_u64(), 1);
+    assert_eq!(history.checkpoints("s").await.unwrap(), [checkpoint("1")]);
+    assert!(history.checkpoints("t").await.unwrap().is_empty());
+}
