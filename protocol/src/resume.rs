@@ -244,6 +244,21 @@ impl Tracker {
         notice
     }
 
+    /// Follows a root from `head` on, which is how far the log reached after the root was held. If nothing later was
+    /// withheld, the root is live at once, for what is committed from now on will be offered. Else the pager brings it.
+    /// A root that is followed already stays as it is.
+    pub fn follow_from_now(&mut self, root: &Root, head: Position) {
+        let held = matches!(self.tracks.get(root), Some(Track::Held { .. }));
+        self.follow(root.clone(), head, false);
+        if let Some(Track::Behind { at, missed, .. }) = self.tracks.get(root)
+            && held
+            && *at == head
+            && *missed <= head
+        {
+            self.tracks.insert(root.clone(), Track::Live { caught_up: head, last: head });
+        }
+    }
+
     /// No longer follows a root by name. If the realm is followed, the root comes under that from now on, and what waits
     /// of it in the mailbox stays there.
     pub fn forget(&mut self, root: &Root) {
