@@ -40,30 +40,33 @@ impl Feed {
     /// Runs until the connection is closed, the client is gone, or its socket is stalled.
     pub(crate) async fn run(mut self, preamble: Bytes) {
         let mut closing = None;
-        let mut batch = vec![preamble];
-        loop {
-            // There is room for one batch, and it is asked for before it is made.
-            if self.body.send(batch).await.is_err() || !self.wanted().await {
+        let mut first = Some(preamble);
+        // A batch is made when it is asked for and not before: until then it may still change in the mailbox.
+        while self.wanted().await {
+            let batch = match first.take() {
+                Some(preamble) => vec![preamble],
+                None => match self.next().await {
+                    Next::Out(Outgoing::Frames(frames)) => {
+                        closing = frames.last().and_then(|frame| closing_of(&frame.bytes));
+                        encode::events(&frames)
+                    }
+                    Next::Out(Outgoing::Ping) => {
+                        // Nobody answers here. A socket that takes nothing is found out all the same.
+                        self.connection.pong();
+                        vec![encode::KEEP_ALIVE]
+                    }
+                    Next::Out(Outgoing::Close(code, reason)) => {
+                        // If the client is gone it will not miss this.
+                        let _ = self.body.send(self.farewell(code, reason, closing)).await;
+                        return;
+                    }
+                    Next::Silence => vec![encode::KEEP_ALIVE],
+                    Next::Gone => return,
+                },
+            };
+            if self.body.send(batch).await.is_err() {
                 return;
             }
-            batch = match self.next().await {
-                Next::Out(Outgoing::Frames(frames)) => {
-                    closing = frames.last().and_then(|frame| closing_of(&frame.bytes));
-                    encode::events(&frames)
-                }
-                Next::Out(Outgoing::Ping) => {
-                    // Nobody answers here. A socket that takes nothing is found out all the same.
-                    self.connection.pong();
-                    vec![encode::KEEP_ALIVE]
-                }
-                Next::Out(Outgoing::Close(code, reason)) => {
-                    // If the client is gone it will not miss this.
-                    let _ = self.body.send(self.farewell(code, reason, closing)).await;
-                    return;
-                }
-                Next::Silence => vec![encode::KEEP_ALIVE],
-                Next::Gone => return,
-            };
         }
     }
 

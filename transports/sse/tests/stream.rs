@@ -207,10 +207,12 @@ async fn flow_02_a_stalled_reader_costs_its_mailbox_and_one_batch_however_much_i
     assert!(row.lagging && row.queued_bytes <= 2 * 64 * 1024, "{row:?}");
     assert!(row.delivered <= 64, "made without being asked for: {}", row.delivered);
     // It reads again and has everything, with nothing told as lost.
-    while parser.last_id.is_empty() || !events.iter().any(|event| event.seq() == Some(last)) {
-        events.extend(parser.feed(&piece(&mut body).await.expect("more")));
+    let mut seqs: Vec<u64> = events.iter().filter_map(|event| event.seq()).collect();
+    while seqs.last() != Some(&last) {
+        let more = parser.feed(&piece(&mut body).await.expect("more"));
+        seqs.extend(more.iter().filter_map(|event| event.seq()));
+        events.extend(more);
     }
-    let seqs: Vec<u64> = events.iter().filter_map(|event| event.seq()).collect();
     assert_eq!(seqs, (1..=last).collect::<Vec<_>>());
     assert!(events.iter().all(|event| event.name() != "connection.gap"));
 }
@@ -224,7 +226,7 @@ async fn flow_07_over_a_socket_a_stalled_reader_is_given_up_and_resumes_where_it
     source.until(|event| event.name() == "connection.subscribed").await;
     let mut last = 0;
     // More than the buffers of two sockets and a server hold.
-    for n in 0..24 {
+    for n in 0..12 {
         for _ in 0..8 {
             last = publish(&hub, "adw:aaaaaaaa", json!({"n": n, "fill": "x".repeat(128 * 1024)})).await;
         }

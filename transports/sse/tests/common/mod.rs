@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longest wait for anything; a test that gets here has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) fn anyone() -> Principal {
     Principal { name: "anyone".into(), claims: Claims::loopback() }
@@ -41,6 +41,8 @@ pub(crate) struct Event {
     pub(crate) data: String,
     /// The last event id when it was dispatched.
     pub(crate) last_id: String,
+    /// The last event id just before.
+    before: String,
 }
 
 impl Event {
@@ -92,11 +94,11 @@ impl Parser {
 
     fn line(&mut self, line: &str) -> Option<Event> {
         if line.is_empty() {
-            self.last_id.clone_from(&self.id_buffer);
+            let before = std::mem::replace(&mut self.last_id, self.id_buffer.clone());
             let (data, kind) = (std::mem::take(&mut self.data), std::mem::take(&mut self.kind));
             let data = data.strip_suffix('\n')?;
             let kind = if kind.is_empty() { "message".into() } else { kind };
-            return Some(Event { kind, data: data.into(), last_id: self.last_id.clone() });
+            return Some(Event { kind, data: data.into(), last_id: self.last_id.clone(), before });
         }
         if let Some(comment) = line.strip_prefix(':') {
             self.comments.push(comment.trim().into());
@@ -180,11 +182,26 @@ impl EventSource {
         source
     }
 
-    /// Connects again, as a browser does: with the last event id.
-    pub(crate) async fn reconnect(&mut self) {
+    /// Makes another id the last one.
+    pub(crate) fn stand_at(&mut self, id: &str) {
+        self.waiting.clear();
+        self.parser.last_id = id.into();
+    }
+
+    /// Loses the connection.
+    pub(crate) fn disconnect(&mut self) {
         self.body = None;
+        // What was not dispatched was not received.
+        if let Some(next) = self.waiting.front() {
+            self.parser.last_id.clone_from(&next.before);
+        }
         self.waiting.clear();
         self.parser = self.parser.reconnected();
+    }
+
+    /// Connects again, as a browser does: with the last event id.
+    pub(crate) async fn reconnect(&mut self) {
+        self.disconnect();
         let mut asked =
             Request::get(&self.target).header("accept", "text/event-stream").header("cache-control", "no-store");
         if !self.parser.last_id.is_empty() {
@@ -199,11 +216,13 @@ impl EventSource {
 
     /// The next event; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Event> {
+        // Comments do not put the deadline off.
+        let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            let frame = tokio::time::timeout(DEADLINE, self.body.as_mut()?.frame()).await.expect("an event in time");
+            let frame = tokio::time::timeout_at(deadline, self.body.as_mut()?.frame()).await.expect("an event in time");
             match frame {
                 Some(Ok(frame)) => {
                     let events = self.parser.feed(frame.data_ref().unwrap());
