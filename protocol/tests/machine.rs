@@ -497,7 +497,10 @@ impl System {
         if from != From::WhereTheyStopped {
             client.begin(target, of, at);
         }
-        let notice = connection.tracker.follow(root, position(at), from != From::Now);
+        if from == From::Now {
+            return connection.tracker.follow_from_now(&root, position(at));
+        }
+        let notice = connection.tracker.follow(root, position(at), true);
         notice.into_iter().for_each(|notice| connection.say(&notice));
     }
 
@@ -522,7 +525,7 @@ impl System {
         match subscribed {
             Ok(Subscription::Kept) if from == From::Now => {
                 let head = position(self.log.len() as u64);
-                assert_eq!(connection.tracker.follow(root, head, false), None);
+                connection.tracker.follow_from_now(&root, head);
             }
             Ok(_) => self.follow(person, target, from),
             Err(_) if new => connection.tracker.forget(&root),

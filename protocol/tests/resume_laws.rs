@@ -286,8 +286,13 @@ impl World {
             if since.is_some() || new {
                 self.begin(&root, at, since.is_some());
             }
-            let notice = self.tracker.follow(root, position(at), since.is_some());
-            self.notice(notice)?;
+            match since {
+                Some(_) => {
+                    let notice = self.tracker.follow(root, position(at), true);
+                    self.notice(notice)?;
+                }
+                None => self.tracker.follow_from_now(&root, position(at)),
+            }
         }
         Ok(())
     }
@@ -547,8 +552,9 @@ proptest! {
 fn observer() -> (Tracker, Root, Audience) {
     let mut tracker = Tracker::new(Position::START);
     let audience: Audience = "room:r".parse().unwrap();
-    tracker.follow(Root::Realm, Position::START, false);
-    tracker.page(&[(Root::Realm, Position::START)], [], Position::START, true);
+    tracker.hold(&Root::Realm);
+    tracker.follow_from_now(&Root::Realm, Position::START);
+    assert!(!tracker.is_behind());
     assert_eq!(tracker.offer(&audience, seq(1)), Offer::Deliver);
     (tracker, root_of(&audience), audience)
 }
@@ -557,15 +563,17 @@ fn observer() -> (Tracker, Root, Audience) {
 fn log_06_a_page_says_nothing_about_a_root_that_lost_its_place_while_it_was_read() {
     let (mut tracker, room, audience) = observer();
     assert!(tracker.hold(&room));
-    assert_eq!(tracker.follow(room.clone(), position(1), false), None);
+    assert_eq!(tracker.offer(&audience, seq(2)), Offer::Withhold);
+    tracker.follow_from_now(&room, position(1));
     let asked = tracker.behind();
     assert_eq!(asked, [(room.clone(), position(1))]);
-    // The mailbox overflows while the page is read.
+    // The mailbox, where number 1 waits, overflows while the page is read.
     assert_eq!(tracker.lose(&audience, seq(1)), None);
-    tracker.page(&asked, [], position(1), true);
+    let paged = tracker.page(&asked, [(&audience, seq(2))], position(2), true);
+    assert_eq!(paged.wanted, [false]);
     assert_eq!(tracker.behind(), [(room, Position::START)]);
-    let paged = tracker.page(&tracker.behind(), [(&audience, seq(1))], position(1), true);
-    assert_eq!(paged.wanted, [true]);
+    let paged = tracker.page(&tracker.behind(), [(&audience, seq(1)), (&audience, seq(2))], position(2), true);
+    assert_eq!(paged.wanted, [true, true]);
     assert!(!tracker.is_behind());
 }
 
@@ -575,6 +583,6 @@ fn log_06_a_root_that_is_named_while_its_events_are_lost_begins_in_front_of_them
     assert!(tracker.hold(&room));
     // The mailbox overflows before the command that names the room has come to its end.
     assert_eq!(tracker.lose(&audience, seq(1)), None);
-    assert_eq!(tracker.follow(room.clone(), position(1), false), None);
+    tracker.follow_from_now(&room, position(1));
     assert_eq!(tracker.behind(), [(room, Position::START)]);
 }
