@@ -588,3 +588,14 @@ fn log_06_a_root_that_is_named_while_its_events_are_lost_begins_in_front_of_them
     tracker.follow_from_now(&room, position(1));
     assert_eq!(tracker.behind(), [(room, Position::START)]);
 }
+
+#[test]
+fn cmd_05_subscribing_again_from_now_on_leaves_a_replay_as_it_is() {
+    let mut tracker = Tracker::new(position(5));
+    let room = root(ROOTS[2]);
+    assert_eq!(tracker.follow(room.clone(), position(5), true), Some(Notice::Replaying(room.clone(), position(5))));
+    assert!(!tracker.hold(&room));
+    tracker.follow_from_now(&room, position(5));
+    let paged = tracker.page(&tracker.behind(), [], position(5), true);
+    assert_eq!(paged.notices, [Notice::Recovered(room, 0, position(5))]);
+}
