@@ -36,6 +36,9 @@
 //! then in the log. A body that is not asked for anything for 10 s while there is something to send lets go of its
 //! connection and ends (FLOW-07). The socket itself belongs to the HTTP server, whose business it is to close it.
 //!
+//! **Silence.** A comment comes at least every 15 s, also in the place of the hub's transport pings, which nobody could
+//! answer here (SSE-06). `connection.heartbeat` comes as everywhere.
+//!
 //! **Who asks.** A token comes in `Authorization: Bearer`, which `EventSource` cannot set; pages that need a token use the
 //! WebSocket, or fetch the stream with `fetch`. Tokens in the query are not read.
 //!
