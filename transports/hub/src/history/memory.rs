@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -82,6 +83,7 @@ struct Log {
     keys_by_age: VecDeque<(Time, (Arc<str>, EventId))>,
     checkpoints: BTreeMap<(String, String), String>,
     appended: u64,
+    swept: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -252,6 +254,7 @@ impl Log {
 
     /// Evicts what has become too old anywhere, and forgets streams beyond the bound. Now and then.
     fn sweep(&mut self, now: Time, bounds: &MemoryBounds) {
+        self.swept = Some(now);
         let audiences: Vec<Audience> = self.streams.keys().cloned().collect();
         for audience in &audiences {
             self.trim(audience, now, bounds);
@@ -463,6 +466,9 @@ impl Latest {
 /// Appends between two sweeps.
 const SWEEP_EVERY: u64 = 1_024;
 
+/// How long whoever observes everything may still find what has become too old.
+const SWEEP_AGE: Duration = Duration::from_secs(1);
+
 #[async_trait]
 impl History for MemoryHistory {
     async fn append(&self, now: Time, appends: Vec<Append>) -> Result<Vec<Result<Vec<Outcome>, ErrorBody>>, ErrorBody> {
@@ -494,6 +500,11 @@ impl History for MemoryHistory {
 
     async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
         let mut log = self.log();
+        if from.iter().any(|(root, _)| *root == Root::Realm)
+            && log.swept.is_none_or(|swept| age(swept, now) >= SWEEP_AGE.as_micros())
+        {
+            log.sweep(now, &self.bounds);
+        }
         let streams: Vec<Audience> =
             from.iter().filter_map(|(root, _)| log.roots.get(root)).flatten().cloned().collect();
         for audience in &streams {
