@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use serde_json::{Map, Value};
 
 use crate::{
-    address::{Audience, Root},
+    address::Audience,
     catalog::{Delivery, Join},
     dialect::Dialect,
     envelope::{Committed, Envelope},
@@ -207,9 +207,9 @@ impl Mailbox {
         taken.into_iter().map(|Waiting { event, first }| first.unwrap_or(event)).collect()
     }
 
-    /// Takes out what waits of a root: it is no longer wanted, or the pages will bring it.
-    pub fn purge(&mut self, root: &Root) -> usize {
-        self.take_if(|event| event.envelope().audience().root().as_ref() == Some(root)).len()
+    /// Takes out what is no longer wanted, or may no longer be seen.
+    pub fn purge(&mut self, belongs: impl Fn(&Audience) -> bool) -> usize {
+        self.take_if(|event| belongs(event.envelope().audience())).len()
     }
 
     /// Takes out all logged events that waiting pages will bring.

@@ -446,7 +446,7 @@ impl Record {
 
     fn purge(&mut self, id: &str) {
         let root: Root = format!("adw:{id}").parse().unwrap();
-        self.mailbox.purge(&root);
+        self.mailbox.purge(|audience| audience.root().as_ref() == Some(&root));
         let of = |stream: &str| stream == format!("adw:{id}") || stream == format!("adw:{id}/raw");
         for entry in self.log.iter_mut().filter(|entry| entry.fate == Fate::Waits && of(&entry.stream)) {
             entry.fate = Fate::Purged;

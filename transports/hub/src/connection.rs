@@ -514,14 +514,21 @@ impl Connection {
     ) -> Result<(), ErrorBody> {
         let outbox = &self.link.outbox;
         outbox.begin_latest();
-        let mut accepted = implicit;
-        let silent = accepted.len();
+        let mut accepted = Vec::new();
+        let mut silent = implicit;
+        let named: Vec<Root> = wanted.iter().map(|wish| wish.root.clone()).collect();
+        let mut everything_since = None;
         for wish in wanted {
             // Held before routing can deliver anything of it: nothing may overtake the replay.
             let held = outbox.hold(&wish.root);
             let result = self.hub.core.registry_mut().roster.subscribe(self.id, &wish.root);
             match result {
-                Ok(_) => accepted.push(wish),
+                Ok(_) => {
+                    if wish.root == Root::Realm {
+                        everything_since = wish.since;
+                    }
+                    accepted.push(wish);
+                }
                 Err(error) => {
                     if held {
                         outbox.forget(&wish.root);
@@ -534,7 +541,15 @@ impl Connection {
                 }
             }
         }
-        let roots: Vec<Root> = accepted.iter().map(|wish| wish.root.clone()).collect();
+        // Whoever missed everything has also missed what comes to it without asking (LOG-11).
+        if everything_since.is_some() {
+            let registry = self.hub.core.registry();
+            let own = registry.roster.member(self.id).map(Member::implicit).unwrap_or_default();
+            let unnamed = |root: &Root| !named.contains(root) && silent.iter().all(|wish| wish.root != *root);
+            let begun: Vec<Root> = own.into_iter().filter(unnamed).collect();
+            silent.extend(begun.into_iter().map(|root| Wish { root, since: everything_since }));
+        }
+        let roots: Vec<Root> = silent.iter().chain(&accepted).map(|wish| wish.root.clone()).collect();
         let heads = match self.hub.core.history.heads(&roots).await {
             Ok(heads) => heads,
             Err(error) => {
@@ -545,7 +560,7 @@ impl Connection {
         };
         let now = self.now();
         if answer {
-            let streams = accepted.iter().zip(&heads.roots).skip(silent);
+            let streams = accepted.iter().zip(heads.roots.iter().skip(silent.len()));
             let subscribed = Subscribed {
                 re,
                 epoch: heads.epoch,
@@ -556,7 +571,7 @@ impl Connection {
         }
         outbox.end_latest(Vec::new());
         self.bring_latest(&roots).await?;
-        for Wish { root, since } in accepted {
+        for Wish { root, since } in silent.into_iter().chain(accepted) {
             let outbox = &self.link.outbox;
             match resume::plan(since, epoch, heads.epoch) {
                 Start::Now => outbox.follow_from_now(&root, heads.head),

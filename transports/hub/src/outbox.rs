@@ -11,11 +11,10 @@ use std::{
 };
 
 use eventwire_protocol::{
-    AddressedTo, Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Seq, Time,
+    AddressedTo, Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Time,
     address::to,
     delivery::{Mailbox, MailboxBounds, Put},
     event::connection::{Gap, GapReason, Recovered, Replaying},
-    frame::Logged,
     id::ConnectionId,
     resume::{Cursor, Notice, Offer, Tracker},
 };
@@ -101,8 +100,6 @@ struct State {
     fresh: Option<HashSet<LatestKey>>,
     fetching: u32,
     page_next: bool,
-    /// Of each joined event that waits, by its number: the number of its first part.
-    joined: BTreeMap<Seq, Seq>,
 }
 
 type LatestKey = (Audience, String, Option<String>);
@@ -131,7 +128,6 @@ impl Outbox {
             fresh: None,
             fetching: 0,
             page_next: false,
-            joined: BTreeMap::new(),
         };
         Self {
             id,
@@ -186,31 +182,17 @@ impl Outbox {
 
     fn put(&self, state: &mut State, event: Arc<Committed>) {
         match state.mailbox.put(event.clone()) {
-            Put::Queued | Put::Replaced => {}
-            Put::Joined => {
-                // The part before was joined itself, or is the first; its number is this one's `prev`.
-                if let Some(Logged { seq, prev }) = event.logged()
-                    && let Some(before) = Seq::new(prev.as_u64())
-                {
-                    let first = state.joined.remove(&before).unwrap_or(before);
-                    state.joined.insert(seq, first);
-                }
-            }
-            Put::Dropped => state.counters.dropped += 1,
+            Put::Queued | Put::Replaced | Put::Joined | Put::Dropped => {}
             Put::Unspeakable => state.counters.unspeakable += 1,
             Put::Postponed => {
                 state.stale.extend(event.envelope().audience().root());
             }
             Put::Overflow => {
                 state.counters.overflowed += 1;
-                let mut lost = state.mailbox.give_back();
-                lost.push(event);
-                let joined = std::mem::take(&mut state.joined);
-                for event in lost {
-                    // What was lost begins with the first part of a joined event.
+                let lost = state.mailbox.give_back();
+                for event in lost.iter().chain([&event]) {
                     if let Some(logged) = event.logged()
-                        && let first = joined.get(&logged.seq).copied().unwrap_or(logged.seq)
-                        && let Some(notice) = state.tracker.lose(event.envelope().audience(), first)
+                        && let Some(notice) = state.tracker.lose(event.envelope().audience(), logged.seq)
                     {
                         self.notify(state, notice, event.envelope().time());
                     }
@@ -283,17 +265,19 @@ impl Outbox {
         self.wake();
     }
 
-    /// No longer follows a root; what waits of it is taken out.
+    /// No longer follows a root by name. What waits of it is taken out, unless everything is followed and it with that.
     pub fn forget(&self, root: &Root) {
         let mut state = lock(&self.state);
         state.tracker.forget(root);
-        state.mailbox.purge(root);
-        state.stale.remove(root);
+        if !state.tracker.follows(&Root::Realm) {
+            state.mailbox.purge(|audience| audience.root().as_ref() == Some(root));
+            state.stale.remove(root);
+        }
     }
 
     /// Takes out what the connection may no longer see.
     pub fn purge(&self, may_see: impl Fn(&Audience) -> bool) {
-        lock(&self.state).mailbox.purge_logged(|audience| !may_see(audience));
+        lock(&self.state).mailbox.purge(|audience| !may_see(audience));
     }
 
     /// Begins to fetch newest values; what comes live from now on is newer than what is fetched.
@@ -343,7 +327,6 @@ impl Outbox {
         }
         if !state.mailbox.is_empty() {
             state.page_next = true;
-            state.joined.clear();
             let events = state.mailbox.take();
             let frames = events.iter().filter_map(|event| {
                 if let Some(logged) = event.logged() {
@@ -444,7 +427,7 @@ impl Outbox {
             frames: state.mailbox.len(),
             bytes: state.mailbox.bytes(),
             behind: state.tracker.is_behind(),
-            counters: state.counters,
+            counters: Counters { dropped: state.mailbox.dropped(), ..state.counters },
         }
     }
 }

@@ -1,19 +1,15 @@
-//! Publishing, permissions, history and the end of a hub, without any socket.
+//! Publishing, subscriptions, permissions and the end of a hub, without any socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    Authenticator, Checkpoint, ConnectRequest, Connection, Credentials, History, Hub, MemoryBounds, MemoryHistory,
-    Outgoing, Principal, Receipt, Secret,
-    history::{Append, PageBounds, Record},
+    Authenticator, ConnectRequest, Connection, Credentials, Hub, Outgoing, Principal, Receipt, Secret,
 };
 use eventwire_protocol::{
-    AdwId, Claims, CloseCode, Envelope, Epoch, ErrorBody, ErrorCode, Permission, Position, Publication, Root, Scope,
-    Time,
+    AdwId, Claims, CloseCode, ErrorBody, ErrorCode, Permission, Position, Publication, Scope,
     event::adw::{AgentLog, TextBlock},
-    limits::StreamBounds,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -260,111 +256,85 @@ async fn auth_07_a_closed_connection_is_gone_from_every_audience() {
     assert!(hub.connections().is_empty());
 }
 
-fn history(bounds: MemoryBounds) -> MemoryHistory {
-    MemoryHistory::new(Epoch::from_bits(7), bounds)
-}
-
-fn small(events: usize) -> MemoryBounds {
-    let bounds = StreamBounds { events, bytes: 1 << 20, age: Duration::from_secs(60) };
-    MemoryBounds { adw: bounds, other: bounds, ..MemoryBounds::default() }
-}
-
-fn record(id: &str, content: &str) -> Record {
-    Envelope::to_adw(adw(id), &said(id, content), Time::from_unix_micros(0)).unwrap().into()
-}
-
-fn append(records: Vec<Record>) -> Vec<Append> {
-    vec![Append { records, checkpoints: Vec::new() }]
-}
-
-const PAGE: PageBounds = PageBounds { events: 100, bytes: 1 << 20 };
-const NOW: fn(i64) -> Time = |seconds| Time::from_unix_micros(seconds * 1_000_000);
-
 #[tokio::test]
-async fn log_04_a_gap_exists_exactly_when_since_is_below_the_floor() {
-    let history = history(small(3));
-    for number in 0..10 {
-        history.append(NOW(0), append(vec![record("aaaaaaaa", &number.to_string())])).await.unwrap()[0]
-            .as_ref()
-            .unwrap();
-        history.append(NOW(0), append(vec![record("bbbbbbbb", "x")])).await.unwrap()[0].as_ref().unwrap();
+async fn log_11_whoever_missed_everything_gets_what_comes_without_asking_as_well() {
+    let hub = Hub::new();
+    let anyone = anyone(&hub).await;
+    let note = |to: &str, n: u32| json!({"type": "_test.note", "to": to, "data": {"n": n}});
+    for (n, to) in ["global", "adw:aaaaaaaa", "global", "room:x"].into_iter().enumerate() {
+        publish(&hub, &anyone, note(to, n as u32)).await.unwrap();
     }
-    // Of stream a the numbers 1, 3, .. 13 are gone, and 15, 17, 19 are kept.
-    let root = Root::Adw(adw("aaaaaaaa"));
-    for since in 0..=20 {
-        let page = history.read(NOW(0), &[(root.clone(), Position::new(since).unwrap())], PAGE).await.unwrap();
-        let floors: Vec<u64> = page.floors.iter().map(|floor| floor.floor.as_u64()).collect();
-        assert_eq!(floors, if since < 13 { vec![13] } else { vec![] }, "since {since}");
-        let expected: Vec<u64> = [15, 17, 19].into_iter().filter(|seq| *seq > since).collect();
-        let numbers: Vec<u64> = page.events.iter().map(|event| event.logged().unwrap().seq.as_u64()).collect();
-        assert_eq!(numbers, expected, "since {since}");
-        assert!(page.end);
+    let numbers = |frames: &[Value]| -> Vec<(String, u64)> {
+        let notes = frames.iter().filter(|frame| frame["type"] == "_test.note");
+        let number = |frame: &Value| (frame["to"].as_str().unwrap().to_owned(), frame["data"]["n"].as_u64().unwrap());
+        let mut numbers: Vec<_> = notes.map(number).collect();
+        numbers.sort();
+        numbers
+    };
+    let expected =
+        |of: &[(&str, u64)]| -> Vec<(String, u64)> { of.iter().map(|(to, n)| ((*to).to_owned(), *n)).collect() };
+    let welcome = until(&mut connect(&hub, &[]).await, "connection.welcome").await;
+    let epoch = &welcome[0]["data"]["epoch"];
+    for (streams, due) in [
+        (json!([{"to": "*", "since": 0}]), &[("adw:aaaaaaaa", 1), ("global", 0), ("global", 2), ("room:x", 3)][..]),
+        // What is named begins where it is named.
+        (
+            json!([{"to": "*", "since": 0}, {"to": "global", "since": 1}]),
+            &[("adw:aaaaaaaa", 1), ("global", 2), ("room:x", 3)],
+        ),
+        (json!([{"to": "*", "since": 0}, {"to": "global"}]), &[("adw:aaaaaaaa", 1), ("room:x", 3)]),
+        (json!([{"to": "*", "since": 2}]), &[("global", 2), ("room:x", 3)]),
+        (json!([{"to": "*"}]), &[]),
+        (json!([{"to": "room:x", "since": 0}]), &[("room:x", 3)]),
+    ] {
+        let mut client = connect(&hub, &[]).await;
+        let command = json!({"type": "subscribe", "data": {"epoch": epoch, "streams": streams}});
+        client.receive(command.to_string().as_bytes()).await;
+        let frames = before_fence(&hub, &mut client).await;
+        let mut all = frames;
+        // A page may come behind the fence: it is live, and a replay disturbs no other stream.
+        let replays = |frames: &[Value], kind: &str| frames.iter().filter(|frame| frame["type"] == kind).count();
+        let replay = async {
+            while replays(&all, "connection.replaying") > replays(&all, "connection.recovered") {
+                if let Outgoing::Frames(frames) = client.next().await {
+                    all.extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+                }
+            }
+        };
+        timeout(Duration::from_secs(10), replay).await.unwrap();
+        assert_eq!(numbers(&all), expected(due), "{streams}");
+        let subscribed = all.iter().find(|frame| frame["type"] == "connection.subscribed").unwrap();
+        assert_eq!(subscribed["data"]["streams"].as_array().unwrap().len(), streams.as_array().unwrap().len());
     }
-    // Whoever observes misses what any stream evicted: 14 was the last of them.
-    let page = history.read(NOW(0), &[(Root::Realm, Position::START)], PAGE).await.unwrap();
-    assert_eq!(page.floors[0].floor.as_u64(), 14);
-    assert_eq!(page.events.len(), 6);
 }
 
 #[tokio::test]
-async fn log_04_what_is_too_old_is_gone_even_if_nothing_was_published_since() {
-    let history = history(small(100));
-    history.append(NOW(0), append(vec![record("aaaaaaaa", "x")])).await.unwrap()[0].as_ref().unwrap();
-    let root = Root::Adw(adw("aaaaaaaa"));
-    let page = history.read(NOW(60), &[(root.clone(), Position::START)], PAGE).await.unwrap();
-    assert_eq!((page.events.len(), page.floors.len()), (1, 0));
-    let page = history.read(NOW(61), &[(root, Position::START)], PAGE).await.unwrap();
-    assert_eq!((page.events.len(), page.floors.len()), (0, 1));
-}
-
-#[tokio::test]
-async fn log_04_a_forgotten_stream_raises_the_floor_of_those_that_are_not_known() {
-    let history = history(MemoryBounds { streams: 4, ..small(10) });
-    for number in 0..1_100 {
-        history.append(NOW(0), append(vec![record(&format!("{:08}", number % 50), "x")])).await.unwrap()[0]
-            .as_ref()
-            .unwrap();
-    }
-    let root = Root::Adw(adw("zzzzzzzz"));
-    let page = history.read(NOW(0), &[(root.clone(), Position::new(1).unwrap())], PAGE).await.unwrap();
-    assert_eq!(page.floors.len(), 1, "who was here long ago may have missed something");
-    let head = history.heads(&[]).await.unwrap().head;
-    let page = history.read(NOW(0), &[(root, head)], PAGE).await.unwrap();
-    assert!(page.floors.is_empty());
-}
-
-#[tokio::test]
-async fn log_02_bounds_in_bytes_hold_for_streams_and_for_the_realm() {
-    let bounds = MemoryBounds { realm_bytes: 200_000, ..small(1_000) };
-    let history = Arc::new(history(bounds));
-    let text = "x".repeat(10_000);
-    for number in 0..100 {
-        history.append(NOW(0), append(vec![record(&format!("{number:08}"), &text)])).await.unwrap()[0]
-            .as_ref()
-            .unwrap();
-    }
-    let page = history
-        .read(NOW(0), &[(Root::Realm, Position::START)], PageBounds { events: 1_000, bytes: 1 << 30 })
-        .await
-        .unwrap();
-    let bytes: usize = page.events.iter().map(|event| event.size()).sum();
-    assert!(bytes <= 200_000 && bytes > 150_000, "{bytes}");
-    assert_eq!(page.events.last().unwrap().logged().unwrap().seq.as_u64(), 100, "the newest are kept");
-}
-
-#[tokio::test]
-async fn log_03_events_and_the_place_of_their_source_are_committed_together_or_not_at_all() {
-    let history = history(small(10));
-    let checkpoint = |state: &str| Checkpoint { source: "s".into(), place: "p".into(), state: Some(state.into()) };
-    let fenced = Record { expected_prev: Position::new(99), ..record("aaaaaaaa", "no") };
-    let appends = vec![
-        Append { records: vec![record("aaaaaaaa", "yes")], checkpoints: vec![checkpoint("1")] },
-        Append { records: vec![record("aaaaaaaa", "no"), fenced], checkpoints: vec![checkpoint("2")] },
-    ];
-    let outcomes = history.append(NOW(0), appends).await.unwrap();
-    assert!(outcomes[0].is_ok());
-    assert_eq!(outcomes[1].as_ref().unwrap_err().code, ErrorCode::Fenced);
-    assert_eq!(history.heads(&[]).await.unwrap().head.as_u64(), 1);
-    assert_eq!(history.checkpoints("s").await.unwrap(), [checkpoint("1")]);
-    assert!(history.checkpoints("t").await.unwrap().is_empty());
+async fn log_06_taking_back_a_name_takes_nothing_from_whoever_observes_everything() {
+    let hub = Hub::new();
+    let anyone = anyone(&hub).await;
+    let mut client = connect(&hub, &["adw:aaaaaaaa"]).await;
+    client.receive(br#"{"type": "subscribe", "data": {"streams": [{"to": "*"}]}}"#).await;
+    before_fence(&hub, &mut client).await;
+    publish(
+        &hub,
+        &anyone,
+        json!({"type": "adw.text_block", "to": "adw:aaaaaaaa", "data": {"adw_id": "aaaaaaaa", "content": "waits"}}),
+    )
+    .await
+    .unwrap();
+    client.receive(br#"{"type": "unsubscribe", "data": {"streams": [{"to": "adw:aaaaaaaa"}]}}"#).await;
+    assert_eq!(texts(&before_fence(&hub, &mut client).await), ["waits"]);
+    // Without `*` it is no longer wanted.
+    client.receive(br#"{"type": "subscribe", "data": {"streams": [{"to": "adw:aaaaaaaa"}]}}"#).await;
+    client.receive(br#"{"type": "unsubscribe", "data": {"streams": [{"to": "*"}]}}"#).await;
+    before_fence(&hub, &mut client).await;
+    publish(
+        &hub,
+        &anyone,
+        json!({"type": "adw.text_block", "to": "adw:aaaaaaaa", "data": {"adw_id": "aaaaaaaa", "content": "unwanted"}}),
+    )
+    .await
+    .unwrap();
+    client.receive(br#"{"type": "unsubscribe", "data": {"streams": [{"to": "adw:aaaaaaaa"}]}}"#).await;
+    assert!(texts(&before_fence(&hub, &mut client).await).is_empty());
 }
