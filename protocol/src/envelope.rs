@@ -21,6 +21,12 @@ use crate::{
     time::Time,
 };
 
+/// A JSON text with every line break outside of strings made a space: a frame is one line on every transport, and the rest
+/// stays as its publisher wrote it. Inside strings JSON allows no raw line break.
+fn on_one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
+
 /// An admitted event.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -64,7 +70,7 @@ impl Envelope {
                     format!("{to} is a part of an audience; address the whole"),
                 ));
             }
-            EventKind::Vendor(_) => (to, original, data.get().to_owned()),
+            EventKind::Vendor(_) => (to, original, on_one_line(data.get())),
         };
         Self::finish(kind, audience, time.unwrap_or(now), data, &members, modifiers)
     }
@@ -319,6 +325,14 @@ mod tests {
         assert!(Envelope::to_adw("aaaaaaaa".parse().unwrap(), &payload, NOW()).is_err());
         let error = admit(r#"{"type":"_x.y","to":"adw:aaaaaaaa","data":{"adw_id":"bbbbbbbb"}}"#).unwrap_err();
         assert_eq!(error.code, ErrorCode::SubjectMismatch);
+    }
+
+    #[test]
+    fn env_10_a_payload_over_several_lines_is_carried_on_one() {
+        let several =
+            "{\"type\":\"_x.y\",\"to\":\"global\",\"data\":{\r\n  \"a\": \"\\n\u{2028}\",\n\n \"b\":[1.50,\n 2] }}";
+        let envelope = admit(several).unwrap();
+        assert_eq!(envelope.data(), "{    \"a\": \"\\n\u{2028}\",   \"b\":[1.50,  2] }");
     }
 
     #[test]
