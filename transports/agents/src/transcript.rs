@@ -3,7 +3,7 @@
 //! A [`Transcript`] is fed whatever pieces the reader happens to get; what comes out does not depend on where the pieces
 //! were cut. It does three things. It splits lines itself and passes every byte of them on as `agent_output_chunk`s of
 //! at most 32 KiB, cut between UTF-8 characters; a last line without its line feed is held back until the line feed
-//! comes. It hands each complete line to [`crate::line`], which says what else the line means. And it knows, at any
+//! comes. It hands each complete line to the module `line`, which says what else the line means. And it knows, at any
 //! moment, from where in the file a later process would have to go on ([`Transcript::checkpoint`]).
 //!
 //! Memory is bounded: at most 1 MiB of an unfinished line is held. A longer line is passed on as chunks while it
