@@ -171,7 +171,13 @@ impl Roster {
                 return Ok(Subscription::Implicit);
             }
             if !member.claims.may_subscribe(target) {
-                return Err(ErrorBody::new(ErrorCode::Forbidden, format!("your credentials do not reach {target}")));
+                let message = match target {
+                    Root::Realm => {
+                        "observing everything needs the permission observe, which your credentials lack".into()
+                    }
+                    _ => format!("your credentials do not reach {target}"),
+                };
+                return Err(ErrorBody::new(ErrorCode::Forbidden, message));
             }
             let before = member.clone();
             let added = match target {

@@ -796,6 +796,19 @@ fn cmd_05_a_connection_has_at_most_256_subscriptions_and_the_next_one_changes_no
 }
 
 #[test]
+fn cmd_05_a_refusal_says_what_is_missing() {
+    let nobody = ConnectionId::from_u64(1);
+    let claims = Claims { rooms: Scope::none(), ..Claims::anonymous() };
+    let mut roster = Roster::new();
+    roster.connect(nobody, Member::new(Dialect::Canonical, claims, None));
+    for (target, missing) in [("*", "the permission observe"), ("room:staff", "do not reach room:staff")] {
+        let error = roster.subscribe(nobody, &target.parse().unwrap()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Forbidden);
+        assert!(error.message.contains(missing), "{target}: {}", error.message);
+    }
+}
+
+#[test]
 fn auth_07_a_browser_session_is_never_joined_by_naming_it() {
     let (own, stranger) = (ConnectionId::from_u64(1), ConnectionId::from_u64(2));
     let hash = format!("~{:032x}", 0xfeed_u128);
