@@ -199,7 +199,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(server::serve(listener, Arc::new(Front::new(Hub::new(), routes)), 10, stopped));
+        let front = Arc::new(Front::new(Hub::new(), routes));
+        tokio::spawn(server::serve(listener, front, 10, server::Deadlines::default(), stopped));
         (address, stop)
     }
 

@@ -19,8 +19,6 @@ use crate::answer;
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most headers of a request.
 pub(crate) const MAX_HEADERS: usize = 100;
-/// Longest wait for the whole first head.
-pub(crate) const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long, and how much, is still read from a peer that is being refused, so that it gets to read why.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 * 1024;
@@ -134,6 +132,8 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
+    const DEADLINE: Duration = Duration::from_secs(10);
+
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -151,7 +151,7 @@ mod tests {
             }
             client
         });
-        assert!(matches!(first(&server, HEAD_DEADLINE).await.unwrap(), First::Head));
+        assert!(matches!(first(&server, DEADLINE).await.unwrap(), First::Head));
         let _client = writer.await.unwrap();
         let mut read = vec![0; head.len()];
         server.read_exact(&mut read).await.unwrap();
@@ -174,7 +174,7 @@ mod tests {
         let (mut client, server) = pair().await;
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
         client.shutdown().await.unwrap();
-        let first = first(&server, HEAD_DEADLINE).await.unwrap();
+        let first = first(&server, DEADLINE).await.unwrap();
         assert!(
             matches!(&first, First::Refused(StatusCode::BAD_REQUEST, error) if error.message.contains("ended")),
             "{first:?}"
@@ -185,7 +185,7 @@ mod tests {
     async fn a_connection_that_says_nothing_and_leaves_is_nobody() {
         let (client, server) = pair().await;
         drop(client);
-        assert!(matches!(first(&server, HEAD_DEADLINE).await.unwrap(), First::Nothing));
+        assert!(matches!(first(&server, DEADLINE).await.unwrap(), First::Nothing));
     }
 
     #[tokio::test]
@@ -198,7 +198,7 @@ mod tests {
         ] {
             let (mut client, server) = pair().await;
             client.write_all(sent).await.unwrap();
-            let first = first(&server, HEAD_DEADLINE).await.unwrap();
+            let first = first(&server, DEADLINE).await.unwrap();
             assert!(
                 matches!(&first, First::Refused(_, error) if error.message.contains(expected)),
                 "{expected}: {first:?}"
@@ -211,9 +211,7 @@ mod tests {
         for filler in [&b"x"[..], b"a: b\r\n"] {
             let (mut client, server) = pair().await;
             let served = tokio::spawn(async move {
-                let First::Refused(status, error) = first(&server, HEAD_DEADLINE).await.unwrap() else {
-                    panic!("taken")
-                };
+                let First::Refused(status, error) = first(&server, DEADLINE).await.unwrap() else { panic!("taken") };
                 refuse(server, status, &error).await;
             });
             client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();

@@ -73,7 +73,7 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
             "the limit of open files allows fewer connections"
         );
     }
-    let serving = tokio::spawn(server::serve(listener, Arc::new(front), places, stopped));
+    let serving = tokio::spawn(server::serve(listener, Arc::new(front), places, server::Deadlines::default(), stopped));
     if let Some(file) = &settings.port_file {
         write_port_file(file, address)?;
     }

@@ -9,10 +9,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use eventwire_protocol::limits;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,18 +27,37 @@ use tokio::time::Sleep;
 use crate::answer::Body;
 use crate::head::{self, First};
 
-/// Longest wait for the next request on a connection that stays open, its head included.
-const NEXT_HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How many connections over the bound are told so at one time; more are closed without a word.
 const REFUSALS: usize = 64;
 /// How long such a connection may take to ask before it is told.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
-/// A socket that takes nothing for so long is given up.
-const STALL_DEADLINE: Duration = Duration::from_secs(30);
+/// A WebSocket that takes nothing for so long is given up. It has a shorter deadline of its own and says more when that is over.
+const UPGRADED_STALL_DEADLINE: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pause after the system refused to hand out a socket, usually because files are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a peer may keep a connection waiting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    /// For the whole first head.
+    pub(crate) head: Duration,
+    /// For the next head of a connection that stays open, the pause before it included.
+    pub(crate) next_head: Duration,
+    /// For taking at least one byte of an answer (FLOW-07).
+    pub(crate) stall: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(10), next_head: Duration::from_secs(60), stall: limits::STALL }
+    }
+}
+
+/// Bytes that wait unsent in the system's queue of a socket. With a queue of some megabytes, which is what the system grows it to, a
+/// slow reader would look like a stalled one: the system reports room only when much of the queue has gone.
+const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Answers one request; never fails.
 pub(crate) trait Answerer: Send + Sync + 'static {
@@ -50,6 +71,7 @@ pub(crate) async fn serve<A: Answerer>(
     listener: TcpListener,
     answerer: Arc<A>,
     max_connections: usize,
+    deadlines: Deadlines,
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
@@ -65,7 +87,8 @@ pub(crate) async fn serve<A: Answerer>(
         match accepted {
             Ok((stream, peer)) => {
                 if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                    connections.spawn(connection(stream, peer, place, Arc::clone(&answerer), stopping.clone()));
+                    let answerer = Arc::clone(&answerer);
+                    connections.spawn(connection(stream, peer, place, answerer, deadlines, stopping.clone()));
                 } else if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
                     connections.spawn(no_place(stream, peer, place));
                 }
@@ -80,6 +103,17 @@ pub(crate) async fn serve<A: Answerer>(
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(STOP_DEADLINE, finished).await;
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bound_queue(stream: &TcpStream) {
+    // Without the bound the connection works as well, only less fairly.
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bound_queue(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_send_buffer_size(UNSENT_BYTES as usize);
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -110,11 +144,13 @@ async fn connection<A: Answerer>(
     peer: SocketAddr,
     place: OwnedSemaphorePermit,
     answerer: Arc<A>,
+    deadlines: Deadlines,
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    bound_queue(&stream);
     let first = tokio::select! {
-        first = head::first(&stream, head::HEAD_DEADLINE) => first,
+        first = head::first(&stream, deadlines.head) => first,
         () = stopped(&mut stop) => return,
     };
     match first {
@@ -127,16 +163,22 @@ async fn connection<A: Answerer>(
         Err(error) => return tracing::debug!(%peer, %error, "lost before the first request"),
     }
 
+    let upgraded = Arc::new(AtomicBool::new(false));
+    let socket = Socket::new(stream, place, deadlines.stall, Arc::clone(&upgraded));
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let answerer = Arc::clone(&answerer);
-        async move { Ok::<_, Infallible>(answerer.answer(request, peer).await) }
+        let (answerer, upgraded) = (Arc::clone(&answerer), Arc::clone(&upgraded));
+        async move {
+            let response = answerer.answer(request, peer).await;
+            upgraded.store(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+            Ok::<_, Infallible>(response)
+        }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(NEXT_HEAD_DEADLINE)
+        .header_read_timeout(deadlines.next_head)
         .max_buf_size(head::MAX_HEAD_BYTES)
         .max_headers(head::MAX_HEADERS)
-        .serve_connection(TokioIo::new(Socket::new(stream, place)), service)
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut serving = pin!(serving);
     let served = tokio::select! {
@@ -153,18 +195,19 @@ async fn connection<A: Answerer>(
 
 /// A socket and its place among the connections, which it keeps when it stops speaking HTTP and becomes a WebSocket.
 ///
-/// A peer that takes nothing for a long time loses it. Transports have shorter deadlines of their own and say more; this one holds
-/// where nobody is left to notice, such as an answer that is never read.
+/// A peer that takes nothing of what waits for it loses it. Nobody else would notice an answer that is never read.
 struct Socket {
     stream: TcpStream,
     /// Since a write had to wait.
     stalled: Option<Pin<Box<Sleep>>>,
+    deadline: Duration,
+    upgraded: Arc<AtomicBool>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Socket {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, stalled: None, _place: place }
+    fn new(stream: TcpStream, place: OwnedSemaphorePermit, deadline: Duration, upgraded: Arc<AtomicBool>) -> Self {
+        Self { stream, stalled: None, deadline, upgraded, _place: place }
     }
 
     /// Passes the outcome of a write on, unless it has been waiting for too long.
@@ -173,7 +216,9 @@ impl Socket {
             self.stalled = None;
             return wrote;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_DEADLINE)));
+        let upgraded = self.upgraded.load(Ordering::Relaxed);
+        let deadline = if upgraded { UPGRADED_STALL_DEADLINE } else { self.deadline };
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -210,5 +255,143 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer;
+    use eventwire_hub::Hub;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+    use tokio::time::timeout;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// More than the buffers of two sockets take.
+    const LARGE: usize = 32 << 20;
+
+    /// A little for `/`, a lot for everything else.
+    struct Library;
+
+    impl Answerer for Library {
+        async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response<Body> {
+            let bytes = if request.uri().path() == "/" { 2 } else { LARGE };
+            Response::new(answer::full(vec![b'x'; bytes]))
+        }
+    }
+
+    async fn library(places: usize, deadlines: Deadlines) -> (SocketAddr, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(serve(listener, Arc::new(Library), places, deadlines, stopped));
+        (address, stop)
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+        ask_with(address, path, "").await
+    }
+
+    async fn ask_with(address: SocketAddr, path: &str, headers: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Whether the only place is free again.
+    async fn is_served(address: SocketAddr) -> bool {
+        let mut stream = ask(address, "/").await;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.is_ok() && &status == b"HTTP/1.1 200"
+    }
+
+    #[tokio::test]
+    async fn flow_07_an_answer_that_nobody_takes_gives_its_place_back_after_the_deadline() {
+        let stall = Duration::from_secs(1);
+        let (address, _stop) = library(1, Deadlines { stall, ..Deadlines::default() }).await;
+        let mut stalled = ask(address, "/large").await;
+        stalled.readable().await.unwrap();
+        assert!(!is_served(address).await, "the place is taken");
+        let freed = async {
+            while !is_served(address).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, freed).await.expect("a free place");
+        let mut rest = Vec::new();
+        let _ = timeout(PATIENCE, stalled.read_to_end(&mut rest)).await.expect("an end");
+        assert!(rest.len() < LARGE, "{}", rest.len());
+    }
+
+    #[tokio::test]
+    async fn flow_07_a_slow_reader_and_an_idle_connection_are_not_stalled() {
+        let stall = Duration::from_millis(600);
+        let (address, _stop) = library(1, Deadlines { stall, ..Deadlines::default() }).await;
+        let mut slow = ask(address, "/large").await;
+        let began = tokio::time::Instant::now();
+        let (mut buffer, mut read) = (vec![0; 256 * 1024], 0);
+        while read < LARGE {
+            let taken = slow.read(&mut buffer).await.unwrap();
+            assert_ne!(taken, 0, "cut after {read} bytes");
+            read += taken;
+            if began.elapsed() < 4 * stall {
+                tokio::time::sleep(stall / 10).await;
+            }
+        }
+        assert!(began.elapsed() > 4 * stall);
+        tokio::time::sleep(2 * stall).await;
+        slow.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        timeout(PATIENCE, async {
+            let mut text = Vec::new();
+            while !text.ends_with(b"\r\n\r\nxx") {
+                assert_ne!(slow.read_buf(&mut text).await.unwrap(), 0, "closed");
+            }
+        })
+        .await
+        .expect("an answer");
+    }
+
+    #[tokio::test]
+    async fn http_09_half_a_head_and_none_at_all_end_a_connection_that_was_kept_open() {
+        let next_head = Duration::from_millis(200);
+        let (address, _stop) = library(9, Deadlines { next_head, ..Deadlines::default() }).await;
+        for half in [&b""[..], b"GET / HTTP/1.1\r\nHost: loc"] {
+            let mut stream = ask(address, "/").await;
+            stream.write_all(half).await.unwrap();
+            let mut answers = String::new();
+            timeout(PATIENCE, stream.read_to_string(&mut answers)).await.expect("an end").unwrap();
+            assert!(answers.starts_with("HTTP/1.1 200 ") && answers.ends_with("\r\n\r\nxx"), "{answers}");
+        }
+    }
+
+    #[tokio::test]
+    async fn flow_07_a_websocket_keeps_its_own_deadline() {
+        let stall = Duration::from_millis(200);
+        let hub = Hub::new();
+        let front = crate::front::Front::new(hub.clone(), crate::routes::all(&hub, None));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(serve(listener, Arc::new(front), 9, Deadlines { stall, ..Deadlines::default() }, stopped));
+        let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let mut stalled = ask_with(address, "/v1/ws?room=tasks", upgrade).await;
+        let mut status = [0; 12];
+        stalled.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 101");
+        let credentials = eventwire_hub::Credentials { token: None, peer: Some(address.ip()) };
+        let publisher = hub.authenticate(&credentials).await.unwrap();
+        for _ in 0..16 {
+            let event =
+                format!(r#"{{"type":"_test.note","to":"room:tasks","data":{{"fill":"{}"}}}}"#, "x".repeat(1 << 19));
+            let publication = eventwire_protocol::Publication::decode(&event);
+            hub.publish(&publisher, vec![publication]).await.unwrap();
+        }
+        tokio::time::sleep(5 * stall).await;
+        assert_eq!(hub.connection_count(), 1);
     }
 }

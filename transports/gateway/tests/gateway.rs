@@ -290,7 +290,7 @@ async fn what_is_not_a_request_is_told_and_nobody_else_notices() {
 }
 
 #[tokio::test]
-async fn headers_that_come_too_slowly_are_told_after_the_deadline_while_others_are_served() {
+async fn http_09_headers_that_come_too_slowly_are_told_after_the_deadline_while_others_are_served() {
     let mut gateway = Gateway::start(&[]);
     let mut witness = Witness::new(&gateway).await;
     let mut slow = TcpStream::connect(gateway.address).await.unwrap();
@@ -681,6 +681,20 @@ fn base64url(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+#[tokio::test]
+async fn cmd_07_what_comes_without_asking_is_live_at_once_and_comes_again_in_its_replay() {
+    let gateway = Gateway::start(&[]);
+    publish(&gateway, note("global", 1)).await;
+    let (mut socket, _) = Socket::connect(&gateway, "").await;
+    publish(&gateway, note("global", 2)).await;
+    assert_eq!(socket.event().await["data"]["number"], 2, "live before anything was asked for");
+    let (answer, before) = socket.command("subscribe", json!({"streams": [{"to": "global", "since": 0}]})).await;
+    assert_eq!((answer["type"].as_str(), before), (Some("connection.subscribed"), vec![]));
+    let replay = socket.events_until(|event| event["type"] == "connection.recovered").await;
+    let numbers = replay.iter().filter_map(|event| event["data"]["number"].as_u64()).collect::<Vec<_>>();
+    assert_eq!(numbers, [1, 2], "{replay:?}");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ fn root(directory: &Path) -> String {
 }
 
 #[tokio::test]
-async fn runs_are_listed_with_roles_phases_and_screenshots() {
+async fn http_10_runs_are_listed_with_roles_phases_and_screenshots() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(&["--agents", &root(directory.path())]);
     let listed = get(&gateway, "/v1/agents").await.json();
@@ -63,7 +63,7 @@ async fn runs_are_listed_with_roles_phases_and_screenshots() {
 }
 
 #[tokio::test]
-async fn a_screenshot_is_a_picture_of_its_run_and_nothing_else() {
+async fn http_10_a_screenshot_is_a_picture_of_its_run_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(&["--agents", &root(directory.path())]);
     for name in ["01%20first.png", "other.png"] {
@@ -100,7 +100,7 @@ async fn a_screenshot_is_a_picture_of_its_run_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn auth_01_a_key_sees_the_runs_that_it_reaches() {
+async fn http_10_and_auth_01_a_key_sees_the_runs_that_it_reaches() {
     let directory = tempfile::tempdir().unwrap();
     let root = root(directory.path());
     let key = |arguments: &[&str]| {
@@ -138,7 +138,7 @@ async fn auth_01_a_key_sees_the_runs_that_it_reaches() {
 }
 
 #[tokio::test]
-async fn without_a_root_there_are_no_runs() {
+async fn http_10_without_a_root_there_are_no_runs() {
     let gateway = Gateway::start(&[]);
     assert_eq!(get(&gateway, "/v1/agents").await.json(), json!({"root": false, "agents": []}));
     assert_eq!(get(&gateway, "/v1/agents/aaaaaaaa").await.status, 404);

@@ -32,7 +32,11 @@ use crate::{
 /// # }
 /// ```
 pub fn routes(hub: &Hub) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
-    let api = Api::new(hub.clone());
+    routes_of(Api::new(hub.clone()))
+}
+
+/// [`routes`] of an API that was set up by itself.
+pub fn routes_of(api: Api) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
     warp::path::full()
         .and_then(|path: FullPath| async move { paths::find(path.as_str()).map(|_| ()).ok_or_else(reject::not_found) })
         .untuple_one()

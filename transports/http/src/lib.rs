@@ -44,4 +44,4 @@ pub mod paths;
 
 pub use answer::Refusal;
 pub use api::{Api, Head};
-pub use filters::{recover, routes};
+pub use filters::{recover, routes, routes_of};

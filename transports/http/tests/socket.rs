@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use eventwire_http::{recover, routes};
+use eventwire_http::{Api, recover, routes_of};
 use eventwire_hub::Hub;
 use serde_json::Value;
 use tokio::{
@@ -18,9 +18,13 @@ use warp::Filter as _;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn serve(hub: &Hub) -> SocketAddr {
+    serve_api(Api::new(hub.clone())).await
+}
+
+async fn serve_api(api: Api) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = warp::serve(routes(hub).recover(recover)).incoming(listener);
+    let server = warp::serve(routes_of(api).recover(recover)).incoming(listener);
     tokio::spawn(server.run());
     address
 }
@@ -112,6 +116,30 @@ async fn http_05_whoever_sends_too_much_gets_to_read_the_answer() {
         "content-type: application/json\r\ncontent-length: 99999999\r\nexpect: 100-continue\r\n",
     );
     assert_eq!(talk(address, &[request.as_bytes()]).await.0, 413);
+}
+
+#[tokio::test]
+async fn http_09_a_body_that_stops_or_trickles_is_answered_after_the_deadline_and_publishes_nothing() {
+    let hub = Hub::new();
+    let address = serve_api(Api::new(hub.clone()).body_deadline(Duration::from_millis(300))).await;
+    let half = head("POST", "/v1/events", "content-type: application/x-ndjson\r\ncontent-length: 100000\r\n");
+    for trickles in [false, true] {
+        let (mut reading, mut writing) = TcpStream::connect(address).await.unwrap().into_split();
+        writing.write_all(half.as_bytes()).await.unwrap();
+        writing.write_all(format!("{EVENT}\n").as_bytes()).await.unwrap();
+        let trickle = tokio::spawn(async move {
+            while !trickles || writing.write_all(b"\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let mut answer = Vec::new();
+        // The end may come as a reset, for there is always more that nobody reads.
+        let _ = tokio::time::timeout(DEADLINE, reading.read_to_end(&mut answer)).await.expect("an end");
+        trickle.abort();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"code\":\"timeout\""), "{answer}");
+    }
+    assert_eq!(hub.head().await.unwrap().1.as_u64(), 0, "half a body was published");
 }
 
 #[tokio::test]
