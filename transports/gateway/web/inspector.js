@@ -153,7 +153,7 @@ class Inspector {
       default:
         break;
     }
-    const hole = this.positions.see(frame);
+    const hole = this.link.settled(frame) ? this.positions.see(frame) : null;
     if (hole !== null) this.#gap({ stream: frame.to, ...hole, reason: "they never arrived here" });
     if (frame.type !== "connection.gap" && this.tail.push(eventEntry(frame, text, this.positions.epoch))) this.runs.ingest(frame);
     if (this.tail.entries.length > this.tail.maxEntries * 1.2 || this.tail.characters > this.tail.maxCharacters * 1.2) this.tail.trim();

@@ -63,9 +63,12 @@ export class Link {
   #hint = null;
   #nextId = 0;
   #replies = new Map();
-  // Root -> last seq known to be here without a hole before it, and the roots a replay is under way for.
-  #positions = new Map();
-  #replaying = new Set();
+  // Root -> where this page stands in it, each root on its own, as the server keeps them:
+  //   at         last seq known to be here without a hole before it; null while nothing is known
+  //   kind       named: subscribed; own: comes without asking; unnamed: unsubscribed, but `*` goes on with it
+  //   awaited    asked for from `at` on; what comes before the answer comes again behind it, and does not count
+  //   replaying  between `replaying` and `recovered`
+  #places = new Map();
   #since = new Map();
   #epoch = null;
   #filled = false;
@@ -104,6 +107,11 @@ export class Link {
   stop(detail = "closed by this page") {
     this.#drop();
     this.#enter("stopped", detail, { code: 1000 });
+  }
+
+  /** Whether the frame is in its order: one that comes before a replay that was asked for will come again in it. */
+  settled(frame) {
+    return this.#placeOf(frame)?.awaited !== true;
   }
 
   /** Sends text as it stands; false when there is no open connection. */
@@ -180,7 +188,6 @@ export class Link {
     timers.clear(this.#timer);
     this.#timer = null;
     this.#attempt = 0;
-    this.#replaying.clear();
     this.filling = false;
     this.refusal = null;
     const known = this.#epoch;
@@ -188,17 +195,52 @@ export class Link {
     this.connection = reduceConnection(this.connection, frame);
     this.#enter("live", "");
     this.#since.clear();
-    if (resuming) {
+    if (!resuming) {
+      this.#places.clear();
+      this.#filled = false;
+    } else if (known !== this.#epoch) {
       // Positions of an ended history mean nothing in the new one: of that the page gets the newest part, as it did when
       // it was opened, and the other subscriptions begin at the beginning.
-      const same = known === this.#epoch;
-      this.#filled = same;
-      const streams = [...this.#positions].map(([to, since]) => (same ? { to, since } : to === "*" && this.options.observe ? { to } : { to, since: 0 }));
-      this.command("subscribe", { epoch: this.#epoch, streams }).then((reply) => this.#refused("subscribe", reply), () => {});
-    } else {
-      this.#filled = false;
+      for (const [root, place] of this.#places) place.at = this.options.observe && (root === "*" || place.kind === "own") ? null : 0;
     }
+    this.#own(frame.data);
+    if (resuming) this.#resume(known === this.#epoch);
     this.#beat();
+  }
+
+  // What comes without asking has an order of its own beside that of everything else.
+  #own({ user_id: user, session_id: session }) {
+    const roots = new Set(["global"]);
+    if (typeof user === "string") roots.add(`user:${user}`);
+    if (typeof session === "string") roots.add(`session:${session}`);
+    for (const [root, place] of this.#places) if (place.kind === "own" && !roots.has(root)) this.#places.delete(root);
+    for (const root of roots) this.#place(root, "own").kind = "own";
+  }
+
+  #place(root, kind) {
+    if (!this.#places.has(root)) this.#places.set(root, { at: null, kind, awaited: false, replaying: false });
+    return this.#places.get(root);
+  }
+
+  #resume(same) {
+    const star = this.#places.get("*");
+    for (const [root, place] of this.#places) {
+      if (place.kind !== "unnamed") continue;
+      // It comes under `*` again, which must not begin behind where this one was.
+      if (place.replaying && star.at !== null) star.at = Math.min(star.at, place.at);
+      this.#places.delete(root);
+    }
+    this.#filled = star === undefined ? same : star.at !== null;
+    const streams = [];
+    for (const [root, place] of this.#places) {
+      // The server begins these with `*`, unless they are named.
+      if (place.kind === "own") place.at ??= star?.at ?? null;
+      place.awaited = place.at !== null;
+      place.replaying = false;
+      if (place.awaited) streams.push({ to: root, since: place.at });
+      else if (place.kind === "named") streams.push({ to: root });
+    }
+    this.command("subscribe", { epoch: this.#epoch, streams }).then((reply) => this.#refused("subscribe", reply), () => {});
   }
 
   #receive(frame, text) {
@@ -214,64 +256,90 @@ export class Link {
     }
     switch (frame.type) {
       case "connection.subscribed":
-        for (const stream of Array.isArray(data.streams) ? data.streams : []) this.#subscribed(stream);
-        for (const stream of Array.isArray(data.refused) ? data.refused : []) if (stream?.to === "*") this.refusal = String(stream.message ?? stream.code);
+        this.#subscribed(objects(data.streams), objects(data.refused));
         this.#enter("live", "");
         break;
       case "connection.unsubscribed":
-        for (const stream of Array.isArray(data.streams) ? data.streams : []) this.#positions.delete(stream.to);
+        for (const { to } of objects(data.streams)) this.#unsubscribed(to);
         this.#enter("live", "");
         break;
       case "connection.replaying":
-        this.#replaying.add(data.stream);
+        if (this.#places.has(data.stream)) this.#places.get(data.stream).replaying = true;
         break;
-      case "connection.recovered":
-        this.#replaying.delete(data.stream);
+      case "connection.recovered": {
+        const place = this.#places.get(data.stream);
         if (data.stream === "*") this.filling = false;
-        if (this.#positions.has(data.stream) && Number.isSafeInteger(data.upto)) this.#advance(data.stream, data.upto);
+        if (place === undefined) break;
+        place.replaying = false;
+        if (Number.isSafeInteger(data.upto)) advance(place, data.upto);
         break;
+      }
       case "connection.closing":
         if (Number.isFinite(data.reconnect_after_ms)) this.#hint = data.reconnect_after_ms;
         break;
       default:
-        if (Number.isSafeInteger(frame.seq)) this.#note(frame);
+        if (Number.isSafeInteger(frame.seq)) advance(this.#placeOf(frame), frame.seq);
     }
   }
 
-  #subscribed({ to, head }) {
-    if (typeof to !== "string") return;
-    if (to === "*") this.refusal = null;
-    const since = this.#since.get(to);
-    this.#since.delete(to);
-    this.#positions.set(to, since ?? (Number.isSafeInteger(head) ? head : 0));
-    if (to === "*" && this.options.observe && !this.#filled) {
-      this.#filled = true;
-      if (Number.isSafeInteger(head) && head > 0) this.#fill(head);
+  #subscribed(streams, refused) {
+    for (const { to, code, message } of refused) {
+      this.#since.delete(to);
+      if (this.#places.has(to)) this.#places.get(to).awaited = false;
+      if (to === "*") this.refusal = String(message ?? code);
     }
+    for (const { to, head } of streams) {
+      if (typeof to !== "string") continue;
+      if (to === "*") this.refusal = null;
+      const since = this.#since.get(to);
+      this.#since.delete(to);
+      const place = this.#place(to, "named");
+      if (place.kind === "unnamed") place.kind = "named";
+      place.awaited = false;
+      place.at = since ?? place.at ?? (Number.isSafeInteger(head) ? head : 0);
+      if (to !== "*") continue;
+      for (const [root, other] of this.#places) {
+        if (other.kind === "unnamed" && since !== undefined) this.#places.delete(root);
+        if (other.kind !== "own" || streams.some((stream) => stream.to === root)) continue;
+        other.awaited = false;
+        other.at = since ?? other.at ?? place.at;
+      }
+    }
+    // What comes without asking is no subscription, although it is asked for when it resumes.
+    const subscriptions = this.connection.subscriptions.filter((to) => this.#places.get(to)?.kind !== "own");
+    this.connection = { ...this.connection, subscriptions };
+    const star = streams.find(({ to }) => to === "*");
+    if (star !== undefined && this.options.observe && !this.#filled) {
+      this.#filled = true;
+      if (Number.isSafeInteger(star.head) && star.head > 0) this.#fill(star.head);
+    }
+  }
+
+  #unsubscribed(to) {
+    const place = this.#places.get(to);
+    if (place === undefined || place.kind === "own") return;
+    if (to !== "*" && this.#places.has("*")) {
+      place.kind = "unnamed";
+      return;
+    }
+    this.#places.delete(to);
+    for (const [root, { kind }] of this.#places) if (to === "*" && kind === "unnamed") this.#places.delete(root);
   }
 
   // Renews the subscription from a point in the past: what comes is the newest part of the history, then live.
   #fill(head) {
     const since = Math.max(0, head - this.options.backfill);
     this.filling = true;
+    for (const [root, place] of this.#places) if (root === "*" || place.kind === "own") Object.assign(place, { at: since, awaited: true });
     this.command("subscribe", { epoch: this.#epoch, streams: [{ to: "*", since }] }).then((reply) => this.#refused("subscribe", reply), () => {});
   }
 
-  // While one of several roots replays, a frame does not say on whose behalf it came: positions wait for `recovered`.
-  #note(frame) {
-    for (const root of this.#positions.keys()) {
-      if (!covers(root, String(frame.to))) continue;
-      if (this.#replaying.has(root) && this.#positions.size > 1) continue;
-      this.#advance(root, frame.seq);
-    }
-  }
-
-  #advance(root, seq) {
-    if (seq > this.#positions.get(root)) this.#positions.set(root, seq);
+  #placeOf(frame) {
+    return this.#places.get(String(frame.to).split("/", 1)[0]) ?? this.#places.get("*");
   }
 
   #resumable() {
-    return this.#epoch !== null && this.#positions.size > 0;
+    return this.#epoch !== null && [...this.#places.values()].some(({ kind }) => kind === "named");
   }
 
   #refused(type, reply) {
@@ -369,6 +437,14 @@ export class Link {
   }
 }
 
+function objects(value) {
+  return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
+}
+
+function advance(place, seq) {
+  if (place !== undefined && !place.awaited) place.at = Math.max(place.at ?? 0, seq);
+}
+
 /**
  * Reads one audience's whole kept history over a connection of its own and closes it. Calls `onFrame` for each event of
  * the audience; resolves with the number of events, or rejects with the reason.
@@ -405,10 +481,10 @@ export function readHistory({ url, token, to, WebSocket: Socket = globalThis.Web
           end(new Error(`${data.code}: ${data.message}`));
           break;
         case "connection.gap":
-          gap = data;
+          if (covers(to, String(data.stream))) gap = data;
           break;
         case "connection.recovered":
-          end(null);
+          if (data.stream === to) end(null);
           break;
         default:
           if (covers(to, String(frame.to))) {

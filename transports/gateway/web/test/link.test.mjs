@@ -64,6 +64,8 @@ function world(over = {}) {
   const link = new Link({ url: "ws://host/v1/ws", observe: true, WebSocket: Socket, timers, random: () => 1, onState: (state) => states.push(state.phase), onFrame: (frame) => frames.push(frame), ...over });
   return { link, timers, sockets, states, frames, Socket };
 }
+// What the first subscription of a socket asks for, and from where.
+const asked = (socket) => Object.fromEntries(socket.commands("subscribe")[0].data.streams.map(({ to, since }) => [to, since]));
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 test("delays double from half a second to 30 s and are spread by chance", () => {
@@ -130,7 +132,7 @@ test("a lost connection comes back by itself and resumes every stream after the 
   assert.equal(sockets.length, 2);
   assert.equal(sockets[1].url, "ws://host/v1/ws", "the set to resume is in the command");
   sockets[1].welcome();
-  assert.deepEqual(sockets[1].commands("subscribe").map((command) => command.data), [{ epoch: "e1", streams: [{ to: "*", since: 6 }, { to: "room:tasks", since: 3 }] }]);
+  assert.deepEqual(sockets[1].commands("subscribe").map((command) => command.data), [{ epoch: "e1", streams: [{ to: "global", since: 0 }, { to: "*", since: 6 }, { to: "room:tasks", since: 3 }] }]);
 });
 
 test("a connection cut in the middle of a replay resumes inside that replay", () => {
@@ -144,20 +146,106 @@ test("a connection cut in the middle of a replay resumes inside that replay", ()
   sockets[1].end(1006);
   timers.advance(500);
   sockets[2].welcome();
-  assert.deepEqual(sockets[2].commands("subscribe")[0].data.streams, [{ to: "*", since: 3 }]);
+  assert.deepEqual(asked(sockets[2]), { global: 0, "*": 3 });
 });
 
-test("while one of two roots replays, its position waits for the end of the replay", () => {
+test("a root that is named, and what comes without asking, have places of their own beside the star", () => {
   const { timers, sockets, link } = observing();
   link.sendText(JSON.stringify({ type: "subscribe", data: { epoch: "e1", streams: [{ to: "adw:29fb6a3e", since: 10 }] } }));
   sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "adw:29fb6a3e", head: 50 }], refused: [] });
   sockets[0].say("replaying", { stream: "adw:29fb6a3e", from: 10 });
-  sockets[0].event(60); // live, on behalf of the star
-  sockets[0].event(11); // replayed
+  sockets[0].event(40, "room:a");
+  sockets[0].event(11);
+  sockets[0].event(12, "adw:29fb6a3e/raw");
+  // The star falls behind; the others stay live.
+  sockets[0].say("replaying", { stream: "*", from: 40 });
+  sockets[0].event(90, "global");
+  sockets[0].event(41, "room:b");
   sockets[0].end(1006);
   timers.advance(500);
   sockets[1].welcome();
-  assert.deepEqual(sockets[1].commands("subscribe")[0].data.streams, [{ to: "*", since: 60 }, { to: "adw:29fb6a3e", since: 10 }]);
+  assert.deepEqual(asked(sockets[1]), { global: 90, "*": 41, "adw:29fb6a3e": 12 });
+});
+
+test("what comes without asking is the own user and session as well, and none of it is shown as a subscription", () => {
+  const { link, timers, sockets } = world();
+  link.start();
+  const who = { connection_id: "c1", epoch: "e1", user_id: "ada", session_id: "~00" };
+  sockets[0].say("welcome", who);
+  sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "*", head: 0 }], refused: [] });
+  sockets[0].event(3, "user:ada");
+  sockets[0].event(4, "session:~00");
+  sockets[0].event(5, "user:bob");
+  sockets[0].end(1006);
+  timers.advance(500);
+  sockets[1].say("welcome", who);
+  assert.deepEqual(asked(sockets[1]), { global: 0, "user:ada": 3, "session:~00": 4, "*": 5 });
+  sockets[1].say("subscribed", { epoch: "e1", streams: ["global", "user:ada", "session:~00", "*"].map((to) => ({ to, head: 5 })), refused: [] });
+  assert.deepEqual(link.connection.subscriptions, ["*"]);
+  sockets[1].end(1006);
+  timers.advance(500);
+  sockets[2].say("welcome", { ...who, user_id: "bob" });
+  assert.deepEqual(asked(sockets[2]), { global: 0, "user:bob": 5, "session:~00": 4, "*": 5 }, "until now these came under the star");
+});
+
+test("a live event before the answer to a resume moves nothing: it comes again behind what was missed", () => {
+  const { link, timers, sockets } = observing();
+  sockets[0].event(5, "global");
+  sockets[0].event(6);
+  sockets[0].end(1006);
+  timers.advance(500);
+  sockets[1].welcome();
+  assert.equal(link.settled({ to: "global" }), false);
+  sockets[1].event(100, "global");
+  sockets[1].say("recovered", { stream: "global", recovered: 0, upto: 100 });
+  sockets[1].end(1006);
+  timers.advance(500);
+  sockets[2].welcome();
+  assert.deepEqual(asked(sockets[2]), { global: 5, "*": 6 });
+  sockets[2].say("subscribed", { epoch: "e1", streams: [{ to: "global", head: 100 }, { to: "*", head: 100 }], refused: [] });
+  assert.equal(link.settled({ to: "global" }), true);
+  sockets[2].event(50, "global");
+  sockets[2].end(1006);
+  timers.advance(500);
+  sockets[3].welcome();
+  assert.deepEqual(asked(sockets[3]), { global: 50, "*": 6 });
+});
+
+test("a connection cut before the newest part of the history was answered asks for it again", () => {
+  const { link, timers, sockets } = world({ backfill: 100 });
+  link.start();
+  sockets[0].welcome();
+  sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "*", head: 250 }], refused: [] });
+  sockets[0].event(251);
+  sockets[0].event(252, "global");
+  sockets[0].end(1006);
+  timers.advance(500);
+  sockets[1].welcome();
+  assert.deepEqual(asked(sockets[1]), { global: 150, "*": 150 });
+});
+
+test("a root that is unsubscribed while it replays is not passed over by the star, under which it comes", () => {
+  const { timers, sockets } = observing();
+  sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "adw:29fb6a3e", head: 0 }], refused: [] });
+  sockets[0].event(20);
+  sockets[0].say("replaying", { stream: "adw:29fb6a3e", from: 20 });
+  sockets[0].say("unsubscribed", { streams: [{ to: "adw:29fb6a3e" }] });
+  sockets[0].event(21);
+  sockets[0].event(90, "room:a");
+  sockets[0].end(1006);
+  timers.advance(500);
+  sockets[1].welcome();
+  assert.deepEqual(asked(sockets[1]), { global: 0, "*": 21 });
+});
+
+test("subscribing again from now on moves nothing", () => {
+  const { timers, sockets } = observing();
+  sockets[0].event(5);
+  sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "*", head: 80 }], refused: [] });
+  sockets[0].end(1006);
+  timers.advance(500);
+  sockets[1].welcome();
+  assert.deepEqual(asked(sockets[1]), { global: 0, "*": 5 });
 });
 
 test("a refusal to observe is kept with its reason until it is granted", () => {
@@ -178,7 +266,7 @@ test("a finished replay moves the position to what the server says it reached", 
   sockets[0].end(1006);
   timers.advance(500);
   sockets[1].welcome();
-  assert.deepEqual(sockets[1].commands("subscribe")[0].data.streams, [{ to: "*", since: 77 }]);
+  assert.deepEqual(asked(sockets[1]), { global: 0, "*": 77 });
 });
 
 test("positions of an ended epoch are never used: the newest part of the new one is fetched", () => {
@@ -196,7 +284,22 @@ test("positions of an ended epoch are never used: the newest part of the new one
   sockets[1].end(1006);
   timers.advance(500);
   sockets[2].welcome("e2");
-  assert.deepEqual(sockets[2].commands("subscribe")[0].data, { epoch: "e2", streams: [{ to: "*", since: 120 }, { to: "room:a", since: 0 }] });
+  assert.deepEqual(sockets[2].commands("subscribe")[0].data, { epoch: "e2", streams: [{ to: "global", since: 20 }, { to: "*", since: 120 }, { to: "room:a", since: 0 }] });
+});
+
+test("positions of an ended epoch are not used either when the first connection of the new one is cut at once", () => {
+  const { timers, sockets } = observing({ backfill: 100 });
+  sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "room:a", head: 400 }], refused: [] });
+  sockets[0].event(500);
+  sockets[0].end(1012);
+  timers.advance(500);
+  sockets[1].welcome("e2");
+  sockets[1].end(1006);
+  timers.advance(500);
+  sockets[2].welcome("e2");
+  assert.deepEqual(asked(sockets[2]), { "*": undefined, "room:a": 0 });
+  sockets[2].say("subscribed", { epoch: "e2", streams: [{ to: "*", head: 120 }, { to: "room:a", head: 7 }], refused: [] });
+  assert.deepEqual(sockets[2].commands("subscribe")[1].data, { epoch: "e2", streams: [{ to: "*", since: 20 }] });
 });
 
 test("what was unsubscribed is not resumed", () => {
@@ -206,7 +309,7 @@ test("what was unsubscribed is not resumed", () => {
   sockets[0].end(1006);
   timers.advance(500);
   sockets[1].welcome();
-  assert.deepEqual(sockets[1].commands("subscribe")[0].data.streams, [{ to: "room:a", since: 1 }]);
+  assert.deepEqual(asked(sockets[1]), { global: 0, "room:a": 1 });
 });
 
 test("codes 4001 and 4003 end in their own states and never retry", () => {
@@ -317,6 +420,9 @@ test("a history is read on a connection of its own, up to its end, and its gap i
   assert.deepEqual(sockets[0].sent[0].data, { epoch: "e1", streams: [{ to: "adw:29fb6a3e", since: 0 }] });
   sockets[0].say("subscribed", { epoch: "e1", streams: [{ to: "adw:29fb6a3e", head: 9 }], refused: [] });
   sockets[0].say("gap", { stream: "adw:29fb6a3e", reason: "expired", to_seq: 3 });
+  // Of what comes without asking, some had to be caught up with.
+  sockets[0].say("gap", { stream: "global", reason: "slow_consumer", to_seq: 2 });
+  sockets[0].say("recovered", { stream: "global", recovered: 1, upto: 3 });
   sockets[0].say("replaying", { stream: "adw:29fb6a3e", from: 0 });
   sockets[0].event(4);
   sockets[0].event(5, "adw:29fb6a3e/raw");
