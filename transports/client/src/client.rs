@@ -18,6 +18,7 @@ use eventwire_protocol::{
     catalog::Event,
     event::connection,
     id::{IdError, Position},
+    limits::MAX_EVENT_BYTES,
     version,
 };
 use futures_util::{SinkExt, Stream, StreamExt};
@@ -47,8 +48,9 @@ const ITEMS: usize = 256;
 const CALLS: usize = 32;
 /// From the first byte to the welcome.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// Frames and messages may be as large as the largest event with its frame around it.
-const MAX_FRAME_BYTES: usize = 2 * 1024 * 1024;
+/// Largest frame that is read. An event may have 1 MiB as it is published, and grow when its numbers are written anew: `1e15`
+/// becomes four times as long.
+const MAX_FRAME_BYTES: usize = 8 * MAX_EVENT_BYTES;
 /// Close code of an end that the application wanted.
 const NORMAL: u16 = 1000;
 

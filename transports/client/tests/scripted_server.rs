@@ -230,6 +230,20 @@ async fn a_server_killed_in_the_middle_of_a_stream_costs_no_event() {
 }
 
 #[tokio::test]
+async fn frames_may_be_larger_than_the_largest_event_that_is_published() {
+    let server = Server::start().await;
+    let (_client, mut items) = server.builder().subscribe("adw:aaaaaaaa").build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    let time = "2026-11-20T23:40:01Z";
+    let frame = |seq: u64, data: Value| json!({"type": "_test.large", "time": time, "to": "adw:aaaaaaaa", "seq": seq, "prev": seq - 1, "data": data});
+    peer.send(frame(1, json!({"text": "x".repeat(1 << 20)}))).await;
+    // What was 1e15 to its publisher.
+    peer.send(frame(2, json!({"numbers": vec![1e15; (1 << 20) / 5]}))).await;
+    expect_seq(&mut items, 1).await;
+    expect_seq(&mut items, 2).await;
+}
+
+#[tokio::test]
 async fn states_tell_the_story_of_a_connection() {
     let server = Server::start().await;
     let (client, mut items) = server.builder().subscribe("room:tasks").build().unwrap();
