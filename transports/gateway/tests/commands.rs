@@ -79,6 +79,18 @@ fn tail_prints_frames_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn tail_prints_the_largest_event_there_can_be() {
+    let gateway = Gateway::start(&[]);
+    let mut event = json!({"type": "_a.b", "to": "room:x", "data": {"text": ""}});
+    let room = (1 << 20) - event.to_string().len();
+    event["data"]["text"] = "x".repeat(room).into();
+    publish(&gateway, event).await;
+    let ended = run(&["tail", "--url", &gateway.url(), "room:x", "--since", "0", "--count", "1"], "");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert_eq!(lines(&ended.stdout)[0]["data"]["text"].as_str().unwrap().len(), room);
+}
+
+#[tokio::test]
 async fn tail_goes_on_after_the_gateway_was_away() {
     let first = Gateway::start(&[]);
     let address = first.address.to_string();
