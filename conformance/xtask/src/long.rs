@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Access, Gateway};
 use crate::machine::Workspace;
 use crate::process::{Outcome, capture};
 use crate::suite;
@@ -105,7 +105,7 @@ fn passed_tests(said: &str) -> u32 {
 
 fn rounds(workspace: &Workspace, count: u32) -> Result<String, String> {
     suite::build(workspace)?;
-    let gateway = Gateway::start(workspace, "long-conformance")?;
+    let gateway = Gateway::start(workspace, "long-conformance", Access::Open)?;
     let binary = workspace.binaries()?.join("eventwire-conformance");
     for round in 1..=count {
         let mut command = workspace.command(&binary.to_string_lossy());

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::gateway::{DOCUMENTED, Gateway};
+use crate::gateway::{Access, DOCUMENTED, Gateway};
 use crate::machine::Workspace;
 use crate::markdown;
 use crate::process::{self, Outcome, capture};
@@ -105,15 +105,18 @@ const STEPS: &[Step] = &[
         proves: "every conformance case holds on the in-memory transport",
         run: |workspace| {
             build(workspace)?;
-            conformance(workspace, "--memory")
+            conformance(workspace, &["--memory"]).map(Verdict::Passed)
         },
     },
     Step {
         name: "conformance-gateway",
-        proves: "every conformance case holds on a running gateway",
+        proves: "every conformance case holds on a running gateway, with keys and without",
         run: |workspace| {
             build(workspace)?;
-            with_gateway(workspace, "conformance-gateway", |gateway| conformance(workspace, &gateway.url()))
+            let play = |gateway: &Gateway| conformance_on(workspace, gateway);
+            let keyed = with_gateway(workspace, "conformance-keys", Access::Keys, play)?;
+            let open = with_gateway(workspace, "conformance-open", Access::Open, play)?;
+            Ok(Verdict::Passed(format!("with keys: {keyed}; without: {open}")))
         },
     },
     Step { name: "node", proves: "the inspector's parts, without a browser", run: node },
@@ -217,24 +220,46 @@ pub(crate) fn build(workspace: &Workspace) -> Result<(), String> {
     cargo(workspace, &["build", "--workspace", "--bins"], minutes(45)).map(|_| ())
 }
 
-fn conformance(workspace: &Workspace, target: &str) -> Result<Verdict, String> {
+/// Plays the conformance cases and returns the count that the runner ends with.
+fn conformance(workspace: &Workspace, arguments: &[&str]) -> Result<String, String> {
     let binary = workspace.binaries()?.join("eventwire-conformance");
     let mut command = workspace.command(&binary.to_string_lossy());
-    command.args(["run", target]);
-    passed(process::run(&mut command, minutes(10)), &format!("eventwire-conformance run {target}"))
+    command.arg("run").args(arguments);
+    let (outcome, said) = capture(&mut command, minutes(10));
+    print!("{said}");
+    let count = said.lines().rfind(|line| line.contains(" passed, ")).map(str::to_owned);
+    let what = format!("eventwire-conformance run {}", arguments.join(" "));
+    match (outcome, count) {
+        (Outcome::Succeeded, Some(count)) => Ok(count),
+        (Outcome::Succeeded, None) => Err(format!("{what} ended without a count")),
+        (outcome, count) => {
+            let count = count.map(|count| format!(" ({count})")).unwrap_or_default();
+            outcome.require(&what).map(|()| String::new()).map_err(|why| why + &count)
+        }
+    }
+}
+
+/// Plays the cases against a gateway. One without keys cannot keep the rules about them, so those are left out there.
+pub(crate) fn conformance_on(workspace: &Workspace, gateway: &Gateway) -> Result<String, String> {
+    let url = gateway.url();
+    match gateway.access() {
+        Access::Keys => conformance(workspace, &[&url]),
+        Access::Open => conformance(workspace, &[&url, "--open"]),
+    }
 }
 
 /// Does `work` with a gateway, stops the gateway whatever happened, and reports the first thing that went wrong.
-fn with_gateway(
+pub(crate) fn with_gateway<T>(
     workspace: &Workspace,
     name: &str,
-    work: impl FnOnce(&Gateway) -> Result<Verdict, String>,
-) -> Result<Verdict, String> {
-    let gateway = Gateway::start(workspace, name)?;
-    let verdict = work(&gateway);
+    access: Access,
+    work: impl FnOnce(&Gateway) -> Result<T, String>,
+) -> Result<T, String> {
+    let gateway = Gateway::start(workspace, name, access)?;
+    let done = work(&gateway);
     let stopped = gateway.stop();
-    let verdict = verdict?;
-    stopped.map(|()| verdict)
+    let done = done?;
+    stopped.map(|()| done)
 }
 
 fn wasm(workspace: &Workspace) -> Result<Verdict, String> {
@@ -284,7 +309,7 @@ fn browser(workspace: &Workspace) -> Result<Verdict, String> {
     build(workspace)?;
     let artefacts = workspace.scratch()?.join("browser");
     std::fs::create_dir_all(&artefacts).map_err(|error| format!("{}: {error}", artefacts.display()))?;
-    with_gateway(workspace, "browser", |gateway| {
+    with_gateway(workspace, "browser", Access::Open, |gateway| {
         let mut command = workspace.command("node");
         command.arg("inspector.mjs").arg(gateway.url()).arg(&artefacts).current_dir(&folder);
         process::run(&mut command, minutes(10)).require("node inspector.mjs")?;
@@ -308,7 +333,7 @@ fn readme(workspace: &Workspace) -> Result<Verdict, String> {
             continue;
         }
         let log = format!("readme-{}", name.replace(['/', '.'], "-"));
-        with_gateway(workspace, &log, |gateway| {
+        with_gateway(workspace, &log, Access::Open, |gateway| {
             for block in &blocks {
                 for promise in &block.commands {
                     keep(workspace, gateway, promise)
@@ -316,7 +341,7 @@ fn readme(workspace: &Workspace) -> Result<Verdict, String> {
                     ran += 1;
                 }
             }
-            Ok(Verdict::Passed(String::new()))
+            Ok(())
         })?;
     }
     Ok(Verdict::Passed(format!("{ran} commands")))
