@@ -288,8 +288,21 @@ fn node(workspace: &Workspace) -> Result<Verdict, String> {
         return Err(format!("{} has no tests (*.mjs, *.js)", folder.display()));
     }
     let mut command = workspace.command("node");
-    command.arg("--test").args(&files);
-    passed(process::run(&mut command, minutes(5)), "node --test")
+    command.args(["--test", "--test-reporter=tap"]).args(&files);
+    let (outcome, said) = capture(&mut command, minutes(5));
+    if outcome != Outcome::Succeeded {
+        println!("{said}");
+        outcome.require("node --test")?;
+    }
+    match tap_count(&said, "pass") {
+        None | Some(0) => Err("no test ran".to_owned()),
+        Some(count) => Ok(Verdict::Passed(format!("{count} tests in {} files", files.len()))),
+    }
+}
+
+/// The number that the closing lines of a TAP report give for `word`.
+fn tap_count(said: &str, word: &str) -> Option<u32> {
+    said.lines().rev().find_map(|line| line.strip_prefix("# ")?.strip_prefix(word)?.trim().parse().ok())
 }
 
 /// A folder whose npm packages are installed, if it needs any.
@@ -357,9 +370,13 @@ fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -
     println!("$ {text}");
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = workspace.command("bash");
-    command.args(["-euo", "pipefail", "-c", &text]).env("PATH", format!("{}:{path}", workspace.binaries()?.display()));
+    command
+        .args(["-euo", "pipefail", "-c", &text])
+        .env("PATH", format!("{}:{path}", workspace.binaries()?.display()))
+        // The text leaves the address out where it is the default.
+        .env("EVENTWIRE_URL", gateway.url());
     let (outcome, said) = capture(&mut command, minutes(1));
-    print!("{said}");
+    println!("{}", said.trim_end());
     let first = text.lines().next().unwrap_or_default();
     outcome.require(&format!("`{first}`"))?;
     let said = said.replace(&address.to_string(), DOCUMENTED);
@@ -403,6 +420,13 @@ mod tests {
         assert!(lines[2].contains("FAILED") && lines[2].ends_with("exit status: 101"));
         assert!(lines[3].contains("not installed") && lines[3].ends_with("no target"));
         assert!(lines[4].starts_with("all"));
+    }
+
+    #[test]
+    fn the_count_of_a_tap_report_is_its_last() {
+        let said = "# pass 1\nok 1 - something\n1..79\n# tests 79\n# pass 78\n# fail 1\n";
+        assert_eq!((tap_count(said, "pass"), tap_count(said, "fail")), (Some(78), Some(1)));
+        assert_eq!(tap_count("", "pass"), None);
     }
 
     #[test]
