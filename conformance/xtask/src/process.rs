@@ -284,7 +284,7 @@ mod tests {
     fn a_process_over_its_time_is_ended_with_everything_it_started() {
         // The grandchild holds the pipe: capture can return only when it is gone, too.
         let begun = Instant::now();
-        let limit = Duration::from_millis(300);
+        let limit = Duration::from_secs(1);
         let (outcome, said) = capture(&mut shell("sleep 600 & echo started; wait"), limit);
         assert_eq!(outcome, Outcome::TimedOut(limit));
         assert_eq!(said, "started\n");
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_server_is_found_by_its_address_and_stopped() {
         let log = std::env::temp_dir().join(format!("xtask-stop-{}.log", std::process::id()));
-        let mut command = shell("echo 'http://127.0.0.1:4321'; trap 'exit 0' TERM; while :; do sleep 0.05; done");
+        let mut command = shell("trap 'exit 0' TERM; echo 'http://127.0.0.1:4321'; while :; do sleep 0.05; done");
         let (running, address) = start_server(&mut command, &log, Duration::from_secs(30)).unwrap();
         assert_eq!(address.port(), 4321);
         assert_eq!(running.stop(), Outcome::Succeeded);
