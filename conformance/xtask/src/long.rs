@@ -7,19 +7,25 @@ use std::fmt::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::campaigns::{PROPERTIES, SERIES, cuts, schedules};
 use crate::gateway::{Access, Gateway};
-use crate::machine::Workspace;
+use crate::machine::{self, Workspace};
 use crate::process::{Outcome, capture};
 use crate::suite;
 
 const REPORT: &str = "docs/reference/long-report.md";
 
+/// How long one `cargo test` may take.
+const LIMIT: Duration = Duration::from_secs(3600);
+
 /// How much is tried.
 pub(crate) struct Sizes {
-    /// Random cases per property.
+    /// Random cases per property, where a case costs what most do.
     pub(crate) cases: u32,
-    /// Schedules per concurrency model.
+    /// Schedules per concurrency model and scheduler.
     pub(crate) schedules: u32,
+    /// Repetitions of the tests in which timing decides.
+    pub(crate) repeats: u32,
     /// Conformance rounds against one gateway.
     pub(crate) rounds: u32,
 }
@@ -32,39 +38,56 @@ struct Line {
     took: Duration,
 }
 
-/// Crates whose tests are worth more cases, and why.
-const PROPERTIES: &[(&str, &str)] = &[
-    ("eventwire-protocol", "routing and delivery laws, state machine, frame decoding on hostile bytes"),
-    ("eventwire-hub", "mailboxes, history and resume of the running core"),
-    ("eventwire-memory", "scripted faults on the in-memory transport"),
-    ("eventwire-agents", "transcripts cut, torn and rotated at random places"),
-];
-
 /// Runs everything, prints each line as it comes, and writes the report. Errors when a line failed.
 pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
     println!("{}\n", workspace.describe());
+    let begun = Instant::now();
+    let sources = Sources::now(workspace);
+    suite::build(workspace)?;
     let mut lines = Vec::new();
-    for (package, what) in PROPERTIES {
-        let mut command = workspace.cargo(&["test", "-p", package, "--tests", "--no-fail-fast"]);
-        command.env("PROPTEST_CASES", sizes.cases.to_string()).env("EVENTWIRE_LONG", "1");
-        lines.push(line(&format!("{package}: {what}"), &format!("{} cases per property", sizes.cases), || {
-            tests(&mut command)
-        }));
+    for property in PROPERTIES {
+        let cases = property.cases(sizes.cases);
+        let mut command = test(workspace, property.package, property.arguments);
+        command.env("PROPTEST_CASES", cases.to_string());
+        lines.push(line(
+            &format!("{}: {}", property.source, property.what),
+            &format!("{cases} cases per property"),
+            || tests(&mut command),
+        ));
     }
-    let mut shuttle =
-        workspace.cargo(&["test", "-p", "eventwire-hub", "--features", "shuttle", "--test", "outbox_model"]);
+    let mut shuttle = workspace.cargo(schedules::ARGUMENTS);
     shuttle.env("SHUTTLE_ITERATIONS", sizes.schedules.to_string());
     lines.push(line(
-        "eventwire-hub: the outbox under explored schedules",
-        &format!("{} schedules per model", sizes.schedules),
+        &format!("{}: the outbox under explored schedules", schedules::SOURCE),
+        &format!("{} schedules per model, random and by priorities", sizes.schedules),
         || tests(&mut shuttle),
     ));
+    let (clients, each) = cuts::LONG;
     lines.push(line(
-        "conformance: one gateway, all cases, again and again",
-        &format!("{} rounds", sizes.rounds),
-        || rounds(workspace, sizes.rounds),
+        &format!("{}: clients that are cut off while agents write end as one that stayed", cuts::SOURCE),
+        &format!("{} random cut points in {} runs", 2 * clients * each * sizes.repeats, sizes.repeats),
+        || {
+            repeat(sizes.repeats, || {
+                let mut command = workspace.cargo(cuts::ARGUMENTS);
+                command.env("EVENTWIRE_LONG", "1");
+                command
+            })
+        },
     ));
-    let text = report(workspace, &lines)?;
+    for series in SERIES {
+        lines.push(line(&format!("{}: {}", series.source, series.what), &format!("{} runs", sizes.repeats), || {
+            repeat(sizes.repeats, || test(workspace, series.package, series.arguments))
+        }));
+    }
+    for (what, name, access) in [
+        ("conformance: one gateway with keys, all cases", "long-keys", Access::Keys),
+        ("conformance: one gateway without keys, all other cases", "long-open", Access::Open),
+    ] {
+        lines.push(line(what, &format!("{} rounds", sizes.rounds), || {
+            suite::with_gateway(workspace, name, access, |gateway| rounds(workspace, gateway, sizes.rounds))
+        }));
+    }
+    let text = report(workspace, &lines, &sources, begun.elapsed())?;
     let path = workspace.root().join(REPORT);
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("\nwrote {REPORT}");
@@ -85,16 +108,38 @@ fn line(what: &str, size: &str, work: impl FnOnce() -> Result<String, String>) -
     Line { what: what.to_owned(), size: size.to_owned(), result, took }
 }
 
+fn test(workspace: &Workspace, package: &str, arguments: &[&str]) -> Command {
+    let mut command = workspace.cargo(&["test", "-p", package]);
+    command.args(arguments);
+    command
+}
+
 /// Runs a `cargo test` and says how many tests passed; none at all is a failure.
 fn tests(command: &mut Command) -> Result<String, String> {
-    let (outcome, said) = capture(command, Duration::from_secs(4 * 3600));
+    match count(command)? {
+        1 => Ok("1 test".to_owned()),
+        many => Ok(format!("{many} tests")),
+    }
+}
+
+/// Runs the same tests again and again, until they fail or have run so often.
+fn repeat(times: u32, command: impl Fn() -> Command) -> Result<String, String> {
+    let mut sum = 0;
+    for time in 1..=times {
+        sum += count(&mut command()).map_err(|why| format!("run {time}: {why}"))?;
+    }
+    Ok(format!("{sum} tests"))
+}
+
+fn count(command: &mut Command) -> Result<u32, String> {
+    let (outcome, said) = capture(command, LIMIT);
     if outcome != Outcome::Succeeded {
         println!("{said}");
-        outcome.require("cargo test")?;
+        return outcome.require("cargo test").map(|()| 0).map_err(|why| format!("{why}{}", failed_tests(&said)));
     }
     match passed_tests(&said) {
         0 => Err("no test ran".to_owned()),
-        count => Ok(format!("{count} tests passed")),
+        count => Ok(count),
     }
 }
 
@@ -103,40 +148,68 @@ fn passed_tests(said: &str) -> u32 {
     said.lines().filter_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u32>().ok()).sum()
 }
 
-fn rounds(workspace: &Workspace, count: u32) -> Result<String, String> {
-    suite::build(workspace)?;
-    let gateway = Gateway::start(workspace, "long-conformance", Access::Open)?;
-    let binary = workspace.binaries()?.join("eventwire-conformance");
-    for round in 1..=count {
-        let mut command = workspace.command(&binary.to_string_lossy());
-        command.args(["run", &gateway.url()]);
-        let (outcome, said) = capture(&mut command, Duration::from_secs(600));
-        if outcome != Outcome::Succeeded {
-            println!("{said}");
-            outcome.require(&format!("round {round}"))?;
-        }
-    }
-    gateway.stop()?;
-    Ok(format!("{count} rounds passed, the gateway stopped cleanly"))
+/// The names of the tests that a `cargo test` saw fail, to be said behind something else.
+fn failed_tests(said: &str) -> String {
+    let names: Vec<&str> =
+        said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED")).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
 }
 
-fn report(workspace: &Workspace, lines: &[Line]) -> Result<String, String> {
-    let ask = |program: &str, arguments: &[&str]| {
-        let (_, said) = capture(workspace.command(program).args(arguments), Duration::from_secs(60));
-        said.trim().to_owned()
-    };
-    let date = ask("date", &["-u", "+%Y-%m-%d"]);
-    let commit = ask("git", &["rev-parse", "--short=12", "HEAD"]);
-    let rustc = ask("rustc", &["--version"]);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+fn rounds(workspace: &Workspace, gateway: &Gateway, count: u32) -> Result<String, String> {
+    let mut last = String::new();
+    for round in 1..=count {
+        last = suite::conformance_on(workspace, gateway).map_err(|why| format!("round {round}: {why}"))?;
+    }
+    Ok(format!("{last} in each"))
+}
+
+/// What was tested.
+struct Sources {
+    commit: String,
+    changed: bool,
+}
+
+impl Sources {
+    fn now(workspace: &Workspace) -> Self {
+        let changes = ask(workspace, "git", &["status", "--porcelain", "--untracked-files=no"]);
+        Self {
+            commit: ask(workspace, "git", &["rev-parse", "--short=12", "HEAD"]),
+            changed: changes.lines().any(|line| !line.ends_with(REPORT)),
+        }
+    }
+}
+
+fn ask(workspace: &Workspace, program: &str, arguments: &[&str]) -> String {
+    let (_, said) = capture(workspace.command(program).args(arguments), Duration::from_secs(60));
+    said.trim().to_owned()
+}
+
+fn report(workspace: &Workspace, lines: &[Line], sources: &Sources, took: Duration) -> Result<String, String> {
+    let date = ask(workspace, "date", &["-u", "+%Y-%m-%d %H:%M UTC"]);
+    let rustc = ask(workspace, "rustc", &["--version"]);
+    let after = Sources::now(workspace);
+    let mut commit = sources.commit.clone();
+    if after.commit != sources.commit {
+        commit.push_str(&format!(" and, at the end, {}", after.commit));
+    }
+    if sources.changed || after.changed {
+        commit.push_str(" with changes that were not committed");
+    }
+    let failed = lines.iter().filter(|line| line.result.is_err()).count();
     let mut text = format!(
-        "# Long run\n\nWritten by `cargo xtask long` on {date}, at commit {commit}, with {rustc}, on {cores} cores.\n\n\
-         | check | size | result | time |\n| --- | --- | --- | --- |\n"
+        "# Long run\n\nWritten by `cargo xtask long`, which tries at random what `cargo xtask test` tries less often.\n\n\
+         - finished: {date}, after {} min\n- commit: {commit}\n- machine: {}\n- compiler: {rustc}\n\
+         - data: {}\n- result: {} passed, {failed} failed\n\n\
+         | check | size | result | time |\n| --- | --- | --- | --- |\n",
+        took.as_secs().div_ceil(60),
+        machine::hardware(),
+        workspace.data(),
+        lines.len() - failed,
     );
     for line in lines {
         let result = match &line.result {
             Ok(note) => format!("passed: {note}"),
-            Err(why) => format!("**failed**: {}", why.lines().next().unwrap_or_default()),
+            Err(why) => format!("**failed**: {}", cell(why, workspace)),
         };
         writeln!(text, "| {} | {} | {result} | {} s |", line.what, line.size, line.took.as_secs())
             .map_err(|error| error.to_string())?;
@@ -144,9 +217,15 @@ fn report(workspace: &Workspace, lines: &[Line]) -> Result<String, String> {
     Ok(text)
 }
 
+/// The first line of an error as it fits into a table that others read.
+fn cell(why: &str, workspace: &Workspace) -> String {
+    let root = workspace.root().to_string_lossy();
+    why.lines().next().unwrap_or_default().replace(&*root, ".").replace('|', "\\|")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::passed_tests;
+    use super::{failed_tests, passed_tests};
 
     #[test]
     fn passed_tests_are_summed_over_all_closing_lines() {
@@ -154,5 +233,11 @@ mod tests {
                     noise\ntest result: ok. 39 passed; 0 failed; 1 ignored; finished in 1s\n";
         assert_eq!(passed_tests(said), 42);
         assert_eq!(passed_tests("test result: FAILED. 3 passed; 1 failed"), 0);
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        assert_eq!(failed_tests("test a ... ok\ntest b::c ... FAILED\ntest d ... FAILED\n"), " (b::c, d)");
+        assert_eq!(failed_tests("error: could not compile"), "");
     }
 }

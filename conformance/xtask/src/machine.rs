@@ -58,6 +58,14 @@ impl Workspace {
         &self.root
     }
 
+    /// Which data the tests use, without its place.
+    pub(crate) fn data(&self) -> &'static str {
+        match self.shared {
+            Shared::Used(_) => "the recorded agent runs",
+            Shared::Absent(_) => "the small samples in the repository",
+        }
+    }
+
     /// Where tasks put logs and artefacts: inside the target directory, so that nothing of it is committed.
     pub(crate) fn scratch(&self) -> Result<PathBuf, String> {
         let directory = self.binaries()?.join("xtask-artefacts");
@@ -100,17 +108,9 @@ impl Workspace {
         command
     }
 
-    /// What a reader of the log must know before the first result: machine, tools, data and sizes.
+    /// What a reader of the log must know before the first result: machine, tools and data.
     pub(crate) fn describe(&self) -> String {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let memory = std::fs::read_to_string("/proc/meminfo")
-            .ok()
-            .and_then(|text| {
-                let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-                line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
-            })
-            .map_or("unknown memory".to_owned(), |kib| format!("{} MiB memory", kib / 1024));
-        let mut lines = vec![format!("machine: {} {}, {cores} cores, {memory}", env::consts::OS, env::consts::ARCH)];
+        let mut lines = vec![format!("machine: {}", hardware())];
         let tools: Vec<String> =
             ["rustc", "cargo", "node", "npm", "python3", "chromium"].iter().map(|tool| self.version_of(tool)).collect();
         lines.push(format!("tools: {}", tools.join("; ")));
@@ -122,10 +122,6 @@ impl Workspace {
                 at.display()
             ),
         });
-        lines.push(format!(
-            "sizes: reduced, as for every change: {} cases per property; `cargo xtask long` runs the large ones",
-            env::var("PROPTEST_CASES").unwrap_or_else(|_| "each suite's own number of".to_owned())
-        ));
         lines.join("\n")
     }
 
@@ -139,4 +135,17 @@ impl Workspace {
             _ => format!("{tool}: none"),
         }
     }
+}
+
+/// System, cores and memory.
+pub(crate) fn hardware() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+            line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
+        })
+        .map_or("unknown memory".to_owned(), |kib| format!("{} MiB memory", kib / 1024));
+    format!("{} {}, {cores} cores, {memory}", env::consts::OS, env::consts::ARCH)
 }

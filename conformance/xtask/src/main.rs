@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod campaigns;
 mod gateway;
 mod long;
 mod machine;
@@ -40,14 +41,17 @@ enum Task {
     },
     /// Runs the randomised checks with larger sizes and writes docs/reference/long-report.md.
     Long {
-        /// Random cases per property.
-        #[arg(long, default_value_t = 10_000, value_name = "N")]
+        /// Random cases per property; five times as many where a case is cheap, a twentieth where it is megabytes.
+        #[arg(long, default_value_t = 15_000, value_name = "N")]
         cases: u32,
-        /// Schedules explored per concurrency model.
-        #[arg(long, default_value_t = 100_000, value_name = "N")]
+        /// Schedules explored per concurrency model, by each of two schedulers.
+        #[arg(long, default_value_t = 300_000, value_name = "N")]
         schedules: u32,
-        /// Rounds of the conformance suite against one gateway.
-        #[arg(long, default_value_t = 25, value_name = "N")]
+        /// Repetitions of the tests in which connections, servers and readers are cut off, killed and restarted.
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        repeats: u32,
+        /// Rounds of the conformance suite against one gateway with keys, and as many against one without.
+        #[arg(long, default_value_t = 20, value_name = "N")]
         rounds: u32,
     },
     /// Checks the tools that the tests need and installs what it can.
@@ -73,7 +77,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Task::Test { only, .. } => suite::run(&workspace, &only),
-        Task::Long { cases, schedules, rounds } => long::run(&workspace, &long::Sizes { cases, schedules, rounds }),
+        Task::Long { cases, schedules, repeats, rounds } => {
+            long::run(&workspace, &long::Sizes { cases, schedules, repeats, rounds })
+        }
         Task::Setup => setup::run(&workspace).map(|note| println!("{note}")),
         Task::Schemas => suite::regenerate_schemas(&workspace),
         Task::Snapshots => suite::accept_snapshots(&workspace),

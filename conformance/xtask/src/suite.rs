@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::campaigns;
 use crate::gateway::{Access, DOCUMENTED, Gateway};
 use crate::machine::Workspace;
 use crate::markdown;
@@ -76,10 +77,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "shuttle",
         proves: "the outbox holds under every schedule that the explorer tries",
-        run: |workspace| {
-            let model = ["test", "-p", "eventwire-hub", "--features", "shuttle", "--test", "outbox_model"];
-            cargo(workspace, &model, minutes(30))
-        },
+        run: |workspace| cargo(workspace, campaigns::schedules::ARGUMENTS, minutes(30)),
     },
     Step { name: "wasm", proves: "the protocol builds where there is no operating system", run: wasm },
     Step {
@@ -144,7 +142,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<(), String> 
         let known: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
         return Err(format!("no step is called `{unknown}`; there are {}", known.join(", ")));
     }
-    println!("{}", workspace.describe());
+    println!("{}\n{}", workspace.describe(), campaigns::usual_sizes());
     let mut rows = Vec::new();
     let begun = Instant::now();
     let chosen = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
