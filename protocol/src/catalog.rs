@@ -67,6 +67,10 @@ pub enum Join {
     Same,
     /// A boolean that is true on the last part of a text: nothing is joined behind a true one.
     End,
+    /// A boolean that is true on the first part of a text: nothing is joined in front of a true one.
+    Start,
+    /// That of the earlier part.
+    First,
 }
 
 /// One row of the catalogue.
