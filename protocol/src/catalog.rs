@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     address::{AddressedTo, AdwLayer, Audience, AudienceKind, to},
     error::{ErrorBody, ErrorCode},
-    event::{Payload, adw, connection},
+    event::{Payload, adw, chat, connection},
 };
 
 /// How events of a type are kept and delivered (FLOW-01).
@@ -67,6 +67,10 @@ pub enum Join {
     Same,
     /// A boolean that is true on the last part of a text: nothing is joined behind a true one.
     End,
+    /// A boolean that is true on the first part of a text: nothing is joined in front of a true one.
+    Start,
+    /// That of the earlier part.
+    First,
 }
 
 /// One row of the catalogue.
@@ -244,6 +248,15 @@ const CHAT_STREAM: Delivery = Delivery::Append {
     ],
 };
 const BY_ADW: Delivery = Latest { key: "adw_id" };
+// A part that begins a text clears what is shown of the one before, so the two are never one event.
+const FRAGMENT: Delivery = Delivery::Append {
+    key: "mid",
+    joins: &[("content", Join::Concatenate), ("sequence", Join::First), ("is_first", Join::Start), ("mid", Join::Same)],
+};
+const THOUGHTS: Delivery =
+    Delivery::Append { key: "mid", joins: &[("content", Join::Concatenate), ("mid", Join::Same)] };
+const NEWEST: Delivery = Latest { key: "" };
+const BY_PROVIDER: Delivery = Latest { key: "provider" };
 
 #[rustfmt::skip]
 catalogue! {
@@ -286,12 +299,85 @@ catalogue! {
     AdwOrchestratorUpdated        = "adw"."orchestrator_updated",         adw::OrchestratorUpdated,        to [Global],                Latest { key: "" }, Blocks, "What is known of the orchestrating agent has changed.";
     AdwChatMessage                = "adw"."chat_message",                 adw::ChatMessage,                to [Global],                Durable,     Blocks, "A message in the chat with the orchestrating agent.";
     AdwTypingIndicator            = "adw"."typing_indicator",             adw::TypingIndicator,            to [Global],                Volatile,    Blocks, "The orchestrating agent is writing, or has stopped.";
+
+    // Latest: only the newest line is shown, and a page that joins while something long is under way should show it.
+    ChatWait                     = "chat"."wait",                       chat::Wait,                     to [Session],            NEWEST,      Blocks, "A long operation goes on.";
+    ChatFragment                 = "chat"."fragment",                   chat::Fragment,                 to [Session],            FRAGMENT,    Blocks, "A piece of the answer as it is being written.";
+    // Durable, as what begins a text anew or ends it must stay between the pieces that it divides.
+    ChatStreamingComplete        = "chat"."streaming_complete",         chat::StreamingComplete,        to [Session],            Durable,     Blocks, "The answer has been written to its end.";
+    ChatClearFragments           = "chat"."clear_fragments",            chat::ClearFragments,           to [Session],            Durable,     Blocks, "What was written of the answer so far no longer counts.";
+    ChatThinking                 = "chat"."thinking",                   chat::Thinking,                 to [Session],            THOUGHTS,    Blocks, "A piece of the model's thinking.";
+    ChatReasoning                = "chat"."reasoning",                  chat::Reasoning,                to [Session],            THOUGHTS,    Blocks, "A piece of the model's reasoning.";
+    ChatToolExecuting            = "chat"."tool_executing",             chat::ToolExecuting,            to [Session],            Durable,     Blocks, "The model uses a tool.";
+    ChatTurnFinished             = "chat"."turn_finished",              chat::TurnFinished,             to [Session],            Durable,     Blocks, "The model has stopped writing.";
+    ChatCleared                  = "chat"."cleared",                    chat::Cleared,                  to [Session],            Durable,     Blocks, "The text area of the answer is to be emptied.";
+    ChatCancel                   = "chat"."cancel",                     chat::Cancel,                   to [Session],            Durable,     Blocks, "What was under way has been cancelled.";
+    ChatProcessingStatus         = "chat"."processing_status",          chat::ProcessingStatus,         to [Session],            Durable,     Blocks, "Something takes its time.";
+    ChatSystemInfo               = "chat"."system_info",                chat::SystemInfo,               to [Session],            Durable,     Blocks, "The application says something in the conversation.";
+    ChatSuccess                  = "chat"."success",                    chat::Success,                  to [Session],            Durable,     Blocks, "Something succeeded.";
+    ChatNotice                   = "chat"."notice",                     chat::Notice,                   to [Session Connection], Durable,     Blocks, "A passing remark of the application.";
+    ChatError                    = "chat"."error",                      chat::Error,                    to [Session Connection], Durable,     Blocks, "Something failed in the application.";
+    ChatUser                     = "chat"."user",                       chat::User,                     to [Session],            Durable,     Blocks, "The person's message was taken in.";
+    ChatHtml                     = "chat"."html",                       chat::Html,                     to [Session],            Durable,     Blocks, "A finished message.";
+    // Durable: it may name some of the messages only, and has to come behind those that it names.
+    ChatChangeStatus             = "chat"."change_status",              chat::ChangeStatus,             to [Session],            Durable,     Blocks, "Messages that the model now sees, or no longer sees.";
+    ChatEditSuccess              = "chat"."edit_success",               chat::EditSuccess,              to [Session],            Durable,     Blocks, "A message was changed.";
+    ChatDisplaySample            = "chat"."display_sample",             chat::DisplaySample,            to [Session],            Durable,     Blocks, "An example message is to be shown.";
+    ChatSampleSuccess            = "chat"."sample_success",             chat::SampleSuccess,            to [Session],            Durable,     Blocks, "The example message was added.";
+    ChatAiUserStarted            = "chat"."ai_user_started",            chat::AiUserStarted,            to [Session],            Durable,     Blocks, "A program begins to write what the person might say.";
+    ChatAiUser                   = "chat"."ai_user",                    chat::AiUser,                   to [Session],            Durable,     Blocks, "What the person might say next.";
+    ChatAiUserFinished           = "chat"."ai_user_finished",           chat::AiUserFinished,           to [Session],            Durable,     Blocks, "The program has written what the person might say.";
+    // Latest: each says how the session stands as a whole, and a new tab begins with the newest of each.
+    ChatApps                     = "chat"."apps",                       chat::Apps,                     to [Session],            NEWEST,      Blocks, "The apps that can be chosen.";
+    ChatParameters               = "chat"."parameters",                 chat::Parameters,               to [Session],            NEWEST,      Blocks, "The parameters of the session.";
+    ChatPastMessages             = "chat"."past_messages",              chat::PastMessages,             to [Session],            NEWEST,      Blocks, "The conversation as it was at this time.";
+    ChatStats                    = "chat"."stats",                      chat::Stats,                    to [Session],            NEWEST,      Blocks, "How large the conversation is.";
+    ChatLanguageUpdated          = "chat"."language_updated",           chat::LanguageUpdated,          to [Session],            Durable,     Blocks, "The conversation goes on in another language.";
+    // Durable, both: a newer update that took the place of an older one could overtake the start that it ends.
+    ChatContextExtractionStarted = "chat"."context_extraction_started", chat::ContextExtractionStarted, to [Session],            Durable,     Blocks, "What is worth remembering of the conversation is being looked for.";
+    ChatContextUpdate            = "chat"."context_update",             chat::ContextUpdate,            to [Session],            Durable,     Blocks, "What is remembered of the conversation.";
+    ChatVoices                   = "chat"."voices",                     chat::Voices,                   to [Global],             BY_PROVIDER, Blocks, "The voices of one provider.";
+    // Latest, though nothing keeps what goes to one connection: a newer one takes the place of one that still waits.
+    ChatMcpStatus                = "chat"."mcp_status",                 chat::McpStatus,                to [Connection],         NEWEST,      Blocks, "Whether other programs can use the application's tools.";
+    ChatStt                      = "chat"."stt",                        chat::Stt,                      to [Session],            Durable,     Blocks, "What the person said, as text.";
+    // Volatile: each holds the whole text so far, and none is worth anything behind `chat.stt`.
+    ChatSttPartial               = "chat"."stt_partial",                chat::SttPartial,               to [Session],            Volatile,    Blocks, "What has been understood so far of what the person is saying.";
+    // Durable: a clip with a hole in it does not play.
+    ChatAudio                    = "chat"."audio",                      chat::Audio,                    to [Session],            Durable,     Blocks, "Speech, or a chunk of it.";
+    ChatFragmentWithAudio        = "chat"."fragment_with_audio",        chat::FragmentWithAudio,        to [Session],            Durable,     Blocks, "A piece of the answer with its speech.";
+    ChatWebSpeech                = "chat"."web_speech",                 chat::WebSpeech,                to [Session],            Durable,     Blocks, "Text that the browser is to speak.";
+    ChatTtsProgress              = "chat"."tts_progress",               chat::TtsProgress,              to [Session],            NEWEST,      Blocks, "How far a text has been turned into speech.";
+    ChatTtsComplete              = "chat"."tts_complete",               chat::TtsComplete,              to [Session],            Durable,     Blocks, "A text has been turned into speech.";
+    ChatTtsStopped               = "chat"."tts_stopped",                chat::TtsStopped,               to [Session],            Durable,     Blocks, "The speech has been stopped.";
+    ChatTtsNotice                = "chat"."tts_notice",                 chat::TtsNotice,                to [Session],            Durable,     Blocks, "How much of a text is going to be spoken.";
+    ChatTokenVerified            = "chat"."token_verified",             chat::TokenVerified,            to [Connection],         Durable,     Blocks, "The key for the model provider works.";
+    ChatTokenNotVerified         = "chat"."token_not_verified",         chat::TokenNotVerified,         to [Connection],         Durable,     Blocks, "There is no key for the model provider that works.";
+    ChatOpenAiApiError           = "chat"."open_ai_api_error",          chat::OpenAiApiError,           to [Connection],         Durable,     Blocks, "The model provider could not be asked about the key.";
+    ChatPdfTitles                = "chat"."pdf_titles",                 chat::PdfTitles,                to [Connection],         Durable,     Blocks, "The PDF documents that there are.";
+    ChatPdfDeleted               = "chat"."pdf_deleted",                chat::PdfDeleted,               to [Connection],         Durable,     Blocks, "Whether a PDF document was deleted.";
+    ChatPrivacyState             = "chat"."privacy_state",              chat::PrivacyState,             to [Session Connection], NEWEST,      Blocks, "Whether personal data is masked.";
+    ChatPrivacyToggleAck         = "chat"."privacy_toggle_ack",         chat::PrivacyToggleAck,         to [Connection],         Durable,     Blocks, "Whether your wish to mask personal data was fulfilled.";
+    // To one connection only, so that no log ever holds the personal data itself.
+    ChatPrivacyRegistry          = "chat"."privacy_registry",           chat::PrivacyRegistry,          to [Connection],         Durable,     Blocks, "What has been masked so far.";
+    ChatPrivacyExportData        = "chat"."privacy_export_data",        chat::PrivacyExportData,        to [Connection],         Durable,     Blocks, "The conversation as a file.";
+    ChatPrivacyExportError       = "chat"."privacy_export_error",       chat::PrivacyExportError,       to [Connection],         Durable,     Blocks, "The conversation was not exported.";
+    ChatVerifyConfidenceStart    = "chat"."verify_confidence_start",    chat::VerifyConfidenceStart,    to [Session Connection], Durable,     Blocks, "Several models are being asked about an answer.";
+    ChatVerifyConfidence         = "chat"."verify_confidence",          chat::VerifyConfidence,         to [Session Connection], Durable,     Blocks, "What several models say about an answer.";
+    ChatLibraryConversations     = "chat"."library_conversations",      chat::LibraryConversations,     to [Connection],         Durable,     Blocks, "The conversations in the library.";
+    ChatLibraryStats             = "chat"."library_stats",              chat::LibraryStats,             to [Connection],         Durable,     Blocks, "How much the library holds.";
+    ChatLibraryDeleted           = "chat"."library_deleted",            chat::LibraryDeleted,           to [Connection],         Durable,     Blocks, "Whether a conversation was taken out of the library.";
+    ChatLibrarySaved             = "chat"."library_saved",              chat::LibrarySaved,             to [Connection],         Durable,     Blocks, "Whether your conversation was put into the library.";
+    ChatLibraryRagState          = "chat"."library_rag_state",          chat::LibraryRagState,          to [Connection],         Durable,     Blocks, "Whether the model looks things up in the library.";
+    ChatLibraryTitleSuggested    = "chat"."library_title_suggested",    chat::LibraryTitleSuggested,    to [Connection],         Durable,     Blocks, "A title for your conversation.";
+    ChatLibraryScopeUpdated      = "chat"."library_scope_updated",      chat::LibraryScopeUpdated,      to [Connection],         Durable,     Blocks, "Whether another app may use a conversation of the library.";
+    ChatLibraryRenamed           = "chat"."library_renamed",            chat::LibraryRenamed,           to [Connection],         Durable,     Blocks, "Whether a conversation of the library has a new title.";
+    ChatLibraryConversationData  = "chat"."library_conversation_data",  chat::LibraryConversationData,  to [Connection],         Durable,     Blocks, "A conversation of the library, to be read.";
     // Families stand in the order in which they were added.
 }
 
 /// One complete payload for each event type, in the order of the table.
 pub fn examples() -> Vec<(EventType, serde_json::Value)> {
-    let families = [("connection", connection::examples()), ("adw", adw::examples())];
+    let families = [("connection", connection::examples()), ("adw", adw::examples()), ("chat", chat::examples())];
     let by_name = |event_type: &EventType| {
         let (family, name) = event_type.spec().name.split_once('.')?;
         let (_, examples) = families.iter().find(|(of, _)| *of == family)?;

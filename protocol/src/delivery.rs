@@ -264,8 +264,10 @@ fn join_members(
             let joined = match how(&name) {
                 Some(Join::Concatenate) => Value::String([first.as_str()?, second.as_str()?].concat()),
                 Some(Join::End) if first == &Value::Bool(false) => second,
+                Some(Join::Start) if second == Value::Bool(false) => first.clone(),
+                Some(Join::First) => first.clone(),
                 Some(Join::Same) | None if *first == second => second,
-                Some(Join::End | Join::Same) | None => return None,
+                Some(Join::End | Join::Start | Join::Same) | None => return None,
             };
             Some((name, joined))
         })

@@ -29,6 +29,10 @@ use serde_json::{Value, json};
 enum What {
     /// A part of a text.
     Part(Part),
+    /// A part of another kind of text, which says where it begins and not where it ends.
+    Fragment(Fragment),
+    /// Another logged event of the stream of fragments.
+    Divide,
     /// Another logged event of a stream, of so many bytes.
     Block(&'static str, usize),
     /// A logged event of the verbatim layer of an ADW: another stream of the same root.
@@ -56,6 +60,15 @@ struct Part {
 }
 
 #[derive(Clone, Debug)]
+struct Fragment {
+    /// Which text of the stream.
+    text: Option<&'static str>,
+    piece: String,
+    number: Option<u8>,
+    first: bool,
+}
+
+#[derive(Clone, Debug)]
 enum Step {
     Put(What),
     /// Events of other receivers are numbered meanwhile.
@@ -69,16 +82,21 @@ enum Step {
 
 const CONNECTION: &str = "connection:c0000000000000001";
 const STREAMS: &[&str] = &["aaaaaaaa", "bbbbbbbb"];
+const SESSION: &str = "session:one";
 
 fn what() -> impl Strategy<Value = What> {
     let stream = || select(STREAMS);
     let size = || prop_oneof![6 => 0..60_usize, 1 => 0..4_000_usize];
     let piece = "[a-z\"\\\\\u{e9}\u{1f980}\n]{0,12}";
-    let text = option::of(select(&["one", "two"][..]));
-    let part = (stream(), text, piece, prop::bool::weighted(0.1), option::weighted(0.1, 0..2_u8))
+    let text = || option::of(select(&["one", "two"][..]));
+    let fragment = (text(), piece, option::weighted(0.9, 0..9_u8), prop::bool::weighted(0.3))
+        .prop_map(|(text, piece, number, first)| What::Fragment(Fragment { text, piece, number, first }));
+    let part = (stream(), text(), piece, prop::bool::weighted(0.1), option::weighted(0.1, 0..2_u8))
         .prop_map(|(stream, text, piece, last, later)| What::Part(Part { stream, text, piece, last, later }));
     prop_oneof![
         8 => part,
+        6 => fragment,
+        1 => Just(What::Divide),
         2 => (stream(), size()).prop_map(|(stream, size)| What::Block(stream, size)),
         2 => (stream(), size()).prop_map(|(stream, size)| What::Raw(stream, size)),
         2 => (stream(), size()).prop_map(|(stream, size)| What::Latest(stream, size)),
@@ -124,6 +142,7 @@ enum Fate {
 struct Entry {
     /// How many puts came before.
     place: usize,
+    kind: String,
     stream: String,
     seq: u64,
     prev: u64,
@@ -192,6 +211,17 @@ impl Record {
                 }
                 ("adw.chat_stream", format!("adw:{id}"), data)
             }
+            What::Fragment(fragment) => {
+                let mut data = json!({"content": fragment.piece, "is_first": fragment.first});
+                if let Some(text) = fragment.text {
+                    data["mid"] = json!(text);
+                }
+                if let Some(number) = fragment.number {
+                    data["sequence"] = json!(number);
+                }
+                ("chat.fragment", SESSION.to_owned(), data)
+            }
+            What::Divide => ("chat.clear_fragments", SESSION.to_owned(), json!({})),
             What::Block(id, size) => {
                 ("adw.text_block", format!("adw:{id}"), json!({"adw_id": id, "content": filler(*size)}))
             }
@@ -231,7 +261,8 @@ impl Record {
         let stream = envelope.audience().to_string();
         let prev = self.last.insert(stream.clone(), self.head).unwrap_or(0);
         let event = support::committed(envelope, self.head, prev);
-        self.log.push(Entry { place, stream, seq: self.head, prev, data: data.clone(), fate: Fate::Waits });
+        let (kind, data_of) = (kind.to_owned(), data.clone());
+        self.log.push(Entry { place, kind, stream, seq: self.head, prev, data: data_of, fate: Fate::Waits });
         (event, data)
     }
 
@@ -244,11 +275,11 @@ impl Record {
         let (to, kind) = (event.envelope().audience().to_string(), event.envelope().kind().as_str().to_owned());
         let put = self.mailbox.put(Arc::new(event));
         match what {
-            What::Part(_) | What::Block(..) | What::Raw(..) => match put {
+            What::Part(_) | What::Fragment(_) | What::Divide | What::Block(..) | What::Raw(..) => match put {
                 // It made room for itself.
                 Put::Queued if !room => self.lose_volatile(),
                 Put::Queued => {}
-                Put::Joined => prop_assert!(matches!(what, What::Part(_))),
+                Put::Joined => prop_assert!(matches!(what, What::Part(_) | What::Fragment(_))),
                 Put::Overflow => {
                     self.log.last_mut().unwrap().fate = Fate::InTheLog;
                     prop_assert!(!room, "it would have fitted");
@@ -348,16 +379,35 @@ impl Record {
         prop_assert!(entries.iter().all(|entry| entry.fate == Fate::Waits), "{frame:?} came twice: {entries:?}");
         prop_assert_eq!(entries[0].prev, prev);
         prop_assert_eq!(entries[entries.len() - 1].seq, seq);
-        let text: String = entries.iter().map(|entry| entry.data["content"].as_str().unwrap()).collect();
-        let mut expected = entries[entries.len() - 1].data.clone();
-        expected["content"] = json!(text);
-        prop_assert_eq!(&frame.data, &expected);
-        for entry in &entries[..entries.len() - 1] {
-            prop_assert_eq!(frame.kind.as_str(), "adw.chat_stream");
-            prop_assert_eq!(&entry.data["is_complete"], &json!(false), "something was joined behind the end of a text");
-            let mut entry = entry.data.clone();
-            (entry["content"], entry["is_complete"]) = (expected["content"].clone(), expected["is_complete"].clone());
-            prop_assert_eq!(&entry, &expected, "parts that differ in more than the text were joined");
+        let (first, last) = (entries[0], entries[entries.len() - 1]);
+        prop_assert_eq!(&frame.kind, &first.kind);
+        if entries.len() == 1 {
+            prop_assert_eq!(&frame.data, &first.data);
+        } else {
+            let text: String = entries.iter().map(|entry| entry.data["content"].as_str().unwrap()).collect();
+            // Which members come from the first part and which from the last; all others are the same in every part.
+            let (of_first, of_last): (&[&str], &[&str]) = match frame.kind.as_str() {
+                "adw.chat_stream" => (&[], &["is_complete"]),
+                "chat.fragment" => (&["sequence", "is_first"], &[]),
+                other => return Err(TestCaseError::fail(format!("{other} was joined"))),
+            };
+            for (at, entry) in entries.iter().enumerate() {
+                prop_assert_eq!(&entry.kind, &frame.kind);
+                let starts = at > 0 && entry.data["is_first"] == true;
+                prop_assert!(!starts, "something was joined in front of the start of a text");
+                let ended = at + 1 < entries.len() && entry.data["is_complete"] == true;
+                prop_assert!(!ended, "something was joined behind the end of a text");
+                let mut expected = entry.data.clone();
+                expected["content"] = json!(text);
+                for (member, from) in
+                    of_first.iter().map(|member| (member, first)).chain(of_last.iter().map(|member| (member, last)))
+                {
+                    if let Some(value) = expected.get_mut(*member) {
+                        *value = from.data[*member].clone();
+                    }
+                }
+                prop_assert_eq!(&frame.data, &expected, "parts that differ in more than the text were joined");
+            }
         }
         prop_assert!(of.len() == 1 || frame.bytes <= limits::MAX_JOINED_BYTES);
         for at in &of {
@@ -547,6 +597,24 @@ fn flow_03_a_part_does_not_overtake_what_is_said_to_the_connection() {
     assert_eq!(put(&mut mailbox, support::event("connection.recovered", CONNECTION), 0, 0), Put::Queued);
     assert_eq!(put(&mut mailbox, part("aaaaaaaa", "b"), 2, 1), Put::Queued);
     assert_eq!(seqs(&mut mailbox), [Some(1), None, Some(2)]);
+}
+
+#[test]
+fn flow_03_a_part_that_begins_a_text_is_not_joined_to_the_one_before() {
+    let fragment = |content: &str, sequence: u64| {
+        let data = json!({"content": content, "sequence": sequence, "is_first": sequence == 0});
+        support::publish("chat.fragment", SESSION, &data)
+    };
+    let mut mailbox = Mailbox::new(Dialect::Canonical, MailboxBounds { frames: 2, bytes: 100_000 });
+    assert_eq!(put(&mut mailbox, fragment("a", 7), 1, 0), Put::Queued);
+    assert_eq!(put(&mut mailbox, fragment("b", 0), 2, 1), Put::Queued);
+    assert_eq!(put(&mut mailbox, fragment("c", 1), 3, 2), Put::Joined);
+    assert_eq!(put(&mut mailbox, fragment("d", 2), 4, 3), Put::Joined);
+    let data: Vec<String> = mailbox.take().iter().map(|event| event.envelope().data().to_owned()).collect();
+    assert_eq!(
+        data,
+        [r#"{"content":"a","sequence":7,"is_first":false}"#, r#"{"content":"bcd","sequence":0,"is_first":true}"#]
+    );
 }
 
 #[test]

@@ -476,6 +476,8 @@ fn join_word(join: Join) -> &'static str {
         Join::Concatenate => "concatenate",
         Join::Same => "same",
         Join::End => "end",
+        Join::Start => "start",
+        Join::First => "first",
     }
 }
 

@@ -36,7 +36,7 @@ pub fn page(source: &Source) -> String {
                 event.spec.name,
                 audience_words(event).join(", "),
                 delivery_text(event.spec.delivery),
-                fields.join(", ")
+                if fields.is_empty() { "none".to_owned() } else { fields.join(", ") }
             );
         }
         for event in events {
@@ -62,6 +62,10 @@ fn section(page: &mut String, source: &Source, event: &EventSource) {
 }
 
 fn field_table(page: &mut String, definitions: &Definitions, name: &str) {
+    if fields(definitions, name).next().is_none() {
+        page.push_str("\nIt has no fields.\n");
+        return;
+    }
     page.push_str("\n| field | type | meaning |\n| --- | --- | --- |\n");
     for field in fields(definitions, name) {
         let _ =

@@ -4,6 +4,7 @@
 //! Which of these may go where, and how they are delivered, stands in [`crate::catalog`].
 
 pub mod adw;
+pub mod chat;
 pub mod connection;
 mod open;
 
