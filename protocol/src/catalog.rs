@@ -291,18 +291,23 @@ catalogue! {
 
 /// One complete payload for each event type, in the order of the table.
 pub fn examples() -> Vec<(EventType, serde_json::Value)> {
-    let families = [("connection", connection::examples()), ("adw", adw::examples())];
+    // A module with several families names its examples in full.
+    let modules = [("connection.", connection::examples()), ("adw.", adw::examples())];
     let by_name = |event_type: &EventType| {
-        let (family, name) = event_type.spec().name.split_once('.')?;
-        let (_, examples) = families.iter().find(|(of, _)| *of == family)?;
-        let (_, example) = examples.iter().find(|(of, _)| *of == name)?;
-        Some((*event_type, example.clone()))
+        let name = event_type.spec().name;
+        let find = |(family, examples): &(&str, Vec<(&str, serde_json::Value)>)| {
+            let rest = name.strip_prefix(family)?;
+            examples.iter().find(|(of, _)| *of == rest).map(|(_, example)| example.clone())
+        };
+        Some((*event_type, modules.iter().find_map(find)?))
     };
     EventType::ALL.iter().filter_map(by_name).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -318,6 +323,41 @@ mod tests {
             let event = Event::from_payload(event_type, &raw).unwrap();
             let written: serde_json::Value = serde_json::from_str(event.payload().unwrap().get()).unwrap();
             assert_eq!(written, example, "{}", spec.name);
+        }
+    }
+
+    /// The members of a schema, and of the objects in it, that an example leaves out.
+    fn left_out(
+        schema: &Value,
+        definitions: &serde_json::Map<String, Value>,
+        example: &Value,
+        at: &str,
+    ) -> Vec<String> {
+        let referred = |of: &Value| {
+            let alternatives = of.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+            let mut named = std::iter::once(of).chain(alternatives).filter_map(|it| it.get("$ref")?.as_str());
+            named.find_map(|name| definitions.get(name.rsplit('/').next()?))
+        };
+        let schema = referred(schema).unwrap_or(schema);
+        if let (Some(items), Some(first)) = (schema.get("items"), example.get(0)) {
+            return left_out(items, definitions, first, &format!("{at}[0]"));
+        }
+        let members = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        members
+            .flat_map(|(name, member)| match example.get(name) {
+                None => vec![format!("{at}.{name}")],
+                Some(value) => left_out(member, definitions, value, &format!("{at}.{name}")),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn evt_01_every_example_has_every_member_of_its_payload() {
+        for (event_type, example) in examples() {
+            let mut generator = schemars::SchemaGenerator::default();
+            let schema = event_type.payload_schema(&mut generator);
+            let missing = left_out(schema.as_value(), generator.definitions(), &example, event_type.spec().name);
+            assert_eq!(missing, Vec::<String>::new());
         }
     }
 

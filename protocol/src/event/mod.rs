@@ -1,4 +1,4 @@
-//! Payload types, one module for each family. The doc comments are the schema descriptions, so they speak to the people
+//! Payload types, one module for each system that events come from. The doc comments are the schema descriptions, so they speak to the people
 //! who read events in a frontend.
 //!
 //! Which of these may go where, and how they are delivered, stands in [`crate::catalog`].
@@ -6,6 +6,9 @@
 pub mod adw;
 pub mod connection;
 mod open;
+mod value;
+
+pub use value::AnyValue;
 
 use crate::catalog::EventType;
 
