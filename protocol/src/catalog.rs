@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     address::{AddressedTo, AdwLayer, Audience, AudienceKind, to},
     error::{ErrorBody, ErrorCode},
-    event::{Payload, adw, connection},
+    event::{Payload, adw, connection, mcp, product},
 };
 
 /// How events of a type are kept and delivered (FLOW-01).
@@ -245,6 +245,17 @@ const CHAT_STREAM: Delivery = Delivery::Append {
 };
 const BY_ADW: Delivery = Latest { key: "adw_id" };
 
+const MESSAGE_CHUNK: Delivery = Delivery::Append {
+    key: "message_id",
+    joins: &[
+        ("message_id", Join::Same),
+        ("session_id", Join::Same),
+        ("content", Join::Concatenate),
+        ("is_complete", Join::End),
+    ],
+};
+const BY_DOCUMENT: Delivery = Latest { key: "document_id" };
+
 #[rustfmt::skip]
 catalogue! {
     ConnectionWelcome      = "connection"."welcome",      connection::Welcome,      to [Connection], Durable,  Blocks, "First event of a connection: who you are and the limits you live under.";
@@ -286,13 +297,33 @@ catalogue! {
     AdwOrchestratorUpdated        = "adw"."orchestrator_updated",         adw::OrchestratorUpdated,        to [Global],                Latest { key: "" }, Blocks, "What is known of the orchestrating agent has changed.";
     AdwChatMessage                = "adw"."chat_message",                 adw::ChatMessage,                to [Global],                Durable,     Blocks, "A message in the chat with the orchestrating agent.";
     AdwTypingIndicator            = "adw"."typing_indicator",             adw::TypingIndicator,            to [Global],                Volatile,    Blocks, "The orchestrating agent is writing, or has stopped.";
+
+    DocumentStatus  = "document"."status",   product::DocumentStatus,  to [User],   BY_DOCUMENT,   Blocks, "Where the processing of a document stands.";
+    RagProgress     = "rag"."progress",      product::RagProgress,     to [User],   Durable,       Blocks, "A step on the way to the answer to a question; the last has the answer.";
+    MessageChunk    = "message"."chunk",     product::MessageChunk,    to [User],   MESSAGE_CHUNK, Blocks, "A piece of a chat message as it is being written.";
+    InstallProgress = "install"."progress",  product::InstallProgress, to [User],   Durable,       Blocks, "What happens in an installation, its terminal output included.";
+    SessionExpiring = "session"."expiring",  product::SessionExpiring, to [User],   Durable,       Blocks, "Your login ends soon.";
+    UserActivity    = "user"."activity",     product::UserActivity,    to [Global], Volatile,      Blocks, "What another user is doing at this moment.";
+
+    McpConnecting   = "mcp"."connecting",    mcp::Connecting,   to [Connection User], Durable, Blocks, "A connection to an MCP server is being made.";
+    McpConnected    = "mcp"."connected",     mcp::Connected,    to [Connection User], Durable, Blocks, "An MCP server is reached and its tools can be used.";
+    McpConnectError = "mcp"."connect_error", mcp::ConnectError, to [Connection User], Durable, Blocks, "An MCP server could not be reached.";
+    McpToolResult   = "mcp"."tool_result",   mcp::ToolResult,   to [Connection User], Durable, Blocks, "A tool of an MCP server has answered.";
+    McpDisconnected = "mcp"."disconnected",  mcp::Disconnected, to [Connection User], Durable, Blocks, "The connection to an MCP server has ended.";
+    McpReconnecting = "mcp"."reconnecting",  mcp::Reconnecting, to [Connection User], Durable, Blocks, "The connection to an MCP server was lost and is being made again.";
+    McpSseEvent     = "mcp"."sse_event",     mcp::SseEvent,     to [Connection User], Durable, Blocks, "Something that an MCP server sent, passed on as it came.";
     // Families stand in the order in which they were added.
 }
 
 /// One complete payload for each event type, in the order of the table.
 pub fn examples() -> Vec<(EventType, serde_json::Value)> {
     // A module with several families names its examples in full.
-    let modules = [("connection.", connection::examples()), ("adw.", adw::examples())];
+    let modules = [
+        ("connection.", connection::examples()),
+        ("adw.", adw::examples()),
+        ("", product::examples()),
+        ("mcp.", mcp::examples()),
+    ];
     let by_name = |event_type: &EventType| {
         let name = event_type.spec().name;
         let find = |(family, examples): &(&str, Vec<(&str, serde_json::Value)>)| {

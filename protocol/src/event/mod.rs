@@ -5,7 +5,9 @@
 
 pub mod adw;
 pub mod connection;
+pub mod mcp;
 mod open;
+pub mod product;
 mod value;
 
 pub use value::AnyValue;
