@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     address::{AddressedTo, AdwLayer, Audience, AudienceKind, to},
     error::{ErrorBody, ErrorCode},
-    event::{Payload, adw, connection, mcp, product},
+    event::{Payload, adw, connection, mcp, metrics, product},
 };
 
 /// How events of a type are kept and delivered (FLOW-01).
@@ -312,6 +312,18 @@ catalogue! {
     McpDisconnected = "mcp"."disconnected",  mcp::Disconnected, to [Connection User], Durable, Blocks, "The connection to an MCP server has ended.";
     McpReconnecting = "mcp"."reconnecting",  mcp::Reconnecting, to [Connection User], Durable, Blocks, "The connection to an MCP server was lost and is being made again.";
     McpSseEvent     = "mcp"."sse_event",     mcp::SseEvent,     to [Connection User], Durable, Blocks, "Something that an MCP server sent, passed on as it came.";
+
+    MetricsUpdate          = "metrics"."update",           metrics::MetricsUpdate,          to [Connection],      Latest { key: "" }, Blocks, "The figures of the dashboard, as they are now.";
+    MetricsIntervalUpdated = "metrics"."interval_updated", metrics::MetricsIntervalUpdated, to [Connection],      Durable,            Blocks, "How often you now get figures.";
+    TaskUpdate             = "task"."update",              metrics::TaskUpdate,             to [Room User],       Durable,            Blocks, "A task has changed its status.";
+    TaskProgress           = "task"."progress",            metrics::TaskProgress,           to [Room User],       Volatile,           Blocks, "A sign of life of a task.";
+    TaskComplete           = "task"."complete",            metrics::TaskComplete,           to [Room User],       Durable,            Blocks, "A task has ended well.";
+    TaskFailed             = "task"."failed",              metrics::TaskFailed,             to [Room User],       Durable,            Blocks, "A task has ended badly.";
+    TaskStopped            = "task"."stopped",             metrics::TaskStopped,            to [Room User],       Durable,            Blocks, "A person has stopped a task.";
+    TaskToolExecution      = "task"."tool_execution",      metrics::TaskToolExecution,      to [Room User],       Durable,            Blocks, "A task uses a tool, or has used one.";
+    AssistantResponse      = "assistant"."response",       metrics::AssistantResponse,      to [User Connection], Durable,            Blocks, "The assistant's answer to a message.";
+    AssistantCommandResult = "assistant"."command_result", metrics::AssistantCommandResult, to [User Connection], Durable,            Blocks, "The outcome of a command in the chat.";
+    AssistantCleared       = "assistant"."cleared",        metrics::AssistantCleared,       to [User Connection], Durable,            Blocks, "The chat was emptied.";
     // Families stand in the order in which they were added.
 }
 
@@ -323,6 +335,7 @@ pub fn examples() -> Vec<(EventType, serde_json::Value)> {
         ("adw.", adw::examples()),
         ("", product::examples()),
         ("mcp.", mcp::examples()),
+        ("", metrics::examples()),
     ];
     let by_name = |event_type: &EventType| {
         let name = event_type.spec().name;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eventwire_protocol::address::AudienceKind;
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::command::Request;
 use eventwire_protocol::envelope::Envelope;
@@ -191,14 +192,25 @@ fn an_example_with_another_type_audience_or_kind_of_value_is_refused() {
     let root = validator(&tree, "event.schema.json");
     for (name, path, examples) in events(&tree) {
         let own = validator(&tree, &path);
-        for (member, value) in [
+        let allowed = EventType::from_name(&name).unwrap().spec().audiences;
+        let elsewhere = [
+            (AudienceKind::Connection, "connection:c00000000000000ff"),
+            (AudienceKind::Session, "session:planning"),
+            (AudienceKind::User, "user:maria"),
+            (AudienceKind::Adw, "adw:29fb6a3e"),
+            (AudienceKind::Room, "room:tasks"),
+            (AudienceKind::Global, "global"),
+        ];
+        let elsewhere = elsewhere.iter().filter(|(kind, _)| !allowed.contains(kind)).map(|(_, to)| ("to", json!(to)));
+        let wrong = [
             ("type", json!("adw.nope")),
-            ("to", json!("room:tasks")),
+            ("to", json!("nobody:tasks")),
             ("to", json!("adw:29fb6a3e/RAW")),
             ("time", json!("yesterday")),
             ("data", json!([])),
             ("data", Value::Null),
-        ] {
+        ];
+        for (member, value) in wrong.into_iter().chain(elsewhere) {
             let mut mutant = examples[0].clone();
             mutant[member] = value.clone();
             assert!(!own.is_valid(&mutant), "{name} is accepted with {member} {value}");

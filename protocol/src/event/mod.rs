@@ -6,6 +6,7 @@
 pub mod adw;
 pub mod connection;
 pub mod mcp;
+pub mod metrics;
 mod open;
 pub mod product;
 mod value;
