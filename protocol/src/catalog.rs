@@ -1,15 +1,16 @@
 //! THE table: every event type on one screen.
 //!
 //! A row says the type's name, its payload, the audiences it may be addressed to, how it is delivered, and one sentence
-//! for the people who read events in a frontend. The enums, the decoder, typed addressing, the schemas, the reference
+//! for the people who read events in a frontend. Where the payload says which part of a session may see an event, the row
+//! ends with the function that reads it (ROUTE-04). The enums, the decoder, typed addressing, the schemas, the reference
 //! and the snapshots all come out of this table (EVT-01); nothing about an event type is written anywhere else.
 
 use serde_json::value::RawValue;
 
 use crate::{
-    address::{AddressedTo, AdwLayer, Audience, AudienceKind, to},
+    address::{AddressedTo, AdwLayer, Audience, AudienceKind, Visibility, to},
     error::{ErrorBody, ErrorCode},
-    event::{Payload, adw, connection, mcp, metrics, product},
+    event::{Payload, adw, connection, context, mcp, metrics, product},
 };
 
 /// How events of a type are kept and delivered (FLOW-01).
@@ -86,6 +87,8 @@ pub struct EventSpec {
     pub delivery: Delivery,
     /// Whether events to an ADW go to its verbatim layer, which needs a permission of its own.
     pub layer: AdwLayer,
+    /// Whether the payload says which part of a session may see an event (ROUTE-04).
+    pub visibility_in_payload: bool,
     /// One sentence for frontend readers.
     pub summary: &'static str,
 }
@@ -96,7 +99,8 @@ impl EventSpec {
         self.family == "connection"
     }
 
-    /// EVT-02: whether an event of this type may be addressed so; the part of the audience it belongs to if it may.
+    /// EVT-02: whether an event of this type may be addressed so; the part of the audience it belongs to if it may, as
+    /// far as the type decides about that.
     ///
     /// # Errors
     /// `audience_not_allowed`, naming the kinds that are allowed.
@@ -120,7 +124,7 @@ macro_rules! catalogue {
         $(#[$cfg:meta])*
         $variant:ident = $family:literal . $name:literal, $module:ident::$payload:ident,
         to [$($audience:ident)+], $delivery:expr, $layer:ident,
-        $summary:literal;
+        $summary:literal $(, seen by $visibility:path)?;
     )+) => {
         /// Every event type.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,7 +140,7 @@ macro_rules! catalogue {
             /// The row of this type.
             pub const fn spec(self) -> &'static EventSpec {
                 match self {
-                    $(Self::$variant => &EventSpec {
+                    $(Self::$variant => const { &EventSpec {
                         event_type: Self::$variant,
                         name: concat!($family, ".", $name),
                         family: $family,
@@ -144,8 +148,9 @@ macro_rules! catalogue {
                         audiences: &[$(AudienceKind::$audience,)+],
                         delivery: $delivery,
                         layer: AdwLayer::$layer,
+                        visibility_in_payload: !concat!("" $(, stringify!($visibility))?).is_empty(),
                         summary: $summary,
-                    },)+
+                    } },)+
                 }
             }
 
@@ -188,6 +193,11 @@ macro_rules! catalogue {
                 }
             }
 
+            /// ROUTE-04: the part of a session that may see this event.
+            pub fn visibility(&self) -> Visibility {
+                match self { $(Self::$variant(payload) => payload.visibility(),)+ }
+            }
+
             /// Writes the payload.
             ///
             /// # Errors
@@ -202,6 +212,10 @@ macro_rules! catalogue {
 
             impl Payload for $module::$payload {
                 const TYPE: EventType = EventType::$variant;
+
+                $(fn visibility(&self) -> Visibility {
+                    $visibility(self)
+                })?
             }
 
             impl From<$module::$payload> for Event {
@@ -324,6 +338,13 @@ catalogue! {
     AssistantResponse      = "assistant"."response",       metrics::AssistantResponse,      to [User Connection], Durable,            Blocks, "The assistant's answer to a message.";
     AssistantCommandResult = "assistant"."command_result", metrics::AssistantCommandResult, to [User Connection], Durable,            Blocks, "The outcome of a command in the chat.";
     AssistantCleared       = "assistant"."cleared",        metrics::AssistantCleared,       to [User Connection], Durable,            Blocks, "The chat was emptied.";
+
+    ContextNewMessage    = "context"."new_message",    context::NewMessage,    to [Session],    Durable,            Blocks, "A message was added to a context.", seen by context::visibility_of;
+    ContextSessionUpdate = "context"."session_update", context::SessionUpdate, to [Session],    Latest { key: "" }, Blocks, "Something about a context has changed.";
+    ContextMemoryUpdate  = "context"."memory_update",  context::MemoryUpdate,  to [Session],    Durable,            Blocks, "An agent has written into its memory.";
+    ContextTyping        = "context"."typing",         context::Typing,        to [Session],    Volatile,           Blocks, "Somebody in a context is writing, or has stopped.";
+    ContextMessages      = "context"."messages",       context::Messages,      to [Connection], Durable,            Blocks, "Messages of a context that you asked for.";
+    ContextSessionInfo   = "context"."session_info",   context::SessionInfo,   to [Connection], Durable,            Blocks, "What there is to know about a context that you asked about.";
     // Families stand in the order in which they were added.
 }
 
@@ -336,6 +357,7 @@ pub fn examples() -> Vec<(EventType, serde_json::Value)> {
         ("", product::examples()),
         ("mcp.", mcp::examples()),
         ("", metrics::examples()),
+        ("context.", context::examples()),
     ];
     let by_name = |event_type: &EventType| {
         let name = event_type.spec().name;

@@ -220,6 +220,25 @@ fn an_example_with_another_type_audience_or_kind_of_value_is_refused() {
 }
 
 #[test]
+fn a_message_comes_from_the_part_of_a_session_that_may_see_it_and_is_published_to_the_whole() {
+    let tree = published();
+    let (event, publish) = (validator(&tree, "event.schema.json"), validator(&tree, "publish.schema.json"));
+    let (_, _, examples) = events(&tree).into_iter().find(|(name, ..)| name == "context.new_message").unwrap();
+    for (part, is_one) in [("private/maria", true), ("agent_only/maria", true), ("public/maria", false), ("raw", false)]
+    {
+        let mut frame = examples[0].clone();
+        frame["to"] = json!(format!("session:planning/{part}"));
+        assert_eq!(event.is_valid(&frame), is_one, "{part}");
+        let publication = json!({ "type": frame["type"], "to": frame["to"], "data": frame["data"] });
+        assert!(!publish.is_valid(&publication), "{part}");
+        // An event whose payload says nothing of that has no such parts.
+        frame["type"] = json!("context.typing");
+        frame["data"] = json!({ "agent_id": "maria", "is_typing": true });
+        assert!(!event.is_valid(&frame), "{part}");
+    }
+}
+
+#[test]
 fn schema_04_no_example_is_accepted_with_a_null_in_it() {
     let tree = published();
     for (name, path, examples) in events(&tree) {

@@ -5,6 +5,7 @@
 
 pub mod adw;
 pub mod connection;
+pub mod context;
 pub mod mcp;
 pub mod metrics;
 mod open;
@@ -13,7 +14,7 @@ mod value;
 
 pub use value::AnyValue;
 
-use crate::catalog::EventType;
+use crate::{address::Visibility, catalog::EventType};
 
 /// A payload that the catalogue knows.
 ///
@@ -40,6 +41,12 @@ pub trait Payload:
 {
     /// The event type this is the payload of.
     const TYPE: EventType;
+
+    /// ROUTE-04: the part of a session that may see this event. Everyone in it, unless the catalogue's row names who
+    /// reads it out of the payload.
+    fn visibility(&self) -> Visibility {
+        Visibility::Public
+    }
 }
 
 pub(crate) mod sealed {
