@@ -213,10 +213,11 @@ test('quicktype: every event file alone gives types that type-check', async () =
     await input.addSource({ name: event.title, schema: JSON.stringify(read(event.schema)) });
     const data = new InputData();
     data.addInput(input);
-    const { lines } = await quicktype({ inputData: data, lang: 'typescript', rendererOptions: { 'just-types': 'true' } });
+    // Left to itself it writes what it takes for acronyms its own way: ChatHTMLEvent.
+    const rendererOptions = { 'just-types': 'true', 'acronym-style': 'original' };
+    const { lines } = await quicktype({ inputData: data, lang: 'typescript', rendererOptions });
     const text = lines.join('\n');
-    // It writes words that it takes for abbreviations in capitals: McpConnectedEvent becomes MCPConnectedEvent.
-    assert.match(text, new RegExp(`export interface ${event.title} `, 'i'), event.type);
+    assert.match(text, new RegExp(`export interface ${event.title} `), event.type);
     files[`${event.type}.ts`] = text;
   }
   assert.deepEqual(typeCheck(files), []);
