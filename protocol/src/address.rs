@@ -94,6 +94,15 @@ impl Audience {
         Self::Adw(id, AdwLayer::Blocks)
     }
 
+    /// The part of this audience that an event is for whose payload says so (ROUTE-04). Only sessions have such parts.
+    #[must_use]
+    pub fn seen_by(self, visibility: Visibility) -> Self {
+        match self {
+            Self::Session(id, _) => Self::Session(id, visibility),
+            other => other,
+        }
+    }
+
     /// The kind of this audience.
     pub const fn kind(&self) -> AudienceKind {
         match self {

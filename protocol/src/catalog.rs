@@ -1,15 +1,16 @@
 //! THE table: every event type on one screen.
 //!
 //! A row says the type's name, its payload, the audiences it may be addressed to, how it is delivered, and one sentence
-//! for the people who read events in a frontend. The enums, the decoder, typed addressing, the schemas, the reference
+//! for the people who read events in a frontend. Where the payload says which part of a session may see an event, the row
+//! ends with the function that reads it (ROUTE-04). The enums, the decoder, typed addressing, the schemas, the reference
 //! and the snapshots all come out of this table (EVT-01); nothing about an event type is written anywhere else.
 
 use serde_json::value::RawValue;
 
 use crate::{
-    address::{AddressedTo, AdwLayer, Audience, AudienceKind, to},
+    address::{AddressedTo, AdwLayer, Audience, AudienceKind, Visibility, to},
     error::{ErrorBody, ErrorCode},
-    event::{Payload, adw, chat, connection},
+    event::{Payload, adw, chat, connection, context, mcp, metrics, product},
 };
 
 /// How events of a type are kept and delivered (FLOW-01).
@@ -90,6 +91,8 @@ pub struct EventSpec {
     pub delivery: Delivery,
     /// Whether events to an ADW go to its verbatim layer, which needs a permission of its own.
     pub layer: AdwLayer,
+    /// Whether the payload says which part of a session may see an event (ROUTE-04).
+    pub visibility_in_payload: bool,
     /// One sentence for frontend readers.
     pub summary: &'static str,
 }
@@ -100,7 +103,8 @@ impl EventSpec {
         self.family == "connection"
     }
 
-    /// EVT-02: whether an event of this type may be addressed so; the part of the audience it belongs to if it may.
+    /// EVT-02: whether an event of this type may be addressed so; the part of the audience it belongs to if it may, as
+    /// far as the type decides about that.
     ///
     /// # Errors
     /// `audience_not_allowed`, naming the kinds that are allowed.
@@ -124,7 +128,7 @@ macro_rules! catalogue {
         $(#[$cfg:meta])*
         $variant:ident = $family:literal . $name:literal, $module:ident::$payload:ident,
         to [$($audience:ident)+], $delivery:expr, $layer:ident,
-        $summary:literal;
+        $summary:literal $(, seen by $visibility:path)?;
     )+) => {
         /// Every event type.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,7 +144,7 @@ macro_rules! catalogue {
             /// The row of this type.
             pub const fn spec(self) -> &'static EventSpec {
                 match self {
-                    $(Self::$variant => &EventSpec {
+                    $(Self::$variant => const { &EventSpec {
                         event_type: Self::$variant,
                         name: concat!($family, ".", $name),
                         family: $family,
@@ -148,8 +152,9 @@ macro_rules! catalogue {
                         audiences: &[$(AudienceKind::$audience,)+],
                         delivery: $delivery,
                         layer: AdwLayer::$layer,
+                        visibility_in_payload: !concat!("" $(, stringify!($visibility))?).is_empty(),
                         summary: $summary,
-                    },)+
+                    } },)+
                 }
             }
 
@@ -192,6 +197,11 @@ macro_rules! catalogue {
                 }
             }
 
+            /// ROUTE-04: the part of a session that may see this event.
+            pub fn visibility(&self) -> Visibility {
+                match self { $(Self::$variant(payload) => payload.visibility(),)+ }
+            }
+
             /// Writes the payload.
             ///
             /// # Errors
@@ -206,6 +216,10 @@ macro_rules! catalogue {
 
             impl Payload for $module::$payload {
                 const TYPE: EventType = EventType::$variant;
+
+                $(fn visibility(&self) -> Visibility {
+                    $visibility(self)
+                })?
             }
 
             impl From<$module::$payload> for Event {
@@ -257,6 +271,17 @@ const THOUGHTS: Delivery =
     Delivery::Append { key: "mid", joins: &[("content", Join::Concatenate), ("mid", Join::Same)] };
 const NEWEST: Delivery = Latest { key: "" };
 const BY_PROVIDER: Delivery = Latest { key: "provider" };
+
+const MESSAGE_CHUNK: Delivery = Delivery::Append {
+    key: "message_id",
+    joins: &[
+        ("message_id", Join::Same),
+        ("session_id", Join::Same),
+        ("content", Join::Concatenate),
+        ("is_complete", Join::End),
+    ],
+};
+const BY_DOCUMENT: Delivery = Latest { key: "document_id" };
 
 #[rustfmt::skip]
 catalogue! {
@@ -372,23 +397,70 @@ catalogue! {
     ChatLibraryScopeUpdated      = "chat"."library_scope_updated",      chat::LibraryScopeUpdated,      to [Connection],         Durable,     Blocks, "Whether another app may use a conversation of the library.";
     ChatLibraryRenamed           = "chat"."library_renamed",            chat::LibraryRenamed,           to [Connection],         Durable,     Blocks, "Whether a conversation of the library has a new title.";
     ChatLibraryConversationData  = "chat"."library_conversation_data",  chat::LibraryConversationData,  to [Connection],         Durable,     Blocks, "A conversation of the library, to be read.";
+
+    DocumentStatus  = "document"."status",   product::DocumentStatus,  to [User],   BY_DOCUMENT,   Blocks, "Where the processing of a document stands.";
+    RagProgress     = "rag"."progress",      product::RagProgress,     to [User],   Durable,       Blocks, "A step on the way to the answer to a question; the last has the answer.";
+    MessageChunk    = "message"."chunk",     product::MessageChunk,    to [User],   MESSAGE_CHUNK, Blocks, "A piece of a chat message as it is being written.";
+    InstallProgress = "install"."progress",  product::InstallProgress, to [User],   Durable,       Blocks, "What happens in an installation, its terminal output included.";
+    SessionExpiring = "session"."expiring",  product::SessionExpiring, to [User],   Durable,       Blocks, "Your login ends soon.";
+    UserActivity    = "user"."activity",     product::UserActivity,    to [Global], Volatile,      Blocks, "What another user is doing at this moment.";
+
+    McpConnecting   = "mcp"."connecting",    mcp::Connecting,   to [Connection User], Durable, Blocks, "A connection to an MCP server is being made.";
+    McpConnected    = "mcp"."connected",     mcp::Connected,    to [Connection User], Durable, Blocks, "An MCP server is reached and its tools can be used.";
+    McpConnectError = "mcp"."connect_error", mcp::ConnectError, to [Connection User], Durable, Blocks, "An MCP server could not be reached.";
+    McpToolResult   = "mcp"."tool_result",   mcp::ToolResult,   to [Connection User], Durable, Blocks, "A tool of an MCP server has answered.";
+    McpDisconnected = "mcp"."disconnected",  mcp::Disconnected, to [Connection User], Durable, Blocks, "The connection to an MCP server has ended.";
+    McpReconnecting = "mcp"."reconnecting",  mcp::Reconnecting, to [Connection User], Durable, Blocks, "The connection to an MCP server was lost and is being made again.";
+    McpSseEvent     = "mcp"."sse_event",     mcp::SseEvent,     to [Connection User], Durable, Blocks, "Something that an MCP server sent, passed on as it came.";
+
+    MetricsUpdate          = "metrics"."update",           metrics::MetricsUpdate,          to [Connection],      Latest { key: "" }, Blocks, "The figures of the dashboard, as they are now.";
+    MetricsIntervalUpdated = "metrics"."interval_updated", metrics::MetricsIntervalUpdated, to [Connection],      Durable,            Blocks, "How often you now get figures.";
+    TaskUpdate             = "task"."update",              metrics::TaskUpdate,             to [Room User],       Durable,            Blocks, "A task has changed its status.";
+    TaskProgress           = "task"."progress",            metrics::TaskProgress,           to [Room User],       Volatile,           Blocks, "A sign of life of a task.";
+    TaskComplete           = "task"."complete",            metrics::TaskComplete,           to [Room User],       Durable,            Blocks, "A task has ended well.";
+    TaskFailed             = "task"."failed",              metrics::TaskFailed,             to [Room User],       Durable,            Blocks, "A task has ended badly.";
+    TaskStopped            = "task"."stopped",             metrics::TaskStopped,            to [Room User],       Durable,            Blocks, "A person has stopped a task.";
+    TaskToolExecution      = "task"."tool_execution",      metrics::TaskToolExecution,      to [Room User],       Durable,            Blocks, "A task uses a tool, or has used one.";
+    AssistantResponse      = "assistant"."response",       metrics::AssistantResponse,      to [User Connection], Durable,            Blocks, "The assistant's answer to a message.";
+    AssistantCommandResult = "assistant"."command_result", metrics::AssistantCommandResult, to [User Connection], Durable,            Blocks, "The outcome of a command in the chat.";
+    AssistantCleared       = "assistant"."cleared",        metrics::AssistantCleared,       to [User Connection], Durable,            Blocks, "The chat was emptied.";
+
+    ContextNewMessage    = "context"."new_message",    context::NewMessage,    to [Session],    Durable,            Blocks, "A message was added to a context.", seen by context::visibility_of;
+    ContextSessionUpdate = "context"."session_update", context::SessionUpdate, to [Session],    Latest { key: "" }, Blocks, "Something about a context has changed.";
+    ContextMemoryUpdate  = "context"."memory_update",  context::MemoryUpdate,  to [Session],    Durable,            Blocks, "An agent has written into its memory.";
+    ContextTyping        = "context"."typing",         context::Typing,        to [Session],    Volatile,           Blocks, "Somebody in a context is writing, or has stopped.";
+    ContextMessages      = "context"."messages",       context::Messages,      to [Connection], Durable,            Blocks, "Messages of a context that you asked for.";
+    ContextSessionInfo   = "context"."session_info",   context::SessionInfo,   to [Connection], Durable,            Blocks, "What there is to know about a context that you asked about.";
     // Families stand in the order in which they were added.
 }
 
 /// One complete payload for each event type, in the order of the table.
 pub fn examples() -> Vec<(EventType, serde_json::Value)> {
-    let families = [("connection", connection::examples()), ("adw", adw::examples()), ("chat", chat::examples())];
+    // A module with several families names its examples in full.
+    let modules = [
+        ("connection.", connection::examples()),
+        ("adw.", adw::examples()),
+        ("", product::examples()),
+        ("mcp.", mcp::examples()),
+        ("", metrics::examples()),
+        ("context.", context::examples()),
+        ("chat.", chat::examples()),
+    ];
     let by_name = |event_type: &EventType| {
-        let (family, name) = event_type.spec().name.split_once('.')?;
-        let (_, examples) = families.iter().find(|(of, _)| *of == family)?;
-        let (_, example) = examples.iter().find(|(of, _)| *of == name)?;
-        Some((*event_type, example.clone()))
+        let name = event_type.spec().name;
+        let find = |(family, examples): &(&str, Vec<(&str, serde_json::Value)>)| {
+            let rest = name.strip_prefix(family)?;
+            examples.iter().find(|(of, _)| *of == rest).map(|(_, example)| example.clone())
+        };
+        Some((*event_type, modules.iter().find_map(find)?))
     };
     EventType::ALL.iter().filter_map(by_name).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -404,6 +476,41 @@ mod tests {
             let event = Event::from_payload(event_type, &raw).unwrap();
             let written: serde_json::Value = serde_json::from_str(event.payload().unwrap().get()).unwrap();
             assert_eq!(written, example, "{}", spec.name);
+        }
+    }
+
+    /// The members of a schema, and of the objects in it, that an example leaves out.
+    fn left_out(
+        schema: &Value,
+        definitions: &serde_json::Map<String, Value>,
+        example: &Value,
+        at: &str,
+    ) -> Vec<String> {
+        let referred = |of: &Value| {
+            let alternatives = of.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+            let mut named = std::iter::once(of).chain(alternatives).filter_map(|it| it.get("$ref")?.as_str());
+            named.find_map(|name| definitions.get(name.rsplit('/').next()?))
+        };
+        let schema = referred(schema).unwrap_or(schema);
+        if let (Some(items), Some(first)) = (schema.get("items"), example.get(0)) {
+            return left_out(items, definitions, first, &format!("{at}[0]"));
+        }
+        let members = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        members
+            .flat_map(|(name, member)| match example.get(name) {
+                None => vec![format!("{at}.{name}")],
+                Some(value) => left_out(member, definitions, value, &format!("{at}.{name}")),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn evt_01_every_example_has_every_member_of_its_payload() {
+        for (event_type, example) in examples() {
+            let mut generator = schemars::SchemaGenerator::default();
+            let schema = event_type.payload_schema(&mut generator);
+            let missing = left_out(schema.as_value(), generator.definitions(), &example, event_type.spec().name);
+            assert_eq!(missing, Vec::<String>::new());
         }
     }
 

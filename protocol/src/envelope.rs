@@ -59,7 +59,9 @@ impl Envelope {
         let (audience, members, data) = match &kind {
             EventKind::Known(event_type) => {
                 let audience = event_type.spec().admit(to)?;
-                let payload = Event::from_payload(*event_type, &data)?.payload().map_err(|_| internal())?;
+                let event = Event::from_payload(*event_type, &data)?;
+                let audience = audience.seen_by(event.visibility());
+                let payload = event.payload().map_err(|_| internal())?;
                 let members = with_unknown_members(&payload, original)?;
                 let data = serde_json::to_string(&members).map_err(|_| internal())?;
                 (audience, members, data)
@@ -77,7 +79,7 @@ impl Envelope {
 
     /// Admits a payload of the catalogue, addressed as its type allows; see the functions below for each audience.
     fn typed<P: Payload>(payload: &P, to: Audience, time: Time) -> Result<Self, ErrorBody> {
-        let audience = P::TYPE.spec().admit(to)?;
+        let audience = P::TYPE.spec().admit(to)?.seen_by(payload.visibility());
         let data = serde_json::to_string(payload).map_err(|_| internal())?;
         if data.len() > limits::MAX_EVENT_BYTES {
             return Err(too_large(data.len()));
@@ -118,7 +120,8 @@ impl Envelope {
         Ok(Self { kind, audience, time, data: data.into(), key, modifiers })
     }
 
-    /// An event without a payload, to ask [`crate::route::explain`] about.
+    /// An event without a payload, to ask [`crate::route::explain`] about. As no payload says who may see it, an event for
+    /// a session is for everyone in it, unless `to` names a part.
     ///
     /// # Errors
     /// `audience_not_allowed`.
@@ -308,7 +311,7 @@ impl Committed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::adw;
+    use crate::event::{adw, context};
 
     const NOW: fn() -> Time = || Time::from_unix_micros(1);
 
@@ -356,6 +359,61 @@ mod tests {
         let envelope = Envelope::to_adw(payload.adw_id, &payload, NOW()).unwrap();
         let modifiers = Modifiers { one_per_session: true, ..Modifiers::default() };
         assert!(envelope.with_modifiers(modifiers).is_err());
+    }
+
+    fn message(visibility: &str, sender: &str) -> String {
+        format!(
+            r#"{{"type":"context.new_message","to":"session:s","data":{{"id":1,"sender":"{sender}","content":"x","visibility":"{visibility}"}}}}"#
+        )
+    }
+
+    #[test]
+    fn route_04_the_visibility_of_a_message_is_settled_at_admission() {
+        for (visibility, to) in
+            [("public", "session:s"), ("private", "session:s/private/u"), ("agent_only", "session:s/agent_only/u")]
+        {
+            let envelope = admit(&message(visibility, "u")).unwrap();
+            assert_eq!(envelope.audience().to_string(), to);
+            assert_eq!(envelope.delivery(), Delivery::Durable);
+            let payload: context::NewMessage = serde_json::from_str(envelope.data()).unwrap();
+            let typed = Envelope::to_session("s".parse().unwrap(), &payload, NOW()).unwrap();
+            assert_eq!((typed.audience(), typed.data()), (envelope.audience(), envelope.data()));
+        }
+    }
+
+    #[test]
+    fn route_04_a_visibility_that_is_not_known_or_names_nobody_is_refused_and_never_grants() {
+        for (visibility, sender) in [
+            ("admin_only", "u"),
+            ("PRIVATE", "u"),
+            ("", "u"),
+            ("private", ""),
+            ("private", "u/../v"),
+            ("public", "a b"),
+        ] {
+            let error = admit(&message(visibility, sender)).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidPayload, "{visibility:?} {sender:?}");
+        }
+        for data in [
+            r#"{"id":1,"sender":"u","content":"x"}"#,
+            r#"{"id":1,"sender":"u","content":"x","visibility":null}"#,
+            r#"{"id":1,"content":"x","visibility":"private"}"#,
+        ] {
+            let text = format!(r#"{{"type":"context.new_message","to":"session:s","data":{data}}}"#);
+            assert_eq!(admit(&text).unwrap_err().code, ErrorCode::InvalidPayload, "{data}");
+        }
+    }
+
+    #[test]
+    fn evt_02_a_publisher_does_not_name_the_part_of_a_message_and_other_events_have_none() {
+        let named = message("private", "u").replace("session:s", "session:s/private/v");
+        assert_eq!(admit(&named).unwrap_err().code, ErrorCode::AudienceNotAllowed);
+        // What looks like a visibility in another payload is none: only the catalogue's row makes it one.
+        for kind in ["context.typing", "_vendor.message"] {
+            let data = r#"{"agent_id":"u","is_typing":true,"sender":"u","visibility":"private"}"#;
+            let envelope = admit(&format!(r#"{{"type":"{kind}","to":"session:s","data":{data}}}"#)).unwrap();
+            assert_eq!(envelope.audience().to_string(), "session:s");
+        }
     }
 
     #[test]

@@ -120,6 +120,11 @@ text_id! {
     RoomName, "a room name", "Name of a room, a topic that connections may join."
 }
 text_id! {
+    /// A thing of the application that events tell of: a document, a query, a message, a task. 1 to 128 of
+    /// `A-Za-z0-9_.:@-`.
+    ItemId, "an id", "Id that the application gave to a thing of its own, for instance to a document or a task."
+}
+text_id! {
     /// A publisher's idempotency key. 1 to 128 of `A-Za-z0-9_.:@-`.
     EventId, "an event id", "Idempotency key of a published event, chosen by the publisher."
 }
@@ -434,6 +439,7 @@ mod tests {
             assert!(text.parse::<ContextId>().is_err(), "{text:?}");
             assert!(text.parse::<UserId>().is_err(), "{text:?}");
             assert!(text.parse::<RoomName>().is_err(), "{text:?}");
+            assert!(text.parse::<ItemId>().is_err(), "{text:?}");
         }
         assert!("a_b.c:d@e-f".parse::<UserId>().is_ok());
         assert!("x".repeat(128).parse::<UserId>().is_ok());

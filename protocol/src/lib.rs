@@ -63,7 +63,7 @@ pub use error::{ErrorBody, ErrorCode};
 pub use event::Payload;
 pub use frame::{EventFrame, EventKind, Publication};
 pub use id::{
-    AdwId, BrowserSession, ConnectionId, ContextId, Epoch, EventId, Position, RoomName, Seq, SessionId, UserId,
+    AdwId, BrowserSession, ConnectionId, ContextId, Epoch, EventId, ItemId, Position, RoomName, Seq, SessionId, UserId,
 };
 pub use roster::{Member, Roster};
 pub use time::Time;

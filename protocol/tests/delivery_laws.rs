@@ -13,8 +13,9 @@ use std::{
 };
 
 use eventwire_protocol::{
-    ConnectionId, Dialect, Envelope, Root,
-    delivery::{Mailbox, MailboxBounds, Put},
+    AudienceKind, ConnectionId, Delivery, Dialect, Envelope, Root,
+    catalog::{self, Join},
+    delivery::{Mailbox, MailboxBounds, Put, join},
     envelope::Committed,
     limits,
 };
@@ -615,6 +616,45 @@ fn flow_03_a_part_that_begins_a_text_is_not_joined_to_the_one_before() {
         data,
         [r#"{"content":"a","sequence":7,"is_first":false}"#, r#"{"content":"bcd","sequence":0,"is_first":true}"#]
     );
+}
+
+#[test]
+fn flow_03_parts_of_every_text_in_the_catalogue_join_unless_they_are_of_another_text_or_behind_an_end() {
+    let mut seen = 0;
+    for (event_type, example) in catalog::examples() {
+        let spec = event_type.spec();
+        let Delivery::Append { key, joins } = spec.delivery else { continue };
+        seen += 1;
+        let to = match spec.audiences[0] {
+            AudienceKind::Adw => format!("adw:{}", example["adw_id"].as_str().unwrap()),
+            kind => format!("{}:a", kind.as_str()),
+        };
+        let members = |wanted: Join| joins.iter().filter(move |(_, join)| *join == wanted).map(|(name, _)| *name);
+        let part = |changes: &[(&str, Value)], seq: u64, prev: u64| {
+            let mut data = example.clone();
+            // A part from the middle of its text.
+            for member in data.as_object_mut().unwrap().values_mut().filter(|value| value.is_boolean()) {
+                *member = json!(false);
+            }
+            for (name, value) in changes {
+                data[*name] = value.clone();
+            }
+            support::committed(support::publish(spec.name, &to, &data), seq, prev)
+        };
+        let another: String = example[key].as_str().unwrap().chars().rev().collect();
+        let joined = join(&part(&[], 1, 0), &part(&[], 2, 1)).unwrap();
+        let joined: Value = serde_json::from_str(joined.envelope().data()).unwrap();
+        for name in members(Join::Concatenate) {
+            let one = example[name].as_str().unwrap();
+            assert_eq!(joined[name], [one, one].concat(), "{}", spec.name);
+        }
+        assert!(join(&part(&[], 1, 0), &part(&[(key, json!(another))], 2, 1)).is_none(), "{}", spec.name);
+        for name in members(Join::End) {
+            assert!(join(&part(&[(name, json!(true))], 1, 0), &part(&[], 2, 1)).is_none(), "{}", spec.name);
+            assert!(join(&part(&[], 1, 0), &part(&[(name, json!(true))], 2, 1)).is_some(), "{}", spec.name);
+        }
+    }
+    assert!(seen > 1);
 }
 
 #[test]

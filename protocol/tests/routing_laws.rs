@@ -144,12 +144,18 @@ fn sent() -> impl Strategy<Value = Sent> {
         .prop_map(|(session, part, user)| format!("session:{session}/{part}/{user}"));
     let status =
         prop_oneof![adw(), connection().prop_map(|id| format!("connection:c{id:016x}")), Just("global".into())];
+    let session = || prop_oneof![2 => support::name(), 1 => support::browser_session()];
+    let user = || support::name().prop_map(|id| format!("user:{id}"));
+    let room = || support::name().prop_map(|id| format!("room:{id}"));
     let logged = prop_oneof![
         3 => whole.prop_map(|to| ("_vendor.event", to)),
         2 => part.prop_map(|to| ("_vendor.event", to)),
         2 => adw().prop_map(|to| ("adw.text_block", to)),
         2 => adw().prop_map(|to| ("adw.agent_output_chunk", to)),
         1 => Just(("adw.system_log", "global".to_owned())),
+        1 => session().prop_map(|id| ("context.new_message", format!("session:{id}"))),
+        1 => user().prop_map(|to| ("rag.progress", to)),
+        1 => prop_oneof![room(), user()].prop_map(|to| ("task.update", to)),
     ]
     .prop_map(|(kind, to)| Sent { kind, to, except_connection: None, except_user: None, one_per_session: false });
     let unlogged = (
@@ -157,6 +163,11 @@ fn sent() -> impl Strategy<Value = Sent> {
             adw().prop_map(|to| ("adw.agent_summary_update", to)),
             status.prop_map(|to| ("adw.status_update", to)),
             Just(("adw.typing_indicator", "global".to_owned())),
+            Just(("user.activity", "global".to_owned())),
+            user().prop_map(|to| ("document.status", to)),
+            session().prop_map(|id| ("context.typing", format!("session:{id}"))),
+            prop_oneof![room(), user()].prop_map(|to| ("task.progress", to)),
+            connection().prop_map(|id| ("metrics.update", format!("connection:c{id:016x}"))),
         ],
         option::of(connection()),
         option::of(support::name()),
@@ -710,6 +721,26 @@ proptest! {
         let blocks = reached("adw.text_block", format!("adw:{adw}"));
         let raw = reached("adw.agent_output_chunk", format!("adw:{adw}"));
         prop_assert!(raw.is_subset(&blocks), "{raw:?} {blocks:?}");
+    }
+
+    #[test]
+    fn route_04_a_message_reaches_exactly_the_part_of_the_session_that_its_visibility_names(
+        guests in guests(),
+        session in support::name(),
+        sender in support::name(),
+        visibility in select(&["public", "private", "agent_only"][..]),
+    ) {
+        let whole = format!("session:{session}");
+        let mut data = support::payload("context.new_message", &whole);
+        data["sender"] = sender.clone().into();
+        data["visibility"] = visibility.into();
+        let event = support::publish("context.new_message", &whole, &data);
+        let to = if visibility == "public" { whole } else { format!("{whole}/{visibility}/{sender}") };
+        prop_assert_eq!(event.audience().to_string(), to.clone());
+        let sent =
+            Sent { kind: "context.new_message", to, except_connection: None, except_user: None, one_per_session: false };
+        let numbers = oracle::recipients(&guests, &sent).into_iter().map(ConnectionId::from_u64);
+        prop_assert_eq!(route(&roster(&guests), &event), numbers.collect::<Vec<_>>());
     }
 
     #[test]

@@ -121,6 +121,9 @@ fn manner(event: &EventSource) -> String {
     if spec.layer == AdwLayer::Raw {
         text.push_str(" Needs the permission `adw_raw`.");
     }
+    if spec.visibility_in_payload {
+        text.push_str(" Only the part of the session that the payload's `visibility` names.");
+    }
     text
 }
 

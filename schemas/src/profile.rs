@@ -15,10 +15,35 @@ pub type Definitions = BTreeMap<String, Value>;
 /// The largest integer that a JavaScript number holds exactly, 2^53 - 1 (SCHEMA-06).
 pub const MAX_INTEGER: u64 = 9_007_199_254_740_991;
 
-/// Members whose value may be one of several plain JSON kinds, which standard tools can only be told by named
-/// alternatives: definition, member, name of the union.
-const MIXED: &[(&str, &str, &str)] =
-    &[("ConnectionPongData", "client_time", "ClientTime"), ("PingCommandData", "client_time", "ClientTime")];
+/// Several plain JSON kinds as one type, which standard tools can only be told by named alternatives.
+struct Union {
+    name: &'static str,
+    description: &'static str,
+    /// Name, description and `type` of each alternative.
+    alternatives: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const CLIENT_TIME: Union = Union {
+    name: "ClientTime",
+    description: "A number or a text, whatever suits the sender.",
+    alternatives: &[("ClientTimeNumber", "Any number.", "number"), ("ClientTimeText", "Any text.", "string")],
+};
+
+const ANY_VALUE: Union = Union {
+    name: "AnyValue",
+    description: "Any JSON value but null.",
+    alternatives: &[
+        ("AnyObject", "Any object.", "object"),
+        ("AnyArray", "Any array.", "array"),
+        ("AnyText", "Any text.", "string"),
+        ("AnyNumber", "Any number.", "number"),
+        ("AnyBoolean", "True or false.", "boolean"),
+    ],
+};
+
+/// Members of two kinds: definition, member, union.
+const MIXED: &[(&str, &str, &Union)] =
+    &[("ConnectionPongData", "client_time", &CLIENT_TIME), ("PingCommandData", "client_time", &CLIENT_TIME)];
 
 /// Brings a set of definitions into the profile.
 ///
@@ -40,11 +65,12 @@ pub fn conform(definitions: &Map<String, Value>, rename: &BTreeMap<String, Strin
     for (name, member, union) in MIXED {
         let place = format!("/properties/{member}");
         if let Some(mixed) = conformed.get_mut(*name).and_then(|it| it.pointer_mut(&place)) {
-            refer_to_union(mixed, union);
-            for (name, definition) in number_or_text(union) {
-                conformed.insert(name, definition);
-            }
+            refer_to_union(mixed, union.name);
+            conformed.extend(union_definitions(union));
         }
+    }
+    if conformed.contains_key(ANY_VALUE.name) {
+        conformed.extend(union_definitions(&ANY_VALUE));
     }
     conformed
 }
@@ -279,21 +305,14 @@ fn refer_to_union(mixed: &mut Value, union: &str) {
     }
 }
 
-/// A union of a number and a text, as named definitions.
-fn number_or_text(union: &str) -> [(String, Value); 3] {
-    let (number, text) = (format!("{union}Number"), format!("{union}Text"));
-    [
-        (
-            union.to_owned(),
-            json!({
-                "title": union,
-                "description": "A number or a text, whatever suits the sender.",
-                "oneOf": [reference(&number), reference(&text)],
-            }),
-        ),
-        (number.clone(), json!({ "title": number, "description": "Any number.", "type": "number" })),
-        (text.clone(), json!({ "title": text, "description": "Any text.", "type": "string" })),
-    ]
+/// A union and its alternatives, as named definitions.
+fn union_definitions(union: &Union) -> impl Iterator<Item = (String, Value)> {
+    let alternatives: Vec<Value> = union.alternatives.iter().map(|(name, ..)| reference(name)).collect();
+    let whole = json!({ "title": union.name, "description": union.description, "oneOf": alternatives });
+    let each = |(name, description, kind): &(&str, &str, &str)| {
+        ((*name).to_owned(), json!({ "title": name, "description": description, "type": kind }))
+    };
+    std::iter::once((union.name.to_owned(), whole)).chain(union.alternatives.iter().map(each))
 }
 
 #[cfg(test)]
@@ -358,6 +377,15 @@ mod tests {
         assert_eq!(of("bounded"), json!({ "type": "integer", "minimum": 1, "maximum": 9 }));
         assert_eq!(of("share"), json!({ "type": "number" }));
         assert_eq!(of("at"), json!({ "type": "string", "format": "date-time" }));
+    }
+
+    #[test]
+    fn schema_04_a_member_of_any_value_is_one_of_the_named_kinds() {
+        let definitions = Map::from_iter([("AnyValue".to_owned(), json!({ "description": "Any." }))]);
+        let conformed = conform(&definitions, &BTreeMap::new());
+        let kinds: Vec<&str> =
+            references(&conformed["AnyValue"]).iter().map(|name| conformed[name]["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["object", "array", "string", "number", "boolean"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use eventwire_protocol::address::AudienceKind;
+use eventwire_protocol::address::{AdwLayer, AudienceKind};
 use eventwire_protocol::catalog::{self, EventSpec, EventType};
 use eventwire_protocol::command::{Authenticate, Ping, Subscribe, Unsubscribe};
 use eventwire_protocol::id::{AdwId, ConnectionId, EventId, Position, RoomName, Seq, SessionId, UserId};
@@ -91,6 +91,8 @@ pub struct Source {
     pub received: Definitions,
     /// How an audience of each kind is written, as a pattern without anchors.
     audiences: BTreeMap<AudienceKind, String>,
+    /// How a user is written, as a pattern without anchors.
+    user: String,
 }
 
 impl Source {
@@ -116,6 +118,7 @@ impl Source {
             received: definitions(settings.for_deserialize(), &events)?,
             commands: commands(),
             audiences: audience_patterns()?,
+            user: id_pattern::<UserId>()?,
             events,
         })
     }
@@ -127,8 +130,13 @@ impl Source {
             .iter()
             .filter_map(|kind| {
                 let whole = self.audiences.get(kind)?;
-                let is_raw = *kind == AudienceKind::Adw && spec.layer != eventwire_protocol::address::AdwLayer::Blocks;
-                Some(if in_event && is_raw { format!("{whole}/raw") } else { whole.clone() })
+                Some(match kind {
+                    AudienceKind::Adw if in_event && spec.layer == AdwLayer::Raw => format!("{whole}/raw"),
+                    AudienceKind::Session if in_event && spec.visibility_in_payload => {
+                        format!("{whole}(/(private|agent_only)/{})?", self.user)
+                    }
+                    _ => whole.clone(),
+                })
             })
             .collect();
         anchored(&alternatives)

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eventwire_protocol::address::AudienceKind;
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::command::Request;
 use eventwire_protocol::envelope::Envelope;
@@ -191,19 +192,49 @@ fn an_example_with_another_type_audience_or_kind_of_value_is_refused() {
     let root = validator(&tree, "event.schema.json");
     for (name, path, examples) in events(&tree) {
         let own = validator(&tree, &path);
-        for (member, value) in [
+        let allowed = EventType::from_name(&name).unwrap().spec().audiences;
+        let elsewhere = [
+            (AudienceKind::Connection, "connection:c00000000000000ff"),
+            (AudienceKind::Session, "session:planning"),
+            (AudienceKind::User, "user:maria"),
+            (AudienceKind::Adw, "adw:29fb6a3e"),
+            (AudienceKind::Room, "room:tasks"),
+            (AudienceKind::Global, "global"),
+        ];
+        let elsewhere = elsewhere.iter().filter(|(kind, _)| !allowed.contains(kind)).map(|(_, to)| ("to", json!(to)));
+        let wrong = [
             ("type", json!("adw.nope")),
-            ("to", json!("room:tasks")),
+            ("to", json!("nobody:tasks")),
             ("to", json!("adw:29fb6a3e/RAW")),
             ("time", json!("yesterday")),
             ("data", json!([])),
             ("data", Value::Null),
-        ] {
+        ];
+        for (member, value) in wrong.into_iter().chain(elsewhere) {
             let mut mutant = examples[0].clone();
             mutant[member] = value.clone();
             assert!(!own.is_valid(&mutant), "{name} is accepted with {member} {value}");
             assert!(!root.is_valid(&mutant), "{name} is accepted with {member} {value} by the closed root");
         }
+    }
+}
+
+#[test]
+fn a_message_comes_from_the_part_of_a_session_that_may_see_it_and_is_published_to_the_whole() {
+    let tree = published();
+    let (event, publish) = (validator(&tree, "event.schema.json"), validator(&tree, "publish.schema.json"));
+    let (_, _, examples) = events(&tree).into_iter().find(|(name, ..)| name == "context.new_message").unwrap();
+    for (part, is_one) in [("private/maria", true), ("agent_only/maria", true), ("public/maria", false), ("raw", false)]
+    {
+        let mut frame = examples[0].clone();
+        frame["to"] = json!(format!("session:planning/{part}"));
+        assert_eq!(event.is_valid(&frame), is_one, "{part}");
+        let publication = json!({ "type": frame["type"], "to": frame["to"], "data": frame["data"] });
+        assert!(!publish.is_valid(&publication), "{part}");
+        // An event whose payload says nothing of that has no such parts.
+        frame["type"] = json!("context.typing");
+        frame["data"] = json!({ "agent_id": "maria", "is_typing": true });
+        assert!(!event.is_valid(&frame), "{part}");
     }
 }
 

@@ -1452,50 +1452,6 @@ pub fn examples() -> Vec<(&'static str, Value)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::EventType;
-
-    fn chat_types() -> impl Iterator<Item = EventType> {
-        EventType::ALL.iter().copied().filter(|event_type| event_type.spec().family == "chat")
-    }
-
-    /// Every member that a schema or a schema inside of it knows and the example leaves out.
-    fn left_out(schema: &Value, definitions: &Map<String, Value>, example: &Value, place: &str) -> Vec<String> {
-        let inner = |schema: &Value, name: &str, value: &Value| {
-            left_out(schema, definitions, value, &format!("{place}.{name}"))
-        };
-        if let Some(name) = schema.get("$ref").and_then(|target| target.as_str()?.strip_prefix("#/$defs/")) {
-            return left_out(&definitions[name], definitions, example, place);
-        }
-        // An optional member: itself or null.
-        if let Some(alternatives) = schema.get("anyOf").and_then(Value::as_array) {
-            return left_out(&alternatives[0], definitions, example, place);
-        }
-        if let Some(items) = schema.get("items") {
-            return match example.as_array().and_then(|values| values.first()) {
-                Some(first) => inner(items, "0", first),
-                None => vec![format!("{place}.0")],
-            };
-        }
-        let properties = schema.get("properties").and_then(Value::as_object);
-        let member = |(name, schema): (&String, &Value)| match example.get(name) {
-            Some(value) => inner(schema, name, value),
-            None => vec![format!("{place}.{name}")],
-        };
-        properties.into_iter().flatten().flat_map(member).collect()
-    }
-
-    #[test]
-    fn every_example_fills_every_member_to_the_bottom() {
-        let examples = examples();
-        assert_eq!(examples.len(), chat_types().count());
-        for event_type in chat_types() {
-            let spec = event_type.spec();
-            let (_, example) = examples.iter().find(|(name, _)| spec.name == format!("chat.{name}")).unwrap();
-            let mut generator = schemars::SchemaGenerator::default();
-            let schema = event_type.payload_schema(&mut generator).to_value();
-            assert_eq!(left_out(&schema, generator.definitions(), example, spec.name), Vec::<String>::new());
-        }
-    }
 
     #[test]
     fn a_key_of_the_provider_is_never_printed() {

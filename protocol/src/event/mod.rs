@@ -1,4 +1,4 @@
-//! Payload types, one module for each family. The doc comments are the schema descriptions, so they speak to the people
+//! Payload types, one module for each system that events come from. The doc comments are the schema descriptions, so they speak to the people
 //! who read events in a frontend.
 //!
 //! Which of these may go where, and how they are delivered, stands in [`crate::catalog`].
@@ -6,9 +6,16 @@
 pub mod adw;
 pub mod chat;
 pub mod connection;
+pub mod context;
+pub mod mcp;
+pub mod metrics;
 mod open;
+pub mod product;
+mod value;
 
-use crate::catalog::EventType;
+pub use value::AnyValue;
+
+use crate::{address::Visibility, catalog::EventType};
 
 /// A payload that the catalogue knows.
 ///
@@ -35,6 +42,12 @@ pub trait Payload:
 {
     /// The event type this is the payload of.
     const TYPE: EventType;
+
+    /// ROUTE-04: the part of a session that may see this event. Everyone in it, unless the catalogue's row names who
+    /// reads it out of the payload.
+    fn visibility(&self) -> Visibility {
+        Visibility::Public
+    }
 }
 
 pub(crate) mod sealed {

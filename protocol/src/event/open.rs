@@ -130,6 +130,9 @@ macro_rules! closed_enum {
 
 pub(crate) use {closed_enum, open_enum};
 
+/// The largest integer that a JSON reader in a browser represents exactly (2^53 - 1).
+pub(crate) const MAX_INTEGER: u64 = crate::id::MAX_SEQ;
+
 /// The schema description of a list of words: the type's own text, then each word with what it means.
 pub(crate) fn description(doc: &[&str], heading: &str, words: &[(&str, &[&str])]) -> String {
     let mut text: Vec<String> = vec![joined(doc), String::new(), heading.to_owned()];
