@@ -103,6 +103,20 @@ impl EventSpec {
         self.family == "connection"
     }
 
+    /// Some audience that events of this type may be addressed to.
+    #[cfg(test)]
+    pub(crate) fn an_audience(&self) -> Audience {
+        let text = match self.audiences.first() {
+            Some(AudienceKind::Connection) => "connection:c0000000000000001",
+            Some(AudienceKind::Session) => "session:session_abc123",
+            Some(AudienceKind::User) => "user:user-123",
+            Some(AudienceKind::Adw) => "adw:29fb6a3e",
+            Some(AudienceKind::Room) => "room:tasks",
+            Some(AudienceKind::Global) | None => "global",
+        };
+        text.parse().unwrap()
+    }
+
     /// EVT-02: whether an event of this type may be addressed so; the part of the audience it belongs to if it may, as
     /// far as the type decides about that.
     ///

@@ -3,11 +3,21 @@
 //! An event reaches a connection only through an encoder of that connection's dialect. Where there is none, nothing is
 //! sent (ROUTE-05): a page that prints whatever it is handed must never be handed somebody else's event.
 
+mod adw;
+mod amiga;
 pub mod canonical;
+mod monadic;
+mod product;
+mod shared_context;
 
 use bytes::Bytes;
+use serde_json::{Value, value::RawValue};
 
-use crate::{envelope::Committed, frame::EventKind};
+use crate::{
+    catalog::{Event, EventType},
+    envelope::{Committed, Envelope},
+    frame::EventKind,
+};
 
 /// A family of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,17 +78,48 @@ impl Dialect {
         }
     }
 
-    /// Whether its clients can be told of events of this type. The five older dialects have no encoder in this version,
-    /// so they can be told nothing.
-    pub fn spells(self, _kind: &EventKind) -> bool {
-        matches!(self, Self::Canonical)
+    /// The event types of the catalogue that its clients can be told of, and how; `None` where that is all of them, and
+    /// vendor space as well.
+    fn encoder(self) -> Option<(&'static [EventType], Encoder)> {
+        match self {
+            Self::Canonical => None,
+            Self::Monadic => Some((monadic::SPELLS, monadic::encode)),
+            Self::Product => Some((product::SPELLS, product::encode)),
+            Self::Amiga => Some((amiga::SPELLS, amiga::encode)),
+            Self::SharedContext => Some((shared_context::SPELLS, shared_context::encode)),
+            Self::Adw => Some((adw::SPELLS, adw::encode)),
+        }
+    }
+
+    /// Whether its clients can be told of events of this type.
+    pub fn spells(self, kind: &EventKind) -> bool {
+        match (self.encoder(), kind) {
+            (None, _) => true,
+            (Some((spells, _)), EventKind::Known(event_type)) => spells.contains(event_type),
+            (Some(_), EventKind::Vendor(_)) => false,
+        }
     }
 
     /// The event as its clients read it; `None` when they cannot be told of it.
     pub fn encode(self, event: &Committed) -> Option<Bytes> {
-        self.spells(event.envelope().kind()).then(|| canonical::encode(event))
+        let Some((spells, encode)) = self.encoder() else {
+            return Some(canonical::encode(event));
+        };
+        let EventKind::Known(event_type) = event.envelope().kind() else {
+            return None;
+        };
+        if !spells.contains(event_type) {
+            return None;
+        }
+        let data: &RawValue = serde_json::from_str(event.envelope().data()).ok()?;
+        let payload = Event::from_payload(*event_type, data).ok()?;
+        let frame = encode(&payload, event.envelope())?;
+        serde_json::to_vec(&frame).ok().map(Bytes::from)
     }
 }
+
+/// Spells one event of the catalogue; what the frame says beside the payload stands in the envelope.
+type Encoder = fn(&Event, &Envelope) -> Option<Value>;
 
 #[cfg(test)]
 mod tests {
@@ -89,6 +130,18 @@ mod tests {
         assert_eq!(Dialect::ALL.len(), Dialect::COUNT);
         for (index, dialect) in Dialect::ALL.iter().enumerate() {
             assert_eq!(dialect.index(), index);
+        }
+    }
+    #[test]
+    fn route_05_a_dialect_spells_exactly_the_types_that_it_names() {
+        for (event_type, example) in crate::catalog::examples() {
+            let event = Event::from_payload(event_type, &serde_json::value::to_raw_value(&example).unwrap()).unwrap();
+            for dialect in Dialect::ALL {
+                let Some((spells, encode)) = dialect.encoder() else { continue };
+                let probe = Envelope::probe(EventKind::Known(event_type), event_type.spec().an_audience()).unwrap();
+                let frame = encode(&event, &probe);
+                assert_eq!(frame.is_some(), spells.contains(&event_type), "{dialect:?} {event_type}");
+            }
         }
     }
 }

@@ -1,0 +1,16 @@
+//! AMIGA monitoring: a Socket.IO event, that is its name and one argument; times in seconds with a fraction.
+
+use serde_json::Value;
+
+use crate::{
+    catalog::{Event, EventType},
+    envelope::Envelope,
+};
+
+/// What its clients can be told of.
+pub(super) const SPELLS: &[EventType] = &[];
+
+/// The event as its clients read it.
+pub(super) fn encode(_event: &Event, _envelope: &Envelope) -> Option<Value> {
+    None
+}
