@@ -355,6 +355,28 @@ mod oracle {
         }
     }
 
+    /// Whose clients know which of the types that these tests send. No older client knows vendor space, and nobody's
+    /// knows `context.typing`.
+    const TOLD: [(&str, Dialect); 13] = [
+        ("adw.text_block", Dialect::Adw),
+        ("adw.agent_output_chunk", Dialect::Adw),
+        ("adw.system_log", Dialect::Adw),
+        ("adw.agent_summary_update", Dialect::Adw),
+        ("adw.status_update", Dialect::Adw),
+        ("adw.typing_indicator", Dialect::Adw),
+        ("task.update", Dialect::Amiga),
+        ("task.progress", Dialect::Amiga),
+        ("metrics.update", Dialect::Amiga),
+        ("context.new_message", Dialect::SharedContext),
+        ("rag.progress", Dialect::Product),
+        ("document.status", Dialect::Product),
+        ("user.activity", Dialect::Product),
+    ];
+
+    pub(super) fn can_be_told(dialect: Dialect, kind: &str) -> bool {
+        dialect == Dialect::Canonical || TOLD.contains(&(kind, dialect))
+    }
+
     /// The rules that keep an event from a connection, in their order; `one_per_session` aside.
     pub(super) fn objections(guest: &Guest, sent: &Sent) -> Vec<&'static str> {
         let rights = rights(guest);
@@ -398,7 +420,7 @@ mod oracle {
         if !visible {
             objections.push("ROUTE-04");
         }
-        if guest.dialect != Dialect::Canonical {
+        if !can_be_told(guest.dialect, sent.kind) {
             objections.push("ROUTE-05");
         }
         let left_out = sent.except_connection == Some(guest.id) || sent.except_user.as_deref().is_some_and(named);
@@ -798,6 +820,27 @@ proptest! {
             prop_assert_eq!(&failed, &objections);
             prop_assert_eq!(named(explanation.rule), objections.first().copied().unwrap_or("ROUTE-01"));
             prop_assert!(!explanation.reason.is_empty());
+        }
+    }
+}
+
+#[test]
+fn route_05_each_type_is_told_to_those_whose_clients_know_it() {
+    for (kind, to) in [
+        ("_vendor.event", "global"),
+        ("adw.text_block", "adw:29fb6a3e"),
+        ("adw.agent_output_chunk", "adw:29fb6a3e"),
+        ("adw.system_log", "global"),
+        ("context.new_message", "session:a"),
+        ("context.typing", "session:a"),
+        ("rag.progress", "user:a"),
+        ("task.update", "room:a"),
+        ("metrics.update", "connection:c0000000000000001"),
+    ] {
+        let committed = Committed::new(support::event(kind, to), None);
+        for dialect in Dialect::ALL {
+            let told = committed.frame(*dialect).is_some();
+            assert_eq!(told, oracle::can_be_told(*dialect, kind), "{dialect:?} {kind}");
         }
     }
 }
