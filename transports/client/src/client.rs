@@ -499,7 +499,7 @@ impl Task {
                 if let Some(token) = token {
                     self.token = Some(token);
                 }
-                Ok(Some(event))
+                Ok(Some(*event))
             }
             Answer::Moot => Ok(None),
             Answer::Refused(error) => Err(CommandError::Refused(Box::new(error))),

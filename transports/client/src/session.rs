@@ -130,7 +130,7 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// The server did it; `connection.subscribed` or `unsubscribed`, `pong`, `reply`.
-    Done(Event),
+    Done(Box<Event>),
     /// It was not needed: what was to be undone did not exist on a new connection.
     Moot,
     /// The server refused.
@@ -538,7 +538,7 @@ impl Session {
             .collect();
         for id in done {
             self.pending.remove(&id);
-            outputs.push(Output::Answer(id, Answer::Done(Event::ConnectionSubscribed(subscribed.clone()))));
+            outputs.push(Output::Answer(id, Answer::Done(Box::new(Event::ConnectionSubscribed(subscribed.clone())))));
         }
     }
 
@@ -672,7 +672,7 @@ impl Session {
     fn answered(&mut self, re: Option<&str>, event: Event, outputs: &mut Vec<Output>) -> bool {
         match self.take(re) {
             Some(id) => {
-                outputs.push(Output::Answer(id, Answer::Done(event)));
+                outputs.push(Output::Answer(id, Answer::Done(Box::new(event))));
                 true
             }
             None => false,
@@ -958,7 +958,7 @@ mod tests {
         probe.welcome(EPOCH);
         assert_eq!(since(&probe.sent()[0], "adw:aaaaaaaa"), &json!(0));
         probe.accept(0);
-        let answered = |output: &Output| matches!(output, Output::Answer(same, Answer::Done(Event::ConnectionSubscribed(_))) if *same == id);
+        let answered = |output: &Output| matches!(output, Output::Answer(same, Answer::Done(event)) if *same == id && matches!(**event, Event::ConnectionSubscribed(_)));
         assert!(probe.outputs.iter().any(answered));
     }
 
