@@ -283,6 +283,8 @@ pub struct EventFrame {
     pub prev: Option<Position>,
     /// Its payload.
     pub data: Incoming,
+    /// Its payload as it came, with the members that this version does not know (ENV-09).
+    pub text: Box<RawValue>,
 }
 
 /// A payload as a receiver reads it.
@@ -290,8 +292,8 @@ pub struct EventFrame {
 pub enum Incoming {
     /// Of a type in the catalogue.
     Known(Box<Event>),
-    /// Of a type this version does not know, as it came.
-    Unknown(Box<RawValue>),
+    /// Of a type this version does not know.
+    Unknown,
 }
 
 #[derive(Deserialize)]
@@ -316,7 +318,7 @@ impl EventFrame {
             .map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, format!("not an event: {error}")))?;
         let data = match EventType::from_name(&frame.kind) {
             Some(event_type) => Incoming::Known(Box::new(Event::from_payload(event_type, frame.data)?)),
-            None => Incoming::Unknown(frame.data.to_owned()),
+            None => Incoming::Unknown,
         };
         Ok(Self {
             kind: frame.kind.into_owned(),
@@ -325,27 +327,20 @@ impl EventFrame {
             seq: frame.seq,
             prev: frame.prev,
             data,
+            text: frame.data.to_owned(),
         })
     }
 
     /// Writes the frame again.
     ///
     /// # Errors
-    /// What serde_json says of the payload; payloads of the catalogue have none.
+    /// What serde_json says of the type; that of a frame that was read has none.
     pub fn encode(&self) -> serde_json::Result<Bytes> {
-        let payload;
-        let data = match &self.data {
-            Incoming::Known(event) => {
-                payload = event.payload()?;
-                payload.get()
-            }
-            Incoming::Unknown(raw) => raw.get(),
-        };
         let logged = self.seq.map(|seq| Logged { seq, prev: self.prev.unwrap_or_default() });
         // An unknown type may hold anything; let the JSON writer quote it, and cut the quotes off again.
         let kind = serde_json::to_string(&self.kind)?;
         let kind = kind.get(1..kind.len() - 1).unwrap_or_default();
-        Ok(encode(kind, self.time, &self.to, logged, data))
+        Ok(encode(kind, self.time, &self.to, logged, self.text.get()))
     }
 }
 
@@ -393,7 +388,15 @@ mod tests {
     fn env_09_an_unknown_event_is_written_again_byte_for_byte() {
         let text = r#"{"type":"future.thing","time":"2026-11-20T23:40:01Z","to":"global","seq":3,"prev":1,"data":{"z":1.10,"a":[1e2, {"b":null}]}}"#;
         let frame = EventFrame::decode(text).unwrap();
-        assert!(matches!(frame.data, Incoming::Unknown(_)));
+        assert!(matches!(frame.data, Incoming::Unknown));
+        assert_eq!(frame.encode().unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn env_09_a_member_that_this_version_does_not_know_is_written_again() {
+        let text = r#"{"type":"adw.text_block","time":"2026-11-20T23:40:01Z","to":"adw:29fb6a3e","seq":3,"prev":1,"data":{"adw_id":"29fb6a3e","content":"x","later":[1.50]}}"#;
+        let frame = EventFrame::decode(text).unwrap();
+        assert!(matches!(&frame.data, Incoming::Known(_)));
         assert_eq!(frame.encode().unwrap(), text.as_bytes());
     }
 

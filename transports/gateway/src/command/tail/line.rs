@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use eventwire_protocol::frame::{EventFrame, Incoming};
+use eventwire_protocol::frame::EventFrame;
 use serde_json::Value;
 
 use crate::terminal::{Colour, Pen, plain};
@@ -30,11 +30,7 @@ impl Painter {
 
     /// `12:30:01.123 adw:29fb6a3e tool_use_pre Read src/app.js`, cut to the width. Nothing in it that a terminal acts on.
     pub(super) fn line(self, event: &EventFrame) -> String {
-        let data = match &event.data {
-            Incoming::Known(known) => known.payload().ok(),
-            Incoming::Unknown(raw) => Some(raw.clone()),
-        };
-        let data = data.and_then(|data| serde_json::from_str::<Value>(data.get()).ok()).unwrap_or_default();
+        let data = serde_json::from_str::<Value>(event.text.get()).unwrap_or_default();
         let time = event.time.to_string();
         let clock = time.get(11..23).or_else(|| time.get(11..19)).unwrap_or(&time).trim_end_matches('Z');
         let to = event.to.to_string();
