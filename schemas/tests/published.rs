@@ -171,9 +171,9 @@ fn an_example_that_lacks_a_required_member_is_refused() {
             let mut mutant = examples[0].clone();
             mutant["data"].as_object_mut().unwrap().remove(&member);
             // Where the schema says required, the decoder either insists, too, or always writes the member.
-            if let Ok(frame) = EventFrame::decode(&mutant.to_string()) {
-                let written: Value = serde_json::from_slice(&frame.encode().unwrap()).unwrap();
-                assert!(written["data"].get(&member).is_some(), "{name}: {member} is required but not written");
+            if let Ok(EventFrame { data: Incoming::Known(event), .. }) = EventFrame::decode(&mutant.to_string()) {
+                let written: Value = serde_json::from_str(event.payload().unwrap().get()).unwrap();
+                assert!(written.get(&member).is_some(), "{name}: {member} is required but not written");
             }
             mutants.push((format!("data.{member}"), mutant));
         }
