@@ -287,6 +287,24 @@ impl Committed {
         Self { envelope, logged, frames: [const { OnceLock::new() }; Dialect::COUNT] }
     }
 
+    /// Something for one connection that is no event of the catalogue, in the words of its dialect: the answer to a
+    /// question that only that dialect has.
+    pub fn in_words(id: ConnectionId, dialect: Dialect, words: Bytes, now: Time) -> Self {
+        let envelope = Envelope {
+            kind: EventKind::Vendor(Arc::from("_dialect.words")),
+            audience: Audience::Connection(id),
+            time: now,
+            data: "{}".into(),
+            key: None,
+            modifiers: Modifiers::default(),
+        };
+        let committed = Self::new(envelope, None);
+        if let Some(frame) = committed.frames.get(dialect.index()) {
+            let _ = frame.set(Some(words));
+        }
+        committed
+    }
+
     /// The admitted event.
     pub fn envelope(&self) -> &Envelope {
         &self.envelope

@@ -34,6 +34,7 @@
 //! ```
 
 pub mod address;
+pub mod application;
 pub mod catalog;
 pub mod claims;
 pub mod close;
@@ -53,6 +54,7 @@ pub mod time;
 pub mod version;
 
 pub use address::{AddressedTo, Audience, AudienceKind, Modifiers, Root};
+pub use application::ApplicationCommand;
 pub use catalog::{Delivery, Event, EventType};
 pub use claims::{Claims, Permission, Role, Scope};
 pub use close::CloseCode;

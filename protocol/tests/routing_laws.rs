@@ -343,7 +343,7 @@ mod oracle {
         if ever_subscribed_to_an_adw(guest) {
             holds(guest, &format!("adw:{adw}"))
         } else {
-            guest.dialect == Dialect::Adw
+            matches!(guest.dialect, Dialect::Adw | Dialect::AdwTrigger)
         }
     }
 
@@ -374,7 +374,14 @@ mod oracle {
     ];
 
     pub(super) fn can_be_told(dialect: Dialect, kind: &str) -> bool {
-        dialect == Dialect::Canonical || TOLD.contains(&(kind, dialect))
+        // Variants know the same types as the dialect that they vary.
+        let family = match dialect {
+            Dialect::ProductNested => Dialect::Product,
+            Dialect::SharedContextTools => Dialect::SharedContext,
+            Dialect::AdwTrigger => Dialect::Adw,
+            other => other,
+        };
+        family == Dialect::Canonical || TOLD.contains(&(kind, family))
     }
 
     /// The rules that keep an event from a connection, in their order; `one_per_session` aside.
@@ -658,7 +665,7 @@ proptest! {
             let check = explanation.checks.iter().find(|check| check.rule == Rule::Interest).unwrap();
             (check.passed, roster.member(id(&guest)).unwrap().hears_of(&adw.parse().unwrap()))
         };
-        let default = dialect == Dialect::Adw;
+        let default = matches!(dialect, Dialect::Adw | Dialect::AdwTrigger);
         prop_assert_eq!(hears(vec![]), (default, default));
         prop_assert_eq!(hears(leave.clone().collect()), (default, default), "leaving what one is not in changes nothing");
         let named = adws.contains(&adw);

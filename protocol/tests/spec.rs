@@ -11,7 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const GROUPS: &[&str] = &["ENV", "EVT", "ROUTE", "LOG", "FLOW", "CMD", "AUTH", "WS", "SSE", "HTTP", "LIMIT", "VER"];
+const GROUPS: &[&str] = &[
+    "ENV", "EVT", "ROUTE", "LOG", "FLOW", "CMD", "AUTH", "WS", "SSE", "SIO", "HTTP", "LIMIT", "VER", "MON", "PRD",
+    "CTX", "ADW",
+];
 
 /// Where ids are cited, and tests are.
 const SOURCES: &[&str] = &["protocol", "transports", "conformance", "schemas", "docs"];

@@ -6,11 +6,12 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::Adopted;
 use crate::{
     address::{Audience, Root},
     catalog::{Event, EventType},
     envelope::Envelope,
-    error::ErrorCode,
+    error::{ErrorBody, ErrorCode},
     event::connection::{Pong, Subscribed, Unsubscribed},
     time::Time,
 };
@@ -190,6 +191,17 @@ fn iso(time: Time) -> String {
     let text = text.strip_suffix('Z').unwrap_or(&text);
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     format!("{seconds}.{fraction:0<6}Z")
+}
+
+/// The event as the clients of the variant read it.
+pub(super) fn encode_for_trigger(event: &Event, envelope: &Envelope) -> Option<Value> {
+    encode(event, envelope)
+}
+
+/// Reads an event as the system's back end builds it.
+pub(super) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
+    let _ = frame;
+    Err(ErrorBody::new(ErrorCode::UnknownType, "to be written"))
 }
 
 #[cfg(test)]

@@ -3,20 +3,23 @@
 //! An event reaches a connection only through an encoder of that connection's dialect. Where there is none, nothing is
 //! sent (ROUTE-05): a page that prints whatever it is handed must never be handed somebody else's event.
 
-mod adw;
-mod amiga;
+pub mod adw;
+pub mod amiga;
 pub mod canonical;
-mod monadic;
-mod product;
-mod shared_context;
+pub mod monadic;
+pub mod product;
+pub mod shared_context;
 
 use bytes::Bytes;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
+    address::Audience,
     catalog::{Event, EventType},
     envelope::{Committed, Envelope},
+    error::{ErrorBody, ErrorCode},
     frame::EventKind,
+    time::Time,
 };
 
 /// A family of clients.
@@ -31,10 +34,16 @@ pub enum Dialect {
     Product,
     /// AMIGA monitoring.
     Amiga,
-    /// Shared Context.
+    /// Shared Context, its pages: messages carry their time as milliseconds.
     SharedContext,
     /// ADW, the agentic kanban.
     Adw,
+    /// Product Demo, its later releases: the status of a document is nested under `payload`.
+    ProductNested,
+    /// Shared Context, its agents: messages carry their time as ISO 8601.
+    SharedContextTools,
+    /// ADW, the trigger server: file operations in its own words, the time beside the type as well.
+    AdwTrigger,
 }
 
 /// What a connection hears of ADWs before its first subscription (ROUTE-02).
@@ -48,10 +57,34 @@ pub enum AdwDefault {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: &[Self] =
-        &[Self::Canonical, Self::Monadic, Self::Product, Self::Amiga, Self::SharedContext, Self::Adw];
+    pub const ALL: &[Self] = &[
+        Self::Canonical,
+        Self::Monadic,
+        Self::Product,
+        Self::Amiga,
+        Self::SharedContext,
+        Self::Adw,
+        Self::ProductNested,
+        Self::SharedContextTools,
+        Self::AdwTrigger,
+    ];
     /// How many dialects there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 9;
+
+    /// The dialect that this one is a variant of; itself, if it is none.
+    pub const fn family(self) -> Self {
+        match self {
+            Self::ProductNested => Self::Product,
+            Self::SharedContextTools => Self::SharedContext,
+            Self::AdwTrigger => Self::Adw,
+            itself => itself,
+        }
+    }
+
+    /// The dialect of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dialect| dialect.as_str() == name)
+    }
 
     /// The dialect's place in [`Dialect::ALL`].
     pub const fn index(self) -> usize {
@@ -67,14 +100,38 @@ impl Dialect {
             Self::Amiga => "amiga",
             Self::SharedContext => "shared_context",
             Self::Adw => "adw",
+            Self::ProductNested => "product_nested",
+            Self::SharedContextTools => "shared_context_tools",
+            Self::AdwTrigger => "adw_trigger",
         }
     }
 
     /// What its clients hear of ADWs before their first subscription: the kanban page never subscribes.
     pub const fn adw_default(self) -> AdwDefault {
-        match self {
+        match self.family() {
             Self::Adw => AdwDefault::All,
             _ => AdwDefault::None,
+        }
+    }
+
+    /// Whether its clients can be told that something is missing, and repair it. The others are closed instead, and have
+    /// their own way to catch up when they return (FLOW-09).
+    pub fn can_tell_gaps(self) -> bool {
+        self.spells(&EventKind::Known(EventType::ConnectionGap))
+    }
+
+    /// Reads an event as a back end of the dialect's system builds it: what `POST /v1/events?dialect=` takes.
+    ///
+    /// # Errors
+    /// `unknown_type` for a type that the system does not have, `invalid_payload` where members are missing or wrong.
+    pub fn decode_event(self, frame: &Value) -> Result<Adopted, ErrorBody> {
+        match self.family() {
+            Self::Monadic => monadic::decode_event(frame),
+            Self::Product => product::decode_event(frame),
+            Self::Amiga => amiga::decode_event(frame),
+            Self::SharedContext => shared_context::decode_event(frame),
+            Self::Adw => adw::decode_event(frame),
+            _ => Err(ErrorBody::new(ErrorCode::UnknownType, "the canonical form needs no dialect")),
         }
     }
 
@@ -88,6 +145,9 @@ impl Dialect {
             Self::Amiga => Some((amiga::SPELLS, amiga::encode)),
             Self::SharedContext => Some((shared_context::SPELLS, shared_context::encode)),
             Self::Adw => Some((adw::SPELLS, adw::encode)),
+            Self::ProductNested => Some((product::SPELLS, product::encode_nested)),
+            Self::SharedContextTools => Some((shared_context::SPELLS, shared_context::encode_for_tools)),
+            Self::AdwTrigger => Some((adw::SPELLS, adw::encode_for_trigger)),
         }
     }
 
@@ -116,6 +176,19 @@ impl Dialect {
         let frame = encode(&payload, event.envelope())?;
         serde_json::to_vec(&frame).ok().map(Bytes::from)
     }
+}
+
+/// An event as a back end of an older system built it, in the words of the catalogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    /// Its type.
+    pub kind: EventType,
+    /// Its payload.
+    pub data: Value,
+    /// Whom it is for, where the frame itself says so or the system knows only one answer.
+    pub to: Option<Audience>,
+    /// When it happened, where the frame says so.
+    pub time: Option<Time>,
 }
 
 /// Spells one event of the catalogue; what the frame says beside the payload stands in the envelope.

@@ -5,9 +5,11 @@
 
 use serde_json::{Number, Value, json};
 
+use super::Adopted;
 use crate::{
     catalog::{Event, EventType},
     envelope::Envelope,
+    error::{ErrorBody, ErrorCode},
     event::product::{
         DocumentState, DocumentStatus, InstallProgress, InstallStage, InstallStatus, RagProgress, RagStage,
     },
@@ -190,6 +192,17 @@ fn install_progress(progress: &InstallProgress) -> Value {
 
 fn capitals(word: &str) -> String {
     word.to_ascii_uppercase()
+}
+
+/// The event as the clients of the variant read it.
+pub(super) fn encode_nested(event: &Event, envelope: &Envelope) -> Option<Value> {
+    encode(event, envelope)
+}
+
+/// Reads an event as the system's back end builds it.
+pub(super) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
+    let _ = frame;
+    Err(ErrorBody::new(ErrorCode::UnknownType, "to be written"))
 }
 
 #[cfg(test)]

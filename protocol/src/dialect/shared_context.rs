@@ -5,10 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Adopted;
 use crate::{
     address::{Audience, Root},
     catalog::{Event, EventType},
     envelope::Envelope,
+    error::{ErrorBody, ErrorCode},
     event::{
         connection::{Subscribed, Welcome},
         context::{MemoryUpdate, Messages, NewMessage, SessionInfo, StoredMessage},
@@ -186,6 +188,17 @@ fn get_session_info(info: &SessionInfo) -> Value {
             "status": if info.is_active { "active" } else { "inactive" },
         },
     })
+}
+
+/// The event as the clients of the variant read it.
+pub(super) fn encode_for_tools(event: &Event, envelope: &Envelope) -> Option<Value> {
+    encode(event, envelope)
+}
+
+/// Reads an event as the system's back end builds it.
+pub(super) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
+    let _ = frame;
+    Err(ErrorBody::new(ErrorCode::UnknownType, "to be written"))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use eventwire_protocol::{
-    Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody, ErrorCode,
-    Member, Position, Request, Root, Time,
+    AddressedTo, Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody,
+    ErrorCode, Member, Position, Request, Root, Time,
+    address::to,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
     event::connection::{
         ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::{
     auth::{Credentials, Principal, Secret},
+    conduct::Conduct,
     history::PageBounds,
     hub::Hub,
     outbox::{OutFrame, Outbox, Taken},
@@ -173,6 +175,9 @@ pub struct Connection {
     next_ping: Instant,
     unanswered_pings: u32,
     peer: Option<IpAddr>,
+    /// Of a connection that is not canonical; absent while it is at work.
+    conduct: Option<Box<dyn Conduct>>,
+    max_frame_bytes: usize,
 }
 
 impl Drop for Connection {
@@ -180,6 +185,10 @@ impl Drop for Connection {
         let mut registry = self.hub.core.registry_mut();
         registry.roster.disconnect(self.id);
         registry.links.remove(&self.id);
+        drop(registry);
+        if let Some(conduct) = &mut self.conduct {
+            conduct.closed(self.id);
+        }
     }
 }
 
@@ -218,7 +227,11 @@ struct Wish {
 }
 
 impl Connection {
-    pub(crate) async fn open(hub: Hub, request: ConnectRequest) -> Result<Self, ErrorBody> {
+    pub(crate) async fn open(
+        hub: Hub,
+        request: ConnectRequest,
+        mut conduct: Option<Box<dyn Conduct>>,
+    ) -> Result<Self, ErrorBody> {
         let core = &hub.core;
         if core.is_draining() {
             return Err(ErrorBody::new(ErrorCode::Unavailable, "the server is stopping; connect again in a moment"));
@@ -264,6 +277,11 @@ impl Connection {
                     "the server has as many connections as it may have",
                 ));
             }
+            if let Some(conduct) = &mut conduct {
+                for event in conduct.greet(id, &member) {
+                    link.outbox.show(event);
+                }
+            }
             registry.roster.connect(id, member);
             registry.links.insert(id, link.clone());
         }
@@ -280,6 +298,8 @@ impl Connection {
             next_ping,
             unanswered_pings: 0,
             peer,
+            max_frame_bytes: conduct.as_ref().map_or(limits::MAX_COMMAND_BYTES, |conduct| conduct.max_frame_bytes()),
+            conduct,
             hub,
         };
         // What the client receives without asking comes first, without an answer of its own unless it resumes.
@@ -309,8 +329,35 @@ impl Connection {
         self.id
     }
 
-    fn now(&self) -> Time {
+    /// The hub that it is connected to.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The time by the hub's clock.
+    pub fn now(&self) -> Time {
         self.hub.now()
+    }
+
+    /// How the roster has it now; `None` once it is gone.
+    pub fn member(&self) -> Option<Member> {
+        self.hub.core.registry().roster.member(self.id).cloned()
+    }
+
+    /// Tells this client something of the catalogue, if its dialect can say it.
+    pub fn tell<P: AddressedTo<to::Connection>>(&self, payload: &P) {
+        self.link.outbox.tell(payload, self.now());
+    }
+
+    /// Tells this client something that only its dialect has words for.
+    pub fn tell_in_words(&self, words: impl Into<bytes::Bytes>) {
+        self.link.outbox.tell_in_words(words.into(), self.now());
+    }
+
+    /// Shows this client an event as if it had just been delivered, whatever its class. Whoever calls this knows that the
+    /// client is among those whom routing would have named.
+    pub fn show(&self, event: eventwire_protocol::Envelope) {
+        self.link.outbox.show(event);
     }
 
     /// Waits for what to do next. Cancel safe.
@@ -393,7 +440,12 @@ impl Connection {
         // The fetch is over, whether it brought something or not.
         let admitted = match (&values, registry.roster.member(self.id)) {
             (Ok(values), Some(member)) => {
-                values.iter().filter(|value| route::admits(self.id, member, value.envelope())).cloned().collect()
+                let from = member.claims().history_from;
+                let new_enough = |event: &eventwire_protocol::Envelope| from.is_none_or(|from| event.time() >= from);
+                let admits = |value: &&Arc<Committed>| {
+                    new_enough(value.envelope()) && route::admits(self.id, member, value.envelope())
+                };
+                values.iter().filter(admits).cloned().collect()
             }
             _ => Vec::new(),
         };
@@ -407,12 +459,19 @@ impl Connection {
         if !self.take_turn() {
             return;
         }
-        match Request::decode(bytes) {
-            Ok(Request { id, command }) => {
-                if let Err(error) = self.execute(id.clone(), command).await {
-                    self.refuse(id, error, None);
-                }
+        if let Some(mut conduct) = self.conduct.take() {
+            if bytes.len() > self.max_frame_bytes {
+                let message = format!("a frame of {} bytes is over the limit of {}", bytes.len(), self.max_frame_bytes);
+                self.refuse(None, ErrorBody::new(ErrorCode::TooLarge, message), None);
+                self.strike();
+            } else {
+                conduct.receive(self, bytes).await;
             }
+            self.conduct = Some(conduct);
+            return;
+        }
+        match Request::decode(bytes) {
+            Ok(request) => self.perform(request).await,
             Err(reject) => {
                 let strikes = reject.error.code == ErrorCode::TooLarge;
                 self.refuse(reject.re, reject.error, None);
@@ -446,7 +505,16 @@ impl Connection {
         false
     }
 
-    fn refuse(&self, re: Option<String>, error: ErrorBody, wait: Option<Duration>) {
+    /// Puts a command of this protocol to work; what is wrong with it is told to the client.
+    pub async fn perform(&mut self, request: Request) {
+        let Request { id, command } = request;
+        if let Err(error) = self.execute(id.clone(), command).await {
+            self.refuse(id, error, None);
+        }
+    }
+
+    /// Tells the client that something it asked was refused. `re` is the id of what it asked, `wait` when to ask again.
+    pub fn refuse(&self, re: Option<String>, error: ErrorBody, wait: Option<Duration>) {
         let payload = Error {
             code: error.code,
             message: error.message.into_owned(),
@@ -570,7 +638,9 @@ impl Connection {
             outbox.tell(&subscribed, now);
         }
         outbox.end_latest(Vec::new());
-        self.bring_latest(&roots).await?;
+        if self.conduct.as_ref().is_none_or(|conduct| conduct.wants_latest()) {
+            self.bring_latest(&roots).await?;
+        }
         for Wish { root, since } in silent.into_iter().chain(accepted) {
             let outbox = &self.link.outbox;
             match resume::plan(since, epoch, heads.epoch) {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use eventwire_protocol::{
-    AddressedTo, AdwId, Audience, Claims, CloseCode, ConnectionId, Envelope, Epoch, ErrorBody, ErrorCode, EventKind,
-    Permission, Position, Publication, RoomName, Roster, SessionId, Time, UserId,
+    AddressedTo, AdwId, Audience, BrowserSession, Claims, CloseCode, ConnectionId, Envelope, Epoch, ErrorBody,
+    ErrorCode, EventKind, Permission, Position, Publication, RoomName, Roster, SessionId, Time, UserId,
     address::to,
     delivery::MailboxBounds,
     event::connection::Closing,
@@ -22,13 +22,15 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    auth::{Authenticator, Credentials, NoAuthentication, Principal},
+    auth::{Authenticator, Credentials, NoAuthentication, Principal, Secret},
     backplane::{Backplane, SingleNode},
     clock::{Clock, SystemClock},
+    conduct::{Conduct, Tap},
     connection::{ConnectRequest, Connection, ConnectionInfo, Link},
     guard::Guard,
     history::{Append, Checkpoint, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
     sequencer::{self, Answers, Job},
+    session_key::SessionKey,
 };
 
 /// Everything that can be set about a hub. The defaults are the limits of the specification.
@@ -66,9 +68,24 @@ pub struct Builder {
     bounds: MemoryBounds,
     backplane: Arc<dyn Backplane>,
     clock: Arc<dyn Clock>,
+    taps: Vec<Arc<dyn Tap>>,
+    session_key: Option<SessionKey>,
 }
 
 impl Builder {
+    /// Adds somebody who sees every event as it is delivered.
+    pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
+        self.taps.push(tap);
+        self
+    }
+
+    /// Sets the secret behind the ids of browser sessions; without it one is drawn at every start. Nodes of one cluster, and
+    /// back ends that remember session ids over a restart, need the same one.
+    pub fn session_key(mut self, key: SessionKey) -> Self {
+        self.session_key = Some(key);
+        self
+    }
+
     /// Sets limits, intervals and the guard.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -116,6 +133,8 @@ impl Builder {
             history,
             backplane: self.backplane,
             clock: self.clock,
+            taps: self.taps,
+            session_key: self.session_key.unwrap_or_else(SessionKey::random),
             registry: RwLock::default(),
             // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
             next_id: AtomicU64::new((random() & 0x00ff_ffff) << 40),
@@ -145,6 +164,8 @@ pub(crate) struct Core {
     pub(crate) history: Arc<dyn History>,
     pub(crate) backplane: Arc<dyn Backplane>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) taps: Vec<Arc<dyn Tap>>,
+    session_key: SessionKey,
     registry: RwLock<Registry>,
     next_id: AtomicU64,
     draining: AtomicBool,
@@ -193,6 +214,8 @@ impl Hub {
             bounds: MemoryBounds::default(),
             backplane: Arc::new(SingleNode),
             clock: Arc::new(SystemClock),
+            taps: Vec::new(),
+            session_key: None,
         }
     }
 
@@ -239,7 +262,24 @@ impl Hub {
     /// # Errors
     /// `unavailable` while draining or full, and what the history says.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Connection, ErrorBody> {
-        Connection::open(self.clone(), request).await
+        Connection::open(self.clone(), request, None).await
+    }
+
+    /// Connects a client of an older system, which behaves as the conduct says.
+    ///
+    /// # Errors
+    /// As [`Hub::connect`].
+    pub async fn connect_as(
+        &self,
+        request: ConnectRequest,
+        conduct: Box<dyn Conduct>,
+    ) -> Result<Connection, ErrorBody> {
+        Connection::open(self.clone(), request, Some(conduct)).await
+    }
+
+    /// The browser session of a cookie value: a keyed hash, from which the value cannot be found again (AUTH-08).
+    pub fn browser_session(&self, cookie: &Secret) -> BrowserSession {
+        self.core.session_key.session_of(cookie)
     }
 
     async fn submit(&self, appends: Vec<Append>) -> Result<Answers, ErrorBody> {

@@ -32,6 +32,8 @@
 pub mod auth;
 pub mod backplane;
 pub mod clock;
+pub mod command_sink;
+pub mod conduct;
 mod connection;
 pub mod guard;
 pub mod history;
@@ -40,14 +42,18 @@ pub mod link_request;
 #[doc(hidden)]
 pub mod outbox;
 mod sequencer;
+mod session_key;
 mod sync;
 
 pub use auth::{ApiKeys, Authenticator, Credentials, KeyDigest, NoAuthentication, Principal, Secret};
 pub use backplane::{Backplane, SingleNode};
 pub use clock::{Clock, SystemClock};
+pub use command_sink::{CommandSink, NoBackEnd};
+pub use conduct::{Conduct, Tap};
 pub use connection::{ConnectRequest, Connection, ConnectionInfo, Meta, Outgoing};
 pub use guard::Guard;
 pub use history::{Checkpoint, History, MemoryBounds, MemoryHistory, Receipt};
 pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser};
 pub use link_request::ConnectQuery;
 pub use outbox::OutFrame;
+pub use session_key::SessionKey;

@@ -215,6 +215,25 @@ impl Outbox {
         self.wake();
     }
 
+    /// Says something in the words of the connection's dialect.
+    pub fn tell_in_words(&self, words: bytes::Bytes, now: Time) {
+        self.show_committed(Arc::new(Committed::in_words(self.id, self.dialect, words, now)));
+    }
+
+    /// Puts an event into the mailbox that was not committed now: it has no number, and moves no position.
+    pub fn show(&self, event: Envelope) {
+        self.show_committed(Arc::new(Committed::new(event, None)));
+    }
+
+    fn show_committed(&self, event: Arc<Committed>) {
+        let mut state = lock(&self.state);
+        if state.closing.is_none() {
+            self.put(&mut state, event);
+        }
+        drop(state);
+        self.wake();
+    }
+
     fn say<P: AddressedTo<to::Connection>>(&self, state: &mut State, payload: &P, now: Time) {
         // Payloads of this family are small and name no ADW, so admission does not refuse them.
         if let Ok(envelope) = Envelope::to_connection(self.id, payload, now) {
@@ -404,6 +423,12 @@ impl Outbox {
             return None;
         }
         let reason = state.tracker.reason(&floor.root);
+        if reason == GapReason::SlowConsumer && !self.dialect.can_tell_gaps() {
+            // FLOW-09: what it cannot be told it must not overlook either; it comes back and catches up in its own way.
+            let missed = "events were missed, and are no longer kept";
+            state.closing.get_or_insert((CloseCode::SlowConsumer, missed.into()));
+            return None;
+        }
         state.reported.insert(stream.clone(), floor.floor);
         let from_seq = Position::new(since.as_u64() + 1);
         self.frame(&Gap { stream, reason, from_seq, to_seq: Some(floor.floor) }, now)

@@ -100,6 +100,9 @@ fn refuse(replies: Vec<(usize, oneshot::Sender<Result<Answers, ErrorBody>>)>, er
 fn deliver(core: &Core, events: &[Arc<Committed>]) {
     for event in events {
         let registry = core.registry();
+        for tap in &core.taps {
+            tap.committed(event);
+        }
         for id in route(&registry.roster, event.envelope()) {
             if let Some(link) = registry.links.get(&id) {
                 link.outbox.offer(event);

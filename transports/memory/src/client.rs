@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
-use eventwire_hub::{ConnectRequest, Connection, Credentials, Hub, Meta, OutFrame};
+use eventwire_hub::{Conduct, ConnectRequest, Connection, Credentials, Hub, Meta, OutFrame};
 use eventwire_protocol::{CloseCode, Command, ConnectionId, ErrorBody, EventFrame, resume::Cursor};
 use serde_json::Value;
 
 use crate::{
     link::Link,
-    options::ConnectOptions,
+    options::{ConnectOptions, Faults, Window},
     wire::{Read, Wire},
 };
 
@@ -89,6 +89,19 @@ impl MemoryClient {
         let (client, link) = Self::open(hub, options, false).await?;
         tokio::spawn(link.run());
         Ok(client)
+    }
+
+    /// Connects a client of an older system, as a listener for it would: it has been admitted, and behaves as the conduct
+    /// says.
+    ///
+    /// # Errors
+    /// `unavailable`, and what the history says.
+    pub async fn connect_as(hub: &Hub, request: ConnectRequest, conduct: Box<dyn Conduct>) -> Result<Self, ErrorBody> {
+        let connection = hub.connect_as(request, conduct).await?;
+        let id = connection.id();
+        let wire = Wire::new(Window::default(), Faults::default());
+        tokio::spawn(Link::new(wire.clone(), connection).run());
+        Ok(Self { hub: hub.clone(), id, wire, stepped: false, cursor: None })
     }
 
     /// Connects to a hub and gives the link to the caller, to step it.

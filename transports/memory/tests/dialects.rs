@@ -15,8 +15,16 @@ fn name(frame: &Value) -> &str {
 
 /// Of each event type, what the clients of a dialect read its frames as.
 fn vocabulary(dialect: Dialect) -> BTreeMap<String, BTreeSet<String>> {
-    let path = format!("{}/../../conformance/vectors/{}.json", env!("CARGO_MANIFEST_DIR"), dialect.as_str());
-    let vectors: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let read = |dialect: Dialect| -> Vec<Value> {
+        let path = format!("{}/../../conformance/vectors/{}.json", env!("CARGO_MANIFEST_DIR"), dialect.as_str());
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let mut vectors = read(dialect);
+    if dialect.family() != dialect {
+        let told: BTreeSet<String> = vectors.iter().map(|vector| vector["type"].to_string()).collect();
+        let inherited = read(dialect.family());
+        vectors.extend(inherited.into_iter().filter(|vector| !told.contains(&vector["type"].to_string())));
+    }
     let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for vector in vectors.iter().filter(|vector| !vector["frame"].is_null()) {
         names.entry(vector["type"].as_str().unwrap().into()).or_default().insert(name(&vector["frame"]).into());

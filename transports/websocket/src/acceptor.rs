@@ -8,10 +8,10 @@ use std::{net::IpAddr, time::Duration};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::{
-    ConnectQuery, ConnectRequest, Credentials, Hub, Secret,
+    Conduct, ConnectQuery, ConnectRequest, Credentials, Hub, Secret,
     link_request::{bearer, single, token_of, user_agent},
 };
-use eventwire_protocol::{ErrorBody, ErrorCode, limits, version};
+use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode, limits, version};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -57,16 +57,62 @@ impl From<Hub> for WebSocketAcceptor {
 }
 
 /// A request that may become a WebSocket: the answer to write, and what [`WebSocketAcceptor::serve`] needs.
-#[derive(Clone, Debug)]
 pub struct Handshake {
     accept: HeaderValue,
-    subprotocol: bool,
-    /// How the client will be connected. Whoever mounts the acceptor may add what only it knows, such as the browser
-    /// session of a cookie it has checked.
-    pub connect: ConnectRequest,
+    subprotocol: Option<HeaderValue>,
+    pub(crate) then: Then,
+    /// Further headers of the answer, such as a cookie.
+    pub headers: HeaderMap,
+}
+
+/// What becomes of a socket once it is open.
+pub(crate) enum Then {
+    /// A client of the hub.
+    Connect(Box<ConnectRequest>, Option<Box<dyn Conduct>>),
+    /// It is closed at once: some clients only understand a refusal that is a close code.
+    Close(CloseCode, String),
+}
+
+/// A request that asks for a WebSocket in due form, from a page that may; who asks, and for what, is still open.
+///
+/// This is where listeners for other dialects begin: they judge path, query, cookie and subprotocols in their own way.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    accept: HeaderValue,
+}
+
+impl Accepted {
+    /// The client is connected, and behaves as the conduct says.
+    pub fn connect(self, request: ConnectRequest, conduct: Box<dyn Conduct>) -> Handshake {
+        self.then(Then::Connect(Box::new(request), Some(conduct)))
+    }
+
+    /// The socket is opened and closed at once with this code and reason.
+    pub fn close(self, code: CloseCode, reason: impl Into<String>) -> Handshake {
+        self.then(Then::Close(code, reason.into()))
+    }
+
+    fn then(self, then: Then) -> Handshake {
+        Handshake { accept: self.accept, subprotocol: None, then, headers: HeaderMap::new() }
+    }
 }
 
 impl Handshake {
+    /// Names the subprotocol that was chosen among the offered ones.
+    #[must_use]
+    pub fn subprotocol(mut self, name: &'static str) -> Self {
+        self.subprotocol = Some(HeaderValue::from_static(name));
+        self
+    }
+
+    /// How the client will be connected; `None` when it will not.
+    pub fn request(&self) -> Option<&ConnectRequest> {
+        match &self.then {
+            Then::Connect(request, _) => Some(request),
+            Then::Close(..) => None,
+        }
+    }
+
     /// The answer, `101 Switching Protocols`. Of the offered subprotocols it names `eventwire.v1` or none (WS-01), and never
     /// the one that carries the token (WS-02).
     pub fn response(&self) -> Response<Bytes> {
@@ -76,10 +122,22 @@ impl Handshake {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept.clone());
-        if self.subprotocol {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version::SUBPROTOCOL));
+        if let Some(name) = &self.subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name.clone());
         }
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         response
+    }
+}
+
+impl std::fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Handshake");
+        match &self.then {
+            Then::Connect(request, _) => debug.field("connect", request),
+            Then::Close(code, reason) => debug.field("close", &(code, reason)),
+        };
+        debug.finish_non_exhaustive()
     }
 }
 
@@ -120,8 +178,20 @@ impl WebSocketAcceptor {
             connect.cursor = query.cursor;
             connect.meta.remote_address = peer;
             connect.meta.user_agent = agent;
-            Ok(Handshake { accept, subprotocol, connect })
+            let subprotocol = subprotocol.then(|| HeaderValue::from_static(version::SUBPROTOCOL));
+            let then = Then::Connect(Box::new(connect), None);
+            Ok(Handshake { accept, subprotocol, then, headers: HeaderMap::new() })
         }
+    }
+
+    /// Checks what every request for a WebSocket must fulfil, whatever is spoken on it.
+    ///
+    /// # Errors
+    /// As [`negotiate`](Self::negotiate), without those for subprotocol, query and token.
+    pub fn accept<B>(&self, request: &Request<B>) -> Result<Accepted, Rejection> {
+        let accept = Head::check(&self.hub, request)?;
+        check_room(&self.hub)?;
+        Ok(Accepted { accept })
     }
 
     /// Connects the client of a handshake, whose response has been written, and drives the connection until it ends.
@@ -132,7 +202,7 @@ impl WebSocketAcceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        link::serve(&self.hub, &self.options, handshake.connect, stream).await;
+        link::serve(&self.hub, &self.options, handshake.then, stream).await;
     }
 }
 
@@ -156,13 +226,19 @@ struct Head {
 }
 
 impl Head {
-    fn read<B>(hub: &Hub, request: &Request<B>) -> Result<Self, Rejection> {
+    fn check<B>(hub: &Hub, request: &Request<B>) -> Result<HeaderValue, Rejection> {
         let headers = request.headers();
         check_method(request.method())?;
         check_upgrade(headers)?;
         check_version(headers)?;
         let accept = accept_key(headers)?;
         check_host_and_origin(hub, request)?;
+        Ok(accept)
+    }
+
+    fn read<B>(hub: &Hub, request: &Request<B>) -> Result<Self, Rejection> {
+        let headers = request.headers();
+        let accept = Self::check(hub, request)?;
         let offer = Offer::read(headers)?;
         let query = ConnectQuery::parse(request.uri().query().unwrap_or_default()).map_err(Rejection::bad_request)?;
         let token = match bearer(values(headers, header::AUTHORIZATION))? {

@@ -44,6 +44,6 @@ mod socket;
 mod upgrade;
 mod wire;
 
-pub use acceptor::{Handshake, Options, WebSocketAcceptor};
+pub use acceptor::{Accepted, Handshake, Options, WebSocketAcceptor};
 pub use filter::filter;
 pub use rejection::Rejection;

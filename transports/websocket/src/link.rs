@@ -5,12 +5,12 @@
 
 use std::io;
 
-use eventwire_hub::{ConnectRequest, Connection, Hub, Outgoing};
+use eventwire_hub::{Conduct, ConnectRequest, Connection, Hub, Outgoing};
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    acceptor::Options,
+    acceptor::{Options, Then},
     socket::{Farewell, Socket, Turn, Violation},
 };
 
@@ -27,13 +27,17 @@ enum End {
 }
 
 /// Connects, and drives the connection to its end.
-pub(crate) async fn serve<S>(hub: &Hub, options: &Options, request: ConnectRequest, stream: S)
+pub(crate) async fn serve<S>(hub: &Hub, options: &Options, then: Then, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut socket = Socket::new(stream, *options).await;
     // What happens once is boxed: otherwise every connection would keep room for it all its life.
-    let mut connection = match Box::pin(hub.connect(request)).await {
+    let (request, conduct) = match then {
+        Then::Connect(request, conduct) => (request, conduct),
+        Then::Close(code, reason) => return Box::pin(socket.close(Farewell::new(code, reason))).await,
+    };
+    let mut connection = match Box::pin(connect(hub, *request, conduct)).await {
         Ok(connection) => connection,
         // The hub filled up or began to stop since the handshake.
         Err(error) => return Box::pin(socket.close(Farewell::new(CloseCode::Restart, error.message))).await,
@@ -42,6 +46,17 @@ where
     // Gone from the roster before the farewell, which may take a while.
     drop(connection);
     Box::pin(part(socket, end)).await;
+}
+
+async fn connect(
+    hub: &Hub,
+    request: ConnectRequest,
+    conduct: Option<Box<dyn Conduct>>,
+) -> Result<Connection, ErrorBody> {
+    match conduct {
+        Some(conduct) => hub.connect_as(request, conduct).await,
+        None => hub.connect(request).await,
+    }
 }
 
 async fn part<S>(socket: Socket<S>, end: End)

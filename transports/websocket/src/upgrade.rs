@@ -8,7 +8,10 @@ use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::{acceptor::WebSocketAcceptor, rejection::Rejection};
+use crate::{
+    acceptor::{Handshake, WebSocketAcceptor},
+    rejection::Rejection,
+};
 
 impl WebSocketAcceptor {
     /// Answers a request that hyper, or a framework on it, has read; when it becomes a WebSocket, spawns a task that serves
@@ -23,26 +26,31 @@ impl WebSocketAcceptor {
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let negotiated = self.negotiate(request, peer);
         async move {
-            let handshake = match negotiated.await {
-                Ok(handshake) => handshake,
-                Err(rejection) => return rejection.into(),
-            };
-            let Some(upgrade) = upgrade else {
-                return Rejection::from(ErrorBody::new(
-                    ErrorCode::UpgradeRequired,
-                    "this connection cannot become a WebSocket; ask over HTTP/1.1",
-                ))
-                .into();
-            };
-            let response = handshake.response();
-            let acceptor = self.clone();
-            tokio::spawn(async move {
-                match upgrade.await {
-                    Ok(stream) => acceptor.serve(handshake, TokioIo::new(stream)).await,
-                    Err(error) => tracing::debug!(%error, "the client left before its WebSocket was open"),
-                }
-            });
-            response
+            match negotiated.await {
+                Ok(handshake) => self.finish(handshake, upgrade),
+                Err(rejection) => rejection.into(),
+            }
         }
+    }
+
+    /// Answers a request whose handshake is decided, and spawns the task that serves the socket. `upgrade` was taken out of
+    /// the request.
+    pub fn finish(&self, handshake: Handshake, upgrade: Option<OnUpgrade>) -> Response<Bytes> {
+        let Some(upgrade) = upgrade else {
+            return Rejection::from(ErrorBody::new(
+                ErrorCode::UpgradeRequired,
+                "this connection cannot become a WebSocket; ask over HTTP/1.1",
+            ))
+            .into();
+        };
+        let response = handshake.response();
+        let acceptor = self.clone();
+        tokio::spawn(async move {
+            match upgrade.await {
+                Ok(stream) => acceptor.serve(handshake, TokioIo::new(stream)).await,
+                Err(error) => tracing::debug!(%error, "the client left before its WebSocket was open"),
+            }
+        });
+        response
     }
 }

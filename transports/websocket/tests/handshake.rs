@@ -152,7 +152,7 @@ fn auth_02_a_host_in_the_request_line_is_judged_like_the_header() {
 #[test]
 fn ws_02_a_token_comes_in_authorization_or_as_a_subprotocol_beside_ours() {
     let who = |request: &Request<()>| {
-        negotiate(&LOCKED, request).map(|handshake| handshake.connect.principal.name.to_string())
+        negotiate(&LOCKED, request).map(|handshake| handshake.request().unwrap().principal.name.to_string())
     };
     let subprotocol =
         |token: &str| format!("eventwire.v1, eventwire.token.{}", BASE64URL_NOPAD.encode(token.as_bytes()));
@@ -194,7 +194,7 @@ fn ws_02_wrong_missing_and_unreadable_tokens_are_unauthorised_and_not_repeated()
 #[test]
 fn ws_04_the_query_names_the_initial_set() {
     let path = "/v1/ws?adw=29fb6a3e,9f3a77c2&context=kitchen&room=tasks&observe=1&cursor=9f3a77c2d1e05b64-4711";
-    let connect = negotiate(&OPEN, &request(path)).unwrap().connect;
+    let connect = negotiate(&OPEN, &request(path)).unwrap().request().unwrap().clone();
     assert_eq!(connect.targets, ["adw:29fb6a3e", "adw:9f3a77c2", "session:kitchen", "room:tasks", "*"]);
     assert_eq!(connect.cursor.unwrap().to_string(), "9f3a77c2d1e05b64-4711");
     for query in ["adws=29fb6a3e", "observe=yes", "cursor=1", "room=", "token=hush", "adw=29fb6a3e&adw=29fb6a3e"] {

@@ -1,0 +1,1 @@
+//! Brings what clients ask of the application to its back ends.

@@ -1,0 +1,49 @@
+//! How connections of the older systems behave, beside how they spell: what a frame of theirs asks for, and what they are
+//! told first.
+//!
+//! A canonical connection needs none of this: the hub reads its commands itself. A system brings a [`Conduct`] for each of
+//! its connections and, where it keeps state of what was published, a [`Tap`].
+
+use async_trait::async_trait;
+use eventwire_protocol::{Committed, ConnectionId, Envelope, Member};
+
+use crate::connection::Connection;
+
+/// Puts the frames of one client to work. Never fails: what is wrong with a frame is told to its sender (CMD-03).
+#[async_trait]
+pub trait Conduct: Send + Sync + 'static {
+    /// What the client is told when it enters the roster, after the welcome and before anything else.
+    ///
+    /// Runs under the lock in which the connection enters: every event that a [`Tap`] has seen by then belongs in here,
+    /// every later one is delivered by itself, and none is in both. So it must not wait and not call the hub.
+    fn greet(&mut self, id: ConnectionId, member: &Member) -> Vec<Envelope> {
+        let _ = (id, member);
+        Vec::new()
+    }
+
+    /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose
+    /// [`greet`](Self::greet) says all of that turns it off.
+    fn wants_latest(&self) -> bool {
+        true
+    }
+
+    /// The largest frame that is read, in bytes; a larger one is refused without being looked at.
+    fn max_frame_bytes(&self) -> usize;
+
+    /// A frame of the client, within the limits of size and rate. Answers go through the connection.
+    async fn receive(&mut self, connection: &mut Connection, frame: &[u8]);
+
+    /// The connection has left the roster.
+    fn closed(&mut self, id: ConnectionId) {
+        let _ = id;
+    }
+}
+
+/// Sees every event in the order of commits, before any connection is offered it. For state that must be exactly as old as
+/// what connections have received.
+///
+/// Runs in the sequencer, under the lock of the roster: it must be quick, must not wait and must not call the hub.
+pub trait Tap: Send + Sync + 'static {
+    /// An event was committed and is about to be delivered.
+    fn committed(&self, event: &Committed);
+}

@@ -1,0 +1,62 @@
+//! Bodies of requests, and answers.
+
+use std::{error::Error, time::Duration};
+
+use bytes::Bytes;
+use eventwire_protocol::{ErrorBody, ErrorCode};
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited, combinators::UnsyncBoxBody};
+use serde::Serialize;
+
+/// A body, of a request or of an answer, that may come piece by piece.
+pub type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
+/// How long the body of a request may take.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A body that is all there.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An answer of JSON that nobody stores.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    text(status, "application/json", serde_json::to_vec(body).unwrap_or_default())
+}
+
+/// An answer of text that nobody stores.
+pub fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The status of an error.
+pub fn status_of(error: &ErrorBody) -> StatusCode {
+    StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// A refusal in the form of this protocol, for paths where the older system defines none.
+pub fn refusal(error: &ErrorBody) -> Response<Body> {
+    json(status_of(error), &serde_json::json!({ "error": error }))
+}
+
+/// The whole body of a request.
+///
+/// # Errors
+/// `too_large` over the limit, `timeout` when it does not come, `malformed_frame` when it breaks off.
+pub async fn read(body: Body, limit: usize) -> Result<Bytes, ErrorBody> {
+    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, limit).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ErrorBody::new(ErrorCode::TooLarge, format!("the body is over the limit of {limit} bytes")))
+        }
+        Ok(Err(_)) => Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body broke off")),
+        Err(_) => Err(ErrorBody::new(ErrorCode::Timeout, "the body did not come in time")),
+    }
+}

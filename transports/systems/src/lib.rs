@@ -1,0 +1,131 @@
+//! What the five older systems do around their dialects: behaviour that is not pure spelling, one file each.
+//!
+//! A [`System`] judges who may open one of its sockets and answers its HTTP endpoints. It knows the hub and no socket: the
+//! gateway hands it requests, and carries out what it decides. What a connection does afterwards is its
+//! [`Conduct`](eventwire_hub::Conduct); what has to be remembered of published events, a [`Tap`](eventwire_hub::Tap).
+
+pub mod adw;
+pub mod amiga;
+pub mod answer;
+pub mod monadic;
+pub mod product;
+pub mod shared_context;
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use eventwire_hub::{Conduct, ConnectRequest, Credentials, Hub, Principal, link_request};
+use eventwire_protocol::{CloseCode, Dialect, ErrorBody};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+
+pub use answer::Body;
+
+/// Something that the systems answer: a path and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The path; a segment in braces stands for one segment that is not empty.
+    pub pattern: &'static str,
+    /// The methods it takes, HEAD included where it is. A path that is only a socket takes GET.
+    pub methods: &'static [Method],
+    /// Whether a WebSocket can be opened there.
+    pub socket: bool,
+    /// Whether it is there only on a listener of the system's own dialect, because other systems have another meaning for
+    /// the path.
+    pub own_listener_only: bool,
+}
+
+impl Route {
+    /// Whether the path is this one.
+    pub fn matches(&self, path: &str) -> bool {
+        let mut segments = path.split('/');
+        let all = self.pattern.split('/').all(|expected| match segments.next() {
+            Some(segment) if expected.starts_with('{') => !segment.is_empty(),
+            segment => segment == Some(expected),
+        });
+        all && segments.next().is_none()
+    }
+
+    /// What the segment in braces is in a path that matches; empty when the pattern has none.
+    pub fn segment<'a>(&self, path: &'a str) -> &'a str {
+        let mut pairs = self.pattern.split('/').zip(path.split('/'));
+        pairs.find(|(expected, _)| expected.starts_with('{')).map_or("", |(_, segment)| segment)
+    }
+}
+
+/// The head of a request for a WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The route that matched.
+    pub route: &'static Route,
+    /// The path, as it came.
+    pub path: &'a str,
+    /// The query, without its question mark.
+    pub query: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The peer's address.
+    pub peer: Option<IpAddr>,
+    /// The dialect or variant that the listener, or the request, chose.
+    pub dialect: Dialect,
+}
+
+/// What becomes of a request for a WebSocket.
+pub enum Admission {
+    /// The client is connected.
+    Connect {
+        /// How.
+        request: Box<ConnectRequest>,
+        /// How it behaves.
+        conduct: Box<dyn Conduct>,
+        /// Further headers of the answer, such as a cookie.
+        headers: HeaderMap,
+    },
+    /// The socket is opened, and closed at once with this code and reason.
+    Close(CloseCode, String),
+    /// There is no socket: the request is answered with the status of the code.
+    Refuse(ErrorBody),
+}
+
+/// One of the older systems.
+#[async_trait]
+pub trait System: Send + Sync + 'static {
+    /// The dialect of its clients; of a family, the first.
+    fn dialect(&self) -> Dialect;
+
+    /// Every path it answers.
+    fn routes(&self) -> &'static [Route];
+
+    /// The largest message that its clients send, in bytes.
+    fn max_message_bytes(&self) -> usize;
+
+    /// Judges a request for a WebSocket. Host, origin and the form of the request have been checked.
+    async fn admit(&self, ask: Ask<'_>) -> Admission;
+
+    /// Answers a request at one of its paths that asks for no WebSocket. Host, origin and method have been checked.
+    async fn answer(&self, route: &'static Route, request: Request<Body>, peer: Option<IpAddr>) -> Response<Body>;
+}
+
+/// Who sends a request, by its header `Authorization`.
+///
+/// # Errors
+/// `unauthorised`.
+pub async fn principal(hub: &Hub, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, ErrorBody> {
+    let values = headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
+    let token = link_request::bearer(values)?;
+    hub.authenticate(&Credentials { token, peer }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_matches_segment_by_segment() {
+        let route = Route { pattern: "/ws/{session}", methods: &[], socket: true, own_listener_only: false };
+        assert!(route.matches("/ws/a"));
+        assert_eq!(route.segment("/ws/a"), "a");
+        for path in ["/ws", "/ws/", "/ws/a/b", "/wx/a", "ws/a"] {
+            assert!(!route.matches(path), "{path}");
+        }
+    }
+}
