@@ -15,7 +15,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-pub use self::value::{ByteSize, Listen, LogFormat, Speed};
+pub use self::value::{ByteSize, For, Listen, Listener, LogFormat, Speed, default_port};
 
 mod value;
 
@@ -55,14 +55,34 @@ pub struct ConfigError(pub String);
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Layer {
-    /// Address and port to listen on: `127.0.0.1:4800`, `[::1]:4800`, `localhost:4800` or a port alone. Port 0 takes a free one. An address
-    /// that other machines can reach needs api_keys_file (or insecure)
-    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<Listen>,
+    /// Where to listen, any number of times: an address (`127.0.0.1:4800`, `[::1]:4800`, `localhost:4800` or a port alone; port 0
+    /// takes a free one), with `=DIALECT` for the clients of an older system (`127.0.0.1:4567=monadic`), or a dialect alone for
+    /// the address where that system's frontends look: monadic, product, amiga, shared_context, adw, adw_trigger. An address that
+    /// other machines can reach needs api_keys_file (or insecure)
+    #[arg(long, value_name = "ADDRESS[=DIALECT]", value_delimiter = ',', help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
+    pub listen: Option<Vec<Listener>>,
 
-    /// File that receives the bound address (IP:PORT and a newline) once the gateway accepts connections; for scripts that let it
-    /// take a free port
+    /// Directory with the pages of an application, served by a listener at every path that is not its own; with `DIALECT=` for
+    /// the listener of that dialect
+    #[arg(
+        id = "static",
+        long = "static",
+        value_name = "[DIALECT=]DIRECTORY",
+        value_delimiter = ',',
+        help_heading = "Network"
+    )]
+    #[serde(rename = "static", skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
+    pub pages: Option<Vec<For>>,
+
+    /// HTTP server to which a listener hands every request that is not its own, upgrades and cookies included:
+    /// `http://127.0.0.1:5000`; with `DIALECT=` for the listener of that dialect
+    #[arg(long, value_name = "[DIALECT=]URL", value_delimiter = ',', help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
+    pub upstream: Option<Vec<For>>,
+
+    /// File that receives the bound addresses (IP:PORT and a newline for each listener, in their order) once the gateway accepts
+    /// connections; for scripts that let it take a free port
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_file: Option<PathBuf>,
@@ -192,7 +212,10 @@ pub struct Layer {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is documented once, at the field of the same name in `Layer`")]
 pub struct Settings {
-    pub listen: Listen,
+    pub listen: Vec<Listener>,
+    #[serde(rename = "static")]
+    pub pages: Vec<For>,
+    pub upstream: Vec<For>,
     pub port_file: Option<PathBuf>,
     pub max_connections: usize,
     pub drain_seconds: u64,
@@ -222,7 +245,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: Listen::default(),
+            listen: vec![Listener::default()],
+            pages: Vec::new(),
+            upstream: Vec::new(),
             port_file: None,
             max_connections: 10_000,
             drain_seconds: 5,
@@ -303,11 +328,19 @@ pub fn describe() -> Vec<Described> {
                     .map(ToString::to_string)
                     .unwrap_or_default(),
                 help: argument.get_help().map(ToString::to_string).unwrap_or_default(),
-                default: defaults.get(&key).filter(|value| !value.is_null()).map(ToString::to_string),
+                default: defaults.get(&key).filter(|value| !value.is_null()).map(written),
                 key,
             }
         })
         .collect()
+}
+
+/// A default as the file would have it; of a list with one member, that member.
+fn written(value: &serde_json::Value) -> String {
+    match value.as_array().map(Vec::as_slice) {
+        Some([only]) => only.to_string(),
+        _ => value.to_string(),
+    }
 }
 
 /// Puts the layers together and checks what came out.
@@ -423,6 +456,9 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
     for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file].into_iter().flatten() {
         *path = directory.join(&*path);
     }
+    for pages in layer.pages.iter_mut().flatten() {
+        pages.value = directory.join(&pages.value).to_string_lossy().into_owned();
+    }
     Ok(layer)
 }
 
@@ -470,12 +506,44 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             "allowed_origins: {origin:?} is not an origin; write scheme and host, such as https://app.example.org"
         )));
     }
+    if settings.listen.is_empty() {
+        return Err(ConfigError("listen is empty: name at least one address".to_owned()));
+    }
+    for (name, values) in [("static", &settings.pages), ("upstream", &settings.upstream)] {
+        for value in values {
+            check_for(name, value, &settings.listen)?;
+        }
+    }
+    for upstream in &settings.upstream {
+        let url: Option<http::Uri> = upstream.value.parse().ok();
+        if !url.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some()) {
+            return Err(ConfigError(format!(
+                "upstream: {:?} is not the address of an HTTP server; write it as http://127.0.0.1:5000",
+                upstream.value
+            )));
+        }
+    }
     if settings.from_start && settings.agents.is_none() {
         return Err(ConfigError(
             "from_start is set without agents: name the directory whose runs are to be read".to_owned(),
         ));
     }
     Ok(())
+}
+
+/// Whether it is clear which listener a value belongs to.
+fn check_for(name: &str, value: &For, listeners: &[Listener]) -> Result<(), ConfigError> {
+    match value.dialect {
+        Some(dialect) if listeners.iter().all(|listener| listener.dialect != dialect) => Err(ConfigError(format!(
+            "{name}: {value}: there is no listener for {}; add --listen {}",
+            dialect.as_str(),
+            dialect.as_str()
+        ))),
+        None if listeners.len() > 1 => Err(ConfigError(format!(
+            "{name}: {value}: there are several listeners; say for which one, as in monadic={value}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A host as it stands in a Host header, without the port, or `*`.

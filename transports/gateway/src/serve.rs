@@ -10,20 +10,24 @@ use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Settings as HubSettings};
+use eventwire_hub::{ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Settings as HubSettings};
+use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
 use crate::cli::{Failure, ServeArgs};
-use crate::config::{self, LogFormat, Settings, Sources};
+use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
+use crate::pages::{Directory, Pages, Upstream};
+use crate::site::Site;
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, routes, sample, server};
+use crate::{api_keys, routes, sample, server, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -53,15 +57,20 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
     let mut stops = Stops::new()?;
     let keys = settings.api_keys_file.as_deref().map(read_keys).transpose()?;
     let access = Access::of(settings, keys.as_ref());
-    eventwire_hub::guard::check_bind(settings.listen.0, keys.is_some(), settings.insecure)
-        .map_err(|error| Failure::Usage(error.message.into_owned()))?;
-    let listener =
-        TcpListener::bind(settings.listen.0).await.map_err(|error| cannot_listen(settings.listen.0, &error))?;
-    let address = listener.local_addr()?;
+    let mut listeners = Vec::new();
+    for listener in &settings.listen {
+        let address = listener.listen().0;
+        eventwire_hub::guard::check_bind(address, keys.is_some(), settings.insecure)
+            .map_err(|error| Failure::Usage(error.message.into_owned()))?;
+        let bound = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
+        listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
+    }
 
     let hub = hub(settings, keys);
+    let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
+    let systems = systems::all(settings, &hub, &commands);
     let runs = Runs::of(settings)?;
-    let front = Front::new(hub.clone(), routes::all(&hub, runs.root()));
+    let routes = routes::all(&hub, runs.root());
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -73,11 +82,18 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
             "the limit of open files allows fewer connections"
         );
     }
-    let serving = tokio::spawn(server::serve(listener, Arc::new(front), places, server::Deadlines::default(), stopped));
-    if let Some(file) = &settings.port_file {
-        write_port_file(file, address)?;
+    let block = start_block(&listeners, &access, &runs, Pen::new(coloured(&io::stderr())));
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
+    let places = server::Places::new(places);
+    let mut serving = JoinSet::new();
+    for Listening { dialect, listener, .. } in listeners {
+        let site = Site { dialect, systems: systems.clone(), socketio: None, pages: pages(settings, dialect)? };
+        let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
+        serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }
-    let block = start_block(address, &access, &runs, Pen::new(coloured(&io::stderr())));
+    if let Some(file) = &settings.port_file {
+        write_port_file(file, &addresses)?;
+    }
     let _ = io::stderr().write_all(block.as_bytes());
 
     stops.first().await;
@@ -85,14 +101,51 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
     let stopping = async {
         hub.drain(Duration::from_secs(settings.drain_seconds)).await;
         let _ = stop.send(true);
-        serving.await
+        while serving.join_next().await.is_some() {}
     };
     tokio::select! {
-        _ = stopping => {
+        () = stopping => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
         () = stops.second() => Err(Failure::Failed("stopped at once by a second signal".to_owned())),
+    }
+}
+
+/// A listener that is open.
+struct Listening {
+    address: SocketAddr,
+    dialect: Dialect,
+    listener: TcpListener,
+}
+
+/// Whether only programs on this machine reach any of the listeners.
+fn is_loopback(settings: &Settings) -> bool {
+    settings.listen.iter().all(|listener| listener.listen().is_loopback())
+}
+
+/// The application's pages on the listeners of a dialect.
+fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
+    let of = |values: &[For]| {
+        let found = values.iter().find(|value| value.dialect.is_none_or(|of| of == dialect));
+        found.map(|value| value.value.clone())
+    };
+    match (of(&settings.pages), of(&settings.upstream)) {
+        (Some(_), Some(_)) => Err(Failure::Usage(format!(
+            "static and upstream are both set for the listener of {}; one of them has the pages",
+            dialect.as_str()
+        ))),
+        (Some(directory), None) => {
+            let directory = Path::new(&directory);
+            if !directory.is_dir() {
+                return Err(Failure::Usage(format!("static: {} is not a directory", directory.display())));
+            }
+            Ok(Pages::Directory(Box::new(Directory::new(directory))))
+        }
+        (None, Some(url)) => Upstream::new(&url)
+            .map(|upstream| Pages::Upstream(Box::new(upstream)))
+            .ok_or_else(|| Failure::Usage(format!("upstream: {url:?} is not the address of an HTTP server"))),
+        (None, None) => Ok(Pages::None),
     }
 }
 
@@ -121,7 +174,7 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Hub {
         });
     match keys {
         Some(keys) => builder.authenticator(keys).build(),
-        None if settings.listen.is_loopback() => builder.authenticator(NoAuthentication::loopback()).build(),
+        None if is_loopback(settings) => builder.authenticator(NoAuthentication::loopback()).build(),
         None => builder.authenticator(NoAuthentication::insecure()).build(),
     }
 }
@@ -147,7 +200,7 @@ impl Access {
     fn of(settings: &Settings, keys: Option<&ApiKeys>) -> Self {
         match keys {
             Some(keys) => Self::Keys(keys.len()),
-            None if settings.listen.is_loopback() => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
+            None if is_loopback(settings) => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
             None => Self::Everybody,
         }
     }
@@ -259,12 +312,22 @@ impl Runs {
 }
 
 /// What a person reads first.
-fn start_block(address: SocketAddr, access: &Access, runs: &Runs, pen: Pen) -> String {
+fn start_block(listeners: &[Listening], access: &Access, runs: &Runs, pen: Pen) -> String {
     let mut block = String::new();
     let access_text = access.text();
     let access_text = if access.is_risky() { pen.paint(Colour::Yellow, &access_text) } else { access_text };
     let _ = writeln!(block, "{}", pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))));
-    let _ = writeln!(block, "  open     {}", pen.paint(Colour::Cyan, &format!("http://{}/", reachable(address))));
+    for listening in listeners {
+        let url = pen.paint(Colour::Cyan, &format!("http://{}/", reachable(listening.address)));
+        match listening.dialect {
+            Dialect::Canonical => {
+                let _ = writeln!(block, "  open     {url}");
+            }
+            dialect => {
+                let _ = writeln!(block, "  {:<8} {url}", dialect.as_str());
+            }
+        }
+    }
     let _ = writeln!(block, "  access   {access_text}");
     let _ = writeln!(block, "  agents   {}", runs.text());
     block
@@ -296,11 +359,12 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
 }
 
 /// Written beside and renamed: whoever waits for the file never reads half of it.
-fn write_port_file(file: &Path, address: SocketAddr) -> Result<(), Failure> {
+fn write_port_file(file: &Path, addresses: &[SocketAddr]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::Failed(format!("port_file {}: {error}", file.display()));
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
-    std::fs::write(&beside, format!("{address}\n")).map_err(failed)?;
+    let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+    std::fs::write(&beside, lines).map_err(failed)?;
     std::fs::rename(&beside, file).map_err(failed)
 }
 

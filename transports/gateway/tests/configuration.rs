@@ -44,7 +44,7 @@ fn nothing_said_means_the_defaults() {
     let nowhere = tempfile::tempdir().unwrap();
     assert_eq!(config::load(&sources("", &[], nowhere.path())).unwrap(), Settings::default());
     assert_eq!(load("", &[], "").unwrap(), Settings::default());
-    assert_eq!(Settings::default().listen.to_string(), "127.0.0.1:4800");
+    assert_eq!(Settings::default().listen[0].to_string(), "127.0.0.1:4800");
 }
 
 #[test]
@@ -59,7 +59,9 @@ fn flags_win_over_environment_over_file_over_defaults() {
 #[test]
 fn every_setting_is_read_from_all_three_places() {
     let written = |key: &str| match key {
-        "listen" => "127.0.0.2:81",
+        "listen" => "127.0.0.2:81=monadic",
+        "static" => "monadic=/some/where",
+        "upstream" => "http://localhost:5000",
         "port_file" | "agents" | "api_keys_file" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
         "replay" => "2.5",
@@ -154,7 +156,7 @@ fn variables_that_are_not_settings_are_left_alone() {
 #[test]
 fn an_empty_variable_counts_as_absent() {
     let settings = load("", &[("EVENTWIRE_LISTEN", ""), ("EVENTWIRE_AGENTS", "")], "listen = 81").unwrap();
-    assert_eq!(settings.listen.to_string(), "127.0.0.1:81");
+    assert_eq!(settings.listen[0].to_string(), "127.0.0.1:81");
     assert_eq!(settings.agents, None);
 }
 
@@ -222,11 +224,11 @@ fn a_named_file_is_read_instead_and_must_be_there() {
     let mut named = sources("", &[], here.path());
     named.file = Some(path.clone());
     let settings = config::load(&named).unwrap();
-    assert_eq!(settings.listen.to_string(), "127.0.0.1:82");
+    assert_eq!(settings.listen[0].to_string(), "127.0.0.1:82");
     assert_eq!(settings.agents, Some(other.path().join("runs")), "a path in a file is relative to the file");
 
     let by_variable = sources("", &[("EVENTWIRE_CONFIG", path.to_str().unwrap())], here.path());
-    assert_eq!(config::load(&by_variable).unwrap().listen.to_string(), "127.0.0.1:82");
+    assert_eq!(config::load(&by_variable).unwrap().listen[0].to_string(), "127.0.0.1:82");
 
     named.file = Some(PathBuf::from("/does/not/exist.toml"));
     let told = config::load(&named).unwrap_err().to_string();
