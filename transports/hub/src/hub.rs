@@ -342,7 +342,12 @@ impl Hub {
     /// dialect and as of one moment: `words` is asked under the lock in which events are delivered, so every event that a
     /// [`Tap`] has seen by then belongs in them, and every later one is delivered behind them. It must not wait and not
     /// call the hub. Nothing of it is kept, and it reaches the connections of this node only. Says how many were told.
-    pub fn tell_in_words(&self, event: &Envelope, dialect: Dialect, words: impl FnOnce() -> Vec<bytes::Bytes>) -> usize {
+    pub fn tell_in_words(
+        &self,
+        event: &Envelope,
+        dialect: Dialect,
+        words: impl FnOnce() -> Vec<bytes::Bytes>,
+    ) -> usize {
         let now = self.now();
         let registry = self.core.registry_mut();
         let reads = |id: &ConnectionId| registry.roster.member(*id).is_some_and(|member| member.dialect() == dialect);
