@@ -263,14 +263,18 @@ impl System for Monadic {
         Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers }
     }
 
+    /// The page comes from elsewhere, and its visitors get their cookie here (trap T5).
+    fn visit(&self, headers: &HeaderMap) -> HeaderMap {
+        let (_, set_cookie) = self.cookie(headers);
+        set_cookie.into_iter().map(|value| (header::SET_COOKIE, value)).collect()
+    }
+
     /// There is no page here: the listener serves it. Who asks gets the cookie all the same.
     async fn answer(&self, _: &'static Route, request: Request<Body>, _: Option<IpAddr>) -> Response<Body> {
         const ABSENT: &str =
             "No page is served here. Start the listener with --static or --upstream, or open a WebSocket.\n";
         let mut response = text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", ABSENT);
-        if let (_, Some(cookie)) = self.cookie(request.headers()) {
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-        }
+        response.headers_mut().extend(self.visit(request.headers()));
         response
     }
 }
