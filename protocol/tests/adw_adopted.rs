@@ -27,7 +27,8 @@ fn adw_06_every_frame_that_a_publisher_may_say_is_read_and_said_again_as_it_was(
                 assert!(dialect.decode_event(frame).is_err(), "{frame}");
                 continue;
             }
-            let Adopted { kind, data, to, time } = dialect.decode_event(frame).unwrap_or_else(|e| panic!("{frame}: {e}"));
+            let Adopted { kind, data, to, time } =
+                dialect.decode_event(frame).unwrap_or_else(|e| panic!("{frame}: {e}"));
             let wanted = vector["to"].as_str().unwrap().parse().unwrap();
             // What is about one run goes to its watchers, whatever the vector is addressed to; what has no target of its
             // own goes where its publisher says.

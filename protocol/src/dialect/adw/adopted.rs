@@ -342,10 +342,7 @@ mod tests {
         assert_eq!(data("agent_log", log.clone())["payload"], json!({"a": 2}));
         assert_eq!(data("agent_log", log)["event_type"], "hook");
         let summary = data("agent_summary_update", json!({"adw_id": "29fb6a3e", "summary": {"status": "completed"}}));
-        assert_eq!(
-            summary,
-            json!({"adw_id": "29fb6a3e", "summary": {"status": "completed"}, "status": "completed"})
-        );
+        assert_eq!(summary, json!({"adw_id": "29fb6a3e", "summary": {"status": "completed"}, "status": "completed"}));
         let words = data("agent_summary_update", json!({"adw_id": "29fb6a3e", "summary": "Halfway"}));
         assert_eq!(words, json!({"adw_id": "29fb6a3e", "message": "Halfway", "status": "in_progress"}));
         assert!(refused("agent_log", json!({"adw_id": "29fb6a3e"})).message.contains("message"));
@@ -461,7 +458,11 @@ mod tests {
             ("file:///etc/passwd", Base::WorkingDirectory, Ok("passwd")),
             ("/repo/agents/29fb6a3e/reviewer/review_img/1.png", Base::Run, Ok("reviewer/review_img/1.png")),
             ("/repo/other/1.png", Base::Run, Err(())),
-            ("/repo/agents/29fb6a3e/29fb6a3e_plan_spec.md", Base::Repository, Ok("agents/29fb6a3e/29fb6a3e_plan_spec.md")),
+            (
+                "/repo/agents/29fb6a3e/29fb6a3e_plan_spec.md",
+                Base::Repository,
+                Ok("agents/29fb6a3e/29fb6a3e_plan_spec.md"),
+            ),
             ("/repo/trees/29fb6a3e/specs/x.md", Base::Repository, Ok("specs/x.md")),
             ("/etc/passwd", Base::Repository, Err(())),
             ("/repo/agents/29fb6a3e/adw_plan_iso/", Base::RepositoryOrName, Ok("agents/29fb6a3e/adw_plan_iso")),
