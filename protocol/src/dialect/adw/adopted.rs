@@ -263,6 +263,18 @@ enum Base {
 
 /// ADW-07: no path leaves that is absolute or climbs.
 fn show_paths(kind: EventType, data: &mut Map<String, Value>) -> Result<(), ErrorBody> {
+    let states: &[&str] = match kind {
+        EventType::AdwAgentSummaryUpdate => &["summary", "metadata"],
+        EventType::AdwAgentUpdated => &["state"],
+        EventType::AdwAgentCreated => &["agent"],
+        _ => &[],
+    };
+    let adw_id = data.get("adw_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    for name in states {
+        if let Some(state) = data.get_mut(*name) {
+            hide_paths(state, &adw_id);
+        }
+    }
     let (member, base) = match kind {
         EventType::AdwFileChanged => ("file_path", Base::WorkingDirectory),
         EventType::AdwSummaryUpdate => ("related_file", Base::WorkingDirectory),
@@ -272,10 +284,29 @@ fn show_paths(kind: EventType, data: &mut Map<String, Value>) -> Result<(), Erro
         _ => return Ok(()),
     };
     let Some(path) = data.get(member).and_then(Value::as_str) else { return Ok(()) };
-    let adw_id = data.get("adw_id").and_then(Value::as_str).unwrap_or_default();
-    let shown = relative(path, adw_id, base).map_err(|problem| invalid(format!("{member} {problem}")))?;
+    let shown = relative(path, &adw_id, base).map_err(|problem| invalid(format!("{member} {problem}")))?;
     data.insert(member.into(), shown.into());
     Ok(())
+}
+
+/// Makes every text fit to be shown that is an absolute path of several parts: the state of a run as it is kept on disk is full
+/// of them.
+fn hide_paths(value: &mut Value, adw_id: &str) {
+    match value {
+        Value::String(text) => {
+            let drive = matches!(text.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+            let deep = text.strip_prefix('/').is_some_and(|rest| rest.trim_end_matches('/').contains('/'));
+            if (drive || deep || text.starts_with("~/") || text.starts_with("file://")) && !text.contains('\n') {
+                let shown = relative(text, adw_id, Base::WorkingDirectory);
+                // What is the run's own directory, or climbs, is shown by its name alone.
+                let name = || text.rsplit(['/', '\\']).find(|part| !part.is_empty() && *part != "..").unwrap_or("..");
+                *text = shown.unwrap_or_else(|_| name().to_owned());
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| hide_paths(item, adw_id)),
+        Value::Object(members) => members.values_mut().for_each(|member| hide_paths(member, adw_id)),
+        _ => {}
+    }
 }
 
 /// The path as it may be shown: as it is where it is relative, and otherwise what of it lies below the run's directory.
@@ -478,6 +509,18 @@ mod tests {
         ] {
             assert_eq!(path(text, base).map_err(|_| ()), wanted.map(str::to_owned), "{text}");
         }
+        let state = json!({
+            "worktree_path": "/home/ada/repo/trees/29fb6a3e", "plan_file": "/home/ada/repo/trees/29fb6a3e/specs/x.md",
+            "keys": ["/home/ada/.ssh/id", "C:\\Users\\ada\\x", "/home/ada/../../etc/x"], "url": "https://a.example/b/c",
+            "route": "/feature", "text": "see /a/b\nand", "n": 1,
+        });
+        let shown = json!({
+            "worktree_path": "29fb6a3e", "plan_file": "specs/x.md", "keys": ["id", "x", "x"],
+            "url": "https://a.example/b/c", "route": "/feature", "text": "see /a/b\nand", "n": 1,
+        });
+        let change = json!({"adw_id": "29fb6a3e", "metadata": state.clone()});
+        assert_eq!(data("agent_summary_update", change)["metadata"], shown);
+        assert_eq!(data("agent_updated", json!({"adw_id": "29fb6a3e", "state": state}))["state"], shown);
         let changed = json!({"adw_id": "29fb6a3e", "operation": "read", "file_path": "../x"});
         assert!(refused("file_changed", changed).message.contains("file_path"));
     }

@@ -170,20 +170,14 @@ fn trigger(data: Map<String, Value>) -> Result<Asked, ErrorBody> {
 
 fn ticket(data: Map<String, Value>) -> Asked {
     let named = data.get("id").and_then(text_or_number).or_else(|| data.get("ticket_id").and_then(text_or_number));
-    let title = name("title", data.get("title"));
-    let ticket_id = match named {
-        Some(id) if id.chars().count() <= MAX_NAME_CHARS && !id.chars().any(char::is_control) => id,
-        _ => {
-            let error = invalid(format!("id is required: a text of 1 to {MAX_NAME_CHARS} characters, or a number"));
-            return Asked::BadTicket { ticket_id: String::new(), error };
-        }
+    let fits = |id: &String| id.chars().count() <= MAX_NAME_CHARS && !id.chars().any(char::is_control);
+    let Some(ticket_id) = named.filter(fits) else {
+        let error = invalid(format!("id is required: a text of 1 to {MAX_NAME_CHARS} characters, or a number"));
+        return Asked::BadTicket { ticket_id: String::new(), error };
     };
-    match title {
-        // Titles may be longer than names.
-        Err(_) if !data.get("title").and_then(Value::as_str).is_some_and(|title| !title.trim().is_empty()) => {
-            Asked::BadTicket { ticket_id, error: invalid("title is required and must not be empty") }
-        }
-        _ => Asked::TicketNotification { ticket_id, data },
+    match data.get("title") {
+        Some(Value::String(title)) if !title.trim().is_empty() => Asked::TicketNotification { ticket_id, data },
+        _ => Asked::BadTicket { ticket_id, error: invalid("title is required and must not be empty") },
     }
 }
 
