@@ -203,7 +203,8 @@ fn wanted(adw: &Adw, route: &'static Route, body: &Map<String, Value>) -> Result
             Wanted::one("agent_log", data.into(), "Log entry broadcasted", &[])
         }
         "/api/file-operation" => {
-            (text(body, "file_path")?, text(body, "operation")?);
+            text(body, "file_path")?;
+            text(body, "operation")?;
             let names = ["adw_id", "file_path", "operation", "diff", "summary", "lines_added", "lines_removed"];
             Wanted::one("file_changed", pick(&names), "File operation broadcasted", &["file_path"])
         }
