@@ -5,6 +5,7 @@
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use eventwire_protocol::{Committed, ConnectionId, Envelope, Member};
 
 use crate::connection::Connection;
@@ -19,6 +20,12 @@ pub trait Conduct: Send + Sync + 'static {
     fn greet(&mut self, id: ConnectionId, member: &Member) -> Vec<Envelope> {
         let _ = (id, member);
         Vec::new()
+    }
+
+    /// What the client is told instead of the welcome, in the words of its dialect; `None` for the welcome. For systems whose
+    /// clients know their connection by a name that its transport gave it.
+    fn welcome(&mut self) -> Option<Bytes> {
+        None
     }
 
     /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose
