@@ -15,8 +15,9 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-pub use self::value::{ByteSize, Listen, LogFormat, Speed};
+pub use self::value::{ByteSize, For, Listen, Listener, LogFormat, Speed, default_port};
 
+mod inherited;
 mod value;
 
 /// Prefix of every setting in the environment.
@@ -55,14 +56,34 @@ pub struct ConfigError(pub String);
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Layer {
-    /// Address and port to listen on: `127.0.0.1:4800`, `[::1]:4800`, `localhost:4800` or a port alone. Port 0 takes a free one. An address
-    /// that other machines can reach needs api_keys_file (or insecure)
-    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<Listen>,
+    /// Where to listen, any number of times: an address (`127.0.0.1:4800`, `[::1]:4800`, `localhost:4800` or a port alone; port 0
+    /// takes a free one), with `=DIALECT` for the clients of an older system (`127.0.0.1:4567=monadic`), or a dialect alone for
+    /// the address where that system's frontends look: monadic, product, amiga, shared_context, adw, adw_trigger. An address that
+    /// other machines can reach needs api_keys_file (or insecure)
+    #[arg(long, value_name = "ADDRESS[=DIALECT]", value_delimiter = ',', help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
+    pub listen: Option<Vec<Listener>>,
 
-    /// File that receives the bound address (IP:PORT and a newline) once the gateway accepts connections; for scripts that let it
-    /// take a free port
+    /// Directory with the pages of an application, served by a listener at every path that is not its own; with `DIALECT=` for
+    /// the listener of that dialect
+    #[arg(
+        id = "static",
+        long = "static",
+        value_name = "[DIALECT=]DIRECTORY",
+        value_delimiter = ',',
+        help_heading = "Network"
+    )]
+    #[serde(rename = "static", skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
+    pub pages: Option<Vec<For>>,
+
+    /// HTTP server to which a listener hands every request that is not its own, upgrades and cookies included:
+    /// `http://127.0.0.1:5000`; with `DIALECT=` for the listener of that dialect
+    #[arg(long, value_name = "[DIALECT=]URL", value_delimiter = ',', help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
+    pub upstream: Option<Vec<For>>,
+
+    /// File that receives the bound addresses (IP:PORT and a newline for each listener, in their order) once the gateway accepts
+    /// connections; for scripts that let it take a free port
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_file: Option<PathBuf>,
@@ -120,6 +141,22 @@ pub struct Layer {
     #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<Vec<String>>,
+
+    /// Whether clients of Monadic Chat are told of progress (chat.wait)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress_enabled: Option<bool>,
+
+    /// Events for Monadic Chat that name no session go to everybody there, as in an installation for one person. Refused with
+    /// api_keys_file and on addresses that other machines can reach
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub single_user: Option<bool>,
+
+    /// File with the secret behind the ids of browser sessions, at least 16 bytes; without it the ids are others after a restart
+    #[arg(long, value_name = "FILE", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_secret_file: Option<PathBuf>,
 
     /// Most events kept per stream for those who reconnect
     #[arg(long, value_name = "COUNT", help_heading = "History")]
@@ -192,7 +229,10 @@ pub struct Layer {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each field is documented once, at the field of the same name in `Layer`")]
 pub struct Settings {
-    pub listen: Listen,
+    pub listen: Vec<Listener>,
+    #[serde(rename = "static")]
+    pub pages: Vec<For>,
+    pub upstream: Vec<For>,
     pub port_file: Option<PathBuf>,
     pub max_connections: usize,
     pub drain_seconds: u64,
@@ -204,6 +244,9 @@ pub struct Settings {
     pub insecure: bool,
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
+    pub progress_enabled: bool,
+    pub single_user: bool,
+    pub session_secret_file: Option<PathBuf>,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -222,7 +265,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: Listen::default(),
+            listen: vec![Listener::default()],
+            pages: Vec::new(),
+            upstream: Vec::new(),
             port_file: None,
             max_connections: 10_000,
             drain_seconds: 5,
@@ -234,6 +279,9 @@ impl Default for Settings {
             insecure: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            progress_enabled: true,
+            single_user: false,
+            session_secret_file: None,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),
@@ -303,11 +351,19 @@ pub fn describe() -> Vec<Described> {
                     .map(ToString::to_string)
                     .unwrap_or_default(),
                 help: argument.get_help().map(ToString::to_string).unwrap_or_default(),
-                default: defaults.get(&key).filter(|value| !value.is_null()).map(ToString::to_string),
+                default: defaults.get(&key).filter(|value| !value.is_null()).map(written),
                 key,
             }
         })
         .collect()
+}
+
+/// A default as the file would have it; of a list with one member, that member.
+fn written(value: &serde_json::Value) -> String {
+    match value.as_array().map(Vec::as_slice) {
+        Some([only]) => only.to_string(),
+        _ => value.to_string(),
+    }
 }
 
 /// Puts the layers together and checks what came out.
@@ -315,6 +371,14 @@ pub fn describe() -> Vec<Described> {
 /// # Errors
 /// An unknown name, a value that cannot be read, a file that is not there, settings that contradict each other.
 pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
+    load_with_notes(sources).map(|(settings, _)| settings)
+}
+
+/// As [`load`], and what a person is to be told about the variables of older systems.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_notes(sources: &Sources) -> Result<(Settings, Vec<String>), ConfigError> {
     let environment = environment_layer(&sources.environment)?;
     let named = sources.file.clone().or_else(|| {
         let named = sources.environment.iter().find(|(name, value)| name == "EVENTWIRE_CONFIG" && !value.is_empty());
@@ -327,14 +391,24 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
             if file.exists() { read_file(&file)? } else { Layer::default() }
         }
     };
-    let settings: Settings = Figment::from(Serialized::defaults(Settings::default()))
-        .merge(Serialized::defaults(file))
-        .merge(Serialized::defaults(environment))
-        .merge(Serialized::defaults(&sources.flags))
-        .extract()
-        .map_err(|error| ConfigError(one_line(&error.to_string())))?;
+    let over = |lowest: &Layer| -> Result<Settings, ConfigError> {
+        Figment::from(Serialized::defaults(Settings::default()))
+            .merge(Serialized::defaults(lowest))
+            .merge(Serialized::defaults(&file))
+            .merge(Serialized::defaults(&environment))
+            .merge(Serialized::defaults(&sources.flags))
+            .extract()
+            .map_err(|error| ConfigError(one_line(&error.to_string())))
+    };
+    // Which of the older systems' variables count depends on which systems are listened for.
+    let listeners = over(&Layer::default())?.listen;
+    let inherited = inherited::Inherited::read(&sources.environment, &listeners)?;
+    let mut settings = over(&inherited.layer)?;
+    for listener in &mut settings.listen {
+        *listener = inherited.place(*listener);
+    }
     check(&settings)?;
-    Ok(settings)
+    Ok((settings, inherited.notes))
 }
 
 fn layer_command() -> clap::Command {
@@ -420,8 +494,14 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
     let mut layer: Layer = toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
 
     let directory = file.parent().unwrap_or(Path::new(""));
-    for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file].into_iter().flatten() {
+    for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file, &mut layer.session_secret_file]
+        .into_iter()
+        .flatten()
+    {
         *path = directory.join(&*path);
+    }
+    for pages in layer.pages.iter_mut().flatten() {
+        pages.value = directory.join(&pages.value).to_string_lossy().into_owned();
     }
     Ok(layer)
 }
@@ -470,12 +550,51 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             "allowed_origins: {origin:?} is not an origin; write scheme and host, such as https://app.example.org"
         )));
     }
+    if settings.listen.is_empty() {
+        return Err(ConfigError("listen is empty: name at least one address".to_owned()));
+    }
+    for (name, values) in [("static", &settings.pages), ("upstream", &settings.upstream)] {
+        for value in values {
+            check_for(name, value, &settings.listen)?;
+        }
+    }
+    for upstream in &settings.upstream {
+        let url: Option<http::Uri> = upstream.value.parse().ok();
+        if !url.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some()) {
+            return Err(ConfigError(format!(
+                "upstream: {:?} is not the address of an HTTP server; write it as http://127.0.0.1:5000",
+                upstream.value
+            )));
+        }
+    }
+    let is_loopback = settings.listen.iter().all(|listener| listener.listen().is_loopback());
+    if settings.single_user && (settings.api_keys_file.is_some() || !is_loopback) {
+        return Err(ConfigError(
+            "single_user is for one person on one machine: not with api_keys_file, and on loopback addresses only"
+                .to_owned(),
+        ));
+    }
     if settings.from_start && settings.agents.is_none() {
         return Err(ConfigError(
             "from_start is set without agents: name the directory whose runs are to be read".to_owned(),
         ));
     }
     Ok(())
+}
+
+/// Whether it is clear which listener a value belongs to.
+fn check_for(name: &str, value: &For, listeners: &[Listener]) -> Result<(), ConfigError> {
+    match value.dialect {
+        Some(dialect) if listeners.iter().all(|listener| listener.dialect != dialect) => Err(ConfigError(format!(
+            "{name}: {value}: there is no listener for {}; add --listen {}",
+            dialect.as_str(),
+            dialect.as_str()
+        ))),
+        None if listeners.len() > 1 => Err(ConfigError(format!(
+            "{name}: {value}: there are several listeners; say for which one, as in monadic={value}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A host as it stands in a Host header, without the port, or `*`.

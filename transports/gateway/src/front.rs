@@ -7,17 +7,21 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use eventwire_hub::Hub;
+use eventwire_protocol::Dialect;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use eventwire_systems::{Admission, Ask, Route};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use crate::answer::{self, Body};
 use crate::inspector;
-use crate::paths::{self, Found};
 use crate::server::Answerer;
+use crate::site::{self, Mounted, Place, Site};
 
 /// The routes behind: what the adapters make of a request.
 pub(crate) type Routes = Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
@@ -27,15 +31,16 @@ const PAGE_HEADERS: &str = "authorization, content-type, last-event-id";
 /// Seconds for which a browser may remember the answer to its question whether a page may ask.
 const PREFLIGHT_SECONDS: &str = "600";
 
-/// The front of the gateway.
+/// The front of one listener.
 pub(crate) struct Front {
     hub: Hub,
     routes: Routes,
+    site: Site,
 }
 
 impl Front {
-    pub(crate) fn new(hub: Hub, routes: Routes) -> Self {
-        Self { hub, routes }
+    pub(crate) fn new(hub: Hub, routes: Routes, site: Site) -> Self {
+        Self { hub, routes, site }
     }
 
     /// Refuses what the guard refuses, on every method and path, before anything else looks at the request (AUTH-02, AUTH-03).
@@ -57,14 +62,42 @@ impl Front {
             return answer::refusal(error.code, error.message);
         }
         let (method, path) = (request.method().clone(), request.uri().path());
+        let query = request.uri().query().unwrap_or_default();
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let mut response = match paths::find(&method, path) {
-            Found::Path => match inspector::serve(path) {
+        let mut response = match self.site.place(&method, path, query, request.headers()) {
+            Place::Inspector => match inspector::serve(path) {
                 Some(file) => file,
-                None => self.behind(request, peer).await,
+                None => answer::refusal(ErrorCode::NotFound, "the inspector has no such file"),
             },
-            Found::Methods(allow) => wrong_method(&method, path, &allow),
-            Found::Nothing(nearest) => {
+            Place::Gateway => {
+                let routes = self.routes.clone();
+                as_json(safely(request, |request| routes(request, peer)).await)
+            }
+            Place::SocketIo(routes) => {
+                let routes = routes.clone();
+                safely(request, |request| routes(request, peer)).await
+            }
+            Place::System(mounted, route, dialect) => {
+                safely(request, |request| mounted.answer(route, dialect, request, peer).boxed()).await
+            }
+            Place::Pages => {
+                let visit = self.site.own().map(|own| own.system.visit(request.headers()));
+                let mut response = safely(request, |request| self.site.pages.answer(request, peer).boxed()).await;
+                response.headers_mut().extend(visit.unwrap_or_default());
+                response
+            }
+            Place::Methods(allow) => wrong_method(&method, path, &allow),
+            Place::Nothing(_) if path == "/" => {
+                let dialect = self.site.dialect.as_str();
+                answer::refusal(
+                    ErrorCode::NotFound,
+                    format!(
+                        "this listener is for clients of {dialect}, and has no pages; --static {dialect}=DIRECTORY or \
+                         --upstream {dialect}=URL gives it some"
+                    ),
+                )
+            }
+            Place::Nothing(nearest) => {
                 let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
                 answer::refusal(ErrorCode::NotFound, format!("nothing is at {}{hint}", shown(path)))
             }
@@ -77,27 +110,72 @@ impl Front {
         }
         response
     }
+}
 
-    /// What the routes answer; a panic in them is an error of this one request, and whatever they answer with an error status is
-    /// an error that programs can read.
-    async fn behind(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        // The answer to HEAD is that to GET without its body, which the server leaves out by itself.
-        if request.method() == Method::HEAD {
-            *request.method_mut() = Method::GET;
+/// What is answered; a panic in it is an error of this one request.
+async fn safely<'a>(
+    mut request: Request<Incoming>,
+    answer: impl FnOnce(Request<Incoming>) -> BoxFuture<'a, Response<Body>>,
+) -> Response<Body> {
+    // The answer to HEAD is that to GET without its body, which the server leaves out by itself.
+    if request.method() == Method::HEAD {
+        *request.method_mut() = Method::GET;
+    }
+    let path = request.uri().path().to_owned();
+    let call = AssertUnwindSafe(|| answer(request));
+    let answered = match std::panic::catch_unwind(call) {
+        Ok(answer) => AssertUnwindSafe(answer).catch_unwind().await,
+        Err(panic) => Err(panic),
+    };
+    match answered {
+        Ok(response) => response,
+        Err(panic) => {
+            tracing::error!(path, panic = panic_text(&*panic), "a request made the gateway panic");
+            answer::refusal(ErrorCode::Internal, "the gateway has a fault; it has been logged")
         }
-        let path = request.uri().path().to_owned();
-        let call = AssertUnwindSafe(|| (self.routes)(request, peer));
-        let answered = match std::panic::catch_unwind(call) {
-            Ok(answer) => AssertUnwindSafe(answer).catch_unwind().await,
-            Err(panic) => Err(panic),
+    }
+}
+
+impl Mounted {
+    /// What a system makes of a request: a socket, or an answer.
+    async fn answer(
+        &self,
+        route: &'static Route,
+        dialect: Dialect,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Body> {
+        if !(route.socket && (site::asks_for_socket(request.headers()) || route.methods == [Method::GET])) {
+            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            return self.system.answer(route, request, Some(peer.ip())).await;
+        }
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+        let accepted = match self.acceptor.accept(&request) {
+            Ok(accepted) => accepted,
+            Err(rejection) => return Response::from(rejection).map(answer::full),
         };
-        match answered {
-            Ok(response) => as_json(response),
-            Err(panic) => {
-                tracing::error!(path, panic = panic_text(&*panic), "a request made the gateway panic");
-                answer::refusal(ErrorCode::Internal, "the gateway has a fault; it has been logged")
+        let (parts, _) = request.into_parts();
+        let ask = Ask {
+            route,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            peer: Some(peer.ip()),
+            dialect,
+        };
+        let mut handshake = match self.system.admit(ask).await {
+            Admission::Connect { request, conduct, headers } => {
+                let mut handshake = accepted.connect(*request, conduct);
+                handshake.headers = headers;
+                handshake
             }
+            Admission::Close(code, reason) => accepted.close(code, reason),
+            Admission::Refuse(error) => return answer::refusal(error.code, error.message),
+        };
+        if let Some((name, _)) = site::chosen_subprotocol(&parts.headers) {
+            handshake = handshake.subprotocol(name);
         }
+        self.acceptor.finish(handshake, upgrade).map(answer::full)
     }
 }
 
@@ -199,8 +277,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let front = Arc::new(Front::new(Hub::new(), routes));
-        tokio::spawn(server::serve(listener, front, 10, server::Deadlines::default(), stopped));
+        let front = Arc::new(Front::new(Hub::new(), routes, Site::canonical()));
+        tokio::spawn(server::serve(listener, front, server::Places::new(10), server::Deadlines::default(), stopped));
         (address, stop)
     }
 

@@ -73,7 +73,13 @@ impl Path {
     }
 }
 
-fn nearest(path: &str) -> Option<&'static str> {
+/// Whether the path is the inspector's.
+pub(crate) fn is_inspector(path: &str) -> bool {
+    path == "/" || path.starts_with("/assets/")
+}
+
+/// The path that was probably meant.
+pub(crate) fn nearest(path: &str) -> Option<&'static str> {
     let path = path.get(..200).unwrap_or(path);
     let fixed = PATHS.iter().map(|known| known.pattern).filter(|pattern| pattern.len() > 1 && !pattern.contains('{'));
     let scored = fixed.map(|pattern| {

@@ -10,20 +10,26 @@ use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Settings as HubSettings};
+use eventwire_hub::{
+    ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Secret, SessionKey, Settings as HubSettings,
+};
+use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
 use crate::cli::{Failure, ServeArgs};
-use crate::config::{self, LogFormat, Settings, Sources};
+use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
+use crate::pages::{Directory, Pages, Upstream};
+use crate::site::Site;
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, routes, sample, server};
+use crate::{api_keys, routes, sample, server, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -39,29 +45,34 @@ const MOST_FILES: u64 = 1 << 20;
 /// # Errors
 /// Settings that cannot be used (exit code 2); an address that cannot be listened on, too few open files (exit code 1).
 pub fn run(flags: ServeArgs) -> Result<ExitCode, Failure> {
-    let settings = config::load(&Sources::of_process(flags.settings, flags.config))?;
+    let (settings, notes) = config::load_with_notes(&Sources::of_process(flags.settings, flags.config))?;
     start_logging(&settings)?;
     let files = raise_file_limit()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(&settings, files));
+    let ended = runtime.block_on(serve(&settings, &notes, files));
     // Reading of standard input or a transcript may be blocked somewhere; the end does not wait for it.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
+async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<ExitCode, Failure> {
     let mut stops = Stops::new()?;
     let keys = settings.api_keys_file.as_deref().map(read_keys).transpose()?;
     let access = Access::of(settings, keys.as_ref());
-    eventwire_hub::guard::check_bind(settings.listen.0, keys.is_some(), settings.insecure)
-        .map_err(|error| Failure::Usage(error.message.into_owned()))?;
-    let listener =
-        TcpListener::bind(settings.listen.0).await.map_err(|error| cannot_listen(settings.listen.0, &error))?;
-    let address = listener.local_addr()?;
+    let mut listeners = Vec::new();
+    for listener in &settings.listen {
+        let address = listener.listen().0;
+        eventwire_hub::guard::check_bind(address, keys.is_some(), settings.insecure)
+            .map_err(|error| Failure::Usage(error.message.into_owned()))?;
+        let bound = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
+        listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
+    }
 
-    let hub = hub(settings, keys);
+    let hub = hub(settings, keys)?;
+    let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
+    let systems = systems::all(settings, &hub, &commands);
     let runs = Runs::of(settings)?;
-    let front = Front::new(hub.clone(), routes::all(&hub, runs.root()));
+    let routes = routes::all(&hub, runs.root());
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -73,11 +84,18 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
             "the limit of open files allows fewer connections"
         );
     }
-    let serving = tokio::spawn(server::serve(listener, Arc::new(front), places, server::Deadlines::default(), stopped));
-    if let Some(file) = &settings.port_file {
-        write_port_file(file, address)?;
+    let block = start_block(&listeners, &access, notes, &runs, Pen::new(coloured(&io::stderr())));
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
+    let places = server::Places::new(places);
+    let mut serving = JoinSet::new();
+    for Listening { dialect, listener, .. } in listeners {
+        let site = Site { dialect, systems: systems.clone(), socketio: None, pages: pages(settings, dialect)? };
+        let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
+        serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }
-    let block = start_block(address, &access, &runs, Pen::new(coloured(&io::stderr())));
+    if let Some(file) = &settings.port_file {
+        write_port_file(file, &addresses)?;
+    }
     let _ = io::stderr().write_all(block.as_bytes());
 
     stops.first().await;
@@ -85,10 +103,10 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
     let stopping = async {
         hub.drain(Duration::from_secs(settings.drain_seconds)).await;
         let _ = stop.send(true);
-        serving.await
+        while serving.join_next().await.is_some() {}
     };
     tokio::select! {
-        _ = stopping => {
+        () = stopping => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
@@ -96,13 +114,54 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Hub {
+/// A listener that is open.
+struct Listening {
+    address: SocketAddr,
+    dialect: Dialect,
+    listener: TcpListener,
+}
+
+/// Whether only programs on this machine reach any of the listeners.
+fn is_loopback(settings: &Settings) -> bool {
+    settings.listen.iter().all(|listener| listener.listen().is_loopback())
+}
+
+/// The application's pages on the listeners of a dialect.
+fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
+    let of = |values: &[For]| {
+        let found = values.iter().find(|value| value.dialect.is_none_or(|of| of == dialect));
+        found.map(|value| value.value.clone())
+    };
+    match (of(&settings.pages), of(&settings.upstream)) {
+        (Some(_), Some(_)) => Err(Failure::Usage(format!(
+            "static and upstream are both set for the listener of {}; one of them has the pages",
+            dialect.as_str()
+        ))),
+        (Some(directory), None) => {
+            let directory = Path::new(&directory);
+            if !directory.is_dir() {
+                return Err(Failure::Usage(format!("static: {} is not a directory", directory.display())));
+            }
+            Ok(Pages::Directory(Box::new(Directory::new(directory))))
+        }
+        (None, Some(url)) => Upstream::new(&url)
+            .map(|upstream| Pages::Upstream(Box::new(upstream)))
+            .ok_or_else(|| Failure::Usage(format!("upstream: {url:?} is not the address of an HTTP server"))),
+        (None, None) => Ok(Pages::None),
+    }
+}
+
+fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let builder = Hub::builder()
+    let mut builder = Hub::builder();
+    if let Some(file) = &settings.session_secret_file {
+        builder = builder.session_key(read_session_secret(file)?);
+    }
+    let builder = builder
         .settings(HubSettings {
             mailbox: MailboxBounds { frames: settings.mailbox_frames, bytes: settings.mailbox_bytes.as_usize() },
             heartbeat: Duration::from_secs(settings.heartbeat_seconds),
@@ -119,11 +178,18 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Hub {
             realm_bytes: settings.history_realm_bytes.as_usize(),
             ..MemoryBounds::default()
         });
-    match keys {
+    Ok(match keys {
         Some(keys) => builder.authenticator(keys).build(),
-        None if settings.listen.is_loopback() => builder.authenticator(NoAuthentication::loopback()).build(),
+        None if is_loopback(settings) => builder.authenticator(NoAuthentication::loopback()).build(),
         None => builder.authenticator(NoAuthentication::insecure()).build(),
-    }
+    })
+}
+
+fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {
+    let wrong =
+        |what: &dyn std::fmt::Display| Failure::Usage(format!("session_secret_file {}: {what}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    SessionKey::of_secret(&Secret::new(text.trim())).map_err(|error| wrong(&error.message))
 }
 
 fn read_keys(file: &Path) -> Result<ApiKeys, Failure> {
@@ -147,7 +213,7 @@ impl Access {
     fn of(settings: &Settings, keys: Option<&ApiKeys>) -> Self {
         match keys {
             Some(keys) => Self::Keys(keys.len()),
-            None if settings.listen.is_loopback() => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
+            None if is_loopback(settings) => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
             None => Self::Everybody,
         }
     }
@@ -259,13 +325,26 @@ impl Runs {
 }
 
 /// What a person reads first.
-fn start_block(address: SocketAddr, access: &Access, runs: &Runs, pen: Pen) -> String {
+fn start_block(listeners: &[Listening], access: &Access, notes: &[String], runs: &Runs, pen: Pen) -> String {
     let mut block = String::new();
     let access_text = access.text();
     let access_text = if access.is_risky() { pen.paint(Colour::Yellow, &access_text) } else { access_text };
     let _ = writeln!(block, "{}", pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))));
-    let _ = writeln!(block, "  open     {}", pen.paint(Colour::Cyan, &format!("http://{}/", reachable(address))));
+    for listening in listeners {
+        let url = pen.paint(Colour::Cyan, &format!("http://{}/", reachable(listening.address)));
+        match listening.dialect {
+            Dialect::Canonical => {
+                let _ = writeln!(block, "  open     {url}");
+            }
+            dialect => {
+                let _ = writeln!(block, "  {:<8} {url}", dialect.as_str());
+            }
+        }
+    }
     let _ = writeln!(block, "  access   {access_text}");
+    for note in notes {
+        let _ = writeln!(block, "  note     {note}");
+    }
     let _ = writeln!(block, "  agents   {}", runs.text());
     block
 }
@@ -296,11 +375,12 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
 }
 
 /// Written beside and renamed: whoever waits for the file never reads half of it.
-fn write_port_file(file: &Path, address: SocketAddr) -> Result<(), Failure> {
+fn write_port_file(file: &Path, addresses: &[SocketAddr]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::Failed(format!("port_file {}: {error}", file.display()));
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
-    std::fs::write(&beside, format!("{address}\n")).map_err(failed)?;
+    let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+    std::fs::write(&beside, lines).map_err(failed)?;
     std::fs::rename(&beside, file).map_err(failed)
 }
 

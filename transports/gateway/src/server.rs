@@ -65,17 +65,32 @@ pub(crate) trait Answerer: Send + Sync + 'static {
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Accepts connections on `listener`, at most `max_connections` at a time, until `stop` becomes true; then lets answers under way
+/// How many connections there may be at a time, over all listeners. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Places {
+    connections: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(crate) fn new(max_connections: usize) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+        }
+    }
+}
+
+/// Accepts connections on `listener`, as long as there are places, until `stop` becomes true; then lets answers under way
 /// finish for a short while.
 pub(crate) async fn serve<A: Answerer>(
     listener: TcpListener,
     answerer: Arc<A>,
-    max_connections: usize,
+    places: Places,
     deadlines: Deadlines,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let Places { connections: places, refusals } = places;
     let mut connections = JoinSet::new();
     let stopping = stop.clone();
     loop {
@@ -285,7 +300,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(serve(listener, Arc::new(Library), places, deadlines, stopped));
+        tokio::spawn(serve(listener, Arc::new(Library), Places::new(places), deadlines, stopped));
         (address, stop)
     }
 
@@ -372,11 +387,18 @@ mod tests {
     async fn flow_07_a_websocket_keeps_its_own_deadline() {
         let stall = Duration::from_millis(200);
         let hub = Hub::new();
-        let front = crate::front::Front::new(hub.clone(), crate::routes::all(&hub, None));
+        let front =
+            crate::front::Front::new(hub.clone(), crate::routes::all(&hub, None), crate::site::Site::canonical());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (_stop, stopped) = watch::channel(false);
-        tokio::spawn(serve(listener, Arc::new(front), 9, Deadlines { stall, ..Deadlines::default() }, stopped));
+        tokio::spawn(serve(
+            listener,
+            Arc::new(front),
+            Places::new(9),
+            Deadlines { stall, ..Deadlines::default() },
+            stopped,
+        ));
         let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         let mut stalled = ask_with(address, "/v1/ws?room=tasks", upgrade).await;

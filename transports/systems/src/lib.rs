@@ -101,6 +101,12 @@ pub trait System: Send + Sync + 'static {
     /// Judges a request for a WebSocket. Host, origin and the form of the request have been checked.
     async fn admit(&self, ask: Ask<'_>) -> Admission;
 
+    /// Headers for the answer to a visit of one of the application's pages on a listener of this system, such as a cookie.
+    fn visit(&self, headers: &HeaderMap) -> HeaderMap {
+        let _ = headers;
+        HeaderMap::new()
+    }
+
     /// Answers a request at one of its paths that asks for no WebSocket. Host, origin and method have been checked.
     async fn answer(&self, route: &'static Route, request: Request<Body>, peer: Option<IpAddr>) -> Response<Body>;
 }

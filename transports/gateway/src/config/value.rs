@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
+use eventwire_protocol::Dialect;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Address to listen on.
@@ -46,6 +47,141 @@ impl FromStr for Listen {
             .map(|port| Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)))
             .map_err(|_| "expected an IP address with a port, such as 127.0.0.1:4800 or 0.0.0.0:80".to_owned())
     }
+}
+
+/// A listener: an address, and the dialect of the clients that come there.
+///
+/// Written as `ADDRESS`, `ADDRESS=DIALECT`, or `DIALECT` alone, which means the address where that system's frontends look
+/// for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Where; `None` for the address that belongs to the dialect.
+    pub address: Option<Listen>,
+    /// What is spoken there where a request does not say.
+    pub dialect: Dialect,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self { address: Some(Listen::default()), dialect: Dialect::Canonical }
+    }
+}
+
+impl Listener {
+    /// The address.
+    #[must_use]
+    pub fn listen(self) -> Listen {
+        self.address.unwrap_or_else(|| default_listen(self.dialect))
+    }
+}
+
+/// Where the frontends of a system look for it, on loopback; 4800 for our own.
+#[must_use]
+pub const fn default_port(dialect: Dialect) -> u16 {
+    match dialect.family() {
+        Dialect::Monadic => 4567,
+        Dialect::Product => 5634,
+        Dialect::Amiga => 3000,
+        Dialect::SharedContext => 8080,
+        Dialect::Adw => match dialect {
+            Dialect::AdwTrigger => 8500,
+            _ => 9104,
+        },
+        _ => 4800,
+    }
+}
+
+fn default_listen(dialect: Dialect) -> Listen {
+    Listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), default_port(dialect)))
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.address, self.dialect) {
+            (Some(address), Dialect::Canonical) => address.fmt(f),
+            (Some(address), dialect) => write!(f, "{address}={}", dialect.as_str()),
+            (None, Dialect::Canonical) => self.listen().fmt(f),
+            (None, dialect) => f.write_str(dialect.as_str()),
+        }
+    }
+}
+
+impl FromStr for Listener {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if let Some(dialect) = Dialect::from_name(text) {
+            return Ok(Self { address: None, dialect });
+        }
+        let (address, dialect) = text.split_once('=').unwrap_or((text, "canonical"));
+        let address = Some(address.parse()?);
+        Ok(Self { address, dialect: dialect_of(dialect)? })
+    }
+}
+
+fn dialect_of(name: &str) -> Result<Dialect, String> {
+    Dialect::from_name(name.trim()).ok_or_else(|| {
+        let names: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
+        format!("no dialect {:?}; there are {}", name.trim(), names.join(", "))
+    })
+}
+
+/// Something that belongs to the listeners of one dialect, or to the only listener: `VALUE` or `DIALECT=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct For {
+    /// The dialect; `None` for the only listener.
+    pub dialect: Option<Dialect>,
+    /// What belongs to it.
+    pub value: String,
+}
+
+impl fmt::Display for For {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.dialect {
+            Some(dialect) => write!(f, "{}={}", dialect.as_str(), self.value),
+            None => f.write_str(&self.value),
+        }
+    }
+}
+
+impl FromStr for For {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let named =
+            text.split_once('=').and_then(|(name, value)| Some((Dialect::from_name(name.trim())?, value.trim())));
+        let (dialect, value) = named.map_or((None, text), |(dialect, value)| (Some(dialect), value));
+        if value.is_empty() {
+            return Err("expected a value, or DIALECT=VALUE".to_owned());
+        }
+        Ok(Self { dialect, value: value.to_owned() })
+    }
+}
+
+/// Reads one value or an array of them; a text may hold several, separated by commas.
+pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = String>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Several {
+        Many(Vec<Written>),
+        One(Written),
+    }
+    let written = match Several::deserialize(deserializer)
+        .map_err(|_| serde::de::Error::custom("expected text, a number that is not negative, or an array of them"))?
+    {
+        Several::Many(many) => many,
+        Several::One(one) => vec![one],
+    };
+    let texts: Vec<String> = written.into_iter().map(Written::text).collect();
+    let parsed =
+        texts.iter().flat_map(|text| text.split(',')).map(|text| text.parse().map_err(serde::de::Error::custom));
+    parsed.collect::<Result<Vec<T>, _>>().map(Some)
 }
 
 /// A number of bytes.
@@ -200,7 +336,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Listen, ByteSize, Speed);
+as_text!(Listen, Listener, For, ByteSize, Speed);
 
 #[cfg(test)]
 mod tests {
@@ -216,6 +352,30 @@ mod tests {
         for bad in ["example.org:80", "127.0.0.1", "70000", "", ":80", "localhost"] {
             assert!(parsed(bad).is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_listener_names_an_address_a_dialect_or_both() {
+        let parsed = |text: &str| text.parse::<Listener>().map(|it| (it.listen().to_string(), it.dialect));
+        assert_eq!(parsed("81"), Ok(("127.0.0.1:81".into(), Dialect::Canonical)));
+        assert_eq!(parsed("0.0.0.0:3000=amiga"), Ok(("0.0.0.0:3000".into(), Dialect::Amiga)));
+        assert_eq!(parsed("monadic"), Ok(("127.0.0.1:4567".into(), Dialect::Monadic)));
+        assert_eq!(parsed("shared_context"), Ok(("127.0.0.1:8080".into(), Dialect::SharedContext)));
+        assert_eq!(parsed("adw_trigger"), Ok(("127.0.0.1:8500".into(), Dialect::AdwTrigger)));
+        assert!(parsed("81=amigo").unwrap_err().contains("amiga"));
+        assert!(parsed("amigo").is_err() && parsed("=amiga").is_err());
+        for text in ["127.0.0.1:81=monadic", "monadic", "127.0.0.1:4800"] {
+            assert_eq!(text.parse::<Listener>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_value_may_be_for_one_dialect() {
+        let parsed = |text: &str| text.parse::<For>().map(|it| (it.dialect, it.value));
+        assert_eq!(parsed("pages"), Ok((None, "pages".into())));
+        assert_eq!(parsed("monadic=a=b"), Ok((Some(Dialect::Monadic), "a=b".into())));
+        assert_eq!(parsed("http://localhost/?a=b"), Ok((None, "http://localhost/?a=b".into())));
+        assert!(parsed("monadic=").is_err() && parsed("").is_err());
     }
 
     #[test]

@@ -108,6 +108,22 @@ impl Gateway {
         Self::start_as(&[&quiet[..], arguments].concat())
     }
 
+    /// Starts one with a canonical listener and one for each of these dialects, all on free ports; [`Gateway::at`] tells
+    /// which.
+    pub fn speaking(dialects: &[&str], arguments: &[&str]) -> Self {
+        let listeners: Vec<String> = dialects.iter().map(|dialect| format!("--listen=127.0.0.1:0={dialect}")).collect();
+        let listeners: Vec<&str> = listeners.iter().map(String::as_str).collect();
+        Self::start(&[&listeners, arguments].concat())
+    }
+
+    /// The address of the listener for a dialect.
+    pub fn at(&self, dialect: &str) -> SocketAddr {
+        let line = self.start_block.lines().find(|line| line.trim_start().starts_with(&format!("{dialect} ")));
+        let url = line.and_then(|line| line.split_once("http://"));
+        url.and_then(|(_, rest)| rest.split('/').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("no listener for {dialect} in: {}", self.start_block))
+    }
+
     /// Starts one with exactly these arguments.
     pub fn start_as(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -221,8 +237,27 @@ pub fn request(method: Method, path: &str, gateway: &Gateway) -> hyper::http::re
 
 /// Sends a request on a connection of its own.
 pub async fn send(gateway: &Gateway, request: Request<Full<Bytes>>) -> Answer {
+    send_to(gateway.address, request).await
+}
+
+/// Asks a listener something.
+pub async fn ask(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, address.to_string());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send_to(address, request.body(Full::new(body.into())).unwrap()).await
+}
+
+async fn send_to(address: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
     soon("an answer", async {
-        let stream = TcpStream::connect(gateway.address).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
         let answer = sender.send_request(request).await.unwrap();
