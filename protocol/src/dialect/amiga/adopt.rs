@@ -13,7 +13,7 @@ use crate::{
 /// Reads an event as the system's back end builds it: `[name, argument]`, or `{"event": .., "data": .., "room": ..}` with
 /// the members of its `emit` (SIO-20). Whom it is for is said by `room` alone.
 pub(in crate::dialect) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
-    let (name, argument, to) = parts(frame)?;
+    let Emitted { name, argument, to } = emitted(frame)?;
     let mut members = argument.clone();
     let mut time = None;
     let kind = match name {
@@ -71,7 +71,14 @@ pub(in crate::dialect) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBo
     Ok(Adopted { kind, data, to, time })
 }
 
-fn parts(frame: &Value) -> Result<(&str, &Map<String, Value>, Option<Audience>), ErrorBody> {
+/// What the back end emitted.
+struct Emitted<'a> {
+    name: &'a str,
+    argument: &'a Map<String, Value>,
+    to: Option<Audience>,
+}
+
+fn emitted(frame: &Value) -> Result<Emitted<'_>, ErrorBody> {
     let malformed = || {
         ErrorBody::new(
             ErrorCode::MalformedFrame,
@@ -80,12 +87,13 @@ fn parts(frame: &Value) -> Result<(&str, &Map<String, Value>, Option<Audience>),
     };
     match frame {
         Value::Array(event) => match event.as_slice() {
-            [Value::String(name), Value::Object(argument)] => Ok((name, argument, None)),
+            [Value::String(name), Value::Object(argument)] => Ok(Emitted { name, argument, to: None }),
             _ => Err(malformed()),
         },
         Value::Object(event) => {
             let name = event.get("event").and_then(Value::as_str).ok_or_else(malformed)?;
-            let argument = event.get("data").and_then(Value::as_object).ok_or_else(|| wrong(name, "data", "must be an object"))?;
+            let argument =
+                event.get("data").and_then(Value::as_object).ok_or_else(|| wrong(name, "data", "must be an object"))?;
             let to = match event.get("room") {
                 None | Some(Value::Null) => None,
                 Some(Value::String(room)) => {
@@ -94,7 +102,7 @@ fn parts(frame: &Value) -> Result<(&str, &Map<String, Value>, Option<Audience>),
                 }
                 Some(_) => return Err(wrong(name, "room", "must be the name of a room")),
             };
-            Ok((name, argument, to))
+            Ok(Emitted { name, argument, to })
         }
         _ => Err(malformed()),
     }
@@ -161,7 +169,8 @@ fn figures(event: &str, mut members: Map<String, Value>) -> Result<Map<String, V
         for entry in activity {
             let time = entry.get("timestamp").and_then(instant);
             let Some(entry) = entry.as_object_mut() else { continue };
-            let time = time.ok_or_else(|| wrong(event, "activity", "has an entry whose timestamp is not in seconds"))?;
+            let time =
+                time.ok_or_else(|| wrong(event, "activity", "has an entry whose timestamp is not in seconds"))?;
             entry.shift_remove("timestamp");
             entry.insert("time".to_owned(), json!(time));
         }
@@ -222,7 +231,11 @@ mod tests {
         for (frame, code, named) in [
             (json!(["metrics_update", {}]), ErrorCode::InvalidPayload, "overview"),
             (json!(["metrics_update", {"overview": {}, "timestamp": "now"}]), ErrorCode::InvalidPayload, "timestamp"),
-            (json!(["metrics_update", {"overview": {}, "activity": [{"description": "x"}]}]), ErrorCode::InvalidPayload, "timestamp"),
+            (
+                json!(["metrics_update", {"overview": {}, "activity": [{"description": "x"}]}]),
+                ErrorCode::InvalidPayload,
+                "timestamp",
+            ),
             (json!(["task_update", {"task_id": "t1"}]), ErrorCode::InvalidPayload, "status"),
             (json!(["task_failed", {"task_id": "t1"}]), ErrorCode::InvalidPayload, "error"),
             (json!({"event": "task_update", "data": 1}), ErrorCode::InvalidPayload, "data"),

@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn sio_11_other_events_are_refused_and_none_of_them_names_a_room() {
-        for event in [r#"["join",{"room":"tasks"}]"#, r#"["join_room",{}]"#, r#"["enter"]"#, r#"["leave"]"#, r#"[""]"#] {
+        for event in [r#"["join",{"room":"tasks"}]"#, r#"["join_room",{}]"#, r#"["enter"]"#, r#"["leave"]"#, r#"[""]"#]
+        {
             assert_eq!(refused(event).code, ErrorCode::UnknownCommand, "{event}");
         }
         for event in ["{}", "[]", "[1]", r#"["subscribe",1]"#, r#"["subscribe",[{}]]"#, "subscribe", ""] {
@@ -275,7 +276,8 @@ mod tests {
 
     #[test]
     fn sio_15_a_client_may_choose_its_figures() {
-        let Asked::Subscribe(chosen) = asked(json!(["subscribe", {"metrics": ["activity", "overview"], "binary": true}]))
+        let Asked::Subscribe(chosen) =
+            asked(json!(["subscribe", {"metrics": ["activity", "overview"], "binary": true}]))
         else {
             panic!()
         };
@@ -285,7 +287,8 @@ mod tests {
 
     #[test]
     fn sio_18_hours_in_a_query_are_read_as_in_an_event() {
-        for (text, hours) in [("24", 24), ("0", 1), ("-3", 1), ("169", 168), ("99999999999999999999", 168), ("007", 7)] {
+        for (text, hours) in [("24", 24), ("0", 1), ("-3", 1), ("169", 168), ("99999999999999999999", 168), ("007", 7)]
+        {
             assert_eq!(hours_of(text).unwrap(), hours, "{text}");
         }
         for text in ["", "-", "1.5", "abc", "+1", "1e2", " 1"] {
