@@ -1,1 +1,3 @@
-//! Brings what clients ask of the application to its back ends.
+//! x
+
+pub mod queue;
