@@ -290,8 +290,12 @@ impl Queue {
             if group.readers.is_empty() {
                 group.deserted = Some(now);
             }
-            let owned: Vec<Arc<str>> =
-                group.lanes.iter().filter(|(_, lane)| lane.owner == Some(reader)).map(|(name, _)| name.clone()).collect();
+            let owned: Vec<Arc<str>> = group
+                .lanes
+                .iter()
+                .filter(|(_, lane)| lane.owner == Some(reader))
+                .map(|(name, _)| name.clone())
+                .collect();
             for name in owned {
                 group.take_back(&name, None);
             }
@@ -460,7 +464,8 @@ impl Group {
             self.lanes.remove(name);
             return;
         }
-        let sendable = [&lane.urgent, &lane.ordinary].iter().any(|track| track.away.is_none() && !track.waiting.is_empty());
+        let sendable =
+            [&lane.urgent, &lane.ordinary].iter().any(|track| track.away.is_none() && !track.waiting.is_empty());
         if sendable && let Some(place) = lane.place(name) {
             self.ready.insert(place.clone());
             lane.place = Some(place);

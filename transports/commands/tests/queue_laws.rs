@@ -19,15 +19,32 @@ const BOUNDS: Bounds = Bounds {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { lane: u8, urgent: bool, bytes: usize },
-    Again { nth: usize },
-    Attach { group: u8 },
-    Detach { nth: usize },
+    Submit {
+        lane: u8,
+        urgent: bool,
+        bytes: usize,
+    },
+    Again {
+        nth: usize,
+    },
+    Attach {
+        group: u8,
+    },
+    Detach {
+        nth: usize,
+    },
     /// Acknowledges one that was brought, perhaps long ago.
-    Acknowledge { nth: usize },
+    Acknowledge {
+        nth: usize,
+    },
     /// Acknowledges whatever, in whatever group.
-    AcknowledgeAnything { group: u8, nth: usize },
-    Wait { seconds: u64 },
+    AcknowledgeAnything {
+        group: u8,
+        nth: usize,
+    },
+    Wait {
+        seconds: u64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -124,7 +141,9 @@ impl Oracle {
                 let before = other < at && row.task.urgent == task.urgent;
                 prop_assert!(
                     !before || !matches!(row.states[group], State::Waits | State::Away(..)),
-                    "{:?} was overtaken by {:?}", row.task.id, task.id
+                    "{:?} was overtaken by {:?}",
+                    row.task.id,
+                    task.id
                 );
             }
             self.rows[at].states[group] = State::Away(reader, self.now + BOUNDS.visibility);
@@ -251,7 +270,9 @@ fn step(queue: &mut Queue, oracle: &mut Oracle, step: Step) -> Result<(), TestCa
         Step::Attach { group } => {
             let group = usize::from(group);
             oracle.sweep();
-            let reader = ReaderId(oracle.rows.len() as u64 * 1_000 + oracle.brought.len() as u64 * 10 + oracle.readers.len() as u64);
+            let reader = ReaderId(
+                oracle.rows.len() as u64 * 1_000 + oracle.brought.len() as u64 * 10 + oracle.readers.len() as u64,
+            );
             if oracle.readers.iter().any(|(id, _)| *id == reader) {
                 return Ok(());
             }
