@@ -33,7 +33,7 @@ use eventwire_protocol::{ApplicationCommand, ErrorBody};
 
 pub use feed::{Body, FEED_ROUTES, Feed, FeedRoute, FeedSettings};
 pub use signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, sign};
-pub use webhook::{Webhook, WebhookSettings};
+pub use webhook::{Webhook, WebhookSettings, certificates};
 
 /// Told of every command that was taken and that no back end carried out, and why.
 pub type OnFailure = Arc<dyn Fn(ApplicationCommand, ErrorBody) + Send + Sync>;

@@ -72,6 +72,20 @@ impl Default for WebhookSettings {
     }
 }
 
+/// The certificates in a PEM text, as DER.
+///
+/// # Errors
+/// `invalid_payload` when one cannot be read, or there is none.
+pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, ErrorBody> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    let read: Result<Vec<Vec<u8>>, _> =
+        CertificateDer::pem_slice_iter(pem).map(|found| found.map(|it| it.to_vec())).collect();
+    match read {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(wrong("this is no PEM text with certificates")),
+    }
+}
+
 /// Posts commands to a URL. Cheap to clone; all clones are the same webhook.
 #[derive(Clone)]
 pub struct Webhook {

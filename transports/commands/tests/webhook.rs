@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_commands::{OnFailure, Webhook, WebhookSettings, sign};
+use eventwire_commands::{OnFailure, Webhook, WebhookSettings, certificates, sign};
 use eventwire_hub::{CommandSink as _, Secret};
 use eventwire_protocol::{ApplicationCommand, ErrorBody, ErrorCode};
 use http::{HeaderMap, Request, Response};
@@ -266,8 +266,9 @@ async fn cmd_13_over_tls_the_back_end_must_have_a_certificate_that_is_trusted() 
     let (stranger, failures) = webhook(&url, WebhookSettings { attempts: 2, ..quick() });
     stranger.submit(command("a", "b", "EDIT")).await.unwrap();
     settled(&stranger).await;
+    assert!(certificates(b"no certificate").is_err());
     assert_eq!(failures.lock().unwrap().len(), 1, "an unknown authority is not trusted");
-    let trusting = WebhookSettings { authorities: vec![certificate.to_vec()], ..quick() };
+    let trusting = WebhookSettings { authorities: certificates(made.cert.pem().as_bytes()).unwrap(), ..quick() };
     let (friend, failures) = webhook(&url, trusting);
     friend.submit(command("a", "b", "EDIT")).await.unwrap();
     back_end.next().await.say(200).await;

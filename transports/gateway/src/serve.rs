@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{
-    ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Secret, SessionKey, Settings as HubSettings,
-};
+use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
@@ -23,6 +21,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
+use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
@@ -69,10 +68,10 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     }
 
     let hub = hub(settings, keys)?;
-    let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
-    let systems = systems::all(settings, &hub, &commands);
+    let back_end = BackEnd::of(settings, &hub)?;
+    let systems = systems::all(settings, &hub, &back_end.sink());
     let runs = Runs::of(settings)?;
-    let routes = routes::all(&hub, runs.root());
+    let routes = back_end.mount(routes::all(&hub, runs.root()));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
