@@ -21,6 +21,7 @@ needed; DISABLE_WEBSOCKET_NOTIFICATIONS=true turns the notifier off.
 
 import json
 import os
+import re
 import urllib.request
 from datetime import datetime, timezone
 
@@ -62,10 +63,15 @@ class SocketIO:
     """Stands where AMIGA's `socketio` stood, for what it emits."""
 
     def emit(self, event, data=None, room=None, to=None):
-        """An event for the members of a room, or for everybody."""
-        room = room or to
-        target = f"room:{room}" if room else "global"
-        return _post("/v1/events?dialect=amiga", [[event, data]], {"Eventwire-To": target})
+        """An event for the members of a room, for one connection (by its id), or for everybody."""
+        name = room or to
+        if not name:
+            target = "global"
+        elif re.fullmatch("c[0-9a-f]{16}", name):
+            target = f"connection:{name}"
+        else:
+            target = f"room:{name}"
+        return _post("/v1/events?dialect=amiga", {"event": event, "data": data}, {"Eventwire-To": target})
 
 
 class WebSocketNotifier:
