@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_protocol::{Committed, ConnectionId, Envelope, Member};
+use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
 
 use crate::connection::Connection;
 
@@ -29,6 +29,12 @@ pub trait Conduct: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The context that the client came for, for instance by the path of its socket. The hub joins it without saying so, and
+    /// the welcome names it. Whether it is permitted has been judged; where it is not after all, there is no connection.
+    fn context(&self) -> Option<&ContextId> {
+        None
+    }
+
     /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose
     /// [`greet`](Self::greet) says all of that turns it off.
     fn wants_latest(&self) -> bool {
@@ -40,6 +46,15 @@ pub trait Conduct: Send + Sync + 'static {
 
     /// A frame of the client, within the limits of size and rate. Answers go through the connection.
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]);
+
+    /// The connection leaves the roster. `handed` says, for each root that it followed, how far its link was handed the log,
+    /// which `epoch` names; a root whose beginning was not settled yet is not in it.
+    ///
+    /// Runs under the lock in which the connection leaves, as [`greet`](Self::greet) does when it enters: every event that a
+    /// [`Tap`] has seen by then was offered to the connection, no later one is. So it must not wait and not call the hub.
+    fn leaving(&mut self, id: ConnectionId, epoch: Epoch, handed: &[(Root, Position)]) {
+        let _ = (id, epoch, handed);
+    }
 
     /// The connection has left the roster.
     fn closed(&mut self, id: ConnectionId) {
