@@ -67,9 +67,10 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
-    let hub = hub(settings, keys)?;
+    let memory = systems::Memory::new();
+    let hub = hub(settings, keys, &memory)?;
     let back_end = BackEnd::of(settings, &hub)?;
-    let systems = systems::all(settings, &hub, &back_end.sink());
+    let systems = systems::all(settings, &hub, &back_end.sink(), &memory);
     let runs = Runs::of(settings)?;
     let routes = back_end.mount(routes::all(&hub, runs.root()));
     runs.follow(&hub).await?;
@@ -150,13 +151,13 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Result<Hub, Failure> {
+fn hub(settings: &Settings, keys: Option<ApiKeys>, memory: &systems::Memory) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let mut builder = Hub::builder();
+    let mut builder = memory.tap(Hub::builder());
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }

@@ -5,6 +5,7 @@
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
 
 use crate::connection::Connection;
@@ -17,6 +18,13 @@ pub trait Conduct: Send + Sync + 'static {
     /// Runs under the lock in which the connection enters: every event that a [`Tap`] has seen by then belongs in here,
     /// every later one is delivered by itself, and none is in both. So it must not wait and not call the hub.
     fn greet(&mut self, id: ConnectionId, member: &Member) -> Vec<Envelope> {
+        let _ = (id, member);
+        Vec::new()
+    }
+
+    /// What the client is told behind that, in the words of its dialect: for what no event of the catalogue says as one, and
+    /// for more at once than an event may hold. Runs under the same lock.
+    fn greet_in_words(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
         let _ = (id, member);
         Vec::new()
     }

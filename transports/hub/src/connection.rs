@@ -288,6 +288,9 @@ impl Connection {
                 for event in conduct.greet(id, &member) {
                     link.outbox.show(event);
                 }
+                for words in conduct.greet_in_words(id, &member) {
+                    link.outbox.tell_in_words(words, now);
+                }
             }
             registry.roster.connect(id, member);
             registry.links.insert(id, link.clone());
