@@ -231,8 +231,17 @@ proptest! {
         }).sum();
         prop_assert_eq!(told, unseen);
         for said in &list.said {
-            conversation.delete(&said.mid);
+            conversation.propose(&said.mid, None);
         }
+        let messages: Vec<Value> = conversation.messages().map(|it| serde_json::to_value(it).unwrap()).collect();
+        let mut fresh = Conversation::default();
+        for event in [
+            event(EventType::ChatPastMessages, json!({ "messages": messages })),
+            event(EventType::ChatParameters, json!({ "parameters": list.parameters })),
+        ] {
+            fresh.apply(&event, ConversationBounds::default());
+        }
+        prop_assert_eq!(conversation.bytes(), fresh.bytes());
         conversation.reset();
         prop_assert_eq!(conversation.bytes(), 0);
     }
