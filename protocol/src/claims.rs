@@ -142,6 +142,16 @@ impl Claims {
         }
     }
 
+    /// ROUTE-03 and ROUTE-04 together: whether something that was kept for an audience may be shown to the holder, who asks
+    /// for it. Nothing older than [`history_from`](Self::history_from) is.
+    pub fn may_look_up(&self, audience: &Audience, time: Time) -> bool {
+        let visible = match audience {
+            Audience::Session(_, visibility) => self.is_visible(visibility),
+            _ => true,
+        };
+        visible && self.may_see(audience) && self.history_from.is_none_or(|from| time >= from)
+    }
+
     /// AUTH-04: whether a publisher may address the audience.
     pub fn may_address(&self, audience: &Audience) -> bool {
         self.may(Permission::Publish)

@@ -363,9 +363,8 @@ mod oracle {
         }
     }
 
-    /// Whose clients know which of the types that these tests send. No older client knows vendor space, and nobody's
-    /// knows `context.typing`.
-    const TOLD: [(&str, Dialect); 13] = [
+    /// Whose clients know which of the types that these tests send. No older client knows vendor space.
+    const TOLD: [(&str, Dialect); 14] = [
         ("adw.text_block", Dialect::Adw),
         ("adw.agent_output_chunk", Dialect::Adw),
         ("adw.system_log", Dialect::Adw),
@@ -376,6 +375,7 @@ mod oracle {
         ("task.progress", Dialect::Amiga),
         ("metrics.update", Dialect::Amiga),
         ("context.new_message", Dialect::SharedContext),
+        ("context.typing", Dialect::SharedContext),
         ("rag.progress", Dialect::Product),
         ("document.status", Dialect::Product),
         ("user.activity", Dialect::Product),

@@ -2,13 +2,78 @@
 
 use std::sync::Arc;
 
-use eventwire_hub::{CommandSink, Hub};
+use eventwire_hub::{CommandSink, Hub, Secret, Tap};
+use eventwire_systems::{System, product};
 
+use crate::cli::Failure;
 use crate::config::Settings;
 use crate::site::Mounted;
 
+/// What the systems remember of published events. Made before the hub, which is told of it.
+pub(crate) struct States {
+    product: Arc<product::State>,
+}
+
+impl States {
+    pub(crate) fn new() -> Self {
+        Self { product: product::State::new() }
+    }
+
+    /// What the hub has to tell of every event.
+    pub(crate) fn taps(&self) -> Vec<Arc<dyn Tap>> {
+        vec![self.product.clone()]
+    }
+}
+
 /// Every system, over one hub and one sink for what their clients ask of the application.
-pub(crate) fn all(_settings: &Settings, hub: &Hub, _commands: &Arc<dyn CommandSink>) -> Vec<Mounted> {
-    let systems: Vec<Arc<dyn eventwire_systems::System>> = Vec::new();
-    systems.into_iter().map(|system| Mounted::new(hub, system)).collect()
+///
+/// # Errors
+/// Settings that cannot be used.
+pub(crate) fn all(
+    settings: &Settings,
+    hub: &Hub,
+    commands: &Arc<dyn CommandSink>,
+    states: States,
+) -> Result<Vec<Mounted>, Failure> {
+    let of_product =
+        product::Settings { cookie: settings.product_cookie.clone(), users: users(settings)?, ..Default::default() };
+    let systems: Vec<Arc<dyn System>> =
+        vec![Arc::new(product::Product::new(hub.clone(), Arc::clone(commands), of_product, states.product))];
+    Ok(systems.into_iter().map(|system| Mounted::new(hub, system)).collect())
+}
+
+/// Who knows the users of Product Demo.
+fn users(settings: &Settings) -> Result<Arc<dyn product::UserResolver>, Failure> {
+    match (&settings.product_lookup_url, &settings.product_jwt_key_file) {
+        (Some(_), Some(_)) => Err(Failure::Usage(
+            "product_lookup_url and product_jwt_key_file are both set; one of them says who somebody is".to_owned(),
+        )),
+        (Some(url), None) => match product::LookupUsers::new(url) {
+            Ok(users) => Ok(Arc::new(users)),
+            Err(error) => Err(Failure::Usage(format!("product_lookup_url: {}", error.message))),
+        },
+        (None, Some(file)) => {
+            let wrong = |what: &dyn std::fmt::Display| {
+                Failure::Usage(format!("product_jwt_key_file {}: {what}", file.display()))
+            };
+            let key = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+            let mut users = token_users(key.trim()).map_err(|error| wrong(&error.message))?;
+            if let Some(issuer) = &settings.product_jwt_issuer {
+                users = users.issued_by(issuer);
+            }
+            if let Some(audience) = &settings.product_jwt_audience {
+                users = users.for_audience(audience);
+            }
+            Ok(Arc::new(users))
+        }
+        (None, None) => Ok(Arc::new(product::KnowsNobody)),
+    }
+}
+
+/// The algorithm follows from the key, and from nothing that a token says.
+fn token_users(key: &str) -> Result<product::JwtUsers, eventwire_protocol::ErrorBody> {
+    if !key.starts_with("-----BEGIN") {
+        return product::JwtUsers::hs256(&Secret::new(key));
+    }
+    product::JwtUsers::rs256(key.as_bytes()).or_else(|_| product::JwtUsers::eddsa(key.as_bytes()))
 }

@@ -5,7 +5,7 @@
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
-use eventwire_protocol::{Committed, ConnectionId, Envelope, Epoch, Member, Position, Root};
+use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
 
 use crate::connection::Connection;
 
@@ -19,6 +19,12 @@ pub trait Conduct: Send + Sync + 'static {
     fn greet(&mut self, id: ConnectionId, member: &Member) -> Vec<Envelope> {
         let _ = (id, member);
         Vec::new()
+    }
+
+    /// The context that the client came for, for instance by the path of its socket. The hub joins it without saying so, and
+    /// the welcome names it. Whether it is permitted has been judged; where it is not after all, there is no connection.
+    fn context(&self) -> Option<&ContextId> {
+        None
     }
 
     /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose

@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use eventwire_protocol::{
     AddressedTo, Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody,
-    ErrorCode, Member, Position, Request, Root, Time,
+    ErrorCode, Member, Position, Request, Root, SessionId, Time,
     address::to,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
     event::connection::{
@@ -246,6 +246,7 @@ impl Connection {
         let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta } = request;
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
         let claims = principal.claims;
+        let context = conduct.as_ref().and_then(|conduct| conduct.context()).cloned().map(SessionId::Context);
         outbox.tell(
             &Welcome {
                 connection_id: id,
@@ -253,7 +254,7 @@ impl Connection {
                 epoch: heads.epoch,
                 server: version::SERVER.into(),
                 server_time: now,
-                session_id: home.map(eventwire_protocol::SessionId::Browser),
+                session_id: home.map(SessionId::Browser).or_else(|| context.clone()),
                 user_id: claims.user.clone(),
                 permissions: claims.permissions.iter().copied().collect(),
                 heartbeat_interval_ms: millis(settings.heartbeat),
@@ -325,6 +326,9 @@ impl Connection {
         let unnamed = implicit.into_iter().filter(|root| wanted.iter().all(|wish| wish.root != *root));
         let wishes = unnamed.map(|root| Wish { since: since(&root), root }).collect();
         connection.subscribe(wishes, wanted, refused, epoch, None, answer).await?;
+        if let Some(context) = context {
+            connection.join(Root::Session(context)).await?;
+        }
         Ok(connection)
     }
 
@@ -565,7 +569,7 @@ impl Connection {
                         }),
                     }
                 }
-                self.subscribe(Vec::new(), wanted, refused, epoch, re, true).await
+                self.subscribe(Vec::new(), wanted, refused, epoch, re, true).await.map(|_| ())
             }
             Command::Unsubscribe(Unsubscribe { streams }) => self.unsubscribe(re, streams),
             Command::Authenticate(Authenticate { token }) => self.authenticate(re, token).await,
@@ -573,8 +577,18 @@ impl Connection {
         }
     }
 
+    /// Subscribes to a target from now on and says nothing of it: for a conduct that answers in words of its own.
+    ///
+    /// # Errors
+    /// `forbidden`, `too_many_subscriptions`, and what the history says.
+    pub async fn join(&mut self, target: Root) -> Result<(), ErrorBody> {
+        let wanted = vec![Wish { root: target, since: None }];
+        let refused = self.subscribe(Vec::new(), wanted, Vec::new(), None, None, false).await?;
+        refused.into_iter().next().map_or(Ok(()), |refused| Err(ErrorBody::new(refused.code, refused.message)))
+    }
+
     /// Subscribes to what is wanted and begins everything where it should begin: what was missed from the log, the
-    /// newest values at once, the rest live.
+    /// newest values at once, the rest live. Gives what was refused, which an answer has said by then.
     async fn subscribe(
         &mut self,
         implicit: Vec<Wish>,
@@ -583,7 +597,7 @@ impl Connection {
         epoch: Option<eventwire_protocol::Epoch>,
         re: Option<String>,
         answer: bool,
-    ) -> Result<(), ErrorBody> {
+    ) -> Result<Vec<RefusedStream>, ErrorBody> {
         let outbox = &self.link.outbox;
         outbox.begin_latest();
         let mut accepted = Vec::new();
@@ -637,7 +651,7 @@ impl Connection {
                 re,
                 epoch: heads.epoch,
                 streams: streams.map(|(wish, head)| SubscribedStream { to: wish.root.clone(), head: *head }).collect(),
-                refused,
+                refused: refused.clone(),
             };
             outbox.tell(&subscribed, now);
         }
@@ -655,7 +669,7 @@ impl Connection {
                 Start::OtherEpoch => outbox.follow(&root, Position::START, true, true, now),
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     fn unsubscribe(
