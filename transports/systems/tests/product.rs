@@ -9,11 +9,11 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{Clock as _, CommandSink, Hub, NoBackEnd, Principal};
+use eventwire_hub::{Clock as _, CommandSink, Hub, MemoryBounds, NoBackEnd, Principal};
 use eventwire_memory::{Closed, Frame, ManualClock, MemoryClient};
 use eventwire_protocol::{
     ApplicationCommand, Claims, Dialect, ErrorBody, ErrorCode, EventType, Publication, Time, address::AudienceKind,
-    catalog, frame::EventKind,
+    catalog, frame::EventKind, limits::StreamBounds,
 };
 use eventwire_systems::{
     Admission, Ask, Body, System, answer,
@@ -87,7 +87,10 @@ impl World {
     fn with(commands: Arc<dyn CommandSink>) -> Self {
         let clock = ManualClock::starting(START.parse().unwrap());
         let state = State::new();
-        let hub = Hub::builder().clock(clock.clone()).tap(state.clone()).build();
+        // The log keeps more than is brought to who returns.
+        let hour = StreamBounds { age: Duration::from_secs(3600), ..StreamBounds::DEFAULT };
+        let bounds = MemoryBounds { other: hour, ..MemoryBounds::default() };
+        let hub = Hub::builder().clock(clock.clone()).memory_bounds(bounds).tap(state.clone()).build();
         let accounts = Arc::new(Accounts::default());
         accounts.knows("s%3Amaria.x", "maria", None);
         accounts.knows("s%3Atom.x", "tom", None);
