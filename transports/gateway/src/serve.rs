@@ -68,10 +68,10 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
-    let states = systems::States::new();
-    let hub = hub(settings, keys, &states)?;
+    let remembered = systems::Remembered::new();
+    let hub = hub(settings, keys, &remembered)?;
     let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
-    let systems = systems::all(settings, &hub, &commands, states)?;
+    let systems = systems::all(settings, &hub, &commands, remembered)?;
     let runs = Runs::of(settings)?;
     let routes = routes::all(&hub, runs.root());
     runs.follow(&hub).await?;
@@ -152,13 +152,13 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>, states: &systems::States) -> Result<Hub, Failure> {
+fn hub(settings: &Settings, keys: Option<ApiKeys>, remembered: &systems::Remembered) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let mut builder = states.taps().into_iter().fold(Hub::builder(), |builder, tap| builder.tap(tap));
+    let mut builder = remembered.taps().into_iter().fold(Hub::builder(), |builder, tap| builder.tap(tap));
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }

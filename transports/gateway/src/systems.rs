@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use eventwire_hub::{CommandSink, Hub, Secret, Tap};
+use eventwire_systems::adw::{self, Adw};
 use eventwire_systems::{System, product};
 
 use crate::cli::Failure;
 use crate::config::Settings;
+use crate::runs::States;
 use crate::site::Mounted;
 
 /// What the systems remember of published events. Made before the hub, which is told of it.
-pub(crate) struct States {
+pub(crate) struct Remembered {
     product: Arc<product::State>,
 }
 
-impl States {
+impl Remembered {
     pub(crate) fn new() -> Self {
         Self { product: product::State::new() }
     }
@@ -33,12 +35,18 @@ pub(crate) fn all(
     settings: &Settings,
     hub: &Hub,
     commands: &Arc<dyn CommandSink>,
-    states: States,
+    remembered: Remembered,
 ) -> Result<Vec<Mounted>, Failure> {
+    let kanban = adw::Settings {
+        agents: settings.agents.as_deref().map(|root| Arc::new(States::new(root)) as Arc<dyn adw::AgentState>),
+        ..adw::Settings::default()
+    };
     let of_product =
         product::Settings { cookie: settings.product_cookie.clone(), users: users(settings)?, ..Default::default() };
-    let systems: Vec<Arc<dyn System>> =
-        vec![Arc::new(product::Product::new(hub.clone(), Arc::clone(commands), of_product, states.product))];
+    let systems: Vec<Arc<dyn System>> = vec![
+        Arc::new(product::Product::new(hub.clone(), Arc::clone(commands), of_product, remembered.product)),
+        Arc::new(Adw::new(hub.clone(), Arc::clone(commands), kanban)),
+    ];
     Ok(systems.into_iter().map(|system| Mounted::new(hub, system)).collect())
 }
 

@@ -5,6 +5,7 @@
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
 
 use crate::connection::Connection;
@@ -25,6 +26,13 @@ pub trait Conduct: Send + Sync + 'static {
     /// the welcome names it. Whether it is permitted has been judged; where it is not after all, there is no connection.
     fn context(&self) -> Option<&ContextId> {
         None
+    }
+
+    /// What the client is told behind that, in the words of its dialect: for what no event of the catalogue says as one, and
+    /// for more at once than an event may hold. Runs under the same lock.
+    fn greet_in_words(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
+        let _ = (id, member);
+        Vec::new()
     }
 
     /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose
