@@ -158,6 +158,39 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_secret_file: Option<PathBuf>,
 
+    /// URL that says who is behind the session cookie of a page of Product Demo: asked with the page's cookies, it answers 200 and
+    /// `{"userId": ..}`, or 401. Without it and without product_jwt_key_file nobody is known there, and every socket is closed
+    #[arg(long, value_name = "URL", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_lookup_url: Option<String>,
+
+    /// File with the key that the tokens in Product Demo's session cookie are signed with: a public key in PEM (RS256, EdDSA), else
+    /// a secret of at least 32 bytes (HS256)
+    #[arg(long, value_name = "FILE", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_jwt_key_file: Option<PathBuf>,
+
+    /// The issuer (iss) that these tokens must have
+    #[arg(long, value_name = "ISSUER", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_jwt_issuer: Option<String>,
+
+    /// The audience (aud) that these tokens must have; unset, one that has any is refused
+    #[arg(long, value_name = "AUDIENCE", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_jwt_audience: Option<String>,
+
+    /// Name of Product Demo's session cookie
+    #[arg(long, value_name = "NAME", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_cookie: Option<String>,
+
+    /// URL that is asked for the messages and the particulars of contexts, with one POST for each question; without it Shared
+    /// Context answers from what was published here
+    #[arg(long, value_name = "URL", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_query_url: Option<String>,
+
     /// URL of a back end that is called with what clients ask of the application, one POST for each command, signed with the
     /// secret in commands_secret_file. Without it a back end reads GET /v1/commands
     #[arg(long, value_name = "URL", help_heading = "Back end")]
@@ -173,7 +206,6 @@ pub struct Layer {
     #[arg(long, value_name = "FILE", help_heading = "Back end")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commands_ca_file: Option<PathBuf>,
-
     /// Most events kept per stream for those who reconnect
     #[arg(long, value_name = "COUNT", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,6 +298,12 @@ pub struct Settings {
     pub commands_webhook: Option<String>,
     pub commands_secret_file: Option<PathBuf>,
     pub commands_ca_file: Option<PathBuf>,
+    pub product_lookup_url: Option<String>,
+    pub product_jwt_key_file: Option<PathBuf>,
+    pub product_jwt_issuer: Option<String>,
+    pub product_jwt_audience: Option<String>,
+    pub product_cookie: String,
+    pub context_query_url: Option<String>,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -304,6 +342,12 @@ impl Default for Settings {
             commands_webhook: None,
             commands_secret_file: None,
             commands_ca_file: None,
+            product_lookup_url: None,
+            product_jwt_key_file: None,
+            product_jwt_issuer: None,
+            product_jwt_audience: None,
+            product_cookie: "connect.sid".to_owned(),
+            context_query_url: None,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),
@@ -516,17 +560,16 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
     let mut layer: Layer = toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
 
     let directory = file.parent().unwrap_or(Path::new(""));
-    for path in [
+    let paths = [
         &mut layer.agents,
         &mut layer.api_keys_file,
         &mut layer.port_file,
         &mut layer.session_secret_file,
         &mut layer.commands_secret_file,
         &mut layer.commands_ca_file,
-    ]
-    .into_iter()
-    .flatten()
-    {
+        &mut layer.product_jwt_key_file,
+    ];
+    for path in paths.into_iter().flatten() {
         *path = directory.join(&*path);
     }
     for pages in layer.pages.iter_mut().flatten() {

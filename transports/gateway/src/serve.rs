@@ -68,11 +68,11 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
-    let memory = systems::Memory::new();
-    let hub = hub(settings, keys, &memory)?;
+    let remembered = systems::Remembered::new();
+    let hub = hub(settings, keys, &remembered)?;
     let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
-    let mut systems = systems::all(settings, &hub, &back_end.sink(), &memory);
+    let mut systems = systems::all(settings, &hub, &back_end.sink(), remembered, runs.root())?;
     let amiga = Amiga::new(
         hub.clone(),
         back_end.sink(),
@@ -162,13 +162,13 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>, memory: &systems::Memory) -> Result<Hub, Failure> {
+fn hub(settings: &Settings, keys: Option<ApiKeys>, remembered: &systems::Remembered) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let mut builder = memory.tap(Hub::builder());
+    let mut builder = remembered.taps().into_iter().fold(Hub::builder(), |builder, tap| builder.tap(tap));
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }

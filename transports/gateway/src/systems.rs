@@ -1,42 +1,104 @@
 //! The older systems, put together from the settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use eventwire_hub::{Builder, CommandSink, Hub};
+use eventwire_hub::{CommandSink, Hub, Secret, Tap};
+use eventwire_systems::System;
 use eventwire_systems::adw::{self, Adw};
-use eventwire_systems::{System, monadic};
+use eventwire_systems::monadic::{self, Monadic};
+use eventwire_systems::product::{self, Product};
+use eventwire_systems::shared_context::{self, ContextStore, KeptStore, QueryStore, SharedContext};
 
+use crate::cli::Failure;
 use crate::config::Settings;
 use crate::runs::States;
 use crate::site::Mounted;
 
-/// What the systems remember of what was published.
-pub(crate) struct Memory {
+/// What the systems remember of published events. Made before the hub, which is told of it.
+pub(crate) struct Remembered {
     monadic: Arc<monadic::State>,
+    product: Arc<product::State>,
+    contexts: Arc<KeptStore>,
 }
 
-impl Memory {
-    /// Nothing yet.
+impl Remembered {
     pub(crate) fn new() -> Self {
-        Self { monadic: monadic::State::new() }
+        Self { monadic: monadic::State::new(), product: product::State::new(), contexts: KeptStore::new(shared_context::Bounds::default()) }
     }
 
-    /// Has the hub show what it commits.
-    pub(crate) fn tap(&self, hub: Builder) -> Builder {
-        hub.tap(self.monadic.clone())
+    /// What the hub has to tell of every event.
+    pub(crate) fn taps(&self) -> Vec<Arc<dyn Tap>> {
+        vec![self.monadic.clone(), self.product.clone(), self.contexts.clone()]
     }
 }
 
 /// Every system, over one hub and one sink for what their clients ask of the application.
-pub(crate) fn all(settings: &Settings, hub: &Hub, commands: &Arc<dyn CommandSink>, memory: &Memory) -> Vec<Mounted> {
-    let kanban = adw::Settings {
-        agents: settings.agents.as_deref().map(|root| Arc::new(States::new(root)) as Arc<dyn adw::AgentState>),
+///
+/// # Errors
+/// Settings that cannot be used.
+pub(crate) fn all(
+    settings: &Settings,
+    hub: &Hub,
+    commands: &Arc<dyn CommandSink>,
+    remembered: Remembered,
+    agents: Option<&Path>,
+) -> Result<Vec<Mounted>, Failure> {
+    let of_monadic =
+        monadic::Settings { progress_enabled: settings.progress_enabled, single_user: settings.single_user };
+    let of_product =
+        product::Settings { cookie: settings.product_cookie.clone(), users: users(settings)?, ..Default::default() };
+    let of_adw = adw::Settings {
+        agents: agents.map(|root| Arc::new(States::new(root)) as Arc<dyn adw::AgentState>),
         ..adw::Settings::default()
     };
-    let monadic_settings =
-        monadic::Settings { progress_enabled: settings.progress_enabled, single_user: settings.single_user };
-    let monadic = monadic::Monadic::new(hub.clone(), commands.clone(), memory.monadic.clone(), monadic_settings);
-    let systems: Vec<Arc<dyn System>> =
-        vec![Arc::new(monadic), Arc::new(Adw::new(hub.clone(), commands.clone(), kanban))];
-    systems.into_iter().map(|system| Mounted::new(hub, system)).collect()
+    let contexts: Arc<dyn ContextStore> = match &settings.context_query_url {
+        None => remembered.contexts,
+        Some(url) => Arc::new(
+            QueryStore::new(url).map_err(|error| Failure::Usage(format!("context_query_url: {}", error.message)))?,
+        ),
+    };
+    let systems: Vec<Arc<dyn System>> = vec![
+        Arc::new(Monadic::new(hub.clone(), Arc::clone(commands), remembered.monadic, of_monadic)),
+        Arc::new(Product::new(hub.clone(), Arc::clone(commands), of_product, remembered.product)),
+        Arc::new(SharedContext::new(hub.clone(), contexts, shared_context::Settings::default())),
+        Arc::new(Adw::new(hub.clone(), Arc::clone(commands), of_adw)),
+    ];
+    Ok(systems.into_iter().map(|system| Mounted::new(hub, system)).collect())
+}
+
+/// Who knows the users of Product Demo.
+fn users(settings: &Settings) -> Result<Arc<dyn product::UserResolver>, Failure> {
+    match (&settings.product_lookup_url, &settings.product_jwt_key_file) {
+        (Some(_), Some(_)) => Err(Failure::Usage(
+            "product_lookup_url and product_jwt_key_file are both set; one of them says who somebody is".to_owned(),
+        )),
+        (Some(url), None) => match product::LookupUsers::new(url) {
+            Ok(users) => Ok(Arc::new(users)),
+            Err(error) => Err(Failure::Usage(format!("product_lookup_url: {}", error.message))),
+        },
+        (None, Some(file)) => {
+            let wrong = |what: &dyn std::fmt::Display| {
+                Failure::Usage(format!("product_jwt_key_file {}: {what}", file.display()))
+            };
+            let key = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+            let mut users = token_users(key.trim()).map_err(|error| wrong(&error.message))?;
+            if let Some(issuer) = &settings.product_jwt_issuer {
+                users = users.issued_by(issuer);
+            }
+            if let Some(audience) = &settings.product_jwt_audience {
+                users = users.for_audience(audience);
+            }
+            Ok(Arc::new(users))
+        }
+        (None, None) => Ok(Arc::new(product::KnowsNobody)),
+    }
+}
+
+/// The algorithm follows from the key, and from nothing that a token says.
+fn token_users(key: &str) -> Result<product::JwtUsers, eventwire_protocol::ErrorBody> {
+    if !key.starts_with("-----BEGIN") {
+        return product::JwtUsers::hs256(&Secret::new(key));
+    }
+    product::JwtUsers::rs256(key.as_bytes()).or_else(|_| product::JwtUsers::eddsa(key.as_bytes()))
 }

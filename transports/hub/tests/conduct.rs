@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use eventwire_hub::{Conduct, ConnectRequest, Connection, Hub, MemoryBounds, Outgoing, Principal, Settings, Tap};
 use eventwire_protocol::{
-    Claims, Committed, ConnectionId, ContextId, Dialect, Envelope, ErrorCode, Member, Scope,
+    Claims, CloseCode, Committed, ConnectionId, ContextId, Dialect, Envelope, Epoch, ErrorCode, Member, Position, Root,
+    Scope,
     delivery::MailboxBounds,
-    event::{adw::TextBlock, context::SessionUpdate},
+    event::{adw::TextBlock, context::SessionUpdate, product::RagProgress},
     limits::StreamBounds,
+    resume::Cursor,
 };
 
 /// Everything that was committed, by payload.
@@ -182,4 +184,77 @@ async fn a_connection_that_comes_for_a_context_is_in_it_from_the_start_and_is_no
     }
     let told = read(&mut connection).await;
     assert!(told.len() == 2 && told[0].contains("\"b\"") && told[1].contains("\"a\""), "{told:?}");
+}
+
+/// Says where it had got when it leaves.
+struct Leaver(Arc<Mutex<Vec<(Root, u64)>>>);
+
+#[async_trait]
+impl Conduct for Leaver {
+    fn max_frame_bytes(&self) -> usize {
+        16
+    }
+
+    async fn receive(&mut self, _: &mut Connection, _: &[u8]) {}
+
+    fn leaving(&mut self, _: ConnectionId, _: Epoch, handed: &[(Root, Position)]) {
+        self.0.lock().unwrap().extend(handed.iter().map(|(root, at)| (root.clone(), at.as_u64())));
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_says_how_far_its_link_was_handed_the_log() {
+    let hub = Hub::new();
+    let maria = hub.user("maria".parse().unwrap());
+    let told = |number: u32| -> RagProgress {
+        serde_json::from_value(serde_json::json!({"query_id": number.to_string(), "stage": "retrieval"})).unwrap()
+    };
+    let open = async |handed: &Arc<Mutex<Vec<(Root, u64)>>>, cursor: Option<Cursor>| {
+        let claims = Claims { user: Some("maria".parse().unwrap()), ..Claims::loopback() };
+        let principal = Principal { name: "maria".into(), claims };
+        let request = ConnectRequest { dialect: Dialect::Product, cursor, ..ConnectRequest::new(principal, "memory") };
+        hub.connect_as(request, Box::new(Leaver(handed.clone()))).await.unwrap()
+    };
+    let place = |handed: &Mutex<Vec<(Root, u64)>>| {
+        let root = Root::User("maria".parse().unwrap());
+        handed.lock().unwrap().iter().find(|(of, _)| *of == root).unwrap().1
+    };
+    maria.publish(told(1)).await.unwrap();
+    let handed = Arc::default();
+    let mut connection = open(&handed, None).await;
+    read(&mut connection).await;
+    maria.publish(told(2)).await.unwrap();
+    read(&mut connection).await;
+    maria.publish(told(3)).await.unwrap();
+    // It waits in the mailbox, and nobody has taken it out.
+    drop(connection);
+    assert_eq!(place(&handed), 2);
+
+    // Of a replay that was not handed over, nothing was had.
+    let (epoch, low) = hub.head().await.unwrap();
+    let others = [(Root::User("maria".parse().unwrap()), Position::new(1).unwrap())].into();
+    let cursor = Some(Cursor { epoch, low, others });
+    let handed = Arc::default();
+    drop(open(&handed, cursor.clone()).await);
+    assert_eq!(place(&handed), 1);
+    let handed = Arc::default();
+    let mut connection = open(&handed, cursor).await;
+    while read(&mut connection).await.iter().all(|frame| !frame.contains("\"3\"")) {}
+    drop(connection);
+    assert_eq!(place(&handed), 3);
+}
+
+#[tokio::test]
+async fn a_connection_can_be_closed_with_a_code_and_a_reason() {
+    let hub = Hub::new();
+    let mut connection = hub.connect_as(request(Dialect::Adw), Box::new(Echo(Arc::default()))).await.unwrap();
+    assert!(hub.close(connection.id(), CloseCode::Policy, "Session expired"));
+    // The first reason counts.
+    assert!(hub.kick(connection.id()));
+    read(&mut connection).await;
+    let Outgoing::Close(code, reason) = connection.next().await else { panic!() };
+    assert_eq!((code, reason.as_str()), (CloseCode::Policy, "Session expired"));
+    let id = connection.id();
+    drop(connection);
+    assert!(!hub.close(id, CloseCode::Policy, "again"));
 }

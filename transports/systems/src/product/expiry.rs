@@ -10,9 +10,13 @@ use eventwire_protocol::{
     CloseCode, ConnectionId, Time, UserId,
     event::product::{LoginStatus, SessionExpiring},
 };
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::MissedTickBehavior;
 
 use super::{Shared, presence::Login};
+
+/// Logins that are asked about at one time.
+const AT_ONCE: usize = 16;
 
 /// Looks at the logins every so often, until the system is gone.
 pub(super) async fn watch(shared: Weak<Shared>, every: Duration) {
@@ -48,10 +52,18 @@ async fn look(shared: &Arc<Shared>) {
         let ending = table.logins.iter().filter(|(_, login)| login.expires_at.as_ref().is_some_and(soon));
         ending.map(|(id, login)| (*id, login.clone())).collect()
     };
+    let fates: Vec<(ConnectionId, Login, Fate)> = stream::iter(logins)
+        .map(|(id, login)| async move {
+            let fate = fate(shared, id, &login, now, soon).await;
+            (id, login, fate)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
     // Of a user with several logins the one that ends last counts: a page of it may be told that nothing is wrong.
     let mut ends: BTreeMap<UserId, Time> = BTreeMap::new();
-    for (id, login) in logins {
-        match fate(shared, id, &login, now, soon).await {
+    for (id, login, fate) in fates {
+        match fate {
             Fate::Lives => {}
             Fate::Ends(end) => {
                 let last = ends.entry(login.user).or_insert(end);

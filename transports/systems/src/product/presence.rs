@@ -232,3 +232,89 @@ pub(super) fn reached(user: &UserId, epoch: Epoch, handed: &[(Root, Position)]) 
     let of_user = handed.iter().find(|(root, _)| matches!(root, Root::User(of) if of == user));
     of_user.map(|(_, position)| (epoch, *position))
 }
+
+#[cfg(test)]
+mod tests {
+    use eventwire_protocol::event::product::{DocumentState, DocumentStatus};
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn at(seconds: i64) -> Time {
+        Time::from_unix_micros(seconds * SECOND)
+    }
+
+    fn user(number: usize) -> UserId {
+        format!("u{number}").parse().unwrap()
+    }
+
+    fn status(of: &UserId, document: usize, message: &str) -> Envelope {
+        let status = DocumentStatus {
+            document_id: format!("d{document}").parse().unwrap(),
+            status: DocumentState::Processing,
+            percent: None,
+            message: Some(message.into()),
+            error: None,
+        };
+        Envelope::to_user(of.clone(), &status, at(0)).unwrap()
+    }
+
+    fn login(of: &UserId) -> Login {
+        Login { user: of.clone(), expires_at: None, shown: Shown::default() }
+    }
+
+    #[test]
+    fn prd_06_what_waits_is_bounded_and_the_oldest_goes_first() {
+        let mut table = Table::default();
+        for number in 0..WAITING + 10 {
+            table.wait(&user(number), &status(&user(number), 0, "x"));
+        }
+        assert_eq!((table.waiting.len(), table.people.len()), (WAITING, WAITING));
+        let epoch = Epoch::from_bits(1);
+        for (number, waits) in [(9, 0), (10, 1)] {
+            assert_eq!(table.admit(&user(number), epoch, at(0)), Some(Position::START));
+            let id = ConnectionId::from_u64(number as u64);
+            assert_eq!(table.enter(id, login(&user(number)), true, at(0)).len(), waits);
+        }
+        // By bytes as well, and a newer value takes the place of the older.
+        let mut table = Table::default();
+        let large = "x".repeat(1_000_000);
+        for number in 0..30 {
+            table.wait(&user(0), &status(&user(0), 0, &large));
+            table.wait(&user(1), &status(&user(1), number, &large));
+        }
+        assert!(table.waiting_bytes <= WAITING_BYTES && table.waiting.len() >= 14);
+        let bytes: usize = table.waiting.values().map(|value| value.envelope.data().len()).sum();
+        assert_eq!(table.waiting_bytes, bytes);
+        let keys: usize = table.people.values().map(|person| person.waiting.len()).sum();
+        assert_eq!(table.waiting.len(), keys);
+        assert_eq!(table.people.get(&user(0)).unwrap().waiting.len(), 1);
+    }
+
+    #[test]
+    fn prd_06_who_left_more_than_ten_minutes_ago_is_forgotten() {
+        let (mut table, epoch) = (Table::default(), Epoch::from_bits(1));
+        let place = Position::new(7).unwrap();
+        for number in 0..100 {
+            let id = ConnectionId::from_u64(number as u64);
+            table.admit(&user(number), epoch, at(0));
+            table.enter(id, login(&user(number)), true, at(0));
+            table.leave(id, Some((epoch, place)), at(number as i64));
+        }
+        // Of the 600 s, none, and half.
+        assert_eq!(table.admit(&user(0), epoch, at(600)), Some(place));
+        table.give_up(&user(0), true);
+        assert_eq!((table.people.len(), table.logins.len()), (100, 0));
+        assert_eq!(table.admit(&user(0), epoch, at(650)), Some(Position::START));
+        assert_eq!((table.people.len(), table.departures.len()), (51, 50));
+        // A position means nothing in another history.
+        assert_eq!(table.admit(&user(99), Epoch::from_bits(2), at(650)), Some(Position::START));
+        // One comes, another must not bring the same again, and when the first comes to nothing the next one does.
+        assert_eq!(table.admit(&user(99), epoch, at(650)), None);
+        table.give_up(&user(99), false);
+        assert_eq!(table.admit(&user(99), epoch, at(650)), None);
+        table.give_up(&user(99), true);
+        assert_eq!(table.admit(&user(99), epoch, at(650)), Some(place));
+    }
+}
