@@ -10,6 +10,7 @@ use common::{Gateway, ask, get, publish, soon};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::{HeaderMap, Method};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -120,6 +121,27 @@ async fn mon_02_page_and_socket_at_one_path_give_the_cookie_to_who_has_none() {
     assert!(!tab.is_new);
     let listed = get(&gateway, "/v1/connections").await;
     assert!(!String::from_utf8_lossy(&listed.body).contains(&value));
+}
+
+#[tokio::test]
+async fn mon_02_the_cookie_comes_beside_those_that_the_application_sets() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let behind = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut read = [0; 4096];
+            let _ = stream.read(&mut read).await;
+            let answer = "HTTP/1.1 200 OK\r\nset-cookie: rack.session=a; path=/\r\nset-cookie: silent_reconnect=b\r\n\
+                          content-length: 4\r\nconnection: close\r\n\r\npage";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let gateway = Gateway::speaking(&["monadic"], &["--upstream", &format!("monadic=http://{behind}")]);
+    let page = ask(gateway.at("monadic"), Method::GET, "/", &[], "").await;
+    assert_eq!(&page.body[..], b"page");
+    let cookies: Vec<&str> = page.headers.get_all("set-cookie").iter().map(|it| it.to_str().unwrap()).collect();
+    assert_eq!(cookies[..2], ["rack.session=a; path=/", "silent_reconnect=b"]);
+    assert!(cookies.len() == 3 && given(&page.headers).is_some(), "{cookies:?}");
 }
 
 #[tokio::test]
