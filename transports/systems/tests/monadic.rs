@@ -588,6 +588,45 @@ async fn mon_05_a_page_that_opens_while_events_come_misses_none_and_reads_none_t
 }
 
 #[tokio::test]
+async fn mon_05_a_page_that_was_slow_is_told_how_everything_stands_and_nothing_that_is_older() {
+    let state = State::new();
+    let mailbox = eventwire_protocol::delivery::MailboxBounds { frames: 16, bytes: 64 * 1024 };
+    let settings = eventwire_hub::Settings { mailbox, ..eventwire_hub::Settings::default() };
+    let hub = Hub::builder().tap(state.clone()).settings(settings).build();
+    let asked = Arc::new(Asked::default());
+    let monadic = Arc::new(Monadic::new(hub.clone(), asked.clone(), state.clone(), Settings::default()));
+    let server = Server { hub, monadic, state, asked };
+    let mut one = server.open(None).await;
+    let session = server.session(&one);
+    // The newest value that is kept of the conversation: one message, to which others come.
+    let past = json!({ "type": "past_messages", "content": [message("first", "x")] });
+    server.say_to(past, session).await;
+    one.frames().await;
+    one.client.pause();
+    for count in 0..200 {
+        let said = json!({ "type": "html", "content": message(&count.to_string(), "x") });
+        server.say_to(said, session).await;
+        server.say_to(json!({ "type": "parameters", "content": { "count": count } }), session).await;
+    }
+    one.client.resume();
+    let (mut shown, mut parameters) = (vec![json!("first")], Value::Null);
+    for frame in one.frames().await {
+        match frame["type"].as_str().unwrap() {
+            "past_messages" => {
+                shown = frame["content"].as_array().unwrap().iter().map(|it| it["mid"].clone()).collect()
+            }
+            "html" if !shown.contains(&frame["content"]["mid"]) => shown.push(frame["content"]["mid"].clone()),
+            "parameters" => parameters = frame["content"]["count"].clone(),
+            _ => {}
+        }
+    }
+    let all: Vec<Value> =
+        std::iter::once("first".to_owned()).chain((0..200).map(|it| it.to_string())).map(Value::from).collect();
+    assert_eq!(shown, all);
+    assert_eq!(parameters, 199);
+}
+
+#[tokio::test]
 async fn mon_05_an_app_that_is_not_there_is_not_chosen() {
     let server = server();
     let one = server.open(None).await;
