@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{
-    ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Secret, SessionKey, Settings as HubSettings,
-};
+use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
@@ -24,6 +22,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
+use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
@@ -71,18 +70,18 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
 
     let memory = systems::Memory::new();
     let hub = hub(settings, keys, &memory)?;
-    let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
+    let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
-    let mut systems = systems::all(settings, &hub, &commands, &memory);
+    let mut systems = systems::all(settings, &hub, &back_end.sink(), &memory);
     let amiga = Amiga::new(
         hub.clone(),
-        Arc::clone(&commands),
+        back_end.sink(),
         metrics_source::of(&hub, runs.root()),
         eventwire_systems::amiga::Settings::default(),
     );
     let socketio = socketio::server(&hub, &amiga);
     systems.push(Mounted::new(&hub, Arc::new(amiga)));
-    let routes = routes::all(&hub, runs.root());
+    let routes = back_end.mount(routes::all(&hub, runs.root()));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);

@@ -14,7 +14,7 @@ use eventwire_protocol::{
     ErrorCode, EventKind, Permission, Position, Publication, RoomName, Roster, SessionId, Time, UserId,
     address::to,
     delivery::MailboxBounds,
-    event::connection::Closing,
+    event::connection::{Closing, Error},
     limits,
     route::{self, Explanation},
 };
@@ -427,6 +427,26 @@ impl Hub {
     pub fn explain(&self, kind: EventKind, audience: Audience) -> Result<Vec<Explanation>, ErrorBody> {
         let event = Envelope::probe(kind, audience)?;
         Ok(route::explain(&self.core.registry().roster, &event))
+    }
+
+    /// Tells a client that something it asked for was not done, in the words of its dialect: what becomes known after the
+    /// frame itself was taken. Says whether the client is still there. Not for what a publisher says: `connection.error` is
+    /// the server's own.
+    pub fn tell_error(&self, id: ConnectionId, error: &ErrorBody) -> bool {
+        let payload = Error {
+            code: error.code,
+            message: error.message.to_string(),
+            re: None,
+            retryable: error.code.retryable(),
+            retry_after_ms: None,
+            details: None,
+        };
+        let registry = self.core.registry();
+        let link = registry.links.get(&id);
+        if let Some(link) = link {
+            link.outbox.tell(&payload, self.now());
+        }
+        link.is_some()
     }
 
     /// Closes a connection because an administrator wants it. Says whether there was one.
