@@ -83,7 +83,10 @@ impl Front {
             Place::Pages => {
                 let visit = self.site.own().map(|own| own.system.visit(request.headers()));
                 let mut response = safely(request, |request| self.site.pages.answer(request, peer).boxed()).await;
-                response.headers_mut().extend(visit.unwrap_or_default());
+                // Beside what the application sets: to extend would take its cookies away.
+                for (name, value) in visit.iter().flatten() {
+                    response.headers_mut().append(name, value.clone());
+                }
                 response
             }
             Place::Methods(allow) => wrong_method(&method, path, &allow),

@@ -47,6 +47,14 @@ pub trait Conduct: Send + Sync + 'static {
         true
     }
 
+    /// What the client is told, in the words of its dialect, when newest values found no room in its mailbox and it has
+    /// caught up: everything as it stands now. `None` lets the hub bring the newest values that are kept, each as old as it
+    /// is, which a client takes for new. Runs under the lock of [`greet`](Self::greet).
+    fn renew_in_words(&mut self, id: ConnectionId, member: &Member) -> Option<Vec<Bytes>> {
+        let _ = (id, member);
+        None
+    }
+
     /// The largest frame that is read, in bytes; a larger one is refused without being looked at.
     fn max_frame_bytes(&self) -> usize;
 

@@ -387,6 +387,7 @@ impl Connection {
                     Ok(frames) => return Outgoing::Frames(frames),
                     Err(error) => return Outgoing::Close(CloseCode::Restart, error.message.into_owned()),
                 },
+                Taken::Latest(_) if self.renew() => {}
                 Taken::Latest(roots) => {
                     if let Err(error) = self.bring_latest(&roots).await {
                         return Outgoing::Close(CloseCode::Restart, error.message.into_owned());
@@ -445,6 +446,18 @@ impl Connection {
             route::admits(self.id, member, event) && from.is_none_or(|from| event.time() >= from)
         };
         Ok(self.link.outbox.page(asked, &page, |audience| may_see(member.claims(), audience), admits, now))
+    }
+
+    /// Has the conduct say how everything stands, in place of newest values; whether it does.
+    fn renew(&mut self) -> bool {
+        let now = self.now();
+        let registry = self.hub.core.registry_mut();
+        let (Some(conduct), Some(member)) = (&mut self.conduct, registry.roster.member(self.id)) else { return false };
+        let Some(renewed) = conduct.renew_in_words(self.id, member) else { return false };
+        for words in renewed {
+            self.link.outbox.tell_in_words(words, now);
+        }
+        true
     }
 
     /// Fetches the newest values of roots and puts them into the mailbox, unless newer ones came meanwhile.

@@ -89,6 +89,79 @@ async fn a_greeting_and_what_follows_hold_every_event_once() {
     }
 }
 
+/// Says in words what was seen so far.
+struct Words(Arc<Seen>);
+
+impl Words {
+    fn of(seen: &Seen) -> Vec<bytes::Bytes> {
+        let seen = seen.0.lock().unwrap();
+        vec![format!("{{\"type\":\"words\",\"seen\":{}}}", seen.len()).into()]
+    }
+}
+
+#[async_trait]
+impl Conduct for Words {
+    fn greet_in_words(&mut self, _: ConnectionId, _: &Member) -> Vec<bytes::Bytes> {
+        Self::of(&self.0)
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        16
+    }
+
+    async fn receive(&mut self, _: &mut Connection, _: &[u8]) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_about_what_was_seen_and_what_follows_hold_every_event_once() {
+    let seen = Arc::new(Seen::default());
+    let hub = Hub::builder().tap(seen.clone()).build();
+    let watching = |dialect| ConnectRequest { targets: vec!["adw:29fb6a3e".into()], ..request(dialect) };
+    let mut adw = hub.connect_as(watching(Dialect::Adw), Box::new(Words(seen.clone()))).await.unwrap();
+    let mut trigger = hub.connect_as(watching(Dialect::AdwTrigger), Box::new(Words(seen.clone()))).await.unwrap();
+    let mut elsewhere = hub.connect_as(request(Dialect::Monadic), Box::new(Words(seen.clone()))).await.unwrap();
+    let publisher = {
+        let adw = hub.adw("29fb6a3e".parse().unwrap());
+        tokio::spawn(async move {
+            for count in 0..100 {
+                adw.publish(text(count)).await.unwrap();
+            }
+        })
+    };
+    let kind = eventwire_protocol::EventKind::Known(eventwire_protocol::EventType::AdwTextBlock);
+    let event = Envelope::probe(kind, "adw:29fb6a3e".parse().unwrap()).unwrap();
+    let mut asked = 0;
+    while !publisher.is_finished() || asked == 0 {
+        let told = hub.tell_in_words(&event, Dialect::Adw, || Words::of(&seen));
+        // Who reads another dialect, and who would not receive the event, is not told.
+        assert_eq!(told, 1);
+        asked += 1;
+        tokio::task::yield_now().await;
+    }
+    publisher.await.unwrap();
+    let (mut events, mut words) = (0, 0);
+    while events < 100 || words <= asked {
+        for frame in read(&mut adw).await {
+            match frame.strip_prefix("{\"type\":\"words\",\"seen\":") {
+                // As many as came before, none of which comes later.
+                Some(seen) => {
+                    assert_eq!(seen.trim_end_matches('}').parse::<usize>().unwrap(), events);
+                    words += 1;
+                }
+                None if frame.contains("text_block") => events += 1,
+                None => assert!(frame.contains("connection_ack") || frame.contains("subscri"), "{frame}"),
+            }
+        }
+    }
+    let mut events = 0;
+    while events < 100 {
+        let frames = read(&mut trigger).await;
+        assert!(!frames.iter().any(|frame| frame.contains("\"words\",\"seen\":1")), "{frames:?}");
+        events += frames.iter().filter(|frame| frame.contains("text_block")).count();
+    }
+    assert_eq!(read(&mut elsewhere).await, ["{\"type\":\"words\",\"seen\":0}"]);
+}
+
 #[tokio::test]
 async fn cmd_03_a_frame_over_the_limit_of_the_dialect_is_refused_in_its_words_and_no_other_is_looked_at_by_the_hub() {
     let hub = Hub::new();

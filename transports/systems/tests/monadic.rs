@@ -211,7 +211,7 @@ async fn category(command: Option<Value>, answers: Vec<Value>) {
 }
 
 macro_rules! categories {
-    ($($name:ident: $command:expr => [$($answer:expr),* $(,)?];)+) => {
+    ($(async fn $name:ident: $command:expr => [$($answer:expr),* $(,)?];)+) => {
         $(
             #[tokio::test]
             async fn $name() {
@@ -236,33 +236,33 @@ fn audio(members: Value) -> Value {
 }
 
 categories! {
-    mon_10_category_01_push_apps_data_stays_in_its_session: asks(json!({ "message": "CHECK_TOKEN", "initial": true })) => [
+    async fn mon_10_category_01_push_apps_data_stays_in_its_session: asks(json!({ "message": "CHECK_TOKEN", "initial": true })) => [
         apps(), json!({ "type": "parameters", "content": { "app_name": "ChatOpenAI" } }),
         json!({ "type": "past_messages", "content": [message("a1", "Hi")], "from_initial_load": true }), info(1),
     ];
-    mon_10_category_02_handle_edit_message_stays_in_its_session: asks(json!({ "message": "EDIT", "mid": "a1", "content": "x" })) => [
+    async fn mon_10_category_02_handle_edit_message_stays_in_its_session: asks(json!({ "message": "EDIT", "mid": "a1", "content": "x" })) => [
         json!({ "type": "edit_success", "content": "Message updated", "mid": "a1", "role": "user", "html": "<p>x</p>" }),
         error(json!("message_not_found_for_editing")),
     ];
-    mon_10_category_03_handle_delete_message_stays_in_its_session: asks(json!({ "message": "DELETE", "mid": "a1" })) => [
+    async fn mon_10_category_03_handle_delete_message_stays_in_its_session: asks(json!({ "message": "DELETE", "mid": "a1" })) => [
         json!({ "type": "change_status", "content": [{ "mid": "a2", "active": true }] }), info(1),
     ];
-    mon_10_category_04_update_params_stays_in_its_session: asks(json!({ "message": "UPDATE_PARAMS", "params": { "model": "m" } })) => [
+    async fn mon_10_category_04_update_params_stays_in_its_session: asks(json!({ "message": "UPDATE_PARAMS", "params": { "model": "m" } })) => [
         json!({ "type": "parameters", "content": { "model": "m2" }, "from_param_update": true }),
     ];
-    mon_10_category_05_update_message_status_stays_in_its_session: None => [
+    async fn mon_10_category_05_update_message_status_stays_in_its_session: None => [
         json!({ "type": "change_status", "content": [{ "mid": "a1", "active": false }] }), info(2),
     ];
-    mon_10_category_06_start_tts_playback_stays_in_its_session: asks(json!({ "message": "PLAY_TTS", "text": "Read this", "mid": "a1" })) => [
+    async fn mon_10_category_06_start_tts_playback_stays_in_its_session: asks(json!({ "message": "PLAY_TTS", "text": "Read this", "mid": "a1" })) => [
         audio(json!({ "segment_index": 0, "total_segments": 2, "is_segment": true })),
         json!({ "type": "tts_progress", "segment_index": 0, "total_segments": 2, "progress": 50 }),
         json!({ "type": "web_speech", "content": "Read this" }),
         json!({ "type": "tts_complete", "total_segments": 2 }),
     ];
-    mon_10_category_07_send_transcription_result_stays_in_its_session: asks(json!({ "message": "AUDIO", "content": "UklGRg==" })) => [
+    async fn mon_10_category_07_send_transcription_result_stays_in_its_session: asks(json!({ "message": "AUDIO", "content": "UklGRg==" })) => [
         json!({ "type": "stt", "content": "hello there", "logprob": 0.93 }),
     ];
-    mon_10_category_08_ai_user_query_stays_in_its_session: asks(json!({ "message": "AI_USER_QUERY", "contents": { "params": {}, "messages": [] } })) => [
+    async fn mon_10_category_08_ai_user_query_stays_in_its_session: asks(json!({ "message": "AI_USER_QUERY", "contents": { "params": {}, "messages": [] } })) => [
         json!({ "type": "wait", "content": "generating_ai_user_response" }),
         json!({ "type": "ai_user_started" }),
         json!({ "type": "ai_user", "content": "What about tomorrow?" }),
@@ -270,35 +270,35 @@ categories! {
         error(json!({ "key": "ai_user_error", "details": "timeout" })),
         error(json!("api_stopped_safety")),
     ];
-    mon_10_category_09_sample_stays_in_its_session: asks(json!({ "message": "SAMPLE", "content": "Example", "role": "assistant" })) => [
+    async fn mon_10_category_09_sample_stays_in_its_session: asks(json!({ "message": "SAMPLE", "content": "Example", "role": "assistant" })) => [
         json!({ "type": "display_sample", "content": { "mid": "s1", "role": "assistant", "html": "<p>E</p>", "badge": "<span>A</span>", "text": "E" } }),
         json!({ "type": "html", "content": message("s1", "E") }),
         json!({ "type": "sample_success", "role": "assistant" }),
         error(json!("error_processing_sample")),
     ];
-    mon_10_category_10_audio_errors_stay_in_their_session: asks(json!({ "message": "AUDIO", "content": "" })) => [
+    async fn mon_10_category_10_audio_errors_stay_in_their_session: asks(json!({ "message": "AUDIO", "content": "" })) => [
         error(json!("voice_input_empty")), error(json!("text_input_empty")),
     ];
-    mon_10_category_11_html_stays_in_its_session: asks(json!({ "message": "HTML" })) => [
+    async fn mon_10_category_11_html_stays_in_its_session: asks(json!({ "message": "HTML" })) => [
         json!({ "type": "html", "content": message("a1", "Hello") }),
         json!({ "type": "change_status", "content": [{ "mid": "a1", "active": true }] }), info(1),
         error(json!("something_went_wrong")),
     ];
-    mon_10_category_12_cancel_stays_in_its_session: asks(json!({ "message": "CANCEL" })) => [json!({ "type": "cancel" })];
-    mon_10_category_13_reset_stays_in_its_session: asks(json!({ "message": "RESET" })) => [];
-    mon_10_category_14_update_language_stays_in_its_session: asks(json!({ "message": "UPDATE_LANGUAGE", "new_language": "ar" })) => [
+    async fn mon_10_category_12_cancel_stays_in_its_session: asks(json!({ "message": "CANCEL" })) => [json!({ "type": "cancel" })];
+    async fn mon_10_category_13_reset_stays_in_its_session: asks(json!({ "message": "RESET" })) => [];
+    async fn mon_10_category_14_update_language_stays_in_its_session: asks(json!({ "message": "UPDATE_LANGUAGE", "new_language": "ar" })) => [
         apps(),
         json!({ "type": "language_updated", "language": "ar", "language_name": "Arabic", "text_direction": "rtl" }),
     ];
-    mon_10_category_15_stop_tts_stays_in_its_session: asks(json!({ "message": "STOP_TTS" })) => [json!({ "type": "tts_stopped" })];
-    mon_10_category_16_main_streaming_initialization_stays_in_its_session: asks(json!({ "message": "Tell me a joke", "app_name": "None" })) => [
+    async fn mon_10_category_15_stop_tts_stays_in_its_session: asks(json!({ "message": "STOP_TTS" })) => [json!({ "type": "tts_stopped" })];
+    async fn mon_10_category_16_main_streaming_initialization_stays_in_its_session: asks(json!({ "message": "Tell me a joke", "app_name": "None" })) => [
         error(json!("App not found: None")), error(json!("The stream broke off")),
     ];
-    mon_10_category_17_realtime_tts_stays_in_its_session: asks(json!({ "message": "Tell me a joke", "auto_speech": true })) => [
+    async fn mon_10_category_17_realtime_tts_stays_in_its_session: asks(json!({ "message": "Tell me a joke", "auto_speech": true })) => [
         audio(json!({ "sequence_id": "seq1_1.5_9f3a" })), audio(json!({ "sequence_id": "seq2_1.5_9f3b" })),
         audio(json!({ "sequence_id": "seq3_1.5_9f3c" })),
     ];
-    mon_10_category_18_streaming_fragments_stay_in_their_session: asks(json!({ "message": "Tell me a joke" })) => [
+    async fn mon_10_category_18_streaming_fragments_stay_in_their_session: asks(json!({ "message": "Tell me a joke" })) => [
         json!({ "type": "fragment", "content": "Hel", "sequence": 0, "timestamp": 1_762_500_000.5, "is_first": true }),
         json!({ "type": "fragment", "content": "lo", "sequence": 1, "timestamp": 1_762_500_001.5, "is_first": false }),
         json!({ "type": "thinking", "content": "Considering" }),
@@ -307,22 +307,22 @@ categories! {
         json!({ "type": "message", "content": "CLEAR" }),
         json!({ "type": "message", "content": "DONE", "finish_reason": "stop" }),
     ];
-    mon_10_category_19_streaming_completion_stays_in_its_session: asks(json!({ "message": "Tell me a joke" })) => [
+    async fn mon_10_category_19_streaming_completion_stays_in_its_session: asks(json!({ "message": "Tell me a joke" })) => [
         json!({ "type": "streaming_complete" }),
     ];
-    mon_10_category_20_streaming_errors_stay_in_their_session: asks(json!({ "message": "Tell me a joke" })) => [
+    async fn mon_10_category_20_streaming_errors_stay_in_their_session: asks(json!({ "message": "Tell me a joke" })) => [
         error(json!("The provider answered 529")), error(json!("content_not_found")), error(json!("empty_response")),
     ];
-    mon_10_category_21_monadic_auto_speech_stays_in_its_session: asks(json!({ "message": "Tell me a joke", "monadic": "true" })) => [
+    async fn mon_10_category_21_monadic_auto_speech_stays_in_its_session: asks(json!({ "message": "Tell me a joke", "monadic": "true" })) => [
         audio(json!({})), json!({ "type": "tts_complete", "total_segments": 1 }),
     ];
-    mon_10_category_22_update_message_status_after_edit_stays_in_its_session: asks(json!({ "message": "EDIT", "mid": "a1", "content": "x" })) => [
+    async fn mon_10_category_22_update_message_status_after_edit_stays_in_its_session: asks(json!({ "message": "EDIT", "mid": "a1", "content": "x" })) => [
         json!({ "type": "change_status", "content": [{ "mid": "a1", "active": true }] }), info(3),
     ];
-    mon_10_category_23_tts_stays_in_its_session: asks(json!({ "message": "TTS", "provider": "openai", "text": "Read" })) => [
+    async fn mon_10_category_23_tts_stays_in_its_session: asks(json!({ "message": "TTS", "provider": "openai", "text": "Read" })) => [
         json!({ "type": "web_speech", "content": "Read" }), audio(json!({ "mime_type": "audio/mpeg" })),
     ];
-    mon_10_category_24_tts_stream_stays_in_its_session: asks(json!({ "message": "TTS_STREAM", "text": "Read" })) => [
+    async fn mon_10_category_24_tts_stream_stays_in_its_session: asks(json!({ "message": "TTS_STREAM", "text": "Read" })) => [
         json!({ "type": "web_speech", "content": "Read" }), audio(json!({ "t_index": 1, "finished": false })),
         json!({ "type": "audio", "content": "", "t_index": 2, "finished": true }),
     ];
@@ -585,6 +585,51 @@ async fn mon_05_a_page_that_opens_while_events_come_misses_none_and_reads_none_t
         let read: Vec<usize> = read.iter().map(|said| said["mid"].as_str().unwrap().parse().unwrap()).collect();
         assert_eq!(read, (0..150).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn mon_05_a_page_that_was_slow_is_told_how_everything_stands_and_nothing_that_is_older() {
+    let state = State::new();
+    let mailbox = eventwire_protocol::delivery::MailboxBounds { frames: 16, bytes: 64 * 1024 };
+    let settings = eventwire_hub::Settings { mailbox, ..eventwire_hub::Settings::default() };
+    let hub = Hub::builder().tap(state.clone()).settings(settings).build();
+    let asked = Arc::new(Asked::default());
+    let monadic = Arc::new(Monadic::new(hub.clone(), asked.clone(), state.clone(), Settings::default()));
+    let server = Server { hub, monadic, state, asked };
+    let mut one = server.open(None).await;
+    let session = server.session(&one);
+    // The newest value that is kept of the conversation: one message, to which others come.
+    let past = json!({ "type": "past_messages", "content": [message("first", "x")] });
+    server.say_to(past, session).await;
+    one.frames().await;
+    one.client.pause();
+    let mut model = None;
+    for count in 0..400 {
+        let said = json!({ "type": "html", "content": message(&count.to_string(), "x") });
+        server.say_to(said, session).await;
+        let queued = server.hub.connections()[0].queued_frames;
+        if queued == mailbox.frames && model.is_none() {
+            // There is no room for it.
+            server.say_to(json!({ "type": "parameters", "content": { "count": count } }), session).await;
+            model = Some(count);
+        }
+    }
+    one.client.resume();
+    let (mut shown, mut parameters) = (vec![json!("first")], Value::Null);
+    for frame in one.frames().await {
+        match frame["type"].as_str().unwrap() {
+            "past_messages" => {
+                shown = frame["content"].as_array().unwrap().iter().map(|it| it["mid"].clone()).collect()
+            }
+            "html" if !shown.contains(&frame["content"]["mid"]) => shown.push(frame["content"]["mid"].clone()),
+            "parameters" => parameters = frame["content"]["count"].clone(),
+            _ => {}
+        }
+    }
+    let all: Vec<Value> =
+        std::iter::once("first".to_owned()).chain((0..400).map(|it| it.to_string())).map(Value::from).collect();
+    assert_eq!(shown, all);
+    assert_eq!(parameters, json!(model.expect("a full mailbox")));
 }
 
 #[tokio::test]

@@ -37,6 +37,11 @@ impl Conduct for Page {
         false
     }
 
+    /// An older list of messages would take the newer ones off the page.
+    fn renew_in_words(&mut self, _: ConnectionId, _: &Member) -> Option<Vec<Bytes>> {
+        Some(self.state.told(self.session))
+    }
+
     fn max_frame_bytes(&self) -> usize {
         MAX_FRAME_BYTES
     }
