@@ -5,7 +5,8 @@
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
-use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Member, limits};
+use bytes::Bytes;
+use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root, limits};
 
 use crate::connection::Connection;
 
@@ -27,6 +28,13 @@ pub trait Conduct: Send + Sync + 'static {
         None
     }
 
+    /// What the client is told behind that, in the words of its dialect: for what no event of the catalogue says as one, and
+    /// for more at once than an event may hold. Runs under the same lock.
+    fn greet_in_words(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
+        let _ = (id, member);
+        Vec::new()
+    }
+
     /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose
     /// [`greet`](Self::greet) says all of that turns it off.
     fn wants_latest(&self) -> bool {
@@ -44,6 +52,15 @@ pub trait Conduct: Send + Sync + 'static {
 
     /// A frame of the client, within the limits of size and rate. Answers go through the connection.
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]);
+
+    /// The connection leaves the roster. `handed` says, for each root that it followed, how far its link was handed the log,
+    /// which `epoch` names; a root whose beginning was not settled yet is not in it.
+    ///
+    /// Runs under the lock in which the connection leaves, as [`greet`](Self::greet) does when it enters: every event that a
+    /// [`Tap`] has seen by then was offered to the connection, no later one is. So it must not wait and not call the hub.
+    fn leaving(&mut self, id: ConnectionId, epoch: Epoch, handed: &[(Root, Position)]) {
+        let _ = (id, epoch, handed);
+    }
 
     /// The connection has left the roster.
     fn closed(&mut self, id: ConnectionId) {

@@ -187,6 +187,10 @@ impl Drop for Connection {
         let mut registry = self.hub.core.registry_mut();
         registry.roster.disconnect(self.id);
         registry.links.remove(&self.id);
+        if let Some(conduct) = &mut self.conduct {
+            let outbox = &self.link.outbox;
+            conduct.leaving(self.id, outbox.epoch(), &outbox.handed());
+        }
         drop(registry);
         if let Some(conduct) = &mut self.conduct {
             conduct.closed(self.id);
@@ -283,6 +287,9 @@ impl Connection {
             if let Some(conduct) = &mut conduct {
                 for event in conduct.greet(id, &member) {
                     link.outbox.show(event);
+                }
+                for words in conduct.greet_in_words(id, &member) {
+                    link.outbox.tell_in_words(words, now);
                 }
             }
             registry.roster.connect(id, member);
