@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
+use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root, limits};
 
 use crate::connection::Connection;
 
@@ -57,6 +57,12 @@ pub trait Conduct: Send + Sync + 'static {
 
     /// The largest frame that is read, in bytes; a larger one is refused without being looked at.
     fn max_frame_bytes(&self) -> usize;
+
+    /// How many frames the client may send at once after a pause (LIMIT-02). More than usual where its pages send what they
+    /// kept while they were disconnected.
+    fn burst(&self) -> u32 {
+        limits::COMMAND_BURST
+    }
 
     /// A frame of the client, within the limits of size and rate. Answers go through the connection.
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]);

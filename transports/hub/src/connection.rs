@@ -300,7 +300,8 @@ impl Connection {
         }
         let opened = Instant::now();
         let (next_heartbeat, next_ping) = (opened + settings.heartbeat, opened + settings.ping);
-        let bucket = TokenBucket::new(limits::COMMANDS_PER_SECOND, limits::COMMAND_BURST, Duration::ZERO);
+        let burst = conduct.as_ref().map_or(limits::COMMAND_BURST, |conduct| conduct.burst());
+        let bucket = TokenBucket::new(limits::COMMANDS_PER_SECOND, burst, Duration::ZERO);
         let mut connection = Self {
             link,
             id,

@@ -77,9 +77,9 @@ const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 
 macro_rules! routes {
-    (sockets: $($socket:literal $own:literal)+; reads: $($read:literal)+; writes: $($write:literal)+) => {
+    (sockets: $($socket:literal)+; reads: $($read:literal)+; writes: $($write:literal)+) => {
         const ROUTES: &[Route] = &[
-            $(Route { pattern: $socket, methods: GET, socket: true, own_listener_only: $own },)+
+            $(Route { pattern: $socket, methods: GET, socket: true, own_listener_only: false },)+
             $(Route { pattern: $read, methods: &[Method::GET, Method::HEAD], socket: false, own_listener_only: false },)+
             $(Route { pattern: $write, methods: POST, socket: false, own_listener_only: false },)+
         ];
@@ -87,8 +87,8 @@ macro_rules! routes {
 }
 
 routes! {
-    // Product Demo has a socket at /ws too.
-    sockets: "/ws" true "/ws/trigger" false;
+    // Product Demo has a socket at /ws too; where the listener is neither's, it is the kanban's unless the request says otherwise.
+    sockets: "/ws" "/ws/trigger";
     reads: "/api/agent-state/{adw_id}";
     writes:
         "/api/agent-state-update" "/api/agent-log-entry" "/api/file-operation" "/api/agent-thinking"

@@ -314,14 +314,18 @@ fn relative(path: &str, adw_id: &str, base: Base) -> Result<String, &'static str
     if path.trim().is_empty() || path.chars().any(char::is_control) {
         return Err("must be a path");
     }
-    let drive = matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
-    let foreign = drive || path.starts_with('\\') || path.contains("..\\") || path.contains("\\..");
+    let has_drive = |text: &str| matches!(text.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    let drive = has_drive(path);
+    let foreign =
+        drive || path.starts_with('\\') || path.starts_with("~\\") || path.contains("..\\") || path.contains("\\..");
     let text = if foreign { path.replace('\\', "/") } else { path.to_owned() };
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
         return Err("must not climb with ..");
     }
-    let absolute = drive || text.starts_with(['/', '~']) || text.starts_with("file:");
+    let begins_anew =
+        |text: &str| has_drive(text) || text == "~" || text.starts_with("~/") || text.starts_with("file:");
+    let absolute = text.starts_with('/') || begins_anew(&text);
     if !absolute {
         return if parts.is_empty() { Err("must be a path") } else { Ok(path.to_owned()) };
     }
@@ -336,7 +340,9 @@ fn relative(path: &str, adw_id: &str, base: Base) -> Result<String, &'static str
         (None, Base::Repository) => return Err("must be relative to the root of the repository"),
     };
     match parts.get(start..) {
-        Some(rest) if !rest.is_empty() => Ok(rest.join("/")),
+        Some([first, rest @ ..]) if !begins_anew(first) => {
+            Ok(rest.iter().fold((*first).to_owned(), |path, part| path + "/" + part))
+        }
         _ => Err("must be a path"),
     }
 }

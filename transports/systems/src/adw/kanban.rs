@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 use super::Settings;
 
+/// A page keeps 100 messages while it is disconnected, and sends them all when it is back, among its first others.
+const BURST: u32 = 128;
 const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// One page.
@@ -165,6 +167,10 @@ fn refuse_ticket(connection: &Connection, ticket_id: String, error: ErrorBody) {
 impl Conduct for Kanban {
     fn max_frame_bytes(&self) -> usize {
         self.max_message_bytes
+    }
+
+    fn burst(&self) -> u32 {
+        BURST
     }
 
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]) {

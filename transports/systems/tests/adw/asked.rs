@@ -60,6 +60,22 @@ async fn adw_02_one_clients_bad_message_disturbs_nobody_and_the_socket_stays_ope
     assert_eq!(names(&told(&mut good).await), ["text_block"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn adw_02_a_page_that_is_back_may_send_the_hundred_messages_that_it_kept() {
+    let hub = Hub::new();
+    let back_end = Arc::new(BackEnd::default());
+    let adw = Adw::new(hub.clone(), back_end.clone(), Settings::default());
+    let mut back = page(&adw, &hub, "/ws/trigger", "").await;
+    assert_eq!(names(&answered(&mut back, &json!({"type": "ping"})).await), ["pong"]);
+    for id in 0..100 {
+        back.send_text(json!({"type": "ticket_notification", "data": {"id": id, "title": "x"}}).to_string())
+            .await
+            .unwrap();
+    }
+    assert!(told(&mut back).await.is_empty());
+    assert_eq!(back_end.names().len(), 100);
+}
+
 #[tokio::test]
 async fn adw_02_a_message_over_the_limit_is_refused_politely() {
     let hub = Hub::new();
