@@ -24,11 +24,13 @@ pub enum Permission {
     Admin,
     /// See the verbatim output of agents.
     AdwRaw,
+    /// Take over and acknowledge what clients ask of the application, in `GET /v1/commands`.
+    Commands,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: &[Self] = &[Self::Publish, Self::Observe, Self::Admin, Self::AdwRaw];
+    pub const ALL: &[Self] = &[Self::Publish, Self::Observe, Self::Admin, Self::AdwRaw, Self::Commands];
 
     /// The permission as it is written.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Permission {
             Self::Observe => "observe",
             Self::Admin => "admin",
             Self::AdwRaw => "adw_raw",
+            Self::Commands => "commands",
         }
     }
 }
@@ -140,6 +143,16 @@ impl Claims {
             Visibility::Private(sender) => self.user.as_ref() == Some(sender),
             Visibility::AgentOnly(sender) => self.role == Some(Role::Agent) || self.user.as_ref() == Some(sender),
         }
+    }
+
+    /// ROUTE-03 and ROUTE-04 together: whether something that was kept for an audience may be shown to the holder, who asks
+    /// for it. Nothing older than [`history_from`](Self::history_from) is.
+    pub fn may_look_up(&self, audience: &Audience, time: Time) -> bool {
+        let visible = match audience {
+            Audience::Session(_, visibility) => self.is_visible(visibility),
+            _ => true,
+        };
+        visible && self.may_see(audience) && self.history_from.is_none_or(|from| time >= from)
     }
 
     /// AUTH-04: whether a publisher may address the audience.

@@ -3,14 +3,22 @@
 //! Its two kinds of client read time differently. The page reckons with the time of a message, so `new_message` says
 //! milliseconds; agents, who call tools, and every other frame have ISO 8601 as Python writes it.
 
+mod adopt;
+mod ask;
+
+pub(super) use adopt::decode_event;
+pub use adopt::{MAX_CONTENT_CHARS, session_info, stored_message};
+pub use ask::{
+    Asked, Fault, Form, MAX_FRAME_BYTES, Refused, Tool, context_id, decode, error, failure, initialised,
+    messages_result, no_messages, session_info_result, subscribed, subscribed_result,
+};
+
 use serde_json::{Map, Value, json};
 
-use super::Adopted;
 use crate::{
     address::{Audience, Root},
     catalog::{Event, EventType},
     envelope::Envelope,
-    error::{ErrorBody, ErrorCode},
     event::{
         connection::{Subscribed, Welcome},
         context::{MemoryUpdate, Messages, NewMessage, SessionInfo, StoredMessage},
@@ -19,7 +27,8 @@ use crate::{
     time::Time,
 };
 
-/// What its clients can be told of. That somebody is writing is not among it: the system of origin had no such frame.
+/// What its clients can be told of. That somebody is writing was planned in the system of origin; its clients ignore types
+/// that they do not know.
 pub(super) const SPELLS: &[EventType] = &[
     EventType::ConnectionWelcome,
     EventType::ConnectionPong,
@@ -29,6 +38,7 @@ pub(super) const SPELLS: &[EventType] = &[
     EventType::ContextNewMessage,
     EventType::ContextSessionUpdate,
     EventType::ContextMemoryUpdate,
+    EventType::ContextTyping,
     EventType::ContextMessages,
     EventType::ContextSessionInfo,
 ];
@@ -41,7 +51,10 @@ pub(super) fn encode(event: &Event, envelope: &Envelope) -> Option<Value> {
         Event::ConnectionSubscribed(subscribed) => answer_to_subscribe(subscribed),
         Event::ConnectionError(error) => json!({"type": "error", "message": error.message}),
         Event::ConnectionReply(reply) => json!({"type": "tool_result", "id": reply.re, "result": reply.data}),
-        Event::ContextNewMessage(message) => new_message(message, envelope.time()),
+        // T1: the page's own reckoning.
+        Event::ContextNewMessage(message) => {
+            new_message(message, envelope.time().as_unix_micros().div_euclid(1000).into())
+        }
         Event::ContextSessionUpdate(update) => json!({
             "type": "session_update",
             "session_id": session_of(envelope)?,
@@ -50,6 +63,13 @@ pub(super) fn encode(event: &Event, envelope: &Envelope) -> Option<Value> {
             "message_count": update.message_count,
         }),
         Event::ContextMemoryUpdate(update) => memory_update(update, session_of(envelope)?, envelope.time()),
+        Event::ContextTyping(typing) => json!({
+            "type": "typing",
+            "session_id": session_of(envelope)?,
+            "agent_id": typing.agent_id,
+            "is_typing": typing.is_typing,
+            "timestamp": iso(envelope.time()),
+        }),
         Event::ContextMessages(messages) => get_messages(messages),
         Event::ContextSessionInfo(info) => get_session_info(info),
         _ => return None,
@@ -111,7 +131,7 @@ fn answer_to_subscribe(subscribed: &Subscribed) -> Value {
 
 /// The page takes the time of a message off its own clock, before it shows anything: a text makes it throw and lose
 /// the message, a number of milliseconds does not. `metadata` is always there, empty if need be, as in the origin's frames.
-fn new_message(message: &NewMessage, time: Time) -> Value {
+fn new_message(message: &NewMessage, timestamp: Value) -> Value {
     let data = json!({
         "id": message.id,
         "sender": message.sender,
@@ -119,7 +139,7 @@ fn new_message(message: &NewMessage, time: Time) -> Value {
         "content": message.content,
         "visibility": message.visibility,
         "message_type": message.message_type,
-        "timestamp": time.as_unix_micros().div_euclid(1000),
+        "timestamp": timestamp,
         "metadata": message.metadata.clone().unwrap_or_default(),
         "parent_message_id": message.parent_message_id,
     });
@@ -142,6 +162,10 @@ fn memory_update(update: &MemoryUpdate, session_id: &SessionId, time: Time) -> V
 
 /// The result of a tool is a row of a table: what is absent is null there, and `metadata` is text.
 fn get_messages(messages: &Messages) -> Value {
+    json!({"type": "tool_result", "id": messages.re, "tool": "get_messages", "result": get_messages_result(messages)})
+}
+
+fn get_messages_result(messages: &Messages) -> Value {
     let row = |message: &StoredMessage| {
         json!({
             "id": message.id,
@@ -156,49 +180,45 @@ fn get_messages(messages: &Messages) -> Value {
             "parent_message_id": message.parent_message_id,
         })
     };
-    json!({
-        "type": "tool_result",
-        "id": messages.re,
-        "tool": "get_messages",
-        "result": {
-            "session_id": messages.session_id,
-            "messages": messages.messages.iter().map(row).collect::<Vec<_>>(),
-            "count": messages.messages.len(),
-            "since_id": messages.since_id,
-        },
-    })
+    let mut result = json!({
+        "session_id": messages.session_id,
+        "messages": messages.messages.iter().map(row).collect::<Vec<_>>(),
+        "count": messages.messages.len(),
+        "since_id": messages.since_id,
+    });
+    // Ours; the origin's clients do not look for it, and it is there only when there is something to say.
+    if let (Some(truncated), Some(members)) = (messages.truncated, result.as_object_mut()) {
+        members.insert("truncated".into(), truncated.into());
+    }
+    result
 }
 
 fn get_session_info(info: &SessionInfo) -> Value {
+    json!({"type": "tool_result", "id": info.re, "tool": "get_session_info", "result": get_session_info_result(info)})
+}
+
+fn get_session_info_result(info: &SessionInfo) -> Value {
     json!({
-        "type": "tool_result",
-        "id": info.re,
-        "tool": "get_session_info",
-        "result": {
-            "session_id": info.session_id,
-            "session": {
-                "id": info.session_id,
-                "purpose": info.purpose,
-                "created_at": info.created_at.map(iso),
-                "updated_at": info.updated_at.map(iso),
-                "is_active": info.is_active,
-                "created_by": info.created_by,
-                "metadata": metadata_text(info.metadata.as_ref()),
-            },
-            "status": if info.is_active { "active" } else { "inactive" },
+        "session_id": info.session_id,
+        "session": {
+            "id": info.session_id,
+            "purpose": info.purpose,
+            "created_at": info.created_at.map(iso),
+            "updated_at": info.updated_at.map(iso),
+            "is_active": info.is_active,
+            "created_by": info.created_by,
+            "metadata": metadata_text(info.metadata.as_ref()),
         },
+        "status": if info.is_active { "active" } else { "inactive" },
     })
 }
 
-/// The event as the clients of the variant read it.
+/// The event as agents read it: the time of a message is text there (T1).
 pub(super) fn encode_for_tools(event: &Event, envelope: &Envelope) -> Option<Value> {
-    encode(event, envelope)
-}
-
-/// Reads an event as the system's back end builds it.
-pub(super) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
-    let _ = frame;
-    Err(ErrorBody::new(ErrorCode::UnknownType, "to be written"))
+    match event {
+        Event::ContextNewMessage(message) => Some(new_message(message, iso(envelope.time()).into())),
+        _ => encode(event, envelope),
+    }
 }
 
 #[cfg(test)]
@@ -223,8 +243,12 @@ mod tests {
     #[test]
     fn trap_t1_the_time_of_a_message_is_a_whole_number_of_milliseconds() {
         for (micros, millis) in [(1_755_096_501_000_999, 1_755_096_501_000_i64), (0, 0), (-1, -1)] {
-            let frame = new_message(&message(), Time::from_unix_micros(micros));
+            let envelope =
+                Envelope::to_session("s".parse().unwrap(), &message(), Time::from_unix_micros(micros)).unwrap();
+            let frame = encode(&message().into(), &envelope).unwrap();
             assert_eq!(frame.pointer("/data/timestamp").unwrap().as_i64(), Some(millis));
+            let frame = encode_for_tools(&message().into(), &envelope).unwrap();
+            assert!(frame.pointer("/data/timestamp").unwrap().is_string());
         }
     }
 

@@ -24,7 +24,7 @@ pub struct Welcome {
     pub server: String,
     /// The server's clock.
     pub server_time: Time,
-    /// Your browser session, if you came with its cookie.
+    /// Your browser session, if you came with its cookie; else the context that you came for by the path, if it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
     /// Who you are, if you are known by name.

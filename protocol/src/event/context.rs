@@ -85,10 +85,17 @@ pub struct NewMessage {
 
 /// ROUTE-04: the part of its session that may see a message.
 pub(crate) fn visibility_of(message: &NewMessage) -> Visibility {
-    match message.visibility {
-        MessageVisibility::Public => Visibility::Public,
-        MessageVisibility::Private => Visibility::Private(message.sender.clone()),
-        MessageVisibility::AgentOnly => Visibility::AgentOnly(message.sender.clone()),
+    message.visibility.of(&message.sender)
+}
+
+impl MessageVisibility {
+    /// The part of a session that may see a message of this sender (ROUTE-04).
+    pub fn of(self, sender: &UserId) -> Visibility {
+        match self {
+            Self::Public => Visibility::Public,
+            Self::Private => Visibility::Private(sender.clone()),
+            Self::AgentOnly => Visibility::AgentOnly(sender.clone()),
+        }
     }
 }
 
@@ -147,6 +154,9 @@ pub struct Messages {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = MAX_INTEGER))]
     pub since_id: Option<u64>,
+    /// True when messages that were asked for are no longer kept. Absent when nothing is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<bool>,
 }
 
 /// A message as it is kept.
@@ -176,6 +186,20 @@ pub struct StoredMessage {
     /// Further values; free form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+}
+
+impl StoredMessage {
+    /// A message as it was published, with the time of its event.
+    pub fn new(message: NewMessage, time: Time) -> Self {
+        let NewMessage { id, sender, content, visibility, sender_type, message_type, parent_message_id, metadata } =
+            message;
+        Self { id, time, sender, content, visibility, sender_type, message_type, parent_message_id, metadata }
+    }
+
+    /// The part of its session that may see it (ROUTE-04).
+    pub fn seen_by(&self) -> Visibility {
+        self.visibility.of(&self.sender)
+    }
 }
 
 /// The answer to the wish to know about a context.

@@ -158,6 +158,22 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_secret_file: Option<PathBuf>,
 
+    /// URL of a back end that is called with what clients ask of the application, one POST for each command, signed with the
+    /// secret in commands_secret_file. Without it a back end reads GET /v1/commands
+    #[arg(long, value_name = "URL", help_heading = "Back end")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands_webhook: Option<String>,
+
+    /// File with the secret that signs what goes to commands_webhook, at least 16 bytes
+    #[arg(long, value_name = "FILE", help_heading = "Back end")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands_secret_file: Option<PathBuf>,
+
+    /// PEM file with certificates of authorities that commands_webhook may be certified by, beside those that browsers trust
+    #[arg(long, value_name = "FILE", help_heading = "Back end")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands_ca_file: Option<PathBuf>,
+
     /// Most events kept per stream for those who reconnect
     #[arg(long, value_name = "COUNT", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,6 +263,9 @@ pub struct Settings {
     pub progress_enabled: bool,
     pub single_user: bool,
     pub session_secret_file: Option<PathBuf>,
+    pub commands_webhook: Option<String>,
+    pub commands_secret_file: Option<PathBuf>,
+    pub commands_ca_file: Option<PathBuf>,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -282,6 +301,9 @@ impl Default for Settings {
             progress_enabled: true,
             single_user: false,
             session_secret_file: None,
+            commands_webhook: None,
+            commands_secret_file: None,
+            commands_ca_file: None,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),
@@ -494,9 +516,16 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
     let mut layer: Layer = toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
 
     let directory = file.parent().unwrap_or(Path::new(""));
-    for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file, &mut layer.session_secret_file]
-        .into_iter()
-        .flatten()
+    for path in [
+        &mut layer.agents,
+        &mut layer.api_keys_file,
+        &mut layer.port_file,
+        &mut layer.session_secret_file,
+        &mut layer.commands_secret_file,
+        &mut layer.commands_ca_file,
+    ]
+    .into_iter()
+    .flatten()
     {
         *path = directory.join(&*path);
     }

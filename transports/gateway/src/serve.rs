@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{
-    ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Secret, SessionKey, Settings as HubSettings,
-};
+use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
@@ -24,6 +22,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
+use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
@@ -69,19 +68,20 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
-    let hub = hub(settings, keys)?;
-    let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
+    let memory = systems::Memory::new();
+    let hub = hub(settings, keys, &memory)?;
+    let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
-    let mut systems = systems::all(settings, &hub, &commands);
+    let mut systems = systems::all(settings, &hub, &back_end.sink(), &memory);
     let amiga = Amiga::new(
         hub.clone(),
-        Arc::clone(&commands),
+        back_end.sink(),
         metrics_source::of(&hub, runs.root()),
         eventwire_systems::amiga::Settings::default(),
     );
     let socketio = socketio::server(&hub, &amiga);
     systems.push(Mounted::new(&hub, Arc::new(amiga)));
-    let routes = routes::all(&hub, runs.root());
+    let routes = back_end.mount(routes::all(&hub, runs.root()));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -162,13 +162,13 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Result<Hub, Failure> {
+fn hub(settings: &Settings, keys: Option<ApiKeys>, memory: &systems::Memory) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let mut builder = Hub::builder();
+    let mut builder = memory.tap(Hub::builder());
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }

@@ -6,13 +6,25 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_protocol::{Committed, ConnectionId, Envelope, Member};
+use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
 
 use crate::connection::Connection;
 
 /// Puts the frames of one client to work. Never fails: what is wrong with a frame is told to its sender (CMD-03).
 #[async_trait]
 pub trait Conduct: Send + Sync + 'static {
+    /// The context that the client came for, for instance by the path of its socket. The hub joins it without saying so, and
+    /// the welcome names it. Whether it is permitted has been judged; where it is not after all, there is no connection.
+    fn context(&self) -> Option<&ContextId> {
+        None
+    }
+
+    /// What the client is told instead of the welcome, in the words of its dialect; `None` for the welcome. For systems whose
+    /// clients know their connection by a name that its transport gave it.
+    fn welcome(&mut self) -> Option<Bytes> {
+        None
+    }
+
     /// What the client is told when it enters the roster, after the welcome and before anything else.
     ///
     /// Runs under the lock in which the connection enters: every event that a [`Tap`] has seen by then belongs in here,
@@ -22,10 +34,11 @@ pub trait Conduct: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What the client is told instead of the welcome, in the words of its dialect; `None` for the welcome. For systems whose
-    /// clients know their connection by a name that its transport gave it.
-    fn welcome(&mut self) -> Option<Bytes> {
-        None
+    /// What the client is told behind that, in the words of its dialect: for what no event of the catalogue says as one, and
+    /// for more at once than an event may hold. Runs under the same lock.
+    fn greet_in_words(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
+        let _ = (id, member);
+        Vec::new()
     }
 
     /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose
@@ -39,6 +52,15 @@ pub trait Conduct: Send + Sync + 'static {
 
     /// A frame of the client, within the limits of size and rate. Answers go through the connection.
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]);
+
+    /// The connection leaves the roster. `handed` says, for each root that it followed, how far its link was handed the log,
+    /// which `epoch` names; a root whose beginning was not settled yet is not in it.
+    ///
+    /// Runs under the lock in which the connection leaves, as [`greet`](Self::greet) does when it enters: every event that a
+    /// [`Tap`] has seen by then was offered to the connection, no later one is. So it must not wait and not call the hub.
+    fn leaving(&mut self, id: ConnectionId, epoch: Epoch, handed: &[(Root, Position)]) {
+        let _ = (id, epoch, handed);
+    }
 
     /// The connection has left the roster.
     fn closed(&mut self, id: ConnectionId) {

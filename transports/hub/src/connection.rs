@@ -8,15 +8,17 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use eventwire_protocol::{
     AddressedTo, Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody,
-    ErrorCode, Member, Position, Request, Root, Time,
+    ErrorCode, Member, Position, Request, Root, SessionId, Time,
     address::to,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
+    dialect::AdwDefault,
     event::connection::{
         ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
         Unsubscribed, UnsubscribedStream, Welcome,
     },
     limits::{self, TokenBucket},
     resume::{self, Cursor, Start},
+    roster::Interest,
     route, version,
 };
 use serde::Serialize;
@@ -185,6 +187,10 @@ impl Drop for Connection {
         let mut registry = self.hub.core.registry_mut();
         registry.roster.disconnect(self.id);
         registry.links.remove(&self.id);
+        if let Some(conduct) = &mut self.conduct {
+            let outbox = &self.link.outbox;
+            conduct.leaving(self.id, outbox.epoch(), &outbox.handed());
+        }
         drop(registry);
         if let Some(conduct) = &mut self.conduct {
             conduct.closed(self.id);
@@ -242,6 +248,7 @@ impl Connection {
         let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta } = request;
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
         let claims = principal.claims;
+        let context = conduct.as_ref().and_then(|conduct| conduct.context()).cloned().map(SessionId::Context);
         match conduct.as_mut().and_then(|conduct| conduct.welcome()) {
             Some(words) => outbox.tell_in_words(words, now),
             None => outbox.tell(
@@ -251,7 +258,7 @@ impl Connection {
                     epoch: heads.epoch,
                     server: version::SERVER.into(),
                     server_time: now,
-                    session_id: home.map(eventwire_protocol::SessionId::Browser),
+                    session_id: home.map(SessionId::Browser).or_else(|| context.clone()),
                     user_id: claims.user.clone(),
                     permissions: claims.permissions.iter().copied().collect(),
                     heartbeat_interval_ms: millis(settings.heartbeat),
@@ -283,6 +290,9 @@ impl Connection {
             if let Some(conduct) = &mut conduct {
                 for event in conduct.greet(id, &member) {
                     link.outbox.show(event);
+                }
+                for words in conduct.greet_in_words(id, &member) {
+                    link.outbox.tell_in_words(words, now);
                 }
             }
             registry.roster.connect(id, member);
@@ -324,6 +334,9 @@ impl Connection {
         let unnamed = implicit.into_iter().filter(|root| wanted.iter().all(|wish| wish.root != *root));
         let wishes = unnamed.map(|root| Wish { since: since(&root), root }).collect();
         connection.subscribe(wishes, wanted, refused, epoch, None, answer).await?;
+        if let Some(context) = context {
+            connection.join(Root::Session(context)).await?;
+        }
         Ok(connection)
     }
 
@@ -564,7 +577,7 @@ impl Connection {
                         }),
                     }
                 }
-                self.subscribe(Vec::new(), wanted, refused, epoch, re, true).await
+                self.subscribe(Vec::new(), wanted, refused, epoch, re, true).await.map(|_| ())
             }
             Command::Unsubscribe(Unsubscribe { streams }) => self.unsubscribe(re, streams),
             Command::Authenticate(Authenticate { token }) => self.authenticate(re, token).await,
@@ -572,8 +585,18 @@ impl Connection {
         }
     }
 
+    /// Subscribes to a target from now on and says nothing of it: for a conduct that answers in words of its own.
+    ///
+    /// # Errors
+    /// `forbidden`, `too_many_subscriptions`, and what the history says.
+    pub async fn join(&mut self, target: Root) -> Result<(), ErrorBody> {
+        let wanted = vec![Wish { root: target, since: None }];
+        let refused = self.subscribe(Vec::new(), wanted, Vec::new(), None, None, false).await?;
+        refused.into_iter().next().map_or(Ok(()), |refused| Err(ErrorBody::new(refused.code, refused.message)))
+    }
+
     /// Subscribes to what is wanted and begins everything where it should begin: what was missed from the log, the
-    /// newest values at once, the rest live.
+    /// newest values at once, the rest live. Gives what was refused, which an answer has said by then.
     async fn subscribe(
         &mut self,
         implicit: Vec<Wish>,
@@ -582,10 +605,11 @@ impl Connection {
         epoch: Option<eventwire_protocol::Epoch>,
         re: Option<String>,
         answer: bool,
-    ) -> Result<(), ErrorBody> {
+    ) -> Result<Vec<RefusedStream>, ErrorBody> {
         let outbox = &self.link.outbox;
         outbox.begin_latest();
         let mut accepted = Vec::new();
+        let is_new = !implicit.is_empty();
         let mut silent = implicit;
         let named: Vec<Root> = wanted.iter().map(|wish| wish.root.clone()).collect();
         let mut everything_since = None;
@@ -636,13 +660,17 @@ impl Connection {
                 re,
                 epoch: heads.epoch,
                 streams: streams.map(|(wish, head)| SubscribedStream { to: wish.root.clone(), head: *head }).collect(),
-                refused,
+                refused: refused.clone(),
             };
             outbox.tell(&subscribed, now);
         }
         outbox.end_latest(Vec::new());
         if self.conduct.as_ref().is_none_or(|conduct| conduct.wants_latest()) {
-            self.bring_latest(&roots).await?;
+            // Whoever hears of every ADW without asking has no list of them; routing takes out what is not theirs (ADW-10).
+            let hears_all =
+                is_new && self.member().is_some_and(|member| *member.interest() == Interest::Default(AdwDefault::All));
+            let everything = [Root::Realm];
+            self.bring_latest(if hears_all { &everything } else { &roots }).await?;
         }
         for Wish { root, since } in silent.into_iter().chain(accepted) {
             let outbox = &self.link.outbox;
@@ -654,7 +682,7 @@ impl Connection {
                 Start::OtherEpoch => outbox.follow(&root, Position::START, true, true, now),
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     fn unsubscribe(

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use eventwire_hub::{Conduct, ConnectRequest, Connection, Hub, MemoryBounds, Outgoing, Principal, Settings, Tap};
 use eventwire_protocol::{
-    Claims, Committed, ConnectionId, Dialect, Envelope, Member, delivery::MailboxBounds, event::adw::TextBlock,
+    Claims, Committed, ConnectionId, ContextId, Dialect, Envelope, ErrorCode, Member, Scope,
+    delivery::MailboxBounds,
+    event::{adw::TextBlock, context::SessionUpdate},
     limits::StreamBounds,
 };
 
@@ -129,4 +131,55 @@ async fn flow_09_an_older_client_that_has_missed_what_is_no_longer_kept_is_close
             Outgoing::Close(code, _) => break assert_eq!(code.as_u16(), 4008),
         }
     }
+}
+
+/// Comes for a context, and joins another that a frame names.
+struct Visitor(ContextId);
+
+#[async_trait]
+impl Conduct for Visitor {
+    fn context(&self) -> Option<&ContextId> {
+        Some(&self.0)
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        1024
+    }
+
+    async fn receive(&mut self, connection: &mut Connection, frame: &[u8]) {
+        let target = std::str::from_utf8(frame).unwrap().parse().unwrap();
+        let said = connection.join(target).await.map_or_else(|error| error.code.to_string(), |()| "joined".into());
+        connection.tell_in_words(said);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_comes_for_a_context_is_in_it_from_the_start_and_is_not_told_so() {
+    let hub = Hub::new();
+    let claims =
+        Claims { contexts: Scope::Only(["a".parse().unwrap(), "b".parse().unwrap()].into()), ..Claims::anonymous() };
+    let request = |context: &str| {
+        let principal = Principal { name: "u".into(), claims: claims.clone() };
+        let request = ConnectRequest { dialect: Dialect::SharedContext, ..ConnectRequest::new(principal, "memory") };
+        (request, Box::new(Visitor(context.parse().unwrap())))
+    };
+    let (refused, conduct) = request("c");
+    assert_eq!(hub.connect_as(refused, conduct).await.err().unwrap().code, ErrorCode::Forbidden);
+    assert_eq!(hub.connection_count(), 0);
+
+    let (permitted, conduct) = request("a");
+    let mut connection = hub.connect_as(permitted, conduct).await.unwrap();
+    let welcome = read(&mut connection).await;
+    assert!(welcome.len() == 1 && welcome[0].contains("\"session_id\":\"a\""), "{welcome:?}");
+    assert!(connection.member().unwrap().is_in(&"a".parse().unwrap()));
+
+    connection.receive(b"session:b").await;
+    connection.receive(b"session:c").await;
+    assert_eq!(read(&mut connection).await, ["joined", "forbidden"]);
+    let update: SessionUpdate = serde_json::from_str("{}").unwrap();
+    for context in ["b", "c", "a"] {
+        hub.session(context.parse::<ContextId>().unwrap()).publish(update.clone()).await.unwrap();
+    }
+    let told = read(&mut connection).await;
+    assert!(told.len() == 2 && told[0].contains("\"b\"") && told[1].contains("\"a\""), "{told:?}");
 }

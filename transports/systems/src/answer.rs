@@ -2,10 +2,10 @@
 
 use std::{error::Error, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use eventwire_protocol::{ErrorBody, ErrorCode};
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
 /// A body, of a request or of an answer, that may come piece by piece.
@@ -49,14 +49,25 @@ pub fn refusal(error: &ErrorBody) -> Response<Body> {
 ///
 /// # Errors
 /// `too_large` over the limit, `timeout` when it does not come, `malformed_frame` when it breaks off.
-pub async fn read(body: Body, limit: usize) -> Result<Bytes, ErrorBody> {
-    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, limit).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(ErrorBody::new(ErrorCode::TooLarge, format!("the body is over the limit of {limit} bytes")))
+pub async fn read(mut body: Body, limit: usize) -> Result<Bytes, ErrorBody> {
+    // Piece by piece: the whole future of a limited body of boxed errors cannot be moved between threads.
+    let reading = async {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body broke off"));
+            };
+            let Ok(piece) = frame.into_data() else { continue };
+            if whole.len() + piece.len() > limit {
+                let message = format!("the body is over the limit of {limit} bytes");
+                return Err(ErrorBody::new(ErrorCode::TooLarge, message));
+            }
+            whole.extend_from_slice(&piece);
         }
-        Ok(Err(_)) => Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body broke off")),
+        Ok(whole.freeze())
+    };
+    match tokio::time::timeout(BODY_DEADLINE, reading).await {
+        Ok(read) => read,
         Err(_) => Err(ErrorBody::new(ErrorCode::Timeout, "the body did not come in time")),
     }
 }

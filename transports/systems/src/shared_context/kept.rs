@@ -1,0 +1,326 @@
+//! Messages of contexts as they were published: what a listener without a back end to ask answers from.
+//!
+//! Kept is what has passed since the server started, within bounds. What had to go leaves a floor behind, the highest number
+//! that went, for each part of the context by itself: whether something is missing depends on what one may see, and says
+//! nothing about what one may not (ROUTE-04).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use eventwire_hub::Tap;
+use eventwire_protocol::{
+    Audience, Claims, Committed, ContextId, Envelope, ErrorBody, ErrorCode, EventKind, EventType, SessionId, Time,
+    address::Visibility,
+    event::context::{NewMessage, SessionInfo, StoredMessage},
+};
+use serde::Deserialize;
+
+use super::store::{ContextStore, Found, MOST_MESSAGES};
+
+/// How much is kept. What exceeds any of these goes: of a context its lowest numbers, of contexts the one that was published
+/// to or asked for least recently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages of one context.
+    pub messages: usize,
+    /// Bytes of one context.
+    pub context_bytes: usize,
+    /// Contexts of which messages are kept.
+    pub contexts: usize,
+    /// Bytes of all contexts.
+    pub bytes: usize,
+    /// Floors that are remembered of contexts of which no message is kept.
+    pub past_floors: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { messages: 1_000, context_bytes: 4 << 20, contexts: 10_000, bytes: 64 << 20, past_floors: 200_000 }
+    }
+}
+
+/// What a message costs beside its payload, roughly.
+const ROW_BYTES: usize = 256;
+/// What a floor costs, roughly.
+const FLOOR_BYTES: usize = 256;
+/// Most floors of one context. A context with more private parts remembers the least of them together.
+const MOST_FLOORS: usize = 1_024;
+
+/// Messages of contexts, as they were published. A [`Tap`] of the hub.
+#[derive(Debug)]
+pub struct KeptStore {
+    bounds: Bounds,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    contexts: HashMap<ContextId, Kept>,
+    /// The contexts by when they were last used.
+    order: BTreeMap<u64, ContextId>,
+    bytes: usize,
+    past: HashMap<ContextId, Past>,
+    past_order: BTreeMap<u64, ContextId>,
+    past_floors: usize,
+    /// Whether a context was forgotten altogether: then nobody can say what one that is not known had.
+    forgot: bool,
+    clock: u64,
+}
+
+/// A context of which messages may be kept.
+#[derive(Debug, Default)]
+struct Kept {
+    rows: BTreeMap<u64, Envelope>,
+    bytes: usize,
+    floors: Floors,
+    updated_at: Option<Time>,
+    used: u64,
+}
+
+/// A context of which no message is kept.
+#[derive(Debug)]
+struct Past {
+    floors: Floors,
+    updated_at: Option<Time>,
+    used: u64,
+}
+
+/// Up to where messages have gone.
+#[derive(Debug, Default)]
+struct Floors {
+    by_part: HashMap<Visibility, Floor>,
+    /// Of parts that found no room. Whoever is known by name or role may have been in one of them.
+    elsewhere: Option<Floor>,
+    /// Nobody can say.
+    unknown: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    id: u64,
+    /// The latest time of any that went.
+    time: Time,
+}
+
+impl Floor {
+    fn with(self, other: Self) -> Self {
+        Self { id: self.id.max(other.id), time: self.time.max(other.time) }
+    }
+
+    /// Whether something may be missing that has a higher number, for somebody who is shown what is not older than `from`.
+    fn hides(self, since_id: Option<u64>, from: Option<Time>) -> bool {
+        since_id.is_none_or(|since| self.id > since) && from.is_none_or(|from| self.time >= from)
+    }
+}
+
+impl Floors {
+    fn note(&mut self, part: Visibility, gone: Floor) {
+        if let Some(floor) = self.by_part.get_mut(&part) {
+            *floor = floor.with(gone);
+        } else if self.by_part.len() < MOST_FLOORS || part == Visibility::Public {
+            self.by_part.insert(part, gone);
+        } else {
+            self.elsewhere = Some(self.elsewhere.map_or(gone, |floor| floor.with(gone)));
+        }
+    }
+
+    fn hide_from(&self, viewer: &Claims, since_id: Option<u64>) -> bool {
+        let hides = |floor: &Floor| floor.hides(since_id, viewer.history_from);
+        self.unknown
+            || self.by_part.iter().any(|(part, floor)| hides(floor) && viewer.is_visible(part))
+            || (self.elsewhere.as_ref().is_some_and(hides) && (viewer.user.is_some() || viewer.role.is_some()))
+    }
+
+    fn bytes(&self) -> usize {
+        self.by_part.len() * FLOOR_BYTES
+    }
+}
+
+impl Kept {
+    fn drop_first(&mut self) -> bool {
+        let Some((id, event)) = self.rows.pop_first() else { return false };
+        self.bytes -= cost(&event);
+        if let Audience::Session(_, part) = event.audience() {
+            self.floors.note(part.clone(), Floor { id, time: event.time() });
+        }
+        true
+    }
+}
+
+fn cost(event: &Envelope) -> usize {
+    event.data().len() + ROW_BYTES
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// A context that something is published to; it is the one that was used last.
+    fn enter(&mut self, id: &ContextId) -> &mut Kept {
+        let used = self.tick();
+        if let Some(kept) = self.contexts.get(id) {
+            self.order.remove(&kept.used);
+        }
+        self.order.insert(used, id.clone());
+        let forgot = self.forgot;
+        let (past, past_order, past_floors) = (&mut self.past, &mut self.past_order, &mut self.past_floors);
+        let kept = self.contexts.entry(id.clone()).or_insert_with(|| match past.remove(id) {
+            Some(Past { floors, updated_at, used }) => {
+                past_order.remove(&used);
+                *past_floors -= 1 + floors.by_part.len();
+                Kept { floors, updated_at, ..Kept::default() }
+            }
+            None => Kept { floors: Floors { unknown: forgot, ..Floors::default() }, ..Kept::default() },
+        });
+        kept.used = used;
+        kept
+    }
+
+    /// A context that somebody asks for, if messages of it are kept.
+    fn look_up(&mut self, id: &ContextId) -> Option<&Kept> {
+        let used = self.tick();
+        let kept = self.contexts.get_mut(id)?;
+        self.order.remove(&kept.used);
+        self.order.insert(used, id.clone());
+        kept.used = used;
+        Some(kept)
+    }
+
+    /// Forgets until the bounds hold.
+    fn shrink(&mut self, bounds: &Bounds) {
+        while self.contexts.len() > bounds.contexts || self.bytes > bounds.bytes {
+            let Some((_, id)) = self.order.pop_first() else { break };
+            let Some(mut kept) = self.contexts.remove(&id) else { continue };
+            self.bytes -= kept.bytes + kept.floors.bytes();
+            while kept.drop_first() {}
+            let Kept { floors, updated_at, .. } = kept;
+            let used = self.tick();
+            self.past_floors += 1 + floors.by_part.len();
+            self.past_order.insert(used, id.clone());
+            self.past.insert(id, Past { floors, updated_at, used });
+        }
+        while self.past_floors > bounds.past_floors {
+            let Some((_, id)) = self.past_order.pop_first() else { break };
+            let Some(past) = self.past.remove(&id) else { continue };
+            self.past_floors -= 1 + past.floors.by_part.len();
+            self.forgot = true;
+        }
+    }
+}
+
+impl KeptStore {
+    /// An empty store. It fills by what it is given as a [`Tap`]: `Hub::builder().tap(store.clone())`.
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self { bounds, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many contexts and how many bytes are kept.
+    pub fn size(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.contexts.len(), state.bytes)
+    }
+
+    fn keep(&self, context: &ContextId, part: &Visibility, event: &Envelope, id: Option<u64>) {
+        let mut state = self.state();
+        let kept = state.enter(context);
+        // When something was said that not everybody sees must not show.
+        if *part == Visibility::Public {
+            kept.updated_at = kept.updated_at.max(Some(event.time()));
+        }
+        let before = kept.bytes + kept.floors.bytes();
+        if let Some(id) = id {
+            kept.bytes += cost(event);
+            // A message that is published again, perhaps for other eyes, takes the place of what it was.
+            if let Some(older) = kept.rows.insert(id, event.clone()) {
+                kept.bytes -= cost(&older);
+            }
+            while kept.rows.len() > self.bounds.messages || kept.bytes > self.bounds.context_bytes {
+                kept.drop_first();
+            }
+        }
+        let after = kept.bytes + kept.floors.bytes();
+        state.bytes = state.bytes + after - before;
+        state.shrink(&self.bounds);
+    }
+}
+
+impl Tap for KeptStore {
+    fn committed(&self, event: &Committed) {
+        /// Only the number is read here, where everybody waits; the rest when somebody asks.
+        #[derive(Deserialize)]
+        struct Numbered {
+            id: u64,
+        }
+        let envelope = event.envelope();
+        let Audience::Session(SessionId::Context(context), part) = envelope.audience() else { return };
+        match envelope.kind() {
+            EventKind::Known(EventType::ContextNewMessage) => {
+                let Ok(Numbered { id }) = serde_json::from_str(envelope.data()) else { return };
+                self.keep(context, part, envelope, Some(id));
+            }
+            EventKind::Known(EventType::ContextSessionUpdate | EventType::ContextMemoryUpdate) => {
+                self.keep(context, part, envelope, None);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl ContextStore for KeptStore {
+    async fn messages(&self, context: &ContextId, since_id: Option<u64>, viewer: &Claims) -> Result<Found, ErrorBody> {
+        let (events, truncated) = {
+            let mut state = self.state();
+            match state.look_up(context) {
+                Some(kept) => {
+                    let above = (since_id.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+                    let visible = |event: &&Envelope| viewer.may_look_up(event.audience(), event.time());
+                    let rows = kept.rows.range(above).map(|(_, event)| event).filter(visible);
+                    let events: Vec<Envelope> = rows.take(MOST_MESSAGES).cloned().collect();
+                    (events, kept.floors.hide_from(viewer, since_id))
+                }
+                None => {
+                    let past = state.past.get(context);
+                    (Vec::new(), past.map_or(state.forgot, |past| past.floors.hide_from(viewer, since_id)))
+                }
+            }
+        };
+        let rows = events.iter().map(|event| {
+            let message: NewMessage = serde_json::from_str(event.data())?;
+            Ok(StoredMessage::new(message, event.time()))
+        });
+        let rows = rows.collect::<serde_json::Result<_>>();
+        let rows = rows.map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
+        Ok(Found { rows, truncated })
+    }
+
+    /// A context is known from the first event on that was published to it, and then it is active: nothing that is published
+    /// says that one has ended.
+    async fn session_info(&self, context: &ContextId) -> Result<Option<SessionInfo>, ErrorBody> {
+        let mut state = self.state();
+        let updated_at = match state.look_up(context) {
+            Some(kept) => Some(kept.updated_at),
+            None => state.past.get(context).map(|past| past.updated_at),
+        };
+        Ok(updated_at.map(|updated_at| SessionInfo {
+            re: None,
+            session_id: context.clone().into(),
+            is_active: true,
+            purpose: None,
+            created_by: None,
+            created_at: None,
+            updated_at,
+            metadata: None,
+        }))
+    }
+}
