@@ -15,7 +15,9 @@ fn workspace() -> PathBuf {
 }
 
 fn gateway() -> (Gateway, String) {
-    let gateway = Gateway::speaking(&["amiga"], &[]);
+    // Its figures are those of the sample run.
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
+    let gateway = Gateway::speaking(&["amiga"], &["--agents", sample.to_str().unwrap()]);
     let url = format!("http://{}", gateway.at("amiga"));
     (gateway, url)
 }
@@ -53,7 +55,7 @@ async fn python() -> PathBuf {
         held(&ended(make).await);
         let mut fill = Command::new("timeout");
         fill.arg("240").arg(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        fill.args(["python-socketio==5.14.2", "websocket-client==1.9.0", "requests==2.32.5"]);
+        fill.args(["python-socketio==5.18.1", "websocket-client==1.9.2", "requests==2.34.2"]);
         held(&ended(fill).await);
         std::fs::write(environment.join("complete"), "").unwrap();
     }
@@ -87,11 +89,13 @@ async fn sio_21_a_page_of_a_strange_origin_or_host_gets_no_session() {
             assert!(answer.to_lowercase().contains("access-control-allow-origin: http://localhost:5173"), "{answer}");
         }
     }
-    let request = format!("OPTIONS {path} HTTP/1.1\r\nhost: {address}\r\norigin: http://localhost:1\r\nconnection: close\r\n\r\n");
+    let request = format!(
+        "OPTIONS {path} HTTP/1.1\r\nhost: {address}\r\norigin: http://localhost:1\r\nconnection: close\r\n\r\n"
+    );
     assert!(exchange(address, &request).await.starts_with("HTTP/1.1 204"));
     // On the listener of our own, the server is there as well.
     let canonical = Gateway::start(&[]);
-    assert_eq!(ask(&canonical, Method::GET, path, &[], "").await.status, 200);
+    assert_eq!(ask(canonical.address, Method::GET, path, &[], "").await.status, 200);
 }
 
 async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
