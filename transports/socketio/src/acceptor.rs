@@ -182,6 +182,9 @@ impl SocketIoAcceptor {
         B::Data: Send,
         B::Error: fmt::Debug,
     {
+        if request.method() == Method::OPTIONS {
+            return preflight();
+        }
         let query = Query::of(&request);
         if request.method() == Method::GET && query.websocket {
             return self.upgrade(request, &query, peer);
@@ -330,6 +333,20 @@ fn reason(body: &[u8]) -> (u8, &'static str) {
         Some("5") => (5, "Unsupported protocol version"),
         _ => (3, "Bad request"),
     }
+}
+
+/// A page of another origin asks whether it may ask. Which origins may is judged before, and said by who mounts this.
+fn preflight() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn refusal(code: u8, message: &'static str) -> Response<Full<Bytes>> {

@@ -1,0 +1,485 @@
+//! The binding over real sockets, as bytes of Engine.IO 4 and Socket.IO 5: every transport, order, limits, ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eventwire_hub::{ApiKeys, Conduct, ConnectRequest, Connection, Credentials, Hub, KeyDigest, Principal};
+use eventwire_protocol::{Claims, Dialect, ErrorBody, event::adw::TextBlock};
+use eventwire_socketio::{Admitted, Arrival, Attachments, Reception, SocketIoAcceptor};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+}
+
+/// Answers every event with itself, `bytes` with an attachment.
+struct Echo {
+    socket_id: String,
+    attachments: Attachments,
+}
+
+#[async_trait]
+impl Conduct for Echo {
+    fn welcome(&mut self) -> Option<Bytes> {
+        Some(json!(["welcome", self.socket_id]).to_string().into())
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        1_000_000
+    }
+
+    async fn receive(&mut self, connection: &mut Connection, frame: &[u8]) {
+        if frame.starts_with(b"[\"bytes\"") {
+            self.attachments.set("bytes", true);
+        }
+        // A frame of this dialect has an argument.
+        let event: Value = serde_json::from_slice(frame).unwrap();
+        connection.tell_in_words(json!([event[0], event[1]]).to_string());
+    }
+}
+
+/// `/` echoes, `/v1` is canonical.
+struct Doors(Hub);
+
+#[async_trait]
+impl Reception for Doors {
+    async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
+        let principal = self.0.authenticate(&Credentials { token: arrival.token()?, peer: arrival.peer }).await?;
+        let request = ConnectRequest::new(principal, "socketio");
+        if arrival.namespace == "/v1" {
+            return Ok(Admitted { request, conduct: None });
+        }
+        let echo = Echo { socket_id: arrival.socket_id.clone(), attachments: arrival.attachments.clone() };
+        let request = ConnectRequest { dialect: Dialect::Amiga, ..request };
+        Ok(Admitted { request, conduct: Some(Box::new(echo)) })
+    }
+}
+
+struct Server {
+    hub: Hub,
+    acceptor: SocketIoAcceptor,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Waits until so many are connected.
+    async fn holds(&self, count: usize) {
+        soon("that many connections", async {
+            while self.hub.connection_count() != count {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+}
+
+async fn serve(hub: Hub) -> Server {
+    let acceptor = SocketIoAcceptor::new(hub.clone(), &["/", "/v1"], Arc::new(Doors(hub.clone())));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answering = acceptor.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, peer)) = listener.accept().await {
+            let acceptor = answering.clone();
+            let service = hyper::service::service_fn(move |request| {
+                let acceptor = acceptor.clone();
+                async move { Ok::<_, Infallible>(acceptor.answer(request, Some(peer.ip())).await) }
+            });
+            let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(serving.with_upgrades());
+        }
+    });
+    Server { hub, acceptor, address }
+}
+
+type Ws = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A client over a WebSocket, connected to a namespace.
+struct Client {
+    socket: Ws,
+    sid: String,
+}
+
+impl Client {
+    async fn open(server: &Server) -> Ws {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let opened = text(&mut socket).await.unwrap();
+        let opened: Value = serde_json::from_str(opened.strip_prefix('0').unwrap()).unwrap();
+        assert_eq!(
+            (&opened["pingInterval"], &opened["pingTimeout"], &opened["maxPayload"]),
+            (&json!(25_000), &json!(20_000), &json!(1_000_000))
+        );
+        socket
+    }
+
+    async fn connect(server: &Server, namespace: &str) -> Self {
+        let mut socket = Self::open(server).await;
+        let prefix = if namespace == "/" { "40".to_owned() } else { format!("40{namespace},") };
+        send(&mut socket, &prefix).await;
+        let connected = text(&mut socket).await.unwrap();
+        let connected: Value = serde_json::from_str(connected.strip_prefix(&prefix).unwrap()).unwrap();
+        let mut client = Self { socket, sid: connected["sid"].as_str().unwrap().to_owned() };
+        if namespace == "/" {
+            assert_eq!(client.event().await, json!(["welcome", client.sid]));
+        }
+        client
+    }
+
+    async fn send(&mut self, packet: &str) {
+        send(&mut self.socket, packet).await;
+    }
+
+    /// The next event of any namespace.
+    async fn event(&mut self) -> Value {
+        let packet = text(&mut self.socket).await.unwrap();
+        let at = packet.find('[').unwrap_or_else(|| panic!("{packet}"));
+        serde_json::from_str(&packet[at..]).unwrap()
+    }
+
+    async fn watches(&mut self) {
+        self.send(WATCH).await;
+        while self.event().await[0] != "connection.subscribed" {}
+    }
+}
+
+const WATCH: &str = r#"42/v1,["command",{"type":"subscribe","data":{"streams":[{"to":"adw:29fb6a3e"}]}}]"#;
+
+async fn send(socket: &mut Ws, packet: &str) {
+    socket.send(Message::Text(packet.into())).await.unwrap();
+}
+
+/// The next text that is no ping, or `None` at the end.
+async fn text(socket: &mut Ws) -> Option<String> {
+    loop {
+        match soon("a message", socket.next()).await {
+            Some(Ok(Message::Text(text))) if text == "2" => send(socket, "3").await,
+            Some(Ok(Message::Text(text))) => return Some(text.to_string()),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+            Some(Ok(_)) => {}
+        }
+    }
+}
+
+async fn ask(server: &Server, method: &str, query: &str, body: impl Into<Bytes>) -> (StatusCode, String) {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::builder().method(method).uri(format!("/socket.io/{query}")).header("host", "localhost");
+    let answer = soon("an answer", sender.send_request(request.body(Full::new(body.into())).unwrap())).await.unwrap();
+    let status = answer.status();
+    let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+const POLL: &str = "?EIO=4&transport=polling";
+
+/// A polling session connected to a namespace: its id, and the query of its requests.
+async fn poll(server: &Server, connect: &str) -> (String, String) {
+    let (status, body) = ask(server, "GET", POLL, "").await;
+    assert_eq!(status, StatusCode::OK);
+    let opened: Value = serde_json::from_str(body.strip_prefix('0').unwrap()).unwrap();
+    assert_eq!(opened["upgrades"], json!(["websocket"]));
+    let sid = opened["sid"].as_str().unwrap().to_owned();
+    let session = format!("{POLL}&sid={sid}");
+    assert_eq!(ask(server, "POST", &session, connect.to_owned()).await, (StatusCode::OK, "ok".into()));
+    (sid, session)
+}
+
+/// Polls until this text has come.
+async fn poll_until(server: &Server, session: &str, wanted: &str) -> String {
+    let mut told = String::new();
+    while !told.contains(wanted) {
+        let (status, body) = ask(server, "GET", session, "").await;
+        assert_eq!(status, StatusCode::OK);
+        told.push_str(&body);
+        told.push('\u{1e}');
+    }
+    told
+}
+
+fn block(content: impl ToString) -> TextBlock {
+    serde_json::from_value(json!({"adw_id": "29fb6a3e", "content": content.to_string()})).unwrap()
+}
+
+#[tokio::test]
+async fn sio_01_errors_of_the_transport_are_those_of_engine_io() {
+    let server = serve(Hub::new()).await;
+    for (method, query, code, message) in [
+        ("GET", "", 0, "Transport unknown"),
+        ("GET", "?EIO=4&transport=carrier-pigeon", 0, "Transport unknown"),
+        ("GET", "?EIO=3&transport=polling", 5, "Unsupported protocol version"),
+        ("GET", "?EIO=3&transport=websocket", 5, "Unsupported protocol version"),
+        ("GET", "?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA", 1, "Session ID unknown"),
+        ("GET", "?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAA", 1, "Session ID unknown"),
+        ("GET", "?EIO=4&transport=websocket", 3, "Bad request"),
+        ("POST", "?EIO=4&transport=polling", 2, "Bad handshake method"),
+    ] {
+        let (status, body) = ask(&server, method, query, "").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+        assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), json!({"code": code, "message": message}), "{query}");
+    }
+    // A page of another origin asks first.
+    assert_eq!(ask(&server, "OPTIONS", POLL, "").await.0, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn sio_04_a_session_that_polls_is_a_connection_and_knows_itself_by_its_socket_id() {
+    let server = serve(Hub::new()).await;
+    let (sid, session) = poll(&server, "40").await;
+    let told = poll_until(&server, &session, "welcome").await;
+    assert!(told.starts_with(&format!("40{{\"sid\":\"{sid}\"}}")), "{told}");
+    assert!(told.contains(&format!("42[\"welcome\",\"{sid}\"]")), "{told}");
+    assert_eq!(ask(&server, "POST", &session, "42[\"one\",{}]\u{1e}42[\"two\"]").await.0, StatusCode::OK);
+    let told = poll_until(&server, &session, "two").await;
+    assert!(told.find("one").unwrap() < told.find("two").unwrap());
+    server.holds(1).await;
+    let listed = format!("{:?}", server.hub.connections());
+    assert!(!listed.contains(&sid), "the id is a key to the session: {listed}");
+    assert_eq!(ask(&server, "POST", &session, "1").await.0, StatusCode::OK);
+    server.holds(0).await;
+}
+
+#[tokio::test]
+async fn sio_01_a_websocket_takes_over_a_session_that_polls_and_one_that_breaks_off_ends_it() {
+    let server = serve(Hub::new()).await;
+    for completed in [true, false] {
+        let (sid, _) = poll(&server, "40").await;
+        server.holds(1).await;
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={sid}", server.address);
+        let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+        send(&mut socket, "2probe").await;
+        assert_eq!(text(&mut socket).await.unwrap(), "3probe");
+        if completed {
+            send(&mut socket, "5").await;
+            let first = text(&mut socket).await.unwrap();
+            assert!(first.starts_with("40{"), "{first}");
+            assert!(text(&mut socket).await.unwrap().starts_with("42[\"welcome\""));
+        }
+        drop(socket);
+        server.holds(0).await;
+    }
+}
+
+#[tokio::test]
+async fn sio_03_who_is_refused_gets_a_connect_error_and_may_try_again() {
+    let mut keys = ApiKeys::new();
+    let claims = Claims { user: Some("maria".parse().unwrap()), ..Claims::anonymous() };
+    keys.add(KeyDigest::of("key-of-maria"), Principal { name: "maria".into(), claims }).unwrap();
+    let server = serve(Hub::builder().authenticator(keys).build()).await;
+    let mut socket = Client::open(&server).await;
+    for auth in ["", r#"{"token":"hush"}"#, r#"{"token":["hush"]}"#, "{}"] {
+        send(&mut socket, &format!("40{auth}")).await;
+        let refused = text(&mut socket).await.unwrap();
+        let error: Value = serde_json::from_str(refused.strip_prefix("44").unwrap()).unwrap();
+        assert!(error["message"].as_str().unwrap().starts_with("unauthorised"), "{error}");
+        assert!(!refused.contains("hush"));
+    }
+    assert_eq!(server.hub.connection_count(), 0);
+    send(&mut socket, r#"40{"token":"key-of-maria"}"#).await;
+    assert!(text(&mut socket).await.unwrap().starts_with("40{"));
+    assert_eq!(server.hub.connections()[0].user_id.as_deref(), Some("maria"));
+    assert!(text(&mut socket).await.unwrap().starts_with("42[\"welcome\""));
+    send(&mut socket, "40/elsewhere,").await;
+    assert_eq!(text(&mut socket).await.unwrap(), r#"44/elsewhere,{"message":"Invalid namespace"}"#);
+}
+
+fn numbers(event: &Value) -> Option<usize> {
+    (event[0] == "adw.text_block").then(|| event[1]["data"]["content"].as_str().unwrap().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sio_05_thousands_of_events_come_in_their_order_on_every_transport() {
+    const EVENTS: usize = 5_000;
+    let server = serve(Hub::new()).await;
+    let mut socket = Client::connect(&server, "/v1").await;
+    socket.watches().await;
+    let (_, session) = poll(&server, "40/v1,").await;
+    poll_until(&server, &session, "40/v1").await;
+    ask(&server, "POST", &session, WATCH).await;
+    poll_until(&server, &session, "connection.subscribed").await;
+    let adw = server.hub.adw("29fb6a3e".parse().unwrap());
+    let publishing = tokio::spawn(async move {
+        for number in 0..EVENTS {
+            adw.publish(block(number)).await.unwrap();
+        }
+    });
+    let over_socket = async {
+        let mut seen = Vec::new();
+        while seen.len() < EVENTS {
+            seen.extend(numbers(&socket.event().await));
+        }
+        seen
+    };
+    let over_polling = async {
+        let mut seen = Vec::new();
+        while seen.len() < EVENTS {
+            let (status, body) = ask(&server, "GET", &session, "").await;
+            assert_eq!(status, StatusCode::OK);
+            for packet in body.split('\u{1e}') {
+                match packet.strip_prefix("42/v1,") {
+                    Some(event) => seen.extend(numbers(&serde_json::from_str(event).unwrap())),
+                    None if packet == "2" => assert_eq!(ask(&server, "POST", &session, "3").await.0, StatusCode::OK),
+                    None => {}
+                }
+            }
+        }
+        seen
+    };
+    let (over_socket, over_polling) = tokio::join!(over_socket, over_polling);
+    publishing.await.unwrap();
+    let expected: Vec<usize> = (0..EVENTS).collect();
+    assert!(over_socket == expected && over_polling == expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sio_10_what_a_client_sends_at_once_is_answered_in_its_order_and_acknowledged() {
+    let server = serve(Hub::new()).await;
+    let mut client = Client::connect(&server, "/").await;
+    for number in 0..60 {
+        client.send(&format!("42[\"say\",{{\"number\":{number}}}]")).await;
+    }
+    for number in 0..60 {
+        assert_eq!(client.event().await, json!(["say", {"number": number}]));
+    }
+    client.send("427[\"say\"]").await;
+    let mut answers = [text(&mut client.socket).await.unwrap(), text(&mut client.socket).await.unwrap()];
+    answers.sort();
+    assert_eq!(answers, ["42[\"say\",null]", "437[]"]);
+}
+
+#[tokio::test]
+async fn sio_09_an_argument_goes_as_bytes_where_that_was_asked_for() {
+    let server = serve(Hub::new()).await;
+    let mut client = Client::connect(&server, "/").await;
+    client.send("42[\"bytes\",{\"a\":1}]").await;
+    assert_eq!(text(&mut client.socket).await.unwrap(), "451-[\"bytes\",{\"_placeholder\":true,\"num\":0}]");
+    let Some(Ok(Message::Binary(bytes))) = soon("bytes", client.socket.next()).await else { panic!() };
+    assert_eq!(&bytes[..], b"{\"a\":1}");
+}
+
+#[tokio::test]
+async fn sio_02_an_event_with_attachments_is_refused_and_too_many_of_them_end_the_connection() {
+    let server = serve(Hub::new()).await;
+    let mut client = Client::connect(&server, "/").await;
+    let mut other = Client::connect(&server, "/").await;
+    client.send("451-[\"say\",{\"_placeholder\":true,\"num\":0}]").await;
+    client.socket.send(Message::Binary(Bytes::from_static(b"x"))).await.unwrap();
+    let refused = client.event().await;
+    assert!(refused[0] == "error" && refused[1]["error"].as_str().unwrap().contains("attachments"), "{refused}");
+    client.send("4599999-[\"say\"]").await;
+    while text(&mut client.socket).await.is_some() {}
+    other.send("42[\"say\",1]").await;
+    assert_eq!(other.event().await, json!(["say", 1]));
+    server.holds(1).await;
+}
+
+#[tokio::test]
+async fn sio_02_what_is_larger_than_may_be_or_no_packet_ends_its_own_connection_alone() {
+    let server = serve(Hub::new()).await;
+    let mut other = Client::connect(&server, "/").await;
+    let mut client = Client::connect(&server, "/").await;
+    client.send(&format!("42[\"say\",{{\"text\":\"{}\"}}]", "x".repeat(990_000))).await;
+    assert_eq!(client.event().await[1]["text"].as_str().unwrap().len(), 990_000);
+    let larger = format!("42[\"say\",{{\"text\":\"{}\"}}]", "x".repeat(1_100_000));
+    let _ = client.socket.send(Message::Text(larger.as_str().into())).await;
+    while text(&mut client.socket).await.is_some() {}
+    let (_, session) = poll(&server, "40").await;
+    assert!(ask(&server, "POST", &session, larger).await.0.is_client_error());
+    for packet in ["4", "49", "42", "42{", "42[1]", "9", "zzz", "42[\"unclosed", "4\u{0}", ""] {
+        let mut bad = Client::connect(&server, "/").await;
+        let _ = bad.socket.send(Message::Text(packet.into())).await;
+        bad.socket.close(None).await.ok();
+    }
+    other.send("42[\"say\",1]").await;
+    assert_eq!(other.event().await, json!(["say", 1]));
+    server.holds(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sio_06_a_client_that_floods_is_disconnected() {
+    let server = serve(Hub::new()).await;
+    let mut client = Client::connect(&server, "/").await;
+    let mut other = Client::connect(&server, "/").await;
+    for _ in 0..5_000 {
+        if client.socket.feed(Message::Text("42[\"say\",{}]".into())).await.is_err() {
+            break;
+        }
+    }
+    let _ = client.socket.flush().await;
+    while text(&mut client.socket).await.is_some() {}
+    other.send("42[\"say\",1]").await;
+    assert_eq!(other.event().await, json!(["say", 1]));
+    server.holds(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sio_06_a_client_that_takes_nothing_is_cut_off_and_delays_nobody() {
+    let server = serve(Hub::new()).await;
+    let mut stalled = Client::connect(&server, "/v1").await;
+    let mut reading = Client::connect(&server, "/v1").await;
+    stalled.watches().await;
+    reading.watches().await;
+    let adw = server.hub.adw("29fb6a3e".parse().unwrap());
+    let large = "x".repeat(60_000);
+    let publishing = tokio::spawn(async move {
+        for _ in 0..400 {
+            adw.publish(block(&large)).await.unwrap();
+        }
+    });
+    for _ in 0..400 {
+        while reading.event().await[0] != "adw.text_block" {}
+    }
+    publishing.await.unwrap();
+    let queued = server.hub.connections().iter().map(|info| info.queued_bytes).max().unwrap();
+    assert!(queued <= 2 << 20, "{queued} bytes wait for one client");
+    server.holds(1).await;
+    // Its stream has ended, once what was under way is read.
+    soon("the end of its stream", async { while let Some(Ok(_)) = stalled.socket.next().await {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sio_07_who_may_not_come_back_is_told_and_who_may_sees_the_transport_end() {
+    let server = serve(Hub::new()).await;
+    let mut kicked = Client::connect(&server, "/").await;
+    assert!(server.hub.kick(server.hub.connections()[0].connection_id));
+    assert_eq!(text(&mut kicked.socket).await.unwrap(), "41");
+    server.holds(0).await;
+    // The transport is there, and its user may ask again.
+    kicked.send("40").await;
+    assert!(text(&mut kicked.socket).await.unwrap().starts_with("40{"));
+    let (_, session) = poll(&server, "40").await;
+    poll_until(&server, &session, "welcome").await;
+    server.hub.drain(Duration::from_secs(2)).await;
+    // No packet that says goodbye for good, but the end.
+    while let Some(packet) = text(&mut kicked.socket).await {
+        assert_ne!(packet, "41");
+    }
+    soon("the end of the session that polls", async {
+        while ask(&server, "GET", &session, "").await.0 == StatusCode::OK {}
+    })
+    .await;
+    soon("the end of everything", server.acceptor.shut_down()).await;
+}
+
+#[tokio::test]
+async fn sio_06_a_session_without_a_connection_is_ended() {
+    let server = serve(Hub::new()).await;
+    let mut socket = Client::open(&server).await;
+    // The packet that closes, and the end.
+    assert_eq!(text(&mut socket).await.as_deref(), Some("1"));
+    assert_eq!(text(&mut socket).await, None);
+}
