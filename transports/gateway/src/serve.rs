@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
+use eventwire_http::Api;
 use eventwire_hub::history::MemoryBounds;
 use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
@@ -72,7 +73,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let back_end = BackEnd::of(settings, &hub)?;
     let systems = systems::all(settings, &hub, &back_end.sink(), &memory);
     let runs = Runs::of(settings)?;
-    let routes = back_end.mount(routes::all(&hub, runs.root()));
+    let routes = back_end.mount(routes::all(&hub, runs.root(), Api::new(hub.clone()).fallback(systems.fallback)));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -89,7 +90,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let places = server::Places::new(places);
     let mut serving = JoinSet::new();
     for Listening { dialect, listener, .. } in listeners {
-        let site = Site { dialect, systems: systems.clone(), socketio: None, pages: pages(settings, dialect)? };
+        let site = Site { dialect, systems: systems.mounted.clone(), socketio: None, pages: pages(settings, dialect)? };
         let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
         serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }
