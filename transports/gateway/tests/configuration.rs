@@ -62,7 +62,8 @@ fn every_setting_is_read_from_all_three_places() {
         "listen" => "127.0.0.2:81=monadic",
         "static" => "monadic=/some/where",
         "upstream" => "http://localhost:5000",
-        "port_file" | "agents" | "api_keys_file" | "session_secret_file" => "/some/where",
+        "port_file" | "agents" | "api_keys_file" | "session_secret_file" | "commands_secret_file"
+        | "commands_ca_file" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
         "progress_enabled" => "false",
         // The other value is refused beside api_keys_file.
