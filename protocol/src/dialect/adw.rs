@@ -297,6 +297,39 @@ mod tests {
     }
 
     #[test]
+    fn collision_c1_an_error_says_what_either_servers_page_reads() {
+        let data = json!({ "code": "invalid_id", "message": "no", "retryable": false, "details": { "to": "x" } });
+        let frame = spelled("connection.error", "connection:c0000000000000001", &data).unwrap();
+        let data = &frame["data"];
+        assert_eq!((&data["error_code"], &data["error_type"]), (&json!("invalid_id"), &json!("validation_error")));
+        assert_eq!((&data["message"], &data["error_message"]), (&json!("no"), &json!("no")));
+        assert_eq!(data["details"], json!({ "to": "x" }));
+    }
+
+    #[test]
+    fn collision_c2_adw_08_a_pong_is_spelled_alike_for_either_server() {
+        let event_type = EventType::ConnectionPong;
+        let data = json!({ "client_time": 7, "server_time": "2025-11-05T19:22:40Z" });
+        let event = Event::from_payload(event_type, &serde_json::value::to_raw_value(&data).unwrap()).unwrap();
+        let to = "connection:c0000000000000001".parse().unwrap();
+        let probe = Envelope::probe(crate::frame::EventKind::Known(event_type), to).unwrap();
+        assert_eq!(encode_for_trigger(&event, &probe), encode(&event, &probe));
+        assert_eq!(encode(&event, &probe).unwrap()["timestamp"], 7);
+    }
+
+    #[test]
+    fn collision_c8_a_heartbeat_has_the_members_of_both_servers() {
+        let now = "2025-11-05T19:22:40Z";
+        let data = json!({ "server_time": now, "active_connections": 3, "server_status": "healthy", "positions": [] });
+        let frame = spelled("connection.heartbeat", "connection:c0000000000000001", &data).unwrap();
+        let data = frame["data"].as_object().unwrap();
+        let mut members: Vec<&str> = data.keys().map(String::as_str).collect();
+        members.sort_unstable();
+        assert_eq!(members, ["active_connections", "server_status", "server_time", "timestamp"]);
+        assert_eq!(data["server_time"], "2025-11-05T19:22:40.000000Z");
+    }
+
+    #[test]
     fn collision_c11_c12_both_spellings_say_the_same() {
         let examples = crate::catalog::examples();
         for (event_type, example) in examples {

@@ -15,6 +15,7 @@ use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, S
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
+use eventwire_systems::amiga::Amiga;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -27,9 +28,9 @@ use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
 use crate::pages::{Directory, Pages, Upstream};
-use crate::site::Site;
+use crate::site::{Mounted, Site};
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, routes, sample, server, systems};
+use crate::{api_keys, metrics_source, routes, sample, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -71,9 +72,18 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let memory = systems::Memory::new();
     let hub = hub(settings, keys, &memory)?;
     let back_end = BackEnd::of(settings, &hub)?;
-    let systems = systems::all(settings, &hub, &back_end.sink(), &memory);
     let runs = Runs::of(settings)?;
-    let routes = back_end.mount(routes::all(&hub, runs.root(), Api::new(hub.clone()).fallback(systems.fallback)));
+    let mut systems = systems::all(settings, &hub, &back_end.sink(), &memory);
+    let amiga = Amiga::new(
+        hub.clone(),
+        back_end.sink(),
+        metrics_source::of(&hub, runs.root()),
+        eventwire_systems::amiga::Settings::default(),
+    );
+    let socketio = socketio::server(&hub, &amiga);
+    systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
+    let api = Api::new(hub.clone()).fallback(systems.fallback);
+    let routes = back_end.mount(routes::all(&hub, runs.root(), api));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -90,7 +100,8 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let places = server::Places::new(places);
     let mut serving = JoinSet::new();
     for Listening { dialect, listener, .. } in listeners {
-        let site = Site { dialect, systems: systems.mounted.clone(), socketio: None, pages: pages(settings, dialect)? };
+        let socketio = matches!(dialect, Dialect::Canonical | Dialect::Amiga).then(|| socketio::routes(&socketio));
+        let site = Site { dialect, systems: systems.mounted.clone(), socketio, pages: pages(settings, dialect)? };
         let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
         serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }
@@ -103,6 +114,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     tracing::info!(connections = hub.connection_count(), seconds = settings.drain_seconds, "stopping");
     let stopping = async {
         hub.drain(Duration::from_secs(settings.drain_seconds)).await;
+        socketio.shut_down().await;
         let _ = stop.send(true);
         while serving.join_next().await.is_some() {}
     };

@@ -249,26 +249,29 @@ impl Connection {
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
         let claims = principal.claims;
         let context = conduct.as_ref().and_then(|conduct| conduct.context()).cloned().map(SessionId::Context);
-        outbox.tell(
-            &Welcome {
-                connection_id: id,
-                protocol: version::PROTOCOL.into(),
-                epoch: heads.epoch,
-                server: version::SERVER.into(),
-                server_time: now,
-                session_id: home.map(SessionId::Browser).or_else(|| context.clone()),
-                user_id: claims.user.clone(),
-                permissions: claims.permissions.iter().copied().collect(),
-                heartbeat_interval_ms: millis(settings.heartbeat),
-                limits: ConnectionLimits {
-                    max_frame_bytes: limits::MAX_COMMAND_BYTES as u64,
-                    max_subscriptions: limits::MAX_SUBSCRIPTIONS as u64,
-                    commands_per_second: limits::COMMANDS_PER_SECOND.into(),
-                    command_burst: limits::COMMAND_BURST.into(),
+        match conduct.as_mut().and_then(|conduct| conduct.welcome()) {
+            Some(words) => outbox.tell_in_words(words, now),
+            None => outbox.tell(
+                &Welcome {
+                    connection_id: id,
+                    protocol: version::PROTOCOL.into(),
+                    epoch: heads.epoch,
+                    server: version::SERVER.into(),
+                    server_time: now,
+                    session_id: home.map(SessionId::Browser).or_else(|| context.clone()),
+                    user_id: claims.user.clone(),
+                    permissions: claims.permissions.iter().copied().collect(),
+                    heartbeat_interval_ms: millis(settings.heartbeat),
+                    limits: ConnectionLimits {
+                        max_frame_bytes: limits::MAX_COMMAND_BYTES as u64,
+                        max_subscriptions: limits::MAX_SUBSCRIPTIONS as u64,
+                        commands_per_second: limits::COMMANDS_PER_SECOND.into(),
+                        command_burst: limits::COMMAND_BURST.into(),
+                    },
                 },
-            },
-            now,
-        );
+                now,
+            ),
+        }
         let member = Member::new(dialect, claims, home);
         let implicit = member.implicit();
         for root in &implicit {

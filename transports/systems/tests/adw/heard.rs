@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[tokio::test]
-async fn adw_01_trap_t7_both_sockets_are_there_and_what_is_known_of_a_page_is_listed() {
+async fn trap_t7_both_sockets_are_there_and_what_is_known_of_a_page_is_listed() {
     let hub = Hub::new();
     let adw = system(&hub);
     let mut plain = page(&adw, &hub, "/ws", "").await;
