@@ -194,6 +194,27 @@ say(broadcast("s1", {"type": "new_message", "data": {1, 2}}))
 }
 
 #[tokio::test]
+async fn http_11_the_back_end_of_amiga_emits_as_before() {
+    let gateway = Gateway::start(&[]);
+    let mut observer = observer(&gateway).await;
+    let (_, welcome) = Socket::connect(&gateway, "").await;
+    let own = welcome["data"]["connection_id"].as_str().unwrap().to_owned();
+    let script = r#"
+task = {"task_id": "t1", "status": "running", "description": "Fix"}
+say(SocketIO().emit("task_update", task, room="tasks"))
+say(SocketIO().emit("task_update", task, to="another"))
+say(SocketIO().emit("task_update", task, room="no room"))
+say(SocketIO().emit("invented", task, room="tasks"))
+say(SocketIO().emit("connected", {}, to="OWN"))
+"#;
+    let told = Language::Python.run(&gateway.url(), &[], &script.replace("OWN", &own)).await;
+    assert_eq!(told, [true, true, false, false, false]);
+    let (addresses, data) = published(&gateway, &mut observer).await;
+    assert_eq!(addresses, pairs([("task.update", "room:tasks"), ("task.update", "room:another")]));
+    assert_eq!(data[0]["task_id"], "t1");
+}
+
+#[tokio::test]
 async fn http_11_a_workflow_of_adw_tells_what_it_does_with_its_own_calls() {
     let gateway = Gateway::start(&[]);
     let mut observer = observer(&gateway).await;
