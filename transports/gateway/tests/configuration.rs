@@ -62,7 +62,11 @@ fn every_setting_is_read_from_all_three_places() {
         "listen" => "127.0.0.2:81=monadic",
         "static" => "monadic=/some/where",
         "upstream" | "commands_webhook" => "http://localhost:5000",
-        "port_file" | "agents" | "api_keys_file" | "session_secret_file" | "commands_secret_file"
+        "port_file"
+        | "agents"
+        | "api_keys_file"
+        | "session_secret_file"
+        | "commands_secret_file"
         | "commands_ca_file" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
         "progress_enabled" => "false",

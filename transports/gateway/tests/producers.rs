@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Gateway, PATIENCE, Socket, post, run};
+use common::{Gateway, PATIENCE, Socket, post, run, soon};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 const COOKIE: &str = "5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11";
 
@@ -147,6 +148,19 @@ async fn http_11_progress_is_switched_off_in_the_back_end_or_in_the_gateway() {
     let own = format!("session:{}", session(&gateway, COOKIE).await);
     let (addresses, _) = published(&gateway, &mut observer).await;
     assert_eq!(addresses, pairs([("chat.cancel", &own), ("chat.cancel", &own)]));
+}
+
+#[tokio::test]
+async fn http_11_and_bug_b3_only_with_a_single_user_an_event_without_a_session_goes_to_every_page() {
+    let script = r#"say WebSocketHelper.broadcast_to_all({ "type" => "cancel" }.to_json)"#;
+    let gateway = Gateway::speaking(&["monadic"], &["--single-user"]);
+    let mut observer = observer(&gateway).await;
+    let mut request = format!("ws://{}/", gateway.at("monadic")).into_client_request().unwrap();
+    request.headers_mut().insert("cookie", format!("_monadic_session_id={COOKIE}").parse().unwrap());
+    let (_page, _) = soon("a page", tokio_tungstenite::connect_async(request)).await.unwrap();
+    assert_eq!(Language::Ruby.run(&gateway.url(), &[], script).await, [true]);
+    let own = format!("session:{}", session(&gateway, COOKIE).await);
+    assert_eq!(published(&gateway, &mut observer).await.0, pairs([("chat.cancel", &own)]));
 }
 
 #[tokio::test]
