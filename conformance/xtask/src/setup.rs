@@ -16,10 +16,15 @@ struct Tool {
 }
 
 const TOOLS: &[Tool] = &[
-    Tool { program: "node", package: "nodejs", why: "unit tests of the inspector and of generated types" },
+    Tool {
+        program: "node",
+        package: "nodejs",
+        why: "unit tests of the inspector and of generated types, back ends in JavaScript",
+    },
     Tool { program: "npm", package: "npm", why: "packages of the browser test and of the generators" },
     Tool { program: "chromium", package: "chromium", why: "the inspector in a browser" },
-    Tool { program: "python3", package: "python3", why: "the independent count of agent events" },
+    Tool { program: "python3", package: "python3", why: "the independent count of agent events, back ends in Python" },
+    Tool { program: "ruby", package: "ruby", why: "back ends in Ruby" },
     Tool { program: "curl", package: "curl", why: "the commands in the README" },
 ];
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use eventwire_http::Api;
 use eventwire_hub::Hub;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
@@ -18,10 +19,10 @@ use crate::front::Routes;
 use crate::runs::Runs;
 
 /// Every adapter at its paths.
-pub(crate) fn all(hub: &Hub, agents: Option<&Path>) -> Routes {
+pub(crate) fn all(hub: &Hub, agents: Option<&Path>, api: Api) -> Routes {
     let websocket = warp::path!("v1" / "ws").and(eventwire_websocket::filter(hub.clone()));
     let sse = warp::path!("v1" / "sse").and(eventwire_sse::filter(hub.clone()));
-    let api = eventwire_http::routes(hub);
+    let api = eventwire_http::routes_of(api);
     let runs = Runs::new(hub.clone(), agents).routes();
     service(websocket.or(sse).or(api).or(runs).recover(eventwire_http::recover))
 }

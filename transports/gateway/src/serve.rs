@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
+use eventwire_http::Api;
 use eventwire_hub::history::MemoryBounds;
 use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
@@ -80,8 +81,9 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         eventwire_systems::amiga::Settings::default(),
     );
     let socketio = socketio::server(&hub, &amiga);
-    systems.push(Mounted::new(&hub, Arc::new(amiga)));
-    let routes = back_end.mount(routes::all(&hub, runs.root()));
+    systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
+    let api = Api::new(hub.clone()).fallback(systems.fallback);
+    let routes = back_end.mount(routes::all(&hub, runs.root(), api));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -99,7 +101,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let mut serving = JoinSet::new();
     for Listening { dialect, listener, .. } in listeners {
         let socketio = matches!(dialect, Dialect::Canonical | Dialect::Amiga).then(|| socketio::routes(&socketio));
-        let site = Site { dialect, systems: systems.clone(), socketio, pages: pages(settings, dialect)? };
+        let site = Site { dialect, systems: systems.mounted.clone(), socketio, pages: pages(settings, dialect)? };
         let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
         serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }

@@ -387,8 +387,11 @@ mod tests {
     async fn flow_07_a_websocket_keeps_its_own_deadline() {
         let stall = Duration::from_millis(200);
         let hub = Hub::new();
-        let front =
-            crate::front::Front::new(hub.clone(), crate::routes::all(&hub, None), crate::site::Site::canonical());
+        let front = crate::front::Front::new(
+            hub.clone(),
+            crate::routes::all(&hub, None, eventwire_http::Api::new(hub.clone())),
+            crate::site::Site::canonical(),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (_stop, stopped) = watch::channel(false);

@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use eventwire_hub::{CommandSink, Hub, Secret, Tap};
+use async_trait::async_trait;
+use eventwire_http::Fallback;
+use eventwire_hub::{CommandSink, Hub, Principal, Receipt, Secret, Tap};
+use eventwire_protocol::dialect::Adopted;
+use eventwire_protocol::{Dialect, ErrorBody, ErrorCode};
 use eventwire_systems::System;
 use eventwire_systems::adw::{self, Adw};
 use eventwire_systems::monadic::{self, Monadic};
@@ -24,12 +28,53 @@ pub(crate) struct Remembered {
 
 impl Remembered {
     pub(crate) fn new() -> Self {
-        Self { monadic: monadic::State::new(), product: product::State::new(), contexts: KeptStore::new(shared_context::Bounds::default()) }
+        Self {
+            monadic: monadic::State::new(),
+            product: product::State::new(),
+            contexts: KeptStore::new(shared_context::Bounds::default()),
+        }
     }
 
     /// What the hub has to tell of every event.
     pub(crate) fn taps(&self) -> Vec<Arc<dyn Tap>> {
         vec![self.monadic.clone(), self.product.clone(), self.contexts.clone()]
+    }
+}
+
+/// The systems, as the rest of the gateway knows them.
+pub(crate) struct Systems {
+    /// With what takes their sockets.
+    pub(crate) mounted: Vec<Mounted>,
+    /// What becomes of events that their back ends publish without a target.
+    pub(crate) fallback: Arc<dyn Fallback>,
+}
+
+/// Asks Monadic Chat, the only one with an answer.
+struct ToEveryPage(Arc<Monadic>);
+
+#[async_trait]
+impl Fallback for ToEveryPage {
+    async fn publish(
+        &self,
+        principal: &Principal,
+        dialect: Dialect,
+        event: Adopted,
+    ) -> Option<Result<Receipt, ErrorBody>> {
+        if dialect.family() != Dialect::Monadic {
+            return None;
+        }
+        match self.0.adopt(principal, event, None).await {
+            Ok(receipts) => {
+                let nobody = Receipt { seq: None, prev: None, repeated: false };
+                Some(Ok(receipts.into_iter().next().unwrap_or(nobody)))
+            }
+            Err(error) if error.code == ErrorCode::MissingTarget => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn silences(&self, dialect: Dialect, event: &Adopted) -> bool {
+        dialect.family() == Dialect::Monadic && self.0.silences(event.kind, &event.data, event.time.is_some())
     }
 }
 
@@ -43,7 +88,7 @@ pub(crate) fn all(
     commands: &Arc<dyn CommandSink>,
     remembered: Remembered,
     agents: Option<&Path>,
-) -> Result<Vec<Mounted>, Failure> {
+) -> Result<Systems, Failure> {
     let of_monadic =
         monadic::Settings { progress_enabled: settings.progress_enabled, single_user: settings.single_user };
     let of_product =
@@ -58,13 +103,15 @@ pub(crate) fn all(
             QueryStore::new(url).map_err(|error| Failure::Usage(format!("context_query_url: {}", error.message)))?,
         ),
     };
+    let monadic = Arc::new(Monadic::new(hub.clone(), Arc::clone(commands), remembered.monadic, of_monadic));
+    let fallback = Arc::new(ToEveryPage(Arc::clone(&monadic)));
     let systems: Vec<Arc<dyn System>> = vec![
-        Arc::new(Monadic::new(hub.clone(), Arc::clone(commands), remembered.monadic, of_monadic)),
+        monadic,
         Arc::new(Product::new(hub.clone(), Arc::clone(commands), of_product, remembered.product)),
         Arc::new(SharedContext::new(hub.clone(), contexts, shared_context::Settings::default())),
         Arc::new(Adw::new(hub.clone(), Arc::clone(commands), of_adw)),
     ];
-    Ok(systems.into_iter().map(|system| Mounted::new(hub, system)).collect())
+    Ok(Systems { mounted: systems.into_iter().map(|system| Mounted::new(hub, system)).collect(), fallback })
 }
 
 /// Who knows the users of Product Demo.

@@ -61,10 +61,15 @@ fn every_setting_is_read_from_all_three_places() {
     let written = |key: &str| match key {
         "listen" => "127.0.0.2:81=monadic",
         "static" => "monadic=/some/where",
-        "upstream" => "http://localhost:5000",
-        "port_file" | "agents" | "api_keys_file" | "session_secret_file" | "product_jwt_key_file" => "/some/where",
-        "product_lookup_url" => "http://localhost:5000/me",
+        "upstream" | "commands_webhook" | "product_lookup_url" | "context_query_url" => "http://localhost:5000",
         "product_jwt_issuer" | "product_jwt_audience" | "product_cookie" => "of-my-own",
+        "port_file"
+        | "agents"
+        | "api_keys_file"
+        | "session_secret_file"
+        | "product_jwt_key_file"
+        | "commands_secret_file"
+        | "commands_ca_file" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
         "progress_enabled" => "false",
         // The other value is refused beside api_keys_file.

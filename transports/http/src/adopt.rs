@@ -36,6 +36,12 @@ pub trait Fallback: Send + Sync + 'static {
         dialect: Dialect,
         event: Adopted,
     ) -> Option<Result<Receipt, ErrorBody>>;
+
+    /// Whether the event is one that the operator switched off: it is taken and told to nobody, whatever its target.
+    fn silences(&self, dialect: Dialect, event: &Adopted) -> bool {
+        let _ = (dialect, event);
+        false
+    }
 }
 
 /// How the events of a request are to be read, as its query and headers say.
@@ -207,6 +213,15 @@ pub(crate) async fn publish(
             let to = adoption.target(&event)?;
             Ok((event, to))
         });
+        if let Ok((event, to)) = &event
+            && fallback.is_some_and(|fallback| fallback.silences(adoption.dialect, event))
+            && let Some(place) = results.get_mut(at)
+        {
+            let address = Address { kind: EventKind::Known(event.kind), to: to.clone() };
+            let receipt = Receipt { seq: None, prev: None, repeated: false };
+            *place = Some(Outcome::of(Some(address), Ok(receipt)));
+            continue;
+        }
         let publication = match event {
             Ok((event, Some(to))) => {
                 run.places.push((at, Some(Address { kind: EventKind::Known(event.kind), to: Some(to.clone()) })));

@@ -176,6 +176,10 @@ async fn http_11_and_route_07_without_a_target_nothing_is_published_unless_the_s
             };
             self.0.publish(principal, vec![Ok(publication)]).await.ok()?.pop()
         }
+
+        fn silences(&self, _: Dialect, event: &Adopted) -> bool {
+            event.data["content"] == "Silent"
+        }
     }
 
     let hub = Hub::new();
@@ -198,6 +202,12 @@ async fn http_11_and_route_07_without_a_target_nothing_is_published_unless_the_s
     let types: Vec<&str> = seen.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["chat.voices", "chat.cancel", "chat.streaming_complete"], "in the order of the request");
     assert_eq!(post(&api, "?dialect=product", &[], &document("doc-1")).await.codes(), ["missing_target"]);
+    // What is switched off is taken, and nobody is told.
+    let silent = json!([wait("Silent"), wait("Loud")]);
+    let answer = post(&api, "?dialect=monadic", &[("eventwire-session", COOKIE)], &silent).await;
+    assert_eq!((answer.status, answer.codes()), (202, vec!["", ""]));
+    let seen = until_end(&hub, &mut browser).await;
+    assert_eq!((seen.len(), &seen[0]["data"]["content"]), (1, &json!("Loud")));
     assert_eq!(*fallback.1.lock().unwrap(), [Dialect::Monadic, Dialect::Monadic, Dialect::Product]);
 }
 
