@@ -183,3 +183,26 @@ async fn a_connection_that_comes_for_a_context_is_in_it_from_the_start_and_is_no
     let told = read(&mut connection).await;
     assert!(told.len() == 2 && told[0].contains("\"b\"") && told[1].contains("\"a\""), "{told:?}");
 }
+
+/// Words its own welcome.
+struct Named;
+
+#[async_trait]
+impl Conduct for Named {
+    fn welcome(&mut self) -> Option<bytes::Bytes> {
+        Some(r#"["connected",{"client_id":"x"}]"#.into())
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        16
+    }
+
+    async fn receive(&mut self, _: &mut Connection, _: &[u8]) {}
+}
+
+#[tokio::test]
+async fn a_conduct_may_word_the_welcome_and_it_is_still_the_first_that_is_told() {
+    let hub = Hub::new();
+    let mut connection = hub.connect_as(request(Dialect::Amiga), Box::new(Named)).await.unwrap();
+    assert_eq!(read(&mut connection).await, [r#"["connected",{"client_id":"x"}]"#]);
+}
