@@ -29,7 +29,7 @@ async fn ended(mut command: Command) -> Output {
 
 fn held(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("{said}");
+    eprintln!("{said}");
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     said
 }

@@ -72,7 +72,7 @@ impl ConnectRequest {
 /// What is known about the peer of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// The transport: `websocket`, `sse`, `memory`.
+    /// The transport: `websocket`, `sse`, `socketio`, `memory`.
     pub transport: &'static str,
     /// The peer's address.
     pub remote_address: Option<IpAddr>,

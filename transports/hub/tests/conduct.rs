@@ -331,3 +331,26 @@ async fn a_connection_can_be_closed_with_a_code_and_a_reason() {
     drop(connection);
     assert!(!hub.close(id, CloseCode::Policy, "again"));
 }
+
+/// Words its own welcome.
+struct Named;
+
+#[async_trait]
+impl Conduct for Named {
+    fn welcome(&mut self) -> Option<bytes::Bytes> {
+        Some(r#"["connected",{"client_id":"x"}]"#.into())
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        16
+    }
+
+    async fn receive(&mut self, _: &mut Connection, _: &[u8]) {}
+}
+
+#[tokio::test]
+async fn a_conduct_may_word_the_welcome_and_it_is_still_the_first_that_is_told() {
+    let hub = Hub::new();
+    let mut connection = hub.connect_as(request(Dialect::Amiga), Box::new(Named)).await.unwrap();
+    assert_eq!(read(&mut connection).await, [r#"["connected",{"client_id":"x"}]"#]);
+}

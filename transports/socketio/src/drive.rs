@@ -15,7 +15,7 @@ use crate::{
     reception::Attachments,
 };
 
-/// How long a socket may take nothing before it is closed (FLOW-05).
+/// How long a socket may take nothing before it is closed (FLOW-07).
 const STALL: Duration = Duration::from_secs(10);
 /// Between two looks at a socket that was full: at first, and at most.
 const FIRST_WAIT: Duration = Duration::from_millis(1);

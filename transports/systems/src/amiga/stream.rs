@@ -20,7 +20,7 @@ const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 /// After how long without anything that is said: one look, and a moment for it to be taken.
 const SILENCE: Duration = Duration::from_millis(DEFAULT_INTERVAL as u64 * 1000 + 500);
 
-/// How long a piece may wait for a reader that takes nothing (FLOW-05).
+/// How long a piece may wait for a reader that takes nothing (FLOW-07).
 const STALL: Duration = Duration::from_secs(10);
 
 /// The body of the answer. Dropping it disconnects, and so does reading nothing from it for too long.
