@@ -9,7 +9,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AdwId, ConnectionId, IdError, RoomName, SessionId, UserId};
+use crate::{
+    error::{ErrorBody, ErrorCode},
+    id::{AdwId, ConnectionId, IdError, RoomName, SessionId, UserId},
+};
 
 /// The kind of an audience, as the catalogue names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -322,6 +325,21 @@ impl Modifiers {
     /// Whether nothing is excepted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// These, and the user whom the payload itself leaves out. One user at most is left out of an event: nobody whom
+    /// either of two asks to leave out may be told.
+    ///
+    /// # Errors
+    /// `audience_not_allowed` when they leave out another user.
+    pub(crate) fn sparing(self, author: Option<UserId>) -> Result<Self, ErrorBody> {
+        match (self.except_user, author) {
+            (Some(one), Some(author)) if one != author => Err(ErrorBody::new(
+                ErrorCode::AudienceNotAllowed,
+                format!("the event leaves out {author}, of whom it tells; it cannot leave out {one} as well"),
+            )),
+            (one, author) => Ok(Self { except_user: one.or(author), ..self }),
+        }
     }
 }
 

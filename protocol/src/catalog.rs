@@ -2,7 +2,8 @@
 //!
 //! A row says the type's name, its payload, the audiences it may be addressed to, how it is delivered, and one sentence
 //! for the people who read events in a frontend. Where the payload says which part of a session may see an event, the row
-//! ends with the function that reads it (ROUTE-04). The enums, the decoder, typed addressing, the schemas, the reference
+//! ends with the function that reads it (ROUTE-04), and where an event is about what a user does, with the one that reads
+//! whom it need not be told to (ROUTE-06). The enums, the decoder, typed addressing, the schemas, the reference
 //! and the snapshots all come out of this table (EVT-01); nothing about an event type is written anywhere else.
 
 use serde_json::value::RawValue;
@@ -142,7 +143,7 @@ macro_rules! catalogue {
         $(#[$cfg:meta])*
         $variant:ident = $family:literal . $name:literal, $module:ident::$payload:ident,
         to [$($audience:ident)+], $delivery:expr, $layer:ident,
-        $summary:literal $(, seen by $visibility:path)?;
+        $summary:literal $(, seen by $visibility:path)? $(, sparing $author:path)?;
     )+) => {
         /// Every event type.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,6 +217,11 @@ macro_rules! catalogue {
                 match self { $(Self::$variant(payload) => payload.visibility(),)+ }
             }
 
+            /// ROUTE-06: the user who is left out.
+            pub fn spares(&self) -> Option<&crate::id::UserId> {
+                match self { $(Self::$variant(payload) => payload.spares(),)+ }
+            }
+
             /// Writes the payload.
             ///
             /// # Errors
@@ -233,6 +239,10 @@ macro_rules! catalogue {
 
                 $(fn visibility(&self) -> Visibility {
                     $visibility(self)
+                })?
+
+                $(fn spares(&self) -> Option<&crate::id::UserId> {
+                    $author(self)
                 })?
             }
 
@@ -417,7 +427,7 @@ catalogue! {
     MessageChunk    = "message"."chunk",     product::MessageChunk,    to [User],   MESSAGE_CHUNK, Blocks, "A piece of a chat message as it is being written.";
     InstallProgress = "install"."progress",  product::InstallProgress, to [User],   Durable,       Blocks, "What happens in an installation, its terminal output included.";
     SessionExpiring = "session"."expiring",  product::SessionExpiring, to [User],   Durable,       Blocks, "Your login ends soon.";
-    UserActivity    = "user"."activity",     product::UserActivity,    to [Global], Volatile,      Blocks, "What another user is doing at this moment.";
+    UserActivity    = "user"."activity",     product::UserActivity,    to [Global], Volatile,      Blocks, "What another user is doing at this moment.", sparing product::UserActivity::author;
 
     McpConnecting   = "mcp"."connecting",    mcp::Connecting,   to [Connection User], Durable, Blocks, "A connection to an MCP server is being made.";
     McpConnected    = "mcp"."connected",     mcp::Connected,    to [Connection User], Durable, Blocks, "An MCP server is reached and its tools can be used.";

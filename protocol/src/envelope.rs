@@ -56,10 +56,12 @@ impl Envelope {
         }
         let original: Map<String, Value> = serde_json::from_str(data.get())
             .map_err(|_| ErrorBody::new(ErrorCode::InvalidPayload, "data must be an object"))?;
+        let mut modifiers = modifiers;
         let (audience, members, data) = match &kind {
             EventKind::Known(event_type) => {
                 let audience = event_type.spec().admit(to)?;
                 let event = Event::from_payload(*event_type, &data)?;
+                modifiers = modifiers.sparing(event.spares().cloned())?;
                 let audience = audience.seen_by(event.visibility());
                 let payload = event.payload().map_err(|_| internal())?;
                 let members = with_unknown_members(&payload, original)?;
@@ -85,7 +87,8 @@ impl Envelope {
             return Err(too_large(data.len()));
         }
         let members = serde_json::from_str(&data).map_err(|_| internal())?;
-        Self::finish(EventKind::Known(P::TYPE), audience, time, data, &members, Modifiers::default())
+        let modifiers = Modifiers { except_user: payload.spares().cloned(), ..Modifiers::default() };
+        Self::finish(EventKind::Known(P::TYPE), audience, time, data, &members, modifiers)
     }
 
     fn finish(
@@ -180,11 +183,12 @@ impl Envelope {
         Self { data: data.into(), ..first.clone() }
     }
 
-    /// This event with exceptions to its audience.
+    /// This event with exceptions to its audience; a user who is left out already stays left out.
     ///
     /// # Errors
-    /// `audience_not_allowed` for a logged event (ROUTE-06).
+    /// `audience_not_allowed` for a logged event (ROUTE-06), and for a second user to leave out.
     pub fn with_modifiers(mut self, modifiers: Modifiers) -> Result<Self, ErrorBody> {
+        let modifiers = modifiers.sparing(self.modifiers.except_user.take())?;
         if self.is_logged() && !modifiers.is_empty() {
             return Err(ErrorBody::new(
                 ErrorCode::AudienceNotAllowed,
@@ -329,7 +333,7 @@ impl Committed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{adw, context};
+    use crate::event::{adw, context, product};
 
     const NOW: fn() -> Time = || Time::from_unix_micros(1);
 
@@ -377,6 +381,29 @@ mod tests {
         let envelope = Envelope::to_adw(payload.adw_id, &payload, NOW()).unwrap();
         let modifiers = Modifiers { one_per_session: true, ..Modifiers::default() };
         assert!(envelope.with_modifiers(modifiers).is_err());
+    }
+
+    #[test]
+    fn route_06_what_a_user_does_is_not_told_to_that_user_however_it_is_published() {
+        let maria = || Some("maria".parse().unwrap());
+        let payload = product::UserActivity {
+            user_id: "maria".parse().unwrap(),
+            username: "Maria Lund".into(),
+            action: product::UserAction::ViewingDocument,
+            document_id: None,
+        };
+        let typed = Envelope::to_everyone(&payload, NOW()).unwrap();
+        let text = r#"{"type":"user.activity","to":"global","data":{"user_id":"maria","username":"M","action":"x"}}"#;
+        let read = admit(text).unwrap();
+        for envelope in [typed, read] {
+            assert_eq!(envelope.modifiers().except_user, maria());
+            // Further exceptions take nothing back.
+            let further = Modifiers { one_per_session: true, ..Modifiers::default() };
+            let further = envelope.clone().with_modifiers(further).unwrap();
+            assert!(further.modifiers().one_per_session && further.modifiers().except_user == maria());
+            let other = Modifiers { except_user: Some("tom".parse().unwrap()), ..Modifiers::default() };
+            assert_eq!(envelope.with_modifiers(other).unwrap_err().code, ErrorCode::AudienceNotAllowed);
+        }
     }
 
     fn message(visibility: &str, sender: &str) -> String {

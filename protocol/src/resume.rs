@@ -446,6 +446,16 @@ impl Tracker {
         Cursor { epoch, low: self.low, others }
     }
 
+    /// How far each root was handed over, live or by page. A root that is held is not in it: nothing of it was.
+    pub fn handed(&self) -> Vec<(Root, Position)> {
+        let handed = |(root, track): (&Root, &Track)| match track {
+            Track::Live { caught_up, .. } => Some((root.clone(), self.low.max(*caught_up))),
+            Track::Behind { at, .. } => Some((root.clone(), *at)),
+            Track::Held { .. } => None,
+        };
+        self.tracks.iter().filter_map(handed).collect()
+    }
+
     /// How far each root has been sent or queued.
     pub fn positions(&self) -> Vec<(Root, Position)> {
         self.tracks

@@ -248,12 +248,20 @@ fn plain(sent: &Sent) -> Envelope {
 }
 
 fn envelope(sent: &Sent) -> Envelope {
-    let modifiers = Modifiers {
+    let mut modifiers = Modifiers {
         except_connection: sent.except_connection.map(ConnectionId::from_u64),
         except_user: sent.except_user.as_ref().map(|user| user.parse().unwrap()),
         one_per_session: sent.one_per_session,
     };
-    plain(sent).with_modifiers(modifiers).unwrap()
+    let mut event = plain(sent);
+    if let ("user.activity", Some(author)) = (sent.kind, &sent.except_user) {
+        // Who is left out of this one is who its payload is about, without anybody saying so.
+        let mut data = support::payload(sent.kind, &sent.to);
+        data["user_id"] = serde_json::json!(author);
+        event = support::publish(sent.kind, &sent.to, &data);
+        modifiers.except_user = None;
+    }
+    event.with_modifiers(modifiers).unwrap()
 }
 
 fn recipients(roster: &Roster, event: &Envelope) -> BTreeSet<ConnectionId> {

@@ -6,11 +6,19 @@ use std::time::Duration;
 use crate::machine::Workspace;
 use crate::process::{self, Outcome, Running, capture};
 
-/// The address that the documentation uses: the gateway's default.
-pub(crate) const DOCUMENTED: &str = "127.0.0.1:4800";
+/// The listeners, and the addresses under which the documentation knows them: their defaults. The first is the gateway's.
+pub(crate) const LISTENERS: [(&str, &str); 7] = [
+    ("canonical", "127.0.0.1:4800"),
+    ("monadic", "127.0.0.1:4567"),
+    ("product", "127.0.0.1:5634"),
+    ("amiga", "127.0.0.1:3000"),
+    ("shared_context", "127.0.0.1:8080"),
+    ("adw", "127.0.0.1:9104"),
+    ("adw_trigger", "127.0.0.1:8500"),
+];
 
-/// A free port of the system's choice, nothing but what the test sends, and a quick end.
-const CONFIGURATION: &str = "listen = \"127.0.0.1:0\"\nno_sample = true\ndrain_seconds = 1\n";
+/// Nothing but what the test sends, and a quick end.
+const CONFIGURATION: &str = "no_sample = true\ndrain_seconds = 1\n";
 
 /// How long a gateway may take until it prints its address.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +35,8 @@ pub(crate) enum Access {
 /// A running gateway.
 pub(crate) struct Gateway {
     running: Running,
+    /// In the order of [`LISTENERS`].
+    addresses: Vec<SocketAddr>,
     address: SocketAddr,
     access: Access,
 }
@@ -42,7 +52,9 @@ impl Gateway {
             let path = scratch.join(file);
             std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display())).map(|()| path)
         };
-        let mut settings = CONFIGURATION.to_owned();
+        let listeners = LISTENERS.map(|(dialect, _)| format!("\"127.0.0.1:0={dialect}\""));
+        let ports = format!("{name}.ports");
+        let mut settings = format!("{CONFIGURATION}listen = [{}]\nport_file = {ports:?}\n", listeners.join(", "));
         if let Access::Keys = access {
             let file = format!("{name}.keys.toml");
             write(&file, &suite_keys(workspace)?)?;
@@ -56,12 +68,29 @@ impl Gateway {
         let log = scratch.join(format!("{name}.gateway.log"));
         let (running, address) = process::start_server(&mut command, &log, START_LIMIT)
             .map_err(|why| format!("the gateway did not start: {why}"))?;
-        Ok(Self { running, address, access })
+        // The file is written before the address is printed.
+        let text = std::fs::read_to_string(scratch.join(&ports)).map_err(|error| format!("{ports}: {error}"))?;
+        let addresses: Vec<SocketAddr> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        if addresses.len() != LISTENERS.len() || addresses.first() != Some(&address) {
+            return Err(format!("{ports} does not name every listener: {text}"));
+        }
+        Ok(Self { running, addresses, address, access })
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// A text of the documentation, with the addresses of this gateway in the place of the defaults.
+    pub(crate) fn place(&self, text: &str) -> String {
+        self.pairs().fold(text.to_owned(), |text, (documented, address)| {
+            text.replace(&documented.replace("127.0.0.1", "localhost"), &address).replace(documented, &address)
+        })
+    }
+
+    /// What was printed, with the addresses that the documentation knows.
+    pub(crate) fn displace(&self, said: &str) -> String {
+        self.pairs().fold(said.to_owned(), |said, (documented, address)| said.replace(&address, documented))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> {
+        LISTENERS.iter().zip(&self.addresses).map(|((_, documented), address)| (*documented, address.to_string()))
     }
 
     /// Where it listens, as an address to open.

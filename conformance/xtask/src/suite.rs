@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::campaigns;
-use crate::gateway::{Access, DOCUMENTED, Gateway};
+use crate::gateway::{Access, Gateway};
 use crate::machine::Workspace;
 use crate::markdown;
 use crate::process::{self, Outcome, capture};
@@ -360,11 +360,7 @@ fn readme(workspace: &Workspace) -> Result<Verdict, String> {
 
 /// Runs one documented command against the gateway under test.
 fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -> Result<(), String> {
-    let address = gateway.address();
-    let text = promise
-        .command
-        .replace(DOCUMENTED, &address.to_string())
-        .replace(&DOCUMENTED.replace("127.0.0.1", "localhost"), &address.to_string());
+    let text = gateway.place(&promise.command);
     println!("$ {text}");
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = workspace.command("bash");
@@ -377,7 +373,7 @@ fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -
     println!("{}", said.trim_end());
     let first = text.lines().next().unwrap_or_default();
     outcome.require(&format!("`{first}`"))?;
-    let said = said.replace(&address.to_string(), DOCUMENTED);
+    let said = gateway.displace(&said);
     markdown::keeps(&promise.prints, &said).map_err(|missing| format!("`{first}` did not print: {missing}"))
 }
 

@@ -15,7 +15,7 @@ mod value;
 
 pub use value::AnyValue;
 
-use crate::{address::Visibility, catalog::EventType};
+use crate::{address::Visibility, catalog::EventType, id::UserId};
 
 /// A payload that the catalogue knows.
 ///
@@ -47,6 +47,12 @@ pub trait Payload:
     /// reads it out of the payload.
     fn visibility(&self) -> Visibility {
         Visibility::Public
+    }
+
+    /// ROUTE-06: the user to whom this event says nothing new, because it is about what they do. Nobody, unless the
+    /// catalogue's row names who reads it out of the payload.
+    fn spares(&self) -> Option<&UserId> {
+        None
     }
 }
 

@@ -217,6 +217,13 @@ pub struct UserActivity {
     pub document_id: Option<ItemId>,
 }
 
+impl UserActivity {
+    /// Who does it, and knows without being told.
+    pub(crate) fn author(&self) -> Option<&UserId> {
+        Some(&self.user_id)
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------------------
 // Examples
 // ---------------------------------------------------------------------------------------------------------------

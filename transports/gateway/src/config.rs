@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::value::{ByteSize, For, Listen, Listener, LogFormat, Speed, default_port};
 
+mod inherited;
 mod value;
 
 /// Prefix of every setting in the environment.
@@ -141,6 +142,22 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<Vec<String>>,
 
+    /// Whether clients of Monadic Chat are told of progress (chat.wait)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress_enabled: Option<bool>,
+
+    /// Events for Monadic Chat that name no session go to everybody there, as in an installation for one person. Refused with
+    /// api_keys_file and on addresses that other machines can reach
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub single_user: Option<bool>,
+
+    /// File with the secret behind the ids of browser sessions, at least 16 bytes; without it the ids are others after a restart
+    #[arg(long, value_name = "FILE", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_secret_file: Option<PathBuf>,
+
     /// Most events kept per stream for those who reconnect
     #[arg(long, value_name = "COUNT", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,6 +244,9 @@ pub struct Settings {
     pub insecure: bool,
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
+    pub progress_enabled: bool,
+    pub single_user: bool,
+    pub session_secret_file: Option<PathBuf>,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -259,6 +279,9 @@ impl Default for Settings {
             insecure: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            progress_enabled: true,
+            single_user: false,
+            session_secret_file: None,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),
@@ -348,6 +371,14 @@ fn written(value: &serde_json::Value) -> String {
 /// # Errors
 /// An unknown name, a value that cannot be read, a file that is not there, settings that contradict each other.
 pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
+    load_with_notes(sources).map(|(settings, _)| settings)
+}
+
+/// As [`load`], and what a person is to be told about the variables of older systems.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_notes(sources: &Sources) -> Result<(Settings, Vec<String>), ConfigError> {
     let environment = environment_layer(&sources.environment)?;
     let named = sources.file.clone().or_else(|| {
         let named = sources.environment.iter().find(|(name, value)| name == "EVENTWIRE_CONFIG" && !value.is_empty());
@@ -360,14 +391,24 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
             if file.exists() { read_file(&file)? } else { Layer::default() }
         }
     };
-    let settings: Settings = Figment::from(Serialized::defaults(Settings::default()))
-        .merge(Serialized::defaults(file))
-        .merge(Serialized::defaults(environment))
-        .merge(Serialized::defaults(&sources.flags))
-        .extract()
-        .map_err(|error| ConfigError(one_line(&error.to_string())))?;
+    let over = |lowest: &Layer| -> Result<Settings, ConfigError> {
+        Figment::from(Serialized::defaults(Settings::default()))
+            .merge(Serialized::defaults(lowest))
+            .merge(Serialized::defaults(&file))
+            .merge(Serialized::defaults(&environment))
+            .merge(Serialized::defaults(&sources.flags))
+            .extract()
+            .map_err(|error| ConfigError(one_line(&error.to_string())))
+    };
+    // Which of the older systems' variables count depends on which systems are listened for.
+    let listeners = over(&Layer::default())?.listen;
+    let inherited = inherited::Inherited::read(&sources.environment, &listeners)?;
+    let mut settings = over(&inherited.layer)?;
+    for listener in &mut settings.listen {
+        *listener = inherited.place(*listener);
+    }
     check(&settings)?;
-    Ok(settings)
+    Ok((settings, inherited.notes))
 }
 
 fn layer_command() -> clap::Command {
@@ -453,7 +494,10 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
     let mut layer: Layer = toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
 
     let directory = file.parent().unwrap_or(Path::new(""));
-    for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file].into_iter().flatten() {
+    for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file, &mut layer.session_secret_file]
+        .into_iter()
+        .flatten()
+    {
         *path = directory.join(&*path);
     }
     for pages in layer.pages.iter_mut().flatten() {
@@ -522,6 +566,13 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
                 upstream.value
             )));
         }
+    }
+    let is_loopback = settings.listen.iter().all(|listener| listener.listen().is_loopback());
+    if settings.single_user && (settings.api_keys_file.is_some() || !is_loopback) {
+        return Err(ConfigError(
+            "single_user is for one person on one machine: not with api_keys_file, and on loopback addresses only"
+                .to_owned(),
+        ));
     }
     if settings.from_start && settings.agents.is_none() {
         return Err(ConfigError(

@@ -87,6 +87,16 @@ impl Front {
                 response
             }
             Place::Methods(allow) => wrong_method(&method, path, &allow),
+            Place::Nothing(_) if path == "/" => {
+                let dialect = self.site.dialect.as_str();
+                answer::refusal(
+                    ErrorCode::NotFound,
+                    format!(
+                        "this listener is for clients of {dialect}, and has no pages; --static {dialect}=DIRECTORY or \
+                         --upstream {dialect}=URL gives it some"
+                    ),
+                )
+            }
             Place::Nothing(nearest) => {
                 let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
                 answer::refusal(ErrorCode::NotFound, format!("nothing is at {}{hint}", shown(path)))

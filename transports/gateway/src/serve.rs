@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Settings as HubSettings};
+use eventwire_hub::{
+    ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Secret, SessionKey, Settings as HubSettings,
+};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
@@ -43,17 +45,17 @@ const MOST_FILES: u64 = 1 << 20;
 /// # Errors
 /// Settings that cannot be used (exit code 2); an address that cannot be listened on, too few open files (exit code 1).
 pub fn run(flags: ServeArgs) -> Result<ExitCode, Failure> {
-    let settings = config::load(&Sources::of_process(flags.settings, flags.config))?;
+    let (settings, notes) = config::load_with_notes(&Sources::of_process(flags.settings, flags.config))?;
     start_logging(&settings)?;
     let files = raise_file_limit()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(&settings, files));
+    let ended = runtime.block_on(serve(&settings, &notes, files));
     // Reading of standard input or a transcript may be blocked somewhere; the end does not wait for it.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
+async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<ExitCode, Failure> {
     let mut stops = Stops::new()?;
     let keys = settings.api_keys_file.as_deref().map(read_keys).transpose()?;
     let access = Access::of(settings, keys.as_ref());
@@ -66,7 +68,7 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
-    let hub = hub(settings, keys);
+    let hub = hub(settings, keys)?;
     let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
     let systems = systems::all(settings, &hub, &commands);
     let runs = Runs::of(settings)?;
@@ -82,7 +84,7 @@ async fn serve(settings: &Settings, files: u64) -> Result<ExitCode, Failure> {
             "the limit of open files allows fewer connections"
         );
     }
-    let block = start_block(&listeners, &access, &runs, Pen::new(coloured(&io::stderr())));
+    let block = start_block(&listeners, &access, notes, &runs, Pen::new(coloured(&io::stderr())));
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
     let places = server::Places::new(places);
     let mut serving = JoinSet::new();
@@ -149,13 +151,17 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Hub {
+fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let builder = Hub::builder()
+    let mut builder = Hub::builder();
+    if let Some(file) = &settings.session_secret_file {
+        builder = builder.session_key(read_session_secret(file)?);
+    }
+    let builder = builder
         .settings(HubSettings {
             mailbox: MailboxBounds { frames: settings.mailbox_frames, bytes: settings.mailbox_bytes.as_usize() },
             heartbeat: Duration::from_secs(settings.heartbeat_seconds),
@@ -172,11 +178,18 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Hub {
             realm_bytes: settings.history_realm_bytes.as_usize(),
             ..MemoryBounds::default()
         });
-    match keys {
+    Ok(match keys {
         Some(keys) => builder.authenticator(keys).build(),
         None if is_loopback(settings) => builder.authenticator(NoAuthentication::loopback()).build(),
         None => builder.authenticator(NoAuthentication::insecure()).build(),
-    }
+    })
+}
+
+fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {
+    let wrong =
+        |what: &dyn std::fmt::Display| Failure::Usage(format!("session_secret_file {}: {what}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    SessionKey::of_secret(&Secret::new(text.trim())).map_err(|error| wrong(&error.message))
 }
 
 fn read_keys(file: &Path) -> Result<ApiKeys, Failure> {
@@ -312,7 +325,7 @@ impl Runs {
 }
 
 /// What a person reads first.
-fn start_block(listeners: &[Listening], access: &Access, runs: &Runs, pen: Pen) -> String {
+fn start_block(listeners: &[Listening], access: &Access, notes: &[String], runs: &Runs, pen: Pen) -> String {
     let mut block = String::new();
     let access_text = access.text();
     let access_text = if access.is_risky() { pen.paint(Colour::Yellow, &access_text) } else { access_text };
@@ -329,6 +342,9 @@ fn start_block(listeners: &[Listening], access: &Access, runs: &Runs, pen: Pen) 
         }
     }
     let _ = writeln!(block, "  access   {access_text}");
+    for note in notes {
+        let _ = writeln!(block, "  note     {note}");
+    }
     let _ = writeln!(block, "  agents   {}", runs.text());
     block
 }

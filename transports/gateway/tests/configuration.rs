@@ -62,8 +62,11 @@ fn every_setting_is_read_from_all_three_places() {
         "listen" => "127.0.0.2:81=monadic",
         "static" => "monadic=/some/where",
         "upstream" => "http://localhost:5000",
-        "port_file" | "agents" | "api_keys_file" => "/some/where",
+        "port_file" | "agents" | "api_keys_file" | "session_secret_file" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
+        "progress_enabled" => "false",
+        // The other value is refused beside api_keys_file.
+        "single_user" => "false",
         "replay" => "2.5",
         "allowed_hosts" => "a.example,[::2]",
         "allowed_origins" => "https://a.example,https://b.example",
@@ -81,7 +84,7 @@ fn every_setting_is_read_from_all_three_places() {
         arguments.push(format!("--{}={}", setting.key.replace('_', "-"), value.replace(' ', "")));
         let is_list = setting.key.starts_with("allowed_");
         let quoted = value.split(',').map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
-        let bare = value == "true" || value.parse::<f64>().is_ok();
+        let bare = ["true", "false"].contains(&value) || value.parse::<f64>().is_ok();
         let value = if is_list {
             format!("[{quoted}]")
         } else if bare {
@@ -101,7 +104,7 @@ fn every_setting_is_read_from_all_three_places() {
     let said = said.as_object().unwrap();
     assert_eq!(said.len(), config::describe().len(), "Layer and Settings have different fields");
     for (key, value) in said {
-        assert_ne!(Some(value), default.get(key), "{key} stayed at its default");
+        assert!(key == "single_user" || Some(value) != default.get(key), "{key} stayed at its default");
     }
 }
 
@@ -248,4 +251,46 @@ fn the_reference_says_what_the_code_says() {
         written == generated,
         "docs/reference/configuration.md is stale: run `BLESS=1 cargo test -p eventwire-gateway --test configuration` and commit it"
     );
+}
+
+#[test]
+fn variables_of_the_older_systems_are_honoured_or_explained() {
+    let load = |line: &str, environment: &[(&str, &str)]| {
+        let nowhere = tempfile::tempdir().unwrap();
+        config::load_with_notes(&sources(line, environment, nowhere.path())).map_err(|error| error.to_string())
+    };
+    let monitoring = [("MONITORING_HOST", "127.0.0.2"), ("MONITORING_PORT", "3100"), ("FLASK_SECRET_KEY", "hush")];
+    let (settings, notes) = load("--listen 0 --listen amiga", &monitoring).unwrap();
+    assert_eq!(settings.listen[1].to_string(), "127.0.0.2:3100=amiga");
+    assert_eq!(notes.len(), 3);
+    assert!(notes[2].starts_with("FLASK_SECRET_KEY signs nothing here") && !notes[2].contains("hush"), "{notes:?}");
+    // An address in our own words wins, and a person is told.
+    let (settings, notes) = load("--listen 3000=amiga", &monitoring).unwrap();
+    assert_eq!(settings.listen[0].to_string(), "127.0.0.1:3000=amiga");
+    assert!(notes[0].contains("MONITORING_HOST is not used: --listen says where"), "{notes:?}");
+    // Variables of a system that nobody listens for are somebody else's.
+    assert_eq!(load("--listen 0", &monitoring).unwrap().1, [""; 0]);
+
+    let one = |line: &str, name: &str, value: &str| load(line, &[(name, value)]).unwrap().0;
+    assert!(!one("--listen monadic", "WEBSOCKET_PROGRESS_ENABLED", "false").progress_enabled);
+    assert!(one("--listen monadic", "WEBSOCKET_PROGRESS_ENABLED", "0").progress_enabled, "only false turns it off");
+    assert!(one("--listen monadic --progress-enabled", "WEBSOCKET_PROGRESS_ENABLED", "false").progress_enabled);
+    assert_eq!(one("--listen monadic", "EXTRA_LOGGING", "true").log, "debug");
+    assert_eq!(one("--listen shared_context", "LOG_LEVEL", "WARNING").log, "warn");
+    assert_eq!(one("--listen shared_context --log error", "LOG_LEVEL", "DEBUG").log, "error");
+    assert_eq!(one("--listen amiga", "CORS_ORIGINS", "https://a.example").allowed_origins, ["https://a.example"]);
+    assert_eq!(one("--listen adw", "BACKEND_PORT", "9200").listen[0].to_string(), "127.0.0.1:9200=adw");
+    assert_eq!(one("--listen adw_trigger", "WEBSOCKET_PORT", "").listen[0].to_string(), "adw_trigger");
+
+    let told = load("--listen amiga", &[("MONITORING_PORT", "many")]).unwrap_err();
+    assert_eq!(told, "environment: MONITORING_PORT: expected a port");
+    assert!(load("--listen shared_context", &[("LOG_LEVEL", "loud")]).is_err());
+}
+
+#[test]
+fn single_user_is_for_one_person_on_one_machine() {
+    assert!(load("--single-user --listen monadic", &[], "").unwrap().single_user);
+    for line in ["--single-user --listen 0.0.0.0:1=monadic --insecure", "--single-user --api-keys-file keys.toml"] {
+        assert!(load(line, &[], "").unwrap_err().contains("single_user is for one person"), "{line}");
+    }
 }

@@ -132,6 +132,15 @@ async fn http_20_a_directory_of_pages_is_served_and_nothing_beside_it() {
     assert_eq!(get("/ready").await.0, 200);
 }
 
+#[tokio::test]
+async fn a_listener_without_pages_says_what_gives_it_some() {
+    let gateway = Gateway::speaking(&["adw"], &[]);
+    let answer = ask(gateway.at("adw"), Method::GET, "/", &[], "").await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("--static adw=DIRECTORY"), "{answer:?}");
+    assert_eq!(ask(gateway.address, Method::GET, "/", &[], "").await.status, 200);
+}
+
 #[test]
 fn a_listener_that_cannot_be_is_refused_with_what_to_write() {
     for (arguments, told) in [

@@ -5,7 +5,7 @@
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
-use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Member};
+use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
 
 use crate::connection::Connection;
 
@@ -38,6 +38,15 @@ pub trait Conduct: Send + Sync + 'static {
 
     /// A frame of the client, within the limits of size and rate. Answers go through the connection.
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]);
+
+    /// The connection leaves the roster. `handed` says, for each root that it followed, how far its link was handed the log,
+    /// which `epoch` names; a root whose beginning was not settled yet is not in it.
+    ///
+    /// Runs under the lock in which the connection leaves, as [`greet`](Self::greet) does when it enters: every event that a
+    /// [`Tap`] has seen by then was offered to the connection, no later one is. So it must not wait and not call the hub.
+    fn leaving(&mut self, id: ConnectionId, epoch: Epoch, handed: &[(Root, Position)]) {
+        let _ = (id, epoch, handed);
+    }
 
     /// The connection has left the roster.
     fn closed(&mut self, id: ConnectionId) {

@@ -185,6 +185,10 @@ impl Drop for Connection {
         let mut registry = self.hub.core.registry_mut();
         registry.roster.disconnect(self.id);
         registry.links.remove(&self.id);
+        if let Some(conduct) = &mut self.conduct {
+            let outbox = &self.link.outbox;
+            conduct.leaving(self.id, outbox.epoch(), &outbox.handed());
+        }
         drop(registry);
         if let Some(conduct) = &mut self.conduct {
             conduct.closed(self.id);

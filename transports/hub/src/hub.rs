@@ -406,12 +406,17 @@ impl Hub {
         Ok(route::explain(&self.core.registry().roster, &event))
     }
 
-    /// Closes a connection. Says whether there was one.
+    /// Closes a connection because an administrator wants it. Says whether there was one.
     pub fn kick(&self, id: ConnectionId) -> bool {
+        self.close(id, CloseCode::Policy, "closed by an administrator")
+    }
+
+    /// Closes a connection once what waits for it has been written. Says whether there was one; the first reason counts.
+    pub fn close(&self, id: ConnectionId, code: CloseCode, reason: impl Into<String>) -> bool {
         let registry = self.core.registry();
         let link = registry.links.get(&id);
         if let Some(link) = link {
-            link.outbox.close(CloseCode::Policy, "closed by an administrator");
+            link.outbox.close(code, reason);
         }
         link.is_some()
     }

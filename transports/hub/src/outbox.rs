@@ -445,6 +445,16 @@ impl Outbox {
         lock(&self.state).tracker.positions()
     }
 
+    /// How far each root was handed to the link, where its beginning is settled.
+    pub fn handed(&self) -> Vec<(Root, Position)> {
+        lock(&self.state).tracker.handed()
+    }
+
+    /// The history that its positions belong to.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// How much waits.
     pub fn depth(&self) -> Depth {
         let state = lock(&self.state);

@@ -84,3 +84,80 @@ async fn route_05_no_frame_of_one_dialect_reaches_a_connection_of_another() {
     }
     assert!(told.len() == Dialect::COUNT && told.values().all(|count| *count >= 3), "{told:?}");
 }
+
+/// A frame that belongs to some dialect of a family reads as that family writes it: flat with a `type`, or an array.
+fn is_of(dialect: Dialect, frame: &Value, words: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let form = match dialect.family() {
+        Dialect::Amiga => frame.is_array(),
+        Dialect::Canonical => frame.get("to").is_some(),
+        _ => frame.is_object() && frame.get("to").is_none(),
+    };
+    form && (dialect == Dialect::Canonical || words.values().any(|names| names.contains(name(frame))))
+}
+
+const SESSIONS: [&str; 3] = ["session:s", "session:t", "session:~00000000000000000000000000000007"];
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 48, ..Default::default() })]
+
+    /// Whatever is published to whom, and whoever is there: each client reads its own dialect and no other, and of each
+    /// event at most one frame.
+    #[test]
+    fn route_05_whatever_is_published_each_client_reads_its_own_dialect(
+        crowd in proptest::collection::vec((0..Dialect::COUNT, 0..2usize, 0..3usize, proptest::bool::ANY), 1..12),
+        sent in proptest::collection::vec((0..catalog::examples().len(), 0..6usize), 1..24),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let hub = Hub::new();
+            let mut clients = Vec::new();
+            for (dialect, user, session, home) in crowd {
+                let dialect = Dialect::ALL[dialect];
+                let user = ["u", "v"][user];
+                let claims = Claims { user: Some(user.parse().unwrap()), ..Claims::loopback() };
+                let target = if session == 2 { "room:other" } else { SESSIONS[session] };
+                let options = ConnectOptions {
+                    dialect,
+                    principal: Some(Principal { name: user.into(), claims }),
+                    home: home.then(|| eventwire_protocol::BrowserSession::from_hash(7)),
+                    ..ConnectOptions::wanting([target, "room:tasks", "adw:29fb6a3e"])
+                };
+                let mut client = MemoryClient::connect(&hub, options).await.unwrap();
+                client.drain().await;
+                clients.push((dialect, vocabulary_or_none(dialect), client));
+            }
+            let publisher = Principal { name: "p".into(), claims: Claims::loopback() };
+            for (place, target) in sent {
+                let (event_type, mut data) = catalog::examples().remove(place);
+                let spec = event_type.spec();
+                let to = match spec.audiences.get(target % spec.audiences.len()) {
+                    Some(AudienceKind::Session) => SESSIONS[target % 3].to_owned(),
+                    Some(AudienceKind::User) => format!("user:{}", ["u", "v"][target % 2]),
+                    Some(AudienceKind::Room) => "room:tasks".to_owned(),
+                    Some(AudienceKind::Global) => "global".to_owned(),
+                    Some(AudienceKind::Adw) => "adw:29fb6a3e".to_owned(),
+                    Some(AudienceKind::Connection) | None if spec.is_the_servers_own() => continue,
+                    Some(AudienceKind::Connection) | None => format!("connection:{}", clients[target % clients.len()].2.id()),
+                };
+                if data.get("adw_id").is_some() {
+                    data["adw_id"] = json!("29fb6a3e");
+                }
+                let text = json!({"type": spec.name, "to": to, "data": data}).to_string();
+                hub.publish(&publisher, vec![Publication::decode(&text)]).await.unwrap().remove(0).unwrap();
+                for (dialect, words, client) in &mut clients {
+                    let frames: Vec<Value> = client.drain().await.iter().map(eventwire_memory::Frame::value).collect();
+                    assert!(frames.len() <= 1, "{dialect:?} {frames:?}");
+                    for frame in frames {
+                        assert!(is_of(*dialect, &frame, words), "{dialect:?} read {frame}");
+                        let known = words.get(spec.name).is_some_and(|names| names.contains(name(&frame)));
+                        assert!(*dialect == Dialect::Canonical || known, "{dialect:?}: {} became {frame}", spec.name);
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn vocabulary_or_none(dialect: Dialect) -> BTreeMap<String, BTreeSet<String>> {
+    if dialect == Dialect::Canonical { BTreeMap::new() } else { vocabulary(dialect) }
+}

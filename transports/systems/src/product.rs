@@ -1,1 +1,333 @@
-//! To be written.
+//! Product Demo: pages of logged-in users, who are told what concerns them and nobody else.
+//!
+//! A socket belongs to the user behind the session cookie, whom only the application knows ([`login`]); without one it is
+//! closed. A user may have many sockets, and all of them are told. A user who has none is told within ten minutes of what
+//! was missed ([`presence`]). Logins that end soon are announced, and end ([`expiry`]). An installation can be streamed in
+//! as its program writes ([`install`]).
+
+pub mod login;
+
+mod expiry;
+mod install;
+mod presence;
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use eventwire_hub::{CommandSink, Conduct, ConnectRequest, Connection, Hub, Meta, Principal};
+use eventwire_protocol::{
+    ApplicationCommand, Claims, CloseCode, Command, ConnectionId, Dialect, Envelope, Epoch, ErrorBody, ErrorCode,
+    Member, Position, Request as HubRequest, Root, Scope, Time, UserId,
+    command::Ping,
+    dialect::product::{self, Asked},
+    event::product::UserActivity,
+    resume::Cursor,
+};
+use http::{Method, Request, Response, StatusCode, header};
+use serde_json::json;
+
+pub use login::{JwtUsers, KnowsNobody, LookupUsers, ResolvedUser, Shown, UserResolver};
+pub use presence::State;
+
+use crate::{Admission, Ask, Body, Route, System, answer};
+use presence::{Login, QUEUE_AGE};
+
+const SOCKET: &Route = &Route { pattern: "/ws", methods: &[Method::GET], socket: true, own_listener_only: true };
+const INSTALL: &Route = &Route {
+    pattern: "/api/mcp/ssh/install/stream",
+    methods: &[Method::POST],
+    socket: false,
+    own_listener_only: false,
+};
+const STATS: &Route =
+    &Route { pattern: "/api/websocket/stats", methods: &[Method::GET], socket: false, own_listener_only: false };
+
+const ROUTES: &[Route] = &[*SOCKET, *INSTALL, *STATS];
+
+/// What can be set.
+#[derive(Clone)]
+pub struct Settings {
+    /// The name of the session cookie. Default `connect.sid`.
+    pub cookie: String,
+    /// Who knows the users. Default nobody: every socket is closed.
+    pub users: Arc<dyn UserResolver>,
+    /// Between two looks at logins that end soon. Default 60 s.
+    pub expiry_check: Duration,
+    /// A login that ends within this is announced. Default 300 s.
+    pub expiry_notice: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cookie: "connect.sid".into(),
+            users: Arc::new(KnowsNobody),
+            expiry_check: Duration::from_secs(60),
+            expiry_notice: Duration::from_secs(300),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("cookie", &self.cookie).finish_non_exhaustive()
+    }
+}
+
+/// What the system and its connections share.
+struct Shared {
+    hub: Hub,
+    commands: Arc<dyn CommandSink>,
+    settings: Settings,
+    state: Arc<State>,
+}
+
+/// The system. Make its [`State`] first, and give it to [`Hub::builder`] as a tap.
+pub struct Product(Arc<Shared>);
+
+impl Product {
+    /// Puts the system on a hub. `state` must be a tap of that hub. Must be called inside a tokio runtime: logins are looked
+    /// at now and then, until the system is dropped.
+    pub fn new(hub: Hub, commands: Arc<dyn CommandSink>, settings: Settings, state: Arc<State>) -> Self {
+        let shared = Arc::new(Shared { hub, commands, settings, state });
+        tokio::spawn(expiry::watch(Arc::downgrade(&shared), shared.settings.expiry_check));
+        Self(shared)
+    }
+
+    fn shown(&self, headers: &http::HeaderMap) -> Shown {
+        Shown::read(headers, &self.0.settings.cookie)
+    }
+
+    /// Who sends a request, by the cookies that it shows.
+    async fn user(&self, headers: &http::HeaderMap) -> Result<ResolvedUser, ErrorBody> {
+        let unknown = || ErrorBody::new(ErrorCode::Unauthorised, "not logged in");
+        self.0.settings.users.resolve(&self.shown(headers)).await?.ok_or_else(unknown)
+    }
+
+    /// How many sockets there are. Whose they are, a user learns of nobody but themselves.
+    async fn stats(&self, headers: &http::HeaderMap) -> Result<Response<Body>, ErrorBody> {
+        let me = self.user(headers).await?;
+        let present = self.0.state.table().present();
+        let mine = present.get(&me.user).map(|count| json!({"userId": me.user, "connectionCount": count}));
+        let stats = json!({
+            "totalConnections": present.values().sum::<usize>(),
+            "uniqueUsers": present.len(),
+            "userConnections": mine.into_iter().collect::<Vec<_>>(),
+        });
+        Ok(answer::json(StatusCode::OK, &stats))
+    }
+}
+
+#[async_trait]
+impl System for Product {
+    fn dialect(&self) -> Dialect {
+        Dialect::Product
+    }
+
+    fn routes(&self) -> &'static [Route] {
+        ROUTES
+    }
+
+    fn max_message_bytes(&self) -> usize {
+        product::MAX_FRAME_BYTES
+    }
+
+    async fn admit(&self, ask: Ask<'_>) -> Admission {
+        let shared = &self.0;
+        let shown = self.shown(ask.headers);
+        if shown.is_empty() {
+            return Admission::Close(CloseCode::Policy, "No cookie header found".into());
+        }
+        let found = match shared.settings.users.resolve(&shown).await {
+            Ok(Some(found)) if found.expires_at.is_none_or(|end| end > shared.hub.now()) => found,
+            Ok(_) => return Admission::Close(CloseCode::Policy, "Authentication failed".into()),
+            // Nobody is let in on a guess; the page may come back.
+            Err(_) => return Admission::Close(CloseCode::Restart, "Authentication is unavailable".into()),
+        };
+        let (epoch, head) = match shared.hub.head().await {
+            Ok(head) => head,
+            Err(error) => return Admission::Refuse(error),
+        };
+        let now = shared.hub.now();
+        let seat = Seat::take(shared, &found.user, epoch, now);
+        let from = now.plus_micros(-i64::try_from(QUEUE_AGE.as_micros()).unwrap_or(i64::MAX));
+        let cursor = seat.start.map(|start| Cursor {
+            epoch,
+            // What everyone is told is of the moment: only what is the user's own is brought.
+            low: head,
+            others: [(Root::User(found.user.clone()), start)].into(),
+        });
+        let claims = Claims {
+            user: Some(found.user.clone()),
+            role: found.role,
+            contexts: Scope::none(),
+            adws: Scope::none(),
+            rooms: Scope::none(),
+            permissions: std::collections::BTreeSet::new(),
+            history_from: Some(from),
+        };
+        let agent = ask.headers.get(header::USER_AGENT);
+        let user_agent = agent.and_then(|value| eventwire_hub::link_request::user_agent(value.as_bytes()));
+        let dialect = if ask.dialect.family() == Dialect::Product { ask.dialect } else { Dialect::Product };
+        let principal = Principal { name: format!("product:{}", found.user).into(), claims };
+        let request = ConnectRequest {
+            dialect,
+            cursor,
+            meta: Meta { transport: "websocket", remote_address: ask.peer, user_agent },
+            ..ConnectRequest::new(principal, "websocket")
+        };
+        let conduct = Page { shared: shared.clone(), user: found, shown, from, seat };
+        Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers: http::HeaderMap::new() }
+    }
+
+    async fn answer(&self, route: &'static Route, request: Request<Body>, peer: Option<IpAddr>) -> Response<Body> {
+        let answered = match route.pattern {
+            pattern if pattern == INSTALL.pattern => self.install(request, peer).await,
+            pattern if pattern == STATS.pattern => {
+                let headers = request.into_parts().0.headers;
+                self.stats(&headers).await
+            }
+            _ => Err(ErrorBody::new(ErrorCode::UpgradeRequired, "this path is a WebSocket")),
+        };
+        answered.unwrap_or_else(|error| refusal(&error))
+    }
+}
+
+/// A refusal as the system's own endpoints write it.
+fn refusal(error: &ErrorBody) -> Response<Body> {
+    answer::json(answer::status_of(error), &json!({"error": error.message}))
+}
+
+/// The place that a socket takes up with its user. Given back when it is dropped, whatever became of the socket.
+struct Seat {
+    shared: Arc<Shared>,
+    user: UserId,
+    /// Where the log is to be read from, of the socket that brings what waits.
+    start: Option<Position>,
+    /// The connection, while it is in the roster.
+    id: Option<ConnectionId>,
+    /// Whether it never was.
+    vacant: bool,
+}
+
+impl Seat {
+    fn take(shared: &Arc<Shared>, user: &UserId, epoch: Epoch, now: Time) -> Self {
+        let start = shared.state.table().admit(user, epoch, now);
+        Self { shared: shared.clone(), user: user.clone(), start, id: None, vacant: true }
+    }
+
+    fn enter(&mut self, id: ConnectionId, login: Login, from: Time) -> Vec<Envelope> {
+        (self.id, self.vacant) = (Some(id), false);
+        self.shared.state.table().enter(id, login, self.start.is_some(), from)
+    }
+
+    fn leave(&mut self, reached: Option<(Epoch, Position)>) {
+        if let Some(id) = self.id.take() {
+            self.shared.state.table().leave(id, reached, self.shared.hub.now());
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.vacant {
+            self.shared.state.table().give_up(&self.user, self.start.is_some());
+        }
+        // Of a socket that left in order this was done already.
+        self.leave(None);
+    }
+}
+
+/// One socket of a page.
+struct Page {
+    shared: Arc<Shared>,
+    user: ResolvedUser,
+    shown: Shown,
+    /// Nothing older is brought.
+    from: Time,
+    seat: Seat,
+}
+
+#[async_trait]
+impl Conduct for Page {
+    fn greet(&mut self, id: ConnectionId, _: &Member) -> Vec<Envelope> {
+        let login = Login {
+            user: self.user.user.clone(),
+            expires_at: self.user.expires_at,
+            shown: std::mem::take(&mut self.shown),
+        };
+        self.seat.enter(id, login, self.from)
+    }
+
+    /// The newest values that the user had before are not news.
+    fn wants_latest(&self) -> bool {
+        false
+    }
+
+    fn max_frame_bytes(&self) -> usize {
+        product::MAX_FRAME_BYTES
+    }
+
+    async fn receive(&mut self, connection: &mut Connection, frame: &[u8]) {
+        let done = match product::decode(frame) {
+            Ok(asked) => self.perform(connection, asked).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            connection.refuse(None, error, None);
+        }
+    }
+
+    fn leaving(&mut self, _: ConnectionId, epoch: Epoch, handed: &[(Root, Position)]) {
+        self.seat.leave(presence::reached(&self.user.user, epoch, handed));
+    }
+}
+
+impl Page {
+    async fn perform(&self, connection: &mut Connection, asked: Asked) -> Result<(), ErrorBody> {
+        let ResolvedUser { user, username, .. } = &self.user;
+        match asked {
+            Asked::Ping { timestamp } => {
+                let command = Command::Ping(Ping { client_time: timestamp });
+                connection.perform(HubRequest { id: None, command }).await;
+            }
+            Asked::ManualConnection => {
+                let timestamp = connection.now().as_unix_micros().div_euclid(1_000);
+                let words = json!({
+                    "type": "manual_connection_confirmed",
+                    "userId": user,
+                    "timestamp": timestamp,
+                    "message": "The connection is there.",
+                });
+                connection.tell_in_words(words.to_string());
+            }
+            Asked::UserActivity { action, document_id } => {
+                let username = username.clone().unwrap_or_else(|| user.to_string());
+                let activity = UserActivity { user_id: user.clone(), username, action, document_id };
+                self.shared.hub.everyone().publish(activity).await?;
+            }
+            Asked::Application { name, data } => {
+                let command = ApplicationCommand {
+                    id: format!("{}-{}", connection.id(), next_number()),
+                    time: connection.now(),
+                    dialect: Dialect::Product.as_str().into(),
+                    name: name.into(),
+                    connection_id: connection.id(),
+                    session_id: None,
+                    user_id: Some(user.clone()),
+                    urgent: false,
+                    data,
+                };
+                self.shared.commands.submit(command).await?;
+            }
+            _ => return Err(ErrorBody::new(ErrorCode::UnknownCommand, "this server does not know the command")),
+        }
+        Ok(())
+    }
+}
+
+/// A number that no other command of this process has.
+fn next_number() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
