@@ -15,7 +15,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-pub use self::value::{ByteSize, For, Listen, Listener, LogFormat, Speed, default_port};
+pub use self::value::{ByteSize, ContextTimes, For, Listen, Listener, LogFormat, Speed, default_port};
 
 mod inherited;
 mod value;
@@ -158,6 +158,17 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_secret_file: Option<PathBuf>,
 
+    /// Address that is asked for the messages of contexts, `http://127.0.0.1:45678/query`; without it they are those that were
+    /// published since the start
+    #[arg(long, value_name = "URL", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_query_url: Option<String>,
+
+    /// How clients of Shared Context are told the time of a message
+    #[arg(long, value_name = "FORM", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_times: Option<ContextTimes>,
+
     /// Most events kept per stream for those who reconnect
     #[arg(long, value_name = "COUNT", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,6 +258,8 @@ pub struct Settings {
     pub progress_enabled: bool,
     pub single_user: bool,
     pub session_secret_file: Option<PathBuf>,
+    pub context_query_url: Option<String>,
+    pub context_times: ContextTimes,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -282,6 +295,8 @@ impl Default for Settings {
             progress_enabled: true,
             single_user: false,
             session_secret_file: None,
+            context_query_url: None,
+            context_times: ContextTimes::ByPath,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),

@@ -68,9 +68,10 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
-    let hub = hub(settings, keys)?;
+    let memory = systems::Memory::new(settings)?;
+    let hub = hub(settings, keys, &memory)?;
     let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
-    let systems = systems::all(settings, &hub, &commands);
+    let systems = systems::all(settings, &hub, &memory, &commands);
     let runs = Runs::of(settings)?;
     let routes = routes::all(&hub, runs.root());
     runs.follow(&hub).await?;
@@ -151,13 +152,13 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>) -> Result<Hub, Failure> {
+fn hub(settings: &Settings, keys: Option<ApiKeys>, memory: &systems::Memory) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let mut builder = Hub::builder();
+    let mut builder = memory.taps().into_iter().fold(Hub::builder(), eventwire_hub::Builder::tap);
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }
