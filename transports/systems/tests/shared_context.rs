@@ -125,12 +125,12 @@ async fn ctx_03_subscribing_acknowledges_the_context_of_the_path_and_joins_anoth
     let world = World::new();
     let mut page = world.join("/ws/lobby", "outsider").await;
     page.hear().await;
-    let own = json!({"type": "subscribed", "session_id": "lobby", "status": "success"});
+    let own = [json!({"type": "subscribed", "session_id": "lobby", "status": "success"})];
     for frame in [json!({"type": "subscribe", "session_id": "lobby"}), json!({"type": "subscribe"})] {
-        assert_eq!(page.ask(frame).await, [own.clone()]);
+        assert_eq!(page.ask(frame).await, own);
     }
     for words in ["subscribe:lobby", "subscribe:s", "subscribe:"] {
-        assert_eq!(page.say(words).await, [own.clone()], "{words}");
+        assert_eq!(page.say(words).await, own, "{words}");
     }
     let refused = page.ask(json!({"type": "subscribe", "session_id": "s"})).await;
     assert_eq!(refused, [json!({"type": "error", "message": "your credentials do not reach session:s"})]);

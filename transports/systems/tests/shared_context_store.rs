@@ -319,7 +319,7 @@ fn ids(result: &Value) -> Vec<u64> {
 #[tokio::test]
 async fn ctx_09_messages_come_from_the_back_end_and_the_limit_counts_what_the_asker_sees() {
     // 180 rows, of which only every third is for maria: more pages than one are needed.
-    let word = |id: u64| if id % 3 == 0 { "public" } else { "private" };
+    let word = |id: u64| if id.is_multiple_of(3) { "public" } else { "private" };
     let rows: Vec<Value> = (1..=180).map(|id| row(id, "otto", word(id))).collect();
     let (world, back_end) = BackEnd::world(rows, Manner::default()).await;
     let result = ask_as(&world, "maria", "get_messages", json!({"session_id": "s", "since_id": 3})).await;
