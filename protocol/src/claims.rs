@@ -24,11 +24,13 @@ pub enum Permission {
     Admin,
     /// See the verbatim output of agents.
     AdwRaw,
+    /// Take over and acknowledge what clients ask of the application, in `GET /v1/commands`.
+    Commands,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: &[Self] = &[Self::Publish, Self::Observe, Self::Admin, Self::AdwRaw];
+    pub const ALL: &[Self] = &[Self::Publish, Self::Observe, Self::Admin, Self::AdwRaw, Self::Commands];
 
     /// The permission as it is written.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Permission {
             Self::Observe => "observe",
             Self::Admin => "admin",
             Self::AdwRaw => "adw_raw",
+            Self::Commands => "commands",
         }
     }
 }

@@ -142,10 +142,12 @@ impl Mailbox {
             old.kind() == new.kind() && old.audience() == new.audience() && old.key() == new.key()
         });
         let times = if alone { 2 } else { 1 };
+        let overtakes = older.is_some_and(|at| self.events.iter().skip(at).any(|waiting| waiting.event.is_words()));
         if let Some((at, place)) = older.and_then(|at| Some((at, self.events.get_mut(at)?))) {
             let before = place.event.frame(self.dialect).map_or(0, bytes::Bytes::len);
             let bytes = self.bytes - before + size;
-            if size <= before || bytes <= times * self.bounds.bytes {
+            // Words of a dialect may say how something stood between the two; the newest must not come in front of them.
+            if !overtakes && (size <= before || bytes <= times * self.bounds.bytes) {
                 place.event = event;
                 self.bytes = bytes;
                 return Put::Replaced;

@@ -277,6 +277,9 @@ fn internal() -> ErrorBody {
     ErrorBody::new(ErrorCode::Internal, "the payload could not be written")
 }
 
+/// The type of what is no event of the catalogue.
+const WORDS: &str = "_dialect.words";
+
 /// An event that may be delivered: it is in the log, or its class needs no log.
 #[derive(Debug)]
 pub struct Committed {
@@ -295,7 +298,7 @@ impl Committed {
     /// question that only that dialect has.
     pub fn in_words(id: ConnectionId, dialect: Dialect, words: Bytes, now: Time) -> Self {
         let envelope = Envelope {
-            kind: EventKind::Vendor(Arc::from("_dialect.words")),
+            kind: EventKind::Vendor(Arc::from(WORDS)),
             audience: Audience::Connection(id),
             time: now,
             data: "{}".into(),
@@ -307,6 +310,11 @@ impl Committed {
             let _ = frame.set(Some(words));
         }
         committed
+    }
+
+    /// Whether it was made by [`Committed::in_words`].
+    pub(crate) fn is_words(&self) -> bool {
+        matches!(&self.envelope.kind, EventKind::Vendor(name) if **name == *WORDS)
     }
 
     /// The admitted event.

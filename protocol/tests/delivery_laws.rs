@@ -683,6 +683,33 @@ fn flow_04_a_newer_value_that_finds_no_room_does_not_leave_the_older_one_behind(
 }
 
 #[test]
+fn flow_04_a_newer_value_does_not_come_in_front_of_words_that_say_how_it_stood_before() {
+    let mut mailbox = Mailbox::new(Dialect::Monadic, MailboxBounds::default());
+    let id: ConnectionId = "c0000000000000001".parse().unwrap();
+    let parameters = |model: &str| {
+        let data = json!({"parameters": {"model": model}}).to_string();
+        let text = format!(r#"{{"type":"chat.parameters","to":"session:s","data":{data}}}"#);
+        let publication = eventwire_protocol::Publication::decode(&text).unwrap();
+        let now = eventwire_protocol::Time::from_unix_micros(0);
+        Arc::new(Committed::new(Envelope::admit(publication, now).unwrap(), None))
+    };
+    let words = |text: &'static str| {
+        let now = eventwire_protocol::Time::from_unix_micros(0);
+        Arc::new(Committed::in_words(id, Dialect::Monadic, text.into(), now))
+    };
+    mailbox.put(parameters("a"));
+    mailbox.put(words(r#"{"words":"a"}"#));
+    assert_eq!(mailbox.put(parameters("b")), Put::Queued);
+    assert_eq!(mailbox.put(parameters("c")), Put::Replaced);
+    let read: Vec<String> = mailbox
+        .take()
+        .iter()
+        .map(|event| String::from_utf8(event.frame(Dialect::Monadic).unwrap().to_vec()).unwrap())
+        .collect();
+    assert_eq!(read, [r#"{"words":"a"}"#, r#"{"type":"parameters","content":{"model":"c"}}"#]);
+}
+
+#[test]
 fn flow_01_a_value_for_the_connection_alone_is_never_postponed_for_nothing_keeps_it() {
     let mut mailbox = Mailbox::new(Dialect::Canonical, MailboxBounds { frames: 1, bytes: 100_000 });
     assert_eq!(put(&mut mailbox, part("aaaaaaaa", "a"), 1, 0), Put::Queued);

@@ -97,3 +97,27 @@ fn route_05_every_type_that_a_dialect_spells_has_a_golden_vector() {
         }
     }
 }
+
+/// Reads every frame of a dialect's vectors that a back end may have built, and writes it again.
+fn adopted_again(dialect: Dialect) {
+    for vector in vectors(dialect) {
+        let Vector { kind, about, frame, to, .. } = &vector;
+        let own = EventType::from_name(kind).unwrap().spec().is_the_servers_own();
+        if frame.is_null() || own {
+            continue;
+        }
+        let adopted = dialect.decode_event(frame).unwrap_or_else(|error| panic!("{kind} {about}: {error}"));
+        assert_eq!(adopted.kind.spec().name, kind, "{about}");
+        let to = adopted.to.map_or(to.clone(), |to| to.to_string());
+        let time = adopted.time.unwrap_or(vector.time);
+        let again =
+            Vector { to, time, data: adopted.data, kind: kind.clone(), about: about.clone(), frame: Value::Null };
+        let written = committed(&again).frame(dialect).map(|bytes| serde_json::from_slice::<Value>(bytes).unwrap());
+        assert_eq!(written.as_ref(), Some(frame), "{kind} {about}");
+    }
+}
+
+#[test]
+fn mon_12_a_frame_that_a_back_end_built_is_read_and_written_again_as_it_was() {
+    adopted_again(Dialect::Monadic);
+}

@@ -1,18 +1,27 @@
 //! ADW, the agentic kanban: `{type, data}`, times as ISO 8601 with microseconds and `Z`.
 //!
 //! Its two servers told the same things under different names; where one frame can hold both spellings it does, since a
-//! member too many never broke a page and a missing one did.
+//! member too many never broke a page and a missing one did. What its pages ask and what its back ends say is read in the
+//! modules below.
+
+mod adopted;
+mod asked;
+
+pub(super) use adopted::decode_event;
+pub use asked::{Asked, decode};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Adopted;
 use crate::{
     address::{Audience, Root},
     catalog::{Event, EventType},
     envelope::Envelope,
-    error::{ErrorBody, ErrorCode},
-    event::connection::{Pong, Subscribed, Unsubscribed},
+    error::ErrorCode,
+    event::{
+        adw::FileOperation,
+        connection::{Pong, Subscribed, Unsubscribed},
+    },
     time::Time,
 };
 
@@ -154,8 +163,22 @@ fn refusal(code: ErrorCode, message: &str, details: Option<Map<String, Value>>, 
     frame(
         "error",
         time,
-        json!({ "error_code": code, "error_message": message, "message": message, "details": details }),
+        json!({
+            "error_code": code,
+            "error_type": error_type(code),
+            "error_message": message,
+            "message": message,
+            "details": details,
+        }),
     )
+}
+
+/// The code in the trigger server's words; B4: its model of an error has these three and no word for a limit.
+fn error_type(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Timeout | ErrorCode::Internal => "system_error",
+        _ => "validation_error",
+    }
 }
 
 /// A frame, and in its `data` the time of the event.
@@ -193,15 +216,31 @@ fn iso(time: Time) -> String {
     format!("{seconds}.{fraction:0<6}Z")
 }
 
-/// The event as the clients of the variant read it.
+/// The event as the clients of the trigger server read it (ADW-08): its time stands beside the type as well, and what
+/// happened to a file is said in that server's words. A pong has a number there already (T6).
 pub(super) fn encode_for_trigger(event: &Event, envelope: &Envelope) -> Option<Value> {
-    encode(event, envelope)
+    let mut frame = encode(event, envelope)?;
+    let members = frame.as_object_mut()?;
+    default(members, "timestamp", json!(iso(envelope.time())));
+    if let (Event::AdwFileChanged(change), Some(Value::Object(data))) = (event, members.get_mut("data")) {
+        let operation = match change.operation {
+            FileOperation::Read => "read",
+            FileOperation::Created => "write",
+            FileOperation::Modified => "modify",
+            FileOperation::Deleted => "delete",
+        };
+        set(data, "operation", operation);
+    }
+    Some(frame)
 }
 
-/// Reads an event as the system's back end builds it.
-pub(super) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
-    let _ = frame;
-    Err(ErrorBody::new(ErrorCode::UnknownType, "to be written"))
+/// A text that is not empty, or a number as text: ids of issues and tickets come as both.
+fn text_or_number(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +277,16 @@ mod tests {
     }
 
     #[test]
+    fn bug_b4_every_error_is_of_a_type_that_the_pages_model_has() {
+        for code in ErrorCode::ALL {
+            let data = json!({ "code": code, "message": "no", "retryable": code.retryable() });
+            let frame = spelled("connection.error", "connection:c0000000000000001", &data).unwrap();
+            let word = frame["data"]["error_type"].as_str().unwrap();
+            assert!(["validation_error", "workflow_error", "system_error"].contains(&word), "{code}: {word}");
+        }
+    }
+
+    #[test]
     fn every_frame_has_data_and_a_time_of_six_digits() {
         for (event_type, example) in crate::catalog::examples() {
             let spec = event_type.spec();
@@ -245,6 +294,39 @@ mod tests {
             let timestamp = frame["data"]["timestamp"].as_str().unwrap();
             assert_eq!(timestamp.len(), "2025-11-05T19:22:35.123456Z".len(), "{event_type}: {timestamp}");
         }
+    }
+
+    #[test]
+    fn collision_c1_an_error_says_what_either_servers_page_reads() {
+        let data = json!({ "code": "invalid_id", "message": "no", "retryable": false, "details": { "to": "x" } });
+        let frame = spelled("connection.error", "connection:c0000000000000001", &data).unwrap();
+        let data = &frame["data"];
+        assert_eq!((&data["error_code"], &data["error_type"]), (&json!("invalid_id"), &json!("validation_error")));
+        assert_eq!((&data["message"], &data["error_message"]), (&json!("no"), &json!("no")));
+        assert_eq!(data["details"], json!({ "to": "x" }));
+    }
+
+    #[test]
+    fn collision_c2_adw_08_a_pong_is_spelled_alike_for_either_server() {
+        let event_type = EventType::ConnectionPong;
+        let data = json!({ "client_time": 7, "server_time": "2025-11-05T19:22:40Z" });
+        let event = Event::from_payload(event_type, &serde_json::value::to_raw_value(&data).unwrap()).unwrap();
+        let to = "connection:c0000000000000001".parse().unwrap();
+        let probe = Envelope::probe(crate::frame::EventKind::Known(event_type), to).unwrap();
+        assert_eq!(encode_for_trigger(&event, &probe), encode(&event, &probe));
+        assert_eq!(encode(&event, &probe).unwrap()["timestamp"], 7);
+    }
+
+    #[test]
+    fn collision_c8_a_heartbeat_has_the_members_of_both_servers() {
+        let now = "2025-11-05T19:22:40Z";
+        let data = json!({ "server_time": now, "active_connections": 3, "server_status": "healthy", "positions": [] });
+        let frame = spelled("connection.heartbeat", "connection:c0000000000000001", &data).unwrap();
+        let data = frame["data"].as_object().unwrap();
+        let mut members: Vec<&str> = data.keys().map(String::as_str).collect();
+        members.sort_unstable();
+        assert_eq!(members, ["active_connections", "server_status", "server_time", "timestamp"]);
+        assert_eq!(data["server_time"], "2025-11-05T19:22:40.000000Z");
     }
 
     #[test]

@@ -1,15 +1,23 @@
 //! AMIGA monitoring: a Socket.IO event, that is its name and one argument; times in seconds with a fraction.
 
+mod adopt;
+mod ask;
+
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Adopted;
 use crate::{
     catalog::{Event, EventType},
     envelope::Envelope,
-    error::{ErrorBody, ErrorCode},
     event::metrics::{CostMetrics, MetricsOverview, MetricsUpdate},
     time::Time,
+};
+
+pub(super) use adopt::decode_event;
+pub use ask::{
+    Asked, DEFAULT_HOURS, DEFAULT_INTERVAL, Groups, MAX_FRAME_BYTES, MAX_HOURS, MAX_INTERVAL, Subscription, decode,
+    hours_of,
 };
 
 /// What its clients can be told of.
@@ -87,6 +95,17 @@ pub(super) fn encode(event: &Event, envelope: &Envelope) -> Option<Value> {
     Some(json!([name, argument]))
 }
 
+/// The welcome of a client that knows itself by a name of its transport's, the `socket.id` of Socket.IO.
+pub fn connected(client_id: &str) -> Bytes {
+    json!(["connected", { "status": "connected", "client_id": client_id }]).to_string().into()
+}
+
+/// The figures as an answer of HTTP or an event of server-sent events has them: the argument of `metrics_update`. `None`
+/// for a payload that cannot be written.
+pub fn metrics_update(update: &MetricsUpdate, time: Time) -> Option<Value> {
+    figures(update, seconds(time))
+}
+
 /// The figures of the dashboard. All four members are there always, for the page looks into each of them.
 fn figures(update: &MetricsUpdate, now: f64) -> Option<Value> {
     let activity: Vec<Value> = update
@@ -138,12 +157,6 @@ fn members(payload: &impl Serialize) -> Option<Map<String, Value>> {
 #[expect(clippy::cast_precision_loss, reason = "instants of our age are exact to the microsecond")]
 fn seconds(time: Time) -> f64 {
     time.as_unix_micros() as f64 / 1e6
-}
-
-/// Reads an event as the system's back end builds it.
-pub(super) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
-    let _ = frame;
-    Err(ErrorBody::new(ErrorCode::UnknownType, "to be written"))
 }
 
 #[cfg(test)]

@@ -4,13 +4,18 @@
 //! as their form. Frames of later releases are spelled as those releases read them; a page from before them is no worse
 //! off than with the system of origin.
 
+mod adopted;
+mod asked;
+
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::Adopted;
+pub(super) use adopted::decode_event;
+pub use asked::{Asked, CHAT, MAX_FRAME_BYTES, MAX_PARAMETERS_BYTES, Request, decode};
+
 use crate::{
     catalog::{Event, EventType},
     envelope::Envelope,
-    error::{ErrorBody, ErrorCode},
     event::chat,
     time::Time,
 };
@@ -90,9 +95,19 @@ const SOMETHING_AT_WORK: &str = "ProgressAgent";
 
 /// The event as its clients read it.
 pub(super) fn encode(event: &Event, envelope: &Envelope) -> Option<Value> {
+    frame_of(event, envelope.time())
+}
+
+/// A frame about what the system keeps, which is no event that somebody published and has no limit but its keeper's.
+/// `None` when its clients have no word for it.
+pub fn spell(event: &Event, time: Time) -> Option<Bytes> {
+    serde_json::to_vec(&frame_of(event, time)?).ok().map(Bytes::from)
+}
+
+fn frame_of(event: &Event, time: Time) -> Option<Value> {
     use Event as E;
 
-    let timestamp = seconds(envelope.time());
+    let timestamp = seconds(time);
     let name = event.event_type().spec().name;
     // The family is named after this system's types; those that have another name there say it below.
     let own = name.strip_prefix("chat.").unwrap_or(name);
@@ -432,12 +447,6 @@ fn verdict(it: &chat::VerifyConfidence) -> Value {
         "panel_size": it.panel_count, "cross_provider": it.cross_provider, "moderator": it.moderator,
         "note": it.note, "judge_error": it.judge_error,
     })
-}
-
-/// Reads an event as the system's back end builds it.
-pub(super) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBody> {
-    let _ = frame;
-    Err(ErrorBody::new(ErrorCode::UnknownType, "to be written"))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@
 //!   relative.
 //! - `watch`, `tail` and `follow` are the thin part that does I/O: file system events say where to look again, a file is
 //!   read in pieces of 64 KiB, truncated and replaced files are recognised.
+//! - [`metrics`] counts, beside all that: figures of the runs for a dashboard.
 //! - [`replay`] tells finished runs again at a readable pace.
 //! - [`sink`] is the one trait to the outside. With every batch goes a [`Checkpoint`]: where to go on once the batch is
 //!   out. A sink that stores both or neither makes a restart neither repeat nor skip anything.
@@ -84,6 +85,7 @@ mod batch;
 mod event;
 mod follow;
 mod line;
+pub mod metrics;
 pub mod paths;
 mod port;
 pub mod replay;
@@ -98,6 +100,7 @@ mod watch;
 
 pub use event::AgentEvent;
 pub use follow::MAX_ROLES;
+pub use metrics::Ledger;
 pub use paths::{AccessError, AgentsRoot};
 pub use replay::Speed;
 pub use role::RoleName;

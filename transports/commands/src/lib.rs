@@ -1,1 +1,46 @@
-//! Brings what clients ask of the application to its back ends.
+//! Brings what clients ask of the application to back ends in any language (CMD-09): as a stream that they read, or as
+//! requests that they get.
+//!
+//! [`Feed`] answers `GET /v1/commands`, server-sent events with acknowledgements. [`Webhook`] posts each command to a URL,
+//! signed. Both are a [`CommandSink`](eventwire_hub::CommandSink): at least once, in order within a session, urgent ones
+//! before those that wait, and never without bound. What no back end takes in the end is told to who asked.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use eventwire_commands::{Feed, FeedSettings, tell_sender};
+//! use eventwire_hub::{CommandSink, Hub};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let hub = Hub::new();
+//! let feed = Feed::new(hub.clone(), FeedSettings::default(), tell_sender(hub));
+//! let sink: Arc<dyn CommandSink> = Arc::new(feed.clone()); // for the systems; `feed.answer` is for the HTTP server
+//! # drop(sink);
+//! # }
+//! ```
+
+mod feed;
+pub mod queue;
+mod retry;
+mod signature;
+mod webhook;
+
+use std::sync::Arc;
+
+use eventwire_hub::Hub;
+use eventwire_protocol::{ApplicationCommand, ErrorBody};
+
+pub use feed::{Body, FEED_ROUTES, Feed, FeedRoute, FeedSettings};
+pub use signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, sign};
+pub use webhook::{Webhook, WebhookSettings, certificates};
+
+/// Told of every command that was taken and that no back end carried out, and why.
+pub type OnFailure = Arc<dyn Fn(ApplicationCommand, ErrorBody) + Send + Sync>;
+
+/// Tells the sender, in the words of its dialect.
+pub fn tell_sender(hub: Hub) -> OnFailure {
+    Arc::new(move |command, error| {
+        hub.tell_error(command.connection_id, &error);
+    })
+}

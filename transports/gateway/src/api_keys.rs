@@ -7,7 +7,7 @@
 //! [[key]]
 //! name = "build-agents"            # shown in logs and in the admin list
 //! sha256 = "9f86d081884c7d65..."   # of the whole key, 64 hexadecimal digits
-//! permissions = ["publish"]        # publish, observe, admin, adw_raw
+//! permissions = ["publish"]        # publish, observe, admin, adw_raw, commands
 //! adws = ["*"]                     # or a list of ids; the same for rooms and sessions
 //! rooms = ["tasks"]
 //! ```
@@ -60,6 +60,8 @@ pub enum EntryPermission {
     Admin,
     /// See the verbatim output of agents.
     AdwRaw,
+    /// Take over what clients ask of the application.
+    Commands,
 }
 
 impl From<EntryPermission> for Permission {
@@ -69,6 +71,7 @@ impl From<EntryPermission> for Permission {
             EntryPermission::Observe => Self::Observe,
             EntryPermission::Admin => Self::Admin,
             EntryPermission::AdwRaw => Self::AdwRaw,
+            EntryPermission::Commands => Self::Commands,
         }
     }
 }

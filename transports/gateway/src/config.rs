@@ -169,6 +169,22 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_times: Option<ContextTimes>,
 
+    /// URL of a back end that is called with what clients ask of the application, one POST for each command, signed with the
+    /// secret in commands_secret_file. Without it a back end reads GET /v1/commands
+    #[arg(long, value_name = "URL", help_heading = "Back end")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands_webhook: Option<String>,
+
+    /// File with the secret that signs what goes to commands_webhook, at least 16 bytes
+    #[arg(long, value_name = "FILE", help_heading = "Back end")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands_secret_file: Option<PathBuf>,
+
+    /// PEM file with certificates of authorities that commands_webhook may be certified by, beside those that browsers trust
+    #[arg(long, value_name = "FILE", help_heading = "Back end")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands_ca_file: Option<PathBuf>,
+
     /// Most events kept per stream for those who reconnect
     #[arg(long, value_name = "COUNT", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,6 +276,9 @@ pub struct Settings {
     pub session_secret_file: Option<PathBuf>,
     pub context_query_url: Option<String>,
     pub context_times: ContextTimes,
+    pub commands_webhook: Option<String>,
+    pub commands_secret_file: Option<PathBuf>,
+    pub commands_ca_file: Option<PathBuf>,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -297,6 +316,9 @@ impl Default for Settings {
             session_secret_file: None,
             context_query_url: None,
             context_times: ContextTimes::ByPath,
+            commands_webhook: None,
+            commands_secret_file: None,
+            commands_ca_file: None,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),
@@ -509,9 +531,16 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
     let mut layer: Layer = toml::from_str(&text).map_err(|error| at(1, &one_line(error.message())))?;
 
     let directory = file.parent().unwrap_or(Path::new(""));
-    for path in [&mut layer.agents, &mut layer.api_keys_file, &mut layer.port_file, &mut layer.session_secret_file]
-        .into_iter()
-        .flatten()
+    for path in [
+        &mut layer.agents,
+        &mut layer.api_keys_file,
+        &mut layer.port_file,
+        &mut layer.session_secret_file,
+        &mut layer.commands_secret_file,
+        &mut layer.commands_ca_file,
+    ]
+    .into_iter()
+    .flatten()
     {
         *path = directory.join(&*path);
     }

@@ -25,6 +25,10 @@ pub(crate) const PATHS: &[Path] = &[
     Path { pattern: "/v1/ws", methods: &[Method::GET] },
     Path { pattern: "/v1/sse", methods: &[Method::GET] },
     Path { pattern: "/v1/events", methods: &[Method::POST] },
+    Path { pattern: "/v1/sessions/resolve", methods: &[Method::POST] },
+    Path { pattern: "/v1/commands", methods: &[Method::GET] },
+    Path { pattern: "/v1/commands/ack", methods: &[Method::POST] },
+    Path { pattern: "/v1/commands/{id}/ack", methods: &[Method::POST] },
     Path { pattern: "/v1/connections", methods: READ },
     Path { pattern: "/v1/connections/{id}", methods: &[Method::DELETE] },
     Path { pattern: "/v1/explain", methods: READ },
@@ -118,10 +122,12 @@ mod tests {
 
     #[test]
     fn http_03_every_path_of_the_api_is_in_the_table_with_its_methods() {
-        for route in eventwire_http::paths::ROUTES {
-            let path = route.pattern.replace("{}", "x");
+        let api = eventwire_http::paths::ROUTES.iter().map(|route| (route.pattern, route.methods));
+        let feed = eventwire_commands::FEED_ROUTES.iter().map(|route| (route.pattern, route.methods));
+        for (pattern, methods) in api.chain(feed) {
+            let path = pattern.replace("{}", "x").replace("{id}", "x");
             for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE] {
-                let takes = route.methods.contains(&method);
+                let takes = methods.contains(&method);
                 assert_eq!(find(&method, &path) == Found::Path, takes, "{method} {path}");
             }
         }

@@ -17,6 +17,7 @@ use eventwire_hub::{Credentials, Hub, Principal, link_request};
 use eventwire_protocol::claims::Permission;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_protocol::{AdwId, Root};
+use eventwire_systems::adw::AgentState;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -44,6 +45,28 @@ const PICTURE_HEADERS: [(HeaderName, &str); 5] = [
 pub(crate) struct Runs {
     hub: Hub,
     root: Option<Arc<Path>>,
+}
+
+/// The states of the runs below one root, for the kanban's server.
+pub(crate) struct States {
+    root: PathBuf,
+}
+
+impl States {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+}
+
+impl AgentState for States {
+    fn state(&self, adw_id: AdwId) -> Result<Option<Map<String, Value>>, ErrorBody> {
+        let read = AgentsRoot::open(&self.root).map_err(Trouble::from).and_then(|root| state(&root, adw_id));
+        match read {
+            Ok(state) => Ok(state),
+            Err(Trouble::Missing) => Ok(None),
+            Err(trouble) => Err(Refusal::from(trouble).error),
+        }
+    }
 }
 
 /// One run, as it is listed.
@@ -131,12 +154,7 @@ impl Runs {
         let shown = self
             .read(move |root| {
                 let Listed { adw_id, roles, phases, screenshots, .. } = listed(&root, adw_id)?;
-                let state = match root.read(adw_id, &[STATE_FILE], MAX_STATE_BYTES) {
-                    // A state that is just being written is no state yet.
-                    Ok(bytes) => RunState::parse(&bytes).ok().map(|state| state.sanitised(root.repository())),
-                    Err(error) if error.is_missing() => None,
-                    Err(error) => return Err(error.into()),
-                };
+                let state = state(&root, adw_id)?;
                 Ok(Shown { adw_id, roles, phases, screenshots, state })
             })
             .await?;
@@ -179,6 +197,16 @@ impl Runs {
             Ok(read) => read.map_err(Refusal::from),
             Err(_) => Err(Refusal::new(ErrorCode::Internal, "the gateway has a fault; it has been logged")),
         }
+    }
+}
+
+/// The state of a run, if there is one that can be read and shown.
+fn state(root: &AgentsRoot, adw_id: AdwId) -> Result<Option<Map<String, Value>>, Trouble> {
+    match root.read(adw_id, &[STATE_FILE], MAX_STATE_BYTES) {
+        // A state that is just being written is no state yet.
+        Ok(bytes) => Ok(RunState::parse(&bytes).ok().map(|state| state.sanitised(root.repository()))),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

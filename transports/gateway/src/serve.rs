@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{
-    ApiKeys, CommandSink, Guard, Hub, NoAuthentication, NoBackEnd, Secret, SessionKey, Settings as HubSettings,
-};
+use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
+use eventwire_systems::amiga::Amiga;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -23,13 +22,14 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
+use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
 use crate::pages::{Directory, Pages, Upstream};
-use crate::site::Site;
+use crate::site::{Mounted, Site};
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, routes, sample, server, systems};
+use crate::{api_keys, metrics_source, routes, sample, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -70,10 +70,18 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
 
     let memory = systems::Memory::new(settings)?;
     let hub = hub(settings, keys, &memory)?;
-    let commands: Arc<dyn CommandSink> = Arc::new(NoBackEnd);
-    let systems = systems::all(settings, &hub, &memory, &commands);
+    let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
-    let routes = routes::all(&hub, runs.root());
+    let mut systems = systems::all(settings, &hub, &back_end.sink(), &memory);
+    let amiga = Amiga::new(
+        hub.clone(),
+        back_end.sink(),
+        metrics_source::of(&hub, runs.root()),
+        eventwire_systems::amiga::Settings::default(),
+    );
+    let socketio = socketio::server(&hub, &amiga);
+    systems.push(Mounted::new(&hub, Arc::new(amiga)));
+    let routes = back_end.mount(routes::all(&hub, runs.root()));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -90,7 +98,8 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let places = server::Places::new(places);
     let mut serving = JoinSet::new();
     for Listening { dialect, listener, .. } in listeners {
-        let site = Site { dialect, systems: systems.clone(), socketio: None, pages: pages(settings, dialect)? };
+        let socketio = matches!(dialect, Dialect::Canonical | Dialect::Amiga).then(|| socketio::routes(&socketio));
+        let site = Site { dialect, systems: systems.clone(), socketio, pages: pages(settings, dialect)? };
         let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
         serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }
@@ -103,6 +112,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     tracing::info!(connections = hub.connection_count(), seconds = settings.drain_seconds, "stopping");
     let stopping = async {
         hub.drain(Duration::from_secs(settings.drain_seconds)).await;
+        socketio.shut_down().await;
         let _ = stop.send(true);
         while serving.join_next().await.is_some() {}
     };
@@ -158,7 +168,7 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>, memory: &systems::Memory) -> 
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let mut builder = memory.taps().into_iter().fold(Hub::builder(), eventwire_hub::Builder::tap);
+    let mut builder = memory.tap(Hub::builder());
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use eventwire_hub::{CommandSink, Hub, Tap};
-use eventwire_systems::System;
+use eventwire_hub::{Builder, CommandSink, Hub};
+use eventwire_systems::adw::{self, Adw};
 use eventwire_systems::shared_context::{self, ContextStore, KeptStore, QueryStore, SharedContext};
+use eventwire_systems::{System, monadic};
 
 use crate::cli::Failure;
 use crate::config::{ContextTimes, Settings};
+use crate::runs::States;
 use crate::site::Mounted;
 
-/// What the systems remember of what is published. The hub shows it every event, so it is there before the hub.
+/// What the systems remember of what was published.
 pub(crate) struct Memory {
+    monadic: Arc<monadic::State>,
     contexts: Contexts,
 }
 
@@ -22,8 +25,10 @@ enum Contexts {
 }
 
 impl Memory {
+    /// Nothing yet.
+    ///
     /// # Errors
-    /// Addresses that cannot be used.
+    /// An address to ask for the messages of contexts that cannot be used.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
         let contexts = match &settings.context_query_url {
             None => Contexts::Kept(KeptStore::new(shared_context::Bounds::default())),
@@ -34,30 +39,42 @@ impl Memory {
                 Contexts::Asked(Arc::new(QueryStore::new(url).map_err(wrong)?))
             }
         };
-        Ok(Self { contexts })
+        Ok(Self { monadic: monadic::State::new(), contexts })
     }
 
-    /// What the hub is to show every event.
-    pub(crate) fn taps(&self) -> Vec<Arc<dyn Tap>> {
+    /// Has the hub show what it commits.
+    pub(crate) fn tap(&self, hub: Builder) -> Builder {
+        let hub = hub.tap(self.monadic.clone());
         match &self.contexts {
-            Contexts::Kept(kept) => vec![kept.clone()],
-            Contexts::Asked(_) => Vec::new(),
+            Contexts::Kept(kept) => hub.tap(kept.clone()),
+            Contexts::Asked(_) => hub,
+        }
+    }
+
+    fn contexts(&self) -> Arc<dyn ContextStore> {
+        match &self.contexts {
+            Contexts::Kept(kept) => kept.clone(),
+            Contexts::Asked(asked) => asked.clone(),
         }
     }
 }
 
 /// Every system, over one hub and one sink for what their clients ask of the application.
-pub(crate) fn all(settings: &Settings, hub: &Hub, memory: &Memory, _commands: &Arc<dyn CommandSink>) -> Vec<Mounted> {
-    let contexts: Arc<dyn ContextStore> = match &memory.contexts {
-        Contexts::Kept(kept) => kept.clone(),
-        Contexts::Asked(asked) => asked.clone(),
+pub(crate) fn all(settings: &Settings, hub: &Hub, commands: &Arc<dyn CommandSink>, memory: &Memory) -> Vec<Mounted> {
+    let kanban = adw::Settings {
+        agents: settings.agents.as_deref().map(|root| Arc::new(States::new(root)) as Arc<dyn adw::AgentState>),
+        ..adw::Settings::default()
     };
+    let monadic_settings =
+        monadic::Settings { progress_enabled: settings.progress_enabled, single_user: settings.single_user };
+    let monadic = monadic::Monadic::new(hub.clone(), commands.clone(), memory.monadic.clone(), monadic_settings);
     let times = match settings.context_times {
         ContextTimes::ByPath => shared_context::Times::ByPath,
         ContextTimes::Milliseconds => shared_context::Times::Milliseconds,
         ContextTimes::Iso => shared_context::Times::Iso,
     };
-    let shared_context = SharedContext::new(hub.clone(), contexts, shared_context::Settings { times });
-    let systems: Vec<Arc<dyn System>> = vec![Arc::new(shared_context)];
+    let contexts = SharedContext::new(hub.clone(), memory.contexts(), shared_context::Settings { times });
+    let systems: Vec<Arc<dyn System>> =
+        vec![Arc::new(monadic), Arc::new(Adw::new(hub.clone(), commands.clone(), kanban)), Arc::new(contexts)];
     systems.into_iter().map(|system| Mounted::new(hub, system)).collect()
 }

@@ -1,20 +1,21 @@
 //! What each path answers: functions of the hub, of who asks, and of what they send. No framework, no socket.
 
-use std::{error::Error, net::IpAddr, time::Duration};
+use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
-use eventwire_hub::{ConnectionInfo, Credentials, Hub, Principal, link_request};
+use eventwire_hub::{ConnectionInfo, Credentials, Hub, Principal, Receipt, link_request};
 use eventwire_protocol::{
-    Audience, ConnectionId, Envelope, Epoch, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, Time,
-    frame::read_strict, limits, route::Explanation,
+    Audience, ConnectionId, Envelope, Epoch, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
+    Time, frame::read_strict, limits, route::Explanation,
 };
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
+    adopt::{self, Adoption, Fallback},
     answer::{Refusal, empty, json},
     body::{self, Announced},
     paths::{self, Endpoint},
@@ -22,6 +23,8 @@ use crate::{
 
 /// How long the body of a request may take, unless it is set otherwise.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// Largest body that holds a cookie.
+const MAX_RESOLVE_BYTES: usize = 16 * 1024;
 
 type Answer = Result<Response<Bytes>, Refusal>;
 
@@ -30,6 +33,7 @@ type Answer = Result<Response<Bytes>, Refusal>;
 pub struct Api {
     hub: Hub,
     body_deadline: Duration,
+    fallback: Option<Arc<dyn Fallback>>,
 }
 
 /// A request without its body.
@@ -52,7 +56,14 @@ pub struct Head<'a> {
 impl Api {
     /// The API over this hub.
     pub fn new(hub: Hub) -> Self {
-        Self { hub, body_deadline: BODY_DEADLINE }
+        Self { hub, body_deadline: BODY_DEADLINE, fallback: None }
+    }
+
+    /// Sets who may know a target for events of older back ends that have none (HTTP-11).
+    #[must_use]
+    pub fn fallback(mut self, fallback: Arc<dyn Fallback>) -> Self {
+        self.fallback = Some(fallback);
+        self
     }
 
     /// Sets how long the body of a request may take.
@@ -116,12 +127,25 @@ impl Api {
         let principal = self.authenticate(&head).await?;
         match route.endpoint {
             Endpoint::Events => {
-                no_query(head.query)?;
+                let adoption = Adoption::of(hub, head.query, head.headers)?;
                 require(&principal, Permission::Publish)?;
                 let media = Media::of(head.headers)?;
                 let announced = announced(head.headers);
                 let body = body::read(announced, body, limits::MAX_BATCH_BYTES, self.body_deadline).await?;
-                publish(hub, &principal, media, &body).await
+                match adoption {
+                    None => publish(hub, &principal, media, &body).await,
+                    Some(adoption) => {
+                        adopt::publish(hub, self.fallback.as_deref(), &principal, &adoption, media, &body).await
+                    }
+                }
+            }
+            Endpoint::Resolve => {
+                no_query(head.query)?;
+                require(&principal, Permission::Publish)?;
+                let media = Media::of(head.headers)?;
+                let announced = announced(head.headers);
+                let body = body::read(announced, body, MAX_RESOLVE_BYTES, self.body_deadline).await?;
+                resolve(hub, media, &body)
             }
             Endpoint::Connections => {
                 no_query(head.query)?;
@@ -156,7 +180,7 @@ impl Api {
     }
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
@@ -222,7 +246,7 @@ impl Media {
     }
 
     /// The events in a body, each readable or not.
-    fn split(self, body: &[u8]) -> Result<Vec<Result<&str, ErrorBody>>, ErrorBody> {
+    pub(crate) fn split(self, body: &[u8]) -> Result<Vec<Result<&str, ErrorBody>>, ErrorBody> {
         let documents = match self {
             Self::Json => {
                 let text = read_strict(body, limits::MAX_BATCH_BYTES)?.trim_ascii();
@@ -270,7 +294,7 @@ fn one(text: &str) -> Result<&str, ErrorBody> {
 
 /// What became of one event: where it went, or why it was refused.
 #[derive(Debug, Serialize)]
-struct Outcome {
+pub(crate) struct Outcome {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<EventName>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,6 +303,37 @@ struct Outcome {
     seq: Option<Seq>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody>,
+}
+
+/// What an event is and whom it is for, where that could be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) kind: EventKind,
+    pub(crate) to: Option<Audience>,
+}
+
+impl Outcome {
+    /// Of an event with this address, where it could be read.
+    pub(crate) fn of(address: Option<Address>, receipt: Result<Receipt, ErrorBody>) -> Self {
+        match receipt {
+            Ok(receipt) => {
+                let (kind, to) = address.map_or((None, None), |Address { kind, to }| (Some(EventName(kind)), to));
+                Self { kind, to, seq: receipt.seq, error: None }
+            }
+            Err(error) => Self { kind: None, to: None, seq: None, error: Some(error) },
+        }
+    }
+}
+
+/// The answer to a publisher: 202 when any event was taken, 422 when none was.
+pub(crate) fn outcomes(results: Vec<Outcome>) -> Response<Bytes> {
+    #[derive(Serialize)]
+    struct Results {
+        results: Vec<Outcome>,
+    }
+    let taken = results.iter().any(|outcome| outcome.error.is_none());
+    let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };
+    json(status, &Results { results })
 }
 
 /// An event's type, written as its name.
@@ -299,27 +354,41 @@ impl Serialize for EventName {
 /// # Errors
 /// Of the whole: a body that cannot be read, `too_many_items`, `unavailable`.
 pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]) -> Answer {
-    #[derive(Serialize)]
-    struct Results {
-        results: Vec<Outcome>,
-    }
     let publications: Vec<Result<Publication, ErrorBody>> =
         media.split(body)?.into_iter().map(|text| Publication::decode(text?)).collect();
-    let addresses: Vec<Option<(EventKind, Audience)>> = publications
-        .iter()
-        .map(|publication| publication.as_ref().ok().map(|it| (it.kind.clone(), it.to.clone())))
-        .collect();
+    let address = |it: &Publication| Address { kind: it.kind.clone(), to: Some(it.to.clone()) };
+    let addresses: Vec<Option<Address>> =
+        publications.iter().map(|publication| publication.as_ref().ok().map(address)).collect();
     let receipts = hub.publish(principal, publications).await?;
-    let taken = receipts.iter().any(Result::is_ok);
-    let results = receipts.into_iter().zip(addresses).map(|(receipt, address)| match (receipt, address) {
-        (Ok(receipt), Some((kind, to))) => {
-            Outcome { kind: Some(EventName(kind)), to: Some(to), seq: receipt.seq, error: None }
+    Ok(outcomes(addresses.into_iter().zip(receipts).map(|(address, receipt)| Outcome::of(address, receipt)).collect()))
+}
+
+/// `POST /v1/sessions/resolve`: the id of the browser session that a cookie opens (HTTP-12). The value of the cookie is
+/// not repeated, kept or logged.
+///
+/// # Errors
+/// `invalid_payload`.
+pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        cookie: String,
+    }
+    #[derive(Serialize)]
+    struct Resolved {
+        session_id: SessionId,
+    }
+    let text = match (media, read_strict(body, MAX_RESOLVE_BYTES)) {
+        (Media::Json, text) => text?,
+        (Media::Lines, _) => {
+            return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
         }
-        (Ok(receipt), None) => Outcome { kind: None, to: None, seq: receipt.seq, error: None },
-        (Err(error), _) => Outcome { kind: None, to: None, seq: None, error: Some(error) },
-    });
-    let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };
-    Ok(json(status, &Results { results: results.collect() }))
+    };
+    // What the parser would say may quote the value.
+    let wrong = || Refusal::new(ErrorCode::InvalidPayload, "the body must be {\"cookie\": \"<value>\"}");
+    let Asked { cookie } = serde_json::from_str(text).map_err(|_| wrong())?;
+    let session = hub.browser_session(&adopt::cookie(&cookie).map_err(Refusal::from)?);
+    Ok(json(StatusCode::OK, &Resolved { session_id: SessionId::Browser(session) }))
 }
 
 /// `GET /v1/connections`: who is connected (HTTP-06).

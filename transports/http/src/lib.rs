@@ -3,6 +3,8 @@
 //! | path | method | permission | |
 //! |---|---|---|---|
 //! | `/v1/events` | POST | `publish` | publishes one event, an array or NDJSON |
+//! | `/v1/events?dialect=` | POST | `publish` | the same, as the back end of an older system builds its frames |
+//! | `/v1/sessions/resolve` | POST | `publish` | the session that a cookie opens |
 //! | `/v1/connections` | GET | `admin` | who is connected |
 //! | `/v1/connections/{id}` | DELETE | `admin` | closes a connection with 1008 |
 //! | `/v1/explain` | GET | `observe` | who would receive an event, and why |
@@ -36,12 +38,14 @@
 //! # }
 //! ```
 
+mod adopt;
 mod answer;
 pub mod api;
 mod body;
 mod filters;
 pub mod paths;
 
+pub use adopt::Fallback;
 pub use answer::Refusal;
 pub use api::{Api, Head};
 pub use filters::{recover, routes, routes_of};

@@ -7,6 +7,8 @@ use http::{HeaderValue, Method};
 pub enum Endpoint {
     /// Publishes.
     Events,
+    /// Gives the session of a cookie.
+    Resolve,
     /// Lists connections.
     Connections,
     /// Closes a connection.
@@ -35,6 +37,7 @@ const READ: &[Method] = &[Method::GET, Method::HEAD];
 /// The table.
 pub const ROUTES: &[Route] = &[
     Route { endpoint: Endpoint::Events, pattern: "/v1/events", methods: &[Method::POST] },
+    Route { endpoint: Endpoint::Resolve, pattern: "/v1/sessions/resolve", methods: &[Method::POST] },
     Route { endpoint: Endpoint::Connections, pattern: "/v1/connections", methods: READ },
     Route { endpoint: Endpoint::Connection, pattern: "/v1/connections/{}", methods: &[Method::DELETE] },
     Route { endpoint: Endpoint::Explain, pattern: "/v1/explain", methods: READ },

@@ -257,6 +257,7 @@ async fn auth_01_every_path_of_v1_asks_who_it_is_and_gives_what_is_permitted_and
     let event = r#"{"type":"_test.note","to":"global","data":{}}"#;
     let requests = [
         ("POST", "/v1/events", event, "publisher", 202),
+        ("POST", "/v1/sessions/resolve", r#"{"cookie":"x"}"#, "publisher", 200),
         ("GET", "/v1/connections", "", "admin", 200),
         ("GET", "/v1/explain?type=_test.note&to=global", "", "observer", 200),
         ("DELETE", kick.as_str(), "", "admin", 204),
@@ -417,7 +418,8 @@ async fn http_07_explain_says_for_each_connection_what_delivery_then_does() {
 async fn ws_04_a_query_key_that_a_path_does_not_have_is_refused_by_name() {
     let api = Api::new(Hub::new());
     for (method, target) in [
-        ("POST", "/v1/events?dialect=adw"),
+        ("POST", "/v1/events?limit=1"),
+        ("POST", "/v1/sessions/resolve?cookie=x"),
         ("GET", "/v1/connections?limit=1"),
         ("DELETE", "/v1/connections/c0000000000000000?force=1"),
     ] {

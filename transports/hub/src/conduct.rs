@@ -5,6 +5,7 @@
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root};
 
 use crate::connection::Connection;
@@ -12,6 +13,18 @@ use crate::connection::Connection;
 /// Puts the frames of one client to work. Never fails: what is wrong with a frame is told to its sender (CMD-03).
 #[async_trait]
 pub trait Conduct: Send + Sync + 'static {
+    /// The context that the client came for, for instance by the path of its socket. The hub joins it without saying so, and
+    /// the welcome names it. Whether it is permitted has been judged; where it is not after all, there is no connection.
+    fn context(&self) -> Option<&ContextId> {
+        None
+    }
+
+    /// What the client is told instead of the welcome, in the words of its dialect; `None` for the welcome. For systems whose
+    /// clients know their connection by a name that its transport gave it.
+    fn welcome(&mut self) -> Option<Bytes> {
+        None
+    }
+
     /// What the client is told when it enters the roster, after the welcome and before anything else.
     ///
     /// Runs under the lock in which the connection enters: every event that a [`Tap`] has seen by then belongs in here,
@@ -21,10 +34,11 @@ pub trait Conduct: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The context that the client came for, for instance by the path of its socket. The hub joins it without saying so, and
-    /// the welcome names it. Whether it is permitted has been judged; where it is not after all, there is no connection.
-    fn context(&self) -> Option<&ContextId> {
-        None
+    /// What the client is told behind that, in the words of its dialect: for what no event of the catalogue says as one, and
+    /// for more at once than an event may hold. Runs under the same lock.
+    fn greet_in_words(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
+        let _ = (id, member);
+        Vec::new()
     }
 
     /// Whether the hub brings the newest values of what the connection receives, once it is there. A system whose

@@ -11,12 +11,14 @@ use eventwire_protocol::{
     ErrorCode, Member, Position, Request, Root, SessionId, Time,
     address::to,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
+    dialect::AdwDefault,
     event::connection::{
         ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
         Unsubscribed, UnsubscribedStream, Welcome,
     },
     limits::{self, TokenBucket},
     resume::{self, Cursor, Start},
+    roster::Interest,
     route, version,
 };
 use serde::Serialize;
@@ -247,26 +249,29 @@ impl Connection {
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
         let claims = principal.claims;
         let context = conduct.as_ref().and_then(|conduct| conduct.context()).cloned().map(SessionId::Context);
-        outbox.tell(
-            &Welcome {
-                connection_id: id,
-                protocol: version::PROTOCOL.into(),
-                epoch: heads.epoch,
-                server: version::SERVER.into(),
-                server_time: now,
-                session_id: home.map(SessionId::Browser).or_else(|| context.clone()),
-                user_id: claims.user.clone(),
-                permissions: claims.permissions.iter().copied().collect(),
-                heartbeat_interval_ms: millis(settings.heartbeat),
-                limits: ConnectionLimits {
-                    max_frame_bytes: limits::MAX_COMMAND_BYTES as u64,
-                    max_subscriptions: limits::MAX_SUBSCRIPTIONS as u64,
-                    commands_per_second: limits::COMMANDS_PER_SECOND.into(),
-                    command_burst: limits::COMMAND_BURST.into(),
+        match conduct.as_mut().and_then(|conduct| conduct.welcome()) {
+            Some(words) => outbox.tell_in_words(words, now),
+            None => outbox.tell(
+                &Welcome {
+                    connection_id: id,
+                    protocol: version::PROTOCOL.into(),
+                    epoch: heads.epoch,
+                    server: version::SERVER.into(),
+                    server_time: now,
+                    session_id: home.map(SessionId::Browser).or_else(|| context.clone()),
+                    user_id: claims.user.clone(),
+                    permissions: claims.permissions.iter().copied().collect(),
+                    heartbeat_interval_ms: millis(settings.heartbeat),
+                    limits: ConnectionLimits {
+                        max_frame_bytes: limits::MAX_COMMAND_BYTES as u64,
+                        max_subscriptions: limits::MAX_SUBSCRIPTIONS as u64,
+                        commands_per_second: limits::COMMANDS_PER_SECOND.into(),
+                        command_burst: limits::COMMAND_BURST.into(),
+                    },
                 },
-            },
-            now,
-        );
+                now,
+            ),
+        }
         let member = Member::new(dialect, claims, home);
         let implicit = member.implicit();
         for root in &implicit {
@@ -285,6 +290,9 @@ impl Connection {
             if let Some(conduct) = &mut conduct {
                 for event in conduct.greet(id, &member) {
                     link.outbox.show(event);
+                }
+                for words in conduct.greet_in_words(id, &member) {
+                    link.outbox.tell_in_words(words, now);
                 }
             }
             registry.roster.connect(id, member);
@@ -601,6 +609,7 @@ impl Connection {
         let outbox = &self.link.outbox;
         outbox.begin_latest();
         let mut accepted = Vec::new();
+        let is_new = !implicit.is_empty();
         let mut silent = implicit;
         let named: Vec<Root> = wanted.iter().map(|wish| wish.root.clone()).collect();
         let mut everything_since = None;
@@ -657,7 +666,11 @@ impl Connection {
         }
         outbox.end_latest(Vec::new());
         if self.conduct.as_ref().is_none_or(|conduct| conduct.wants_latest()) {
-            self.bring_latest(&roots).await?;
+            // Whoever hears of every ADW without asking has no list of them; routing takes out what is not theirs (ADW-10).
+            let hears_all =
+                is_new && self.member().is_some_and(|member| *member.interest() == Interest::Default(AdwDefault::All));
+            let everything = [Root::Realm];
+            self.bring_latest(if hears_all { &everything } else { &roots }).await?;
         }
         for Wish { root, since } in silent.into_iter().chain(accepted) {
             let outbox = &self.link.outbox;

@@ -10,11 +10,11 @@ use std::{
 };
 
 use eventwire_protocol::{
-    AddressedTo, AdwId, Audience, BrowserSession, Claims, CloseCode, ConnectionId, Envelope, Epoch, ErrorBody,
+    AddressedTo, AdwId, Audience, BrowserSession, Claims, CloseCode, ConnectionId, Dialect, Envelope, Epoch, ErrorBody,
     ErrorCode, EventKind, Permission, Position, Publication, RoomName, Roster, SessionId, Time, UserId,
     address::to,
     delivery::MailboxBounds,
-    event::connection::Closing,
+    event::connection::{Closing, Error},
     limits,
     route::{self, Explanation},
 };
@@ -148,7 +148,7 @@ impl Builder {
 
 /// 64 random bits of the operating system. Without a working source of randomness there is no safe epoch; the process
 /// then mixes what it has, which still differs from start to start.
-pub(crate) fn random() -> u64 {
+pub fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
         use std::hash::{BuildHasher, Hasher, RandomState};
         let mut hasher: DefaultHasher = RandomState::new().build_hasher();
@@ -338,6 +338,29 @@ impl Hub {
             .collect())
     }
 
+    /// Tells everyone who would receive `event` and reads the dialect something else in its place, in the words of the
+    /// dialect and as of one moment: `words` is asked under the lock in which events are delivered, so every event that a
+    /// [`Tap`] has seen by then belongs in them, and every later one is delivered behind them. It must not wait and not
+    /// call the hub. Nothing of it is kept, and it reaches the connections of this node only. Says how many were told.
+    pub fn tell_in_words(
+        &self,
+        event: &Envelope,
+        dialect: Dialect,
+        words: impl FnOnce() -> Vec<bytes::Bytes>,
+    ) -> usize {
+        let now = self.now();
+        let registry = self.core.registry_mut();
+        let reads = |id: &ConnectionId| registry.roster.member(*id).is_some_and(|member| member.dialect() == dialect);
+        let told: Vec<ConnectionId> = route::route(&registry.roster, event).into_iter().filter(reads).collect();
+        let words = if told.is_empty() { Vec::new() } else { words() };
+        for link in told.iter().filter_map(|id| registry.links.get(id)) {
+            for words in &words {
+                link.outbox.tell_in_words(words.clone(), now);
+            }
+        }
+        told.len()
+    }
+
     async fn publish_one(&self, envelope: Result<Envelope, ErrorBody>) -> Result<Receipt, ErrorBody> {
         let receipts = self.append(vec![envelope?], Vec::new()).await?;
         receipts.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the history gave no answer"))
@@ -404,6 +427,26 @@ impl Hub {
     pub fn explain(&self, kind: EventKind, audience: Audience) -> Result<Vec<Explanation>, ErrorBody> {
         let event = Envelope::probe(kind, audience)?;
         Ok(route::explain(&self.core.registry().roster, &event))
+    }
+
+    /// Tells a client that something it asked for was not done, in the words of its dialect: what becomes known after the
+    /// frame itself was taken. Says whether the client is still there. Not for what a publisher says: `connection.error` is
+    /// the server's own.
+    pub fn tell_error(&self, id: ConnectionId, error: &ErrorBody) -> bool {
+        let payload = Error {
+            code: error.code,
+            message: error.message.to_string(),
+            re: None,
+            retryable: error.code.retryable(),
+            retry_after_ms: None,
+            details: None,
+        };
+        let registry = self.core.registry();
+        let link = registry.links.get(&id);
+        if let Some(link) = link {
+            link.outbox.tell(&payload, self.now());
+        }
+        link.is_some()
     }
 
     /// Closes a connection because an administrator wants it. Says whether there was one.

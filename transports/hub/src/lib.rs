@@ -53,7 +53,7 @@ pub use conduct::{Conduct, Tap};
 pub use connection::{ConnectRequest, Connection, ConnectionInfo, Meta, Outgoing};
 pub use guard::Guard;
 pub use history::{Checkpoint, History, MemoryBounds, MemoryHistory, Receipt};
-pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser};
+pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser, random};
 pub use link_request::ConnectQuery;
 pub use outbox::OutFrame;
 pub use session_key::SessionKey;

@@ -1,0 +1,350 @@
+//! The stream of commands as a back end reads it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use eventwire_commands::{Body, FEED_ROUTES, Feed, FeedSettings, OnFailure, queue::Bounds, tell_sender};
+use eventwire_hub::{ApiKeys, CommandSink as _, ConnectRequest, Hub, KeyDigest, NoAuthentication, Outgoing, Principal};
+use eventwire_protocol::{ApplicationCommand, Claims, ErrorBody, ErrorCode, Permission};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+
+fn command(id: &str, session: &str, name: &str) -> ApplicationCommand {
+    serde_json::from_value(json!({
+        "id": id, "time": "2026-11-20T23:40:01Z", "dialect": "monadic", "name": name,
+        "connection_id": "c00000000000000ff", "session_id": session, "urgent": name == "CANCEL",
+        "data": {"text": "line\nbreak"},
+    }))
+    .unwrap()
+}
+
+fn ignore() -> OnFailure {
+    Arc::new(|_, _| {})
+}
+
+fn feed(bounds: Bounds) -> Feed {
+    Feed::new(Hub::new(), FeedSettings { bounds, ..FeedSettings::default() }, ignore())
+}
+
+fn ask(method: &str, target: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(target).header("host", "localhost")
+}
+
+async fn answer(feed: &Feed, request: http::request::Builder, body: impl Into<Bytes>) -> Response<Body> {
+    feed.answer(request.body(Full::new(body.into())).unwrap(), None).await
+}
+
+async fn told(feed: &Feed, request: http::request::Builder, body: impl Into<Bytes>) -> (u16, Value) {
+    let answer = answer(feed, request, body).await;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+/// A back end that reads.
+struct Reader {
+    body: Body,
+    text: String,
+}
+
+impl Reader {
+    async fn of(feed: &Feed, target: &str) -> Self {
+        let response = answer(feed, ask("GET", target), "").await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"text/event-stream".parse().unwrap())
+        );
+        Self { body: response.into_body(), text: String::new() }
+    }
+
+    /// The next block, as the id and the command; `None` at the end. Comments and `retry` are skipped.
+    async fn next(&mut self) -> Option<(String, ApplicationCommand)> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                let mut lines = block.lines();
+                if lines.next() == Some("event: command") {
+                    let id = lines.next().unwrap().strip_prefix("id: ").unwrap().to_owned();
+                    let data = lines.next().unwrap().strip_prefix("data: ").unwrap();
+                    assert_eq!(lines.next(), None);
+                    return Some((id, serde_json::from_str(data).unwrap()));
+                }
+                continue;
+            }
+            let frame = self.body.frame().await?.unwrap().into_data().unwrap();
+            self.text.push_str(std::str::from_utf8(&frame).unwrap());
+        }
+    }
+
+    async fn id(&mut self) -> String {
+        tokio::time::timeout(Duration::from_secs(3_000), self.next()).await.expect("a command").expect("no end").0
+    }
+}
+
+async fn acknowledge(feed: &Feed, id: &str) {
+    let (status, body) = told(feed, ask("POST", &format!("/v1/commands/{id}/ack")), "").await;
+    assert_eq!((status, body), (200, json!({"acknowledged": [id], "unknown": []})));
+}
+
+#[tokio::test]
+async fn cmd_10_a_command_is_one_event_and_goes_until_it_is_acknowledged() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    let sent = command("a1", "browser", "EDIT");
+    feed.submit(sent.clone()).await.unwrap();
+    assert_eq!(reader.next().await.unwrap(), ("a1".into(), sent));
+    assert_eq!(feed.pending(), 1);
+    // Whoever goes without acknowledging leaves it to the next.
+    drop(reader);
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    assert_eq!(reader.id().await, "a1");
+    acknowledge(&feed, "a1").await;
+    assert_eq!(feed.pending(), 0);
+    let again = told(&feed, ask("POST", "/v1/commands/a1/ack"), "").await;
+    assert_eq!(again, (200, json!({"acknowledged": [], "unknown": ["a1"]})));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_10_what_is_not_acknowledged_in_time_is_brought_again() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    feed.submit(command("a1", "browser", "EDIT")).await.unwrap();
+    assert_eq!(reader.id().await, "a1");
+    let began = tokio::time::Instant::now();
+    assert_eq!(reader.id().await, "a1");
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_secs(30) && waited < Duration::from_secs(32), "{waited:?}");
+}
+
+#[tokio::test]
+async fn cmd_10_every_group_is_brought_every_command_and_several_are_acknowledged_at_once() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands?group=default").await;
+    let mut audit = Reader::of(&feed, "/v1/commands?group=audit").await;
+    for (id, session) in [("a", "one"), ("b", "two")] {
+        feed.submit(command(id, session, "EDIT")).await.unwrap();
+    }
+    for reader in [&mut reader, &mut audit] {
+        assert_eq!((reader.id().await, reader.id().await), ("a".into(), "b".into()));
+    }
+    let batch = ask("POST", "/v1/commands/ack?group=audit").header("content-type", "application/json");
+    let (status, body) = told(&feed, batch, r#"{"ids":["a","b","c"]}"#).await;
+    assert_eq!((status, body), (200, json!({"acknowledged": ["a", "b"], "unknown": ["c"]})));
+    assert_eq!(feed.pending(), 2, "the other group has not said so");
+}
+
+#[tokio::test]
+async fn cmd_11_a_session_keeps_its_order_and_an_urgent_command_overtakes() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    for (id, name) in [("1", "chat"), ("2", "chat"), ("3", "CANCEL")] {
+        feed.submit(command(id, "browser", name)).await.unwrap();
+    }
+    feed.submit(command("4", "other", "chat")).await.unwrap();
+    assert_eq!([reader.id().await, reader.id().await, reader.id().await], ["1", "3", "4"]);
+    acknowledge(&feed, "1").await;
+    assert_eq!(reader.id().await, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_12_without_a_reader_or_with_too_much_waiting_the_sender_is_refused() {
+    let bounds = Bounds { commands: 2, ..Bounds::default() };
+    let feed = feed(bounds);
+    let refused = async |id: &str| feed.submit(command(id, "browser", "EDIT")).await.unwrap_err();
+    let error = refused("a").await;
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    assert!(error.message.contains("EDIT") && error.message.contains("no back end"), "{error}");
+    drop(Reader::of(&feed, "/v1/commands").await);
+    for id in ["a", "b"] {
+        feed.submit(command(id, "browser", "EDIT")).await.expect("a moment after the last reader");
+    }
+    assert!(refused("c").await.message.contains("too many"));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(refused("c").await.message.contains("no back end"));
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    assert_eq!(reader.id().await, "a", "what was taken is not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_12_a_command_that_nobody_acknowledges_is_given_up_and_its_sender_is_told() {
+    let hub = Hub::new();
+    let principal = Principal { name: "x".into(), claims: Claims::loopback() };
+    let mut client = hub.connect(ConnectRequest::new(principal, "memory")).await.unwrap();
+    let mut bystander = hub
+        .connect(ConnectRequest::new(Principal { name: "y".into(), claims: Claims::loopback() }, "memory"))
+        .await
+        .unwrap();
+    let feed = Feed::new(hub.clone(), FeedSettings::default(), tell_sender(hub.clone()));
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    feed.submit(ApplicationCommand { connection_id: client.id(), ..command("a", "browser", "EDIT") }).await.unwrap();
+    let reads = tokio::spawn(async move {
+        let mut times = 0;
+        while reader.next().await.is_some() {
+            times += 1;
+        }
+        times
+    });
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    assert_eq!(feed.pending(), 0);
+    let mut text = String::new();
+    while !text.contains("EDIT") {
+        if let Outgoing::Frames(frames) = client.next().await {
+            frames.iter().for_each(|frame| text.push_str(std::str::from_utf8(&frame.bytes).unwrap()));
+        }
+    }
+    assert!(text.contains("connection.error") && text.contains("\"unavailable\""), "{text}");
+    let said = tokio::time::timeout(Duration::from_secs(1), async {
+        loop {
+            if let Outgoing::Frames(frames) = bystander.next().await {
+                for frame in frames {
+                    assert!(!std::str::from_utf8(&frame.bytes).unwrap().contains("EDIT"));
+                }
+            }
+        }
+    });
+    assert!(said.await.is_err());
+    feed.close();
+    assert_eq!(reads.await.unwrap(), 20);
+    assert!(!hub.tell_error("c0000000000000000".parse().unwrap(), &ErrorBody::new(ErrorCode::Internal, "x")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_10_a_reader_that_does_not_read_is_left_and_others_take_over() {
+    let bounds = Bounds { lanes_per_reader: 1, ..Bounds::default() };
+    let feed = feed(bounds);
+    let stalled = Reader::of(&feed, "/v1/commands").await;
+    feed.submit(command("a", "one", "EDIT")).await.unwrap();
+    // Brought again and again until no more fits.
+    tokio::time::sleep(Duration::from_secs(95)).await;
+    assert_eq!(feed.readers(), 0);
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    assert_eq!(reader.id().await, "a");
+    drop(stalled);
+    assert_eq!(feed.readers(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_10_a_silent_stream_is_kept_alive_and_ends_when_the_server_stops() {
+    let hub = Hub::new();
+    let feed = Feed::new(hub.clone(), FeedSettings::default(), ignore());
+    let mut body = answer(&feed, ask("GET", "/v1/commands"), "").await.into_body();
+    let mut next = async || body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
+    assert_eq!(next().await.unwrap(), "retry: 1000\n\n");
+    let began = tokio::time::Instant::now();
+    assert_eq!(next().await.unwrap(), ": keep-alive\n\n");
+    assert_eq!(next().await.unwrap(), ": keep-alive\n\n");
+    assert_eq!(began.elapsed().as_secs(), 30);
+    hub.drain(Duration::ZERO).await;
+    assert_eq!(next().await, None);
+    assert_eq!(feed.submit(command("a", "b", "EDIT")).await.unwrap_err().code, ErrorCode::Unavailable);
+    assert_eq!(answer(&feed, ask("GET", "/v1/commands"), "").await.status(), 503);
+}
+
+#[tokio::test]
+async fn cmd_10_only_holders_of_the_permission_read_and_acknowledge() {
+    let mut keys = ApiKeys::new();
+    for (key, permissions) in [
+        ("reader", &[Permission::Commands][..]),
+        ("publisher", &[Permission::Publish, Permission::Observe, Permission::Admin, Permission::AdwRaw]),
+    ] {
+        let claims = Claims { permissions: permissions.iter().copied().collect(), ..Claims::anonymous() };
+        keys.add(KeyDigest::of(key), Principal { name: key.into(), claims }).unwrap();
+    }
+    let feed = Feed::new(Hub::builder().authenticator(keys).build(), FeedSettings::default(), ignore());
+    let _reader = answer(&feed, ask("GET", "/v1/commands").header("authorization", "Bearer reader"), "").await;
+    feed.submit(command("a", "b", "EDIT")).await.unwrap();
+    for (method, target) in [("GET", "/v1/commands"), ("POST", "/v1/commands/a/ack"), ("POST", "/v1/commands/ack")] {
+        for (token, status) in [(None, 401), (Some("Bearer wrong"), 401), (Some("Bearer publisher"), 403)] {
+            let request = ask(method, target).header("content-type", "application/json");
+            let request = token.iter().fold(request, |request, token| request.header("authorization", *token));
+            assert_eq!(told(&feed, request, r#"{"ids":["a"]}"#).await.0, status, "{method} {target} {token:?}");
+        }
+    }
+    assert_eq!(feed.pending(), 1);
+    let insecure = Hub::builder().authenticator(NoAuthentication::insecure()).build();
+    let feed = Feed::new(insecure, FeedSettings::default(), ignore());
+    assert_eq!(answer(&feed, ask("GET", "/v1/commands"), "").await.status(), 403);
+}
+
+#[tokio::test]
+async fn cmd_10_a_request_that_is_wrong_is_told_what_is_wrong() {
+    let feed = feed(Bounds { groups: 1, ..Bounds::default() });
+    let _reader = Reader::of(&feed, "/v1/commands").await;
+    let long = format!("/v1/commands?group={}", "x".repeat(65));
+    for (method, target, status, code) in [
+        ("POST", "/v1/commands", 405, "method_not_allowed"),
+        ("GET", "/v1/commands/a/ack", 405, "method_not_allowed"),
+        ("GET", "/v1/commands/", 404, "not_found"),
+        ("POST", "/v1/commands/a/b/ack", 404, "not_found"),
+        ("POST", "/v1/commands//ack", 404, "not_found"),
+        ("GET", "/v1/commands?group=", 400, "invalid_payload"),
+        ("GET", "/v1/commands?group=a%20b", 400, "invalid_payload"),
+        ("GET", &long, 400, "invalid_payload"),
+        ("GET", "/v1/commands?grp=a", 400, "invalid_payload"),
+        ("GET", "/v1/commands?group=another", 503, "unavailable"),
+        ("POST", "/v1/commands/ack", 415, "unsupported_media_type"),
+    ] {
+        let (got, body) = told(&feed, ask(method, target), "").await;
+        assert_eq!((got, body["error"]["code"].as_str()), (status, Some(code)), "{method} {target}");
+        assert!(!body["error"]["message"].as_str().unwrap().is_empty());
+    }
+    for (body, status) in [("", 422), ("[]", 422), (r#"{"ids":[1]}"#, 422), (r#"{"ids":[],"x":1}"#, 422)] {
+        let batch = ask("POST", "/v1/commands/ack").header("content-type", "application/json");
+        assert_eq!(told(&feed, batch, body).await.0, status, "{body}");
+    }
+    let batch = || ask("POST", "/v1/commands/ack").header("content-type", "application/json; charset=utf-8");
+    let many = json!({ "ids": vec!["a"; 1_001] }).to_string();
+    assert_eq!(told(&feed, batch(), many).await.0, 413);
+    assert_eq!(told(&feed, batch(), vec![b' '; 300_000]).await.0, 413);
+    let html = ask("GET", "/v1/commands").header("accept", "text/html");
+    assert_eq!(told(&feed, html, "").await.0, 406);
+    for (name, value) in [("host", "evil.example"), ("origin", "https://evil.example")] {
+        let request = Request::builder().method("GET").uri("/v1/commands").header(name, value);
+        let request = if name == "host" { request } else { request.header("host", "localhost") };
+        assert_eq!(told(&feed, request, "").await.0, 403, "{name}");
+    }
+    assert!(FEED_ROUTES.iter().all(|route| route.pattern.starts_with("/v1/commands")));
+}
+
+#[tokio::test]
+async fn cmd_09_many_commands_through_two_readers_come_at_least_once_and_in_order() {
+    let feed = feed(Bounds::default());
+    let seen: Arc<Mutex<Vec<(String, u32)>>> = Arc::default();
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let mut reader = Reader::of(&feed, "/v1/commands").await;
+        let (feed, seen) = (feed.clone(), seen.clone());
+        readers.push(tokio::spawn(async move {
+            while let Some((id, _)) = reader.next().await {
+                let (session, number) = id.split_once('.').unwrap();
+                seen.lock().unwrap().push((session.to_owned(), number.parse().unwrap()));
+                tokio::task::yield_now().await;
+                acknowledge(&feed, &id).await;
+            }
+        }));
+    }
+    for number in 0..50 {
+        for session in 0..20 {
+            feed.submit(command(&format!("s{session}.{number}"), &format!("s{session}"), "EDIT")).await.unwrap();
+        }
+    }
+    while feed.pending() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    feed.close();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 1_000);
+    for session in 0..20 {
+        let numbers: Vec<u32> = seen.iter().filter(|(of, _)| *of == format!("s{session}")).map(|(_, n)| *n).collect();
+        assert_eq!(numbers, (0..50).collect::<Vec<_>>());
+    }
+}

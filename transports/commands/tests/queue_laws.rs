@@ -1,0 +1,408 @@
+//! The queue of commands against a naive one that looks through everything it ever saw.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use eventwire_commands::queue::{Bounds, Delivery, Full, Queue, ReaderId, Task};
+use proptest::prelude::*;
+
+const BOUNDS: Bounds = Bounds {
+    commands: 12,
+    bytes: 100,
+    visibility: Duration::from_secs(30),
+    grace: Duration::from_secs(5),
+    age: Duration::from_secs(120),
+    lanes_per_reader: 2,
+    groups: 2,
+    readers: 4,
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Submit {
+        lane: u8,
+        urgent: bool,
+        bytes: usize,
+    },
+    Again {
+        nth: usize,
+    },
+    Attach {
+        group: u8,
+    },
+    Detach {
+        nth: usize,
+    },
+    /// Acknowledges one that was brought, perhaps long ago.
+    Acknowledge {
+        nth: usize,
+    },
+    /// Acknowledges whatever, in whatever group.
+    AcknowledgeAnything {
+        group: u8,
+        nth: usize,
+    },
+    Wait {
+        seconds: u64,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (0_u8..4, prop::bool::weighted(0.25), 0_usize..20)
+            .prop_map(|(lane, urgent, bytes)| Step::Submit { lane, urgent, bytes }),
+        1 => (0_usize..40).prop_map(|nth| Step::Again { nth }),
+        3 => (0_u8..3).prop_map(|group| Step::Attach { group }),
+        2 => (0_usize..4).prop_map(|nth| Step::Detach { nth }),
+        8 => (0_usize..40).prop_map(|nth| Step::Acknowledge { nth }),
+        1 => (0_u8..3, 0_usize..40).prop_map(|(group, nth)| Step::AcknowledgeAnything { group, nth }),
+        4 => prop_oneof![0_u64..4, Just(5), 10_u64..40, Just(30), Just(130)].prop_map(|seconds| Step::Wait { seconds }),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// What became of one command in one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    NotFor,
+    Waits,
+    Away(ReaderId, Duration),
+    Done,
+}
+
+struct Row {
+    task: Task,
+    taken: Duration,
+    states: [State; 3],
+    acknowledged: bool,
+    given_up: bool,
+}
+
+impl Row {
+    fn open(&self) -> bool {
+        self.states.iter().any(|state| matches!(state, State::Waits | State::Away(..)))
+    }
+}
+
+/// Remembers every command and every reader there ever was.
+#[derive(Default)]
+struct Oracle {
+    rows: Vec<Row>,
+    /// Who reads which group, in the order of coming.
+    readers: Vec<(ReaderId, usize)>,
+    /// When a group's last reader left.
+    deserted: [Option<Duration>; 3],
+    /// Groups that there are.
+    known: BTreeSet<usize>,
+    now: Duration,
+    brought: Vec<(usize, usize)>,
+}
+
+impl Oracle {
+    fn takes(&self, group: usize) -> bool {
+        self.readers.iter().any(|(_, of)| *of == group)
+            || (self.known.contains(&group)
+                && self.deserted[group].is_some_and(|since| self.now - since < BOUNDS.grace))
+    }
+
+    fn sweep(&mut self) {
+        for group in 0..3 {
+            let holds = self.rows.iter().any(|row| matches!(row.states[group], State::Waits | State::Away(..)));
+            if !self.takes(group) && !holds {
+                self.known.remove(&group);
+            }
+        }
+    }
+
+    fn expected(&self, bytes: usize) -> Result<(), Full> {
+        if !(0..3).any(|group| self.takes(group)) {
+            return Err(Full::NoReader);
+        }
+        let open = || self.rows.iter().filter(|row| row.open());
+        let held: usize = open().map(|row| row.task.body.len()).sum();
+        if open().count() >= BOUNDS.commands || held + bytes > BOUNDS.bytes { Err(Full::Busy) } else { Ok(()) }
+    }
+
+    /// What was brought must have been allowed to be brought.
+    fn bring(&mut self, deliveries: Vec<Delivery>) -> Result<(), TestCaseError> {
+        for Delivery { reader, task } in deliveries {
+            let group = self.readers.iter().find(|(id, _)| *id == reader).map(|(_, group)| *group);
+            let Some(group) = group else { return Err(TestCaseError::fail(format!("{reader:?} is gone"))) };
+            let at = self.rows.iter().position(|row| row.task == *task).unwrap();
+            prop_assert_eq!(self.rows[at].states[group], State::Waits, "{:?} was not waiting", task.id);
+            for (other, row) in self.rows.iter().enumerate() {
+                if row.task.lane != task.lane || other == at {
+                    continue;
+                }
+                if let State::Away(owner, _) = row.states[group] {
+                    prop_assert_eq!(owner, reader, "two readers have lane {}", &task.lane);
+                    prop_assert_ne!(row.task.urgent, task.urgent, "two at once in lane {}", &task.lane);
+                }
+                let before = other < at && row.task.urgent == task.urgent;
+                prop_assert!(
+                    !before || !matches!(row.states[group], State::Waits | State::Away(..)),
+                    "{:?} was overtaken by {:?}",
+                    row.task.id,
+                    task.id
+                );
+            }
+            self.rows[at].states[group] = State::Away(reader, self.now + BOUNDS.visibility);
+            self.brought.push((at, group));
+        }
+        self.nothing_idles()
+    }
+
+    fn lanes_of(&self, reader: ReaderId, group: usize) -> BTreeSet<Arc<str>> {
+        let held = |row: &&Row| matches!(row.states[group], State::Away(of, _) if of == reader);
+        self.rows.iter().filter(held).map(|row| row.task.lane.clone()).collect()
+    }
+
+    /// Nothing waits that could be brought.
+    fn nothing_idles(&self) -> Result<(), TestCaseError> {
+        for group in 0..3 {
+            let readers: Vec<ReaderId> =
+                self.readers.iter().filter(|(_, of)| *of == group).map(|(reader, _)| *reader).collect();
+            for reader in &readers {
+                prop_assert!(self.lanes_of(*reader, group).len() <= BOUNDS.lanes_per_reader);
+            }
+            let hands_free = readers.iter().any(|r| self.lanes_of(*r, group).len() < BOUNDS.lanes_per_reader);
+            for row in self.rows.iter().filter(|row| row.states[group] == State::Waits) {
+                let away = |urgent: Option<bool>| {
+                    self.rows.iter().any(|other| {
+                        other.task.lane == row.task.lane
+                            && urgent.is_none_or(|urgent| urgent == other.task.urgent)
+                            && matches!(other.states[group], State::Away(..))
+                    })
+                };
+                let blocked = away(Some(row.task.urgent));
+                prop_assert!(blocked || (!away(None) && !hands_free), "{:?} waits for nothing", row.task.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a reader had returns when it goes.
+    fn leave(&mut self, reader: ReaderId) {
+        let at = self.readers.iter().position(|(id, _)| *id == reader).unwrap();
+        let (_, group) = self.readers.remove(at);
+        for row in &mut self.rows {
+            if matches!(row.states[group], State::Away(of, _) if of == reader) {
+                row.states[group] = State::Waits;
+            }
+        }
+        if self.readers.iter().all(|(_, of)| *of != group) {
+            self.deserted[group] = Some(self.now);
+        }
+    }
+
+    /// What is due by now; gives the ids that nobody ever acknowledged.
+    fn pass(&mut self) -> Vec<Arc<str>> {
+        let now = self.now;
+        let mut lost = Vec::new();
+        for row in &mut self.rows {
+            if row.open() && now - row.taken >= BOUNDS.age {
+                row.states = row.states.map(|state| if state == State::NotFor { state } else { State::Done });
+                row.given_up = true;
+                if !row.acknowledged {
+                    lost.push(row.task.id.clone());
+                }
+            }
+            for state in &mut row.states {
+                if matches!(state, State::Away(_, until) if *until <= now) {
+                    *state = State::Waits;
+                }
+            }
+        }
+        lost
+    }
+
+    fn due(&self) -> Option<Duration> {
+        let open = self.rows.iter().filter(|row| row.open());
+        let ages = open.map(|row| row.taken + BOUNDS.age);
+        let returns = self.rows.iter().flat_map(|row| row.states).filter_map(|state| match state {
+            State::Away(_, until) => Some(until),
+            _ => None,
+        });
+        ages.chain(returns).min()
+    }
+}
+
+fn group_name(group: usize) -> String {
+    format!("group{group}")
+}
+
+fn acknowledge(queue: &mut Queue, oracle: &mut Oracle, at: usize, group: usize) -> Result<(), TestCaseError> {
+    let id = oracle.rows[at].task.id.clone();
+    let (was_there, deliveries) = queue.acknowledge(&group_name(group), &id, oracle.now);
+    let row = &mut oracle.rows[at];
+    prop_assert_eq!(was_there, matches!(row.states[group], State::Waits | State::Away(..)), "{} in {}", id, group);
+    if was_there {
+        row.states[group] = State::Done;
+        row.acknowledged = true;
+    }
+    oracle.bring(deliveries)
+}
+
+fn step(queue: &mut Queue, oracle: &mut Oracle, step: Step) -> Result<(), TestCaseError> {
+    match step {
+        Step::Submit { lane, urgent, bytes } => {
+            let task = Task {
+                id: format!("id{}", oracle.rows.len()).into(),
+                lane: format!("lane{lane}").into(),
+                urgent,
+                body: vec![b'x'; bytes].into(),
+            };
+            let expected = oracle.expected(bytes);
+            let took = queue.submit(task.clone(), oracle.now);
+            prop_assert_eq!(took.as_ref().map(|_| ()).map_err(|full| *full), expected);
+            if let Ok(deliveries) = took {
+                let states = [0, 1, 2].map(|group| if oracle.takes(group) { State::Waits } else { State::NotFor });
+                oracle.rows.push(Row { task, taken: oracle.now, states, acknowledged: false, given_up: false });
+                oracle.bring(deliveries)?;
+            }
+        }
+        Step::Again { nth } => {
+            let open: Vec<&Row> = oracle.rows.iter().filter(|row| row.open()).collect();
+            if let Some(row) = open.get(nth) {
+                prop_assert_eq!(queue.submit(row.task.clone(), oracle.now), Ok(Vec::new()), "a repetition is the same");
+            }
+        }
+        Step::Attach { group } => {
+            let group = usize::from(group);
+            oracle.sweep();
+            let reader = ReaderId(
+                oracle.rows.len() as u64 * 1_000 + oracle.brought.len() as u64 * 10 + oracle.readers.len() as u64,
+            );
+            if oracle.readers.iter().any(|(id, _)| *id == reader) {
+                return Ok(());
+            }
+            let full = oracle.readers.len() >= BOUNDS.readers
+                || (!oracle.known.contains(&group) && oracle.known.len() >= BOUNDS.groups);
+            let attached = queue.attach(reader, &group_name(group), oracle.now);
+            prop_assert_eq!(attached.is_err(), full);
+            if let Ok(deliveries) = attached {
+                oracle.readers.push((reader, group));
+                oracle.known.insert(group);
+                oracle.bring(deliveries)?;
+            }
+        }
+        Step::Detach { nth } => {
+            if let Some((reader, _)) = oracle.readers.get(nth).copied() {
+                let deliveries = queue.detach(reader, oracle.now);
+                oracle.leave(reader);
+                oracle.bring(deliveries)?;
+                prop_assert_eq!(queue.detach(reader, oracle.now), Vec::new());
+            }
+        }
+        Step::Acknowledge { nth } => {
+            if let Some((at, group)) = oracle.brought.iter().rev().nth(nth).copied() {
+                acknowledge(queue, oracle, at, group)?;
+            }
+        }
+        Step::AcknowledgeAnything { group, nth } => {
+            if nth < oracle.rows.len() {
+                acknowledge(queue, oracle, nth, usize::from(group))?;
+            }
+        }
+        Step::Wait { seconds } => {
+            let end = oracle.now + Duration::from_secs(seconds);
+            loop {
+                prop_assert_eq!(queue.next_tick(), oracle.due());
+                let due = queue.next_tick().filter(|due| *due <= end);
+                oracle.now = due.unwrap_or(end);
+                let (deliveries, given_up) = queue.tick(oracle.now);
+                let lost = oracle.pass();
+                oracle.sweep();
+                prop_assert_eq!(given_up.iter().map(|task| task.id.clone()).collect::<Vec<_>>(), lost);
+                oracle.bring(deliveries)?;
+                if due.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    let open: Vec<&Row> = oracle.rows.iter().filter(|row| row.open()).collect();
+    prop_assert_eq!(queue.len(), open.len());
+    prop_assert_eq!(queue.bytes(), open.iter().map(|row| row.task.body.len()).sum::<usize>());
+    prop_assert!(queue.len() <= BOUNDS.commands && queue.bytes() <= BOUNDS.bytes);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn cmd_10_and_cmd_11_and_cmd_12_the_queue_does_what_a_naive_one_does(steps in steps()) {
+        let (mut queue, mut oracle) = (Queue::new(BOUNDS), Oracle::default());
+        for it in steps {
+            step(&mut queue, &mut oracle, it)?;
+        }
+        // In the end one reader of each group takes everything: what was accepted was brought.
+        for group in 0..3_usize {
+            while let Some((reader, _)) = oracle.readers.first().copied() {
+                let deliveries = queue.detach(reader, oracle.now);
+                oracle.leave(reader);
+                oracle.bring(deliveries)?;
+            }
+            let reader = ReaderId(u64::MAX - group as u64);
+            if let Ok(deliveries) = queue.attach(reader, &group_name(group), oracle.now) {
+                oracle.readers.push((reader, group));
+                oracle.known.insert(group);
+                oracle.bring(deliveries)?;
+                while let Some(at) = oracle.rows.iter().position(|row| matches!(row.states[group], State::Away(..))) {
+                    acknowledge(&mut queue, &mut oracle, at, group)?;
+                }
+                prop_assert!(oracle.rows.iter().all(|row| row.states[group] != State::Waits));
+            }
+        }
+        prop_assert!(queue.is_empty(), "{} are left", queue.len());
+        for (at, row) in oracle.rows.iter().enumerate() {
+            for (group, state) in row.states.iter().enumerate().filter(|(_, state)| **state == State::Done) {
+                let brought = oracle.brought.contains(&(at, group));
+                prop_assert!(brought || row.given_up || row.acknowledged, "{:?} {:?} {:?}", row.task.id, group, state);
+            }
+        }
+    }
+}
+
+fn task(id: &str, lane: &str, urgent: bool) -> Task {
+    Task { id: id.into(), lane: lane.into(), urgent, body: id.to_owned().into() }
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<(u64, &str)> {
+    deliveries.iter().map(|it| (it.reader.0, &*it.task.id)).collect()
+}
+
+#[test]
+fn cmd_11_what_is_urgent_overtakes_what_waits_and_goes_to_whom_the_lane_belongs() {
+    let now = Duration::ZERO;
+    let mut queue = Queue::new(Bounds { lanes_per_reader: 1, ..Bounds::default() });
+    queue.attach(ReaderId(1), "default", now).unwrap();
+    queue.attach(ReaderId(2), "default", now).unwrap();
+    assert_eq!(ids(&queue.submit(task("chat", "s", false), now).unwrap()), [(1, "chat")]);
+    assert_eq!(ids(&queue.submit(task("next", "s", false), now).unwrap()), []);
+    assert_eq!(ids(&queue.submit(task("cancel", "s", true), now).unwrap()), [(1, "cancel")]);
+    assert_eq!(ids(&queue.submit(task("other", "t", false), now).unwrap()), [(2, "other")]);
+    assert_eq!(ids(&queue.acknowledge("default", "cancel", now).1), []);
+    assert_eq!(ids(&queue.acknowledge("default", "chat", now).1), [(1, "next")]);
+}
+
+#[test]
+fn cmd_10_every_group_is_brought_every_command_and_time_brings_it_again() {
+    let seconds = Duration::from_secs;
+    let mut queue = Queue::new(Bounds::default());
+    assert_eq!(queue.submit(task("a", "s", false), seconds(0)), Err(Full::NoReader));
+    queue.attach(ReaderId(1), "default", seconds(0)).unwrap();
+    queue.attach(ReaderId(2), "audit", seconds(0)).unwrap();
+    assert_eq!(ids(&queue.submit(task("a", "s", false), seconds(1)).unwrap()), [(2, "a"), (1, "a")]);
+    assert!(queue.acknowledge("audit", "a", seconds(2)).0);
+    assert!(!queue.acknowledge("audit", "a", seconds(2)).0);
+    assert_eq!(queue.next_tick(), Some(seconds(31)));
+    assert_eq!(ids(&queue.tick(seconds(31)).0), [(1, "a")]);
+    assert_eq!(ids(&queue.detach(ReaderId(1), seconds(32))), []);
+    // A moment later somebody who reconnects misses nothing, and what comes meanwhile is taken.
+    assert!(queue.detach(ReaderId(2), seconds(32)).is_empty());
+    assert!(queue.submit(task("b", "t", false), seconds(36)).is_ok());
+    assert_eq!(queue.submit(task("c", "t", false), seconds(37)), Err(Full::NoReader));
+    assert_eq!(ids(&queue.attach(ReaderId(3), "default", seconds(38)).unwrap()), [(3, "a"), (3, "b")]);
+}

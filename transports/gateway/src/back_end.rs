@@ -1,0 +1,93 @@
+//! The back end that gets what clients ask of the application: it reads a stream, or a webhook is called (CMD-09).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use eventwire_commands::{Feed, FeedSettings, Webhook, WebhookSettings, certificates, tell_sender};
+use eventwire_hub::{CommandSink, Hub, Secret};
+use eventwire_protocol::error::ErrorCode;
+use futures_util::FutureExt as _;
+
+use crate::answer;
+use crate::cli::Failure;
+use crate::config::Settings;
+use crate::front::Routes;
+
+/// Where the paths of the stream begin.
+const PREFIX: &str = "/v1/commands";
+
+/// How commands reach the back end.
+pub(crate) enum BackEnd {
+    /// It reads `GET /v1/commands`.
+    Feed(Feed),
+    /// It is called.
+    Webhook(Webhook),
+}
+
+impl BackEnd {
+    /// What the settings say. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub(crate) fn of(settings: &Settings, hub: &Hub) -> Result<Self, Failure> {
+        let on_failure = tell_sender(hub.clone());
+        let Some(url) = &settings.commands_webhook else {
+            return match (&settings.commands_secret_file, &settings.commands_ca_file) {
+                (None, None) => Ok(Self::Feed(Feed::new(hub.clone(), FeedSettings::default(), on_failure))),
+                _ => Err(Failure::Usage(
+                    "commands_secret_file and commands_ca_file are for a webhook: set commands_webhook".to_owned(),
+                )),
+            };
+        };
+        let Some(file) = &settings.commands_secret_file else {
+            return Err(Failure::Usage(
+                "commands_webhook needs commands_secret_file: requests are signed, and the back end checks it"
+                    .to_owned(),
+            ));
+        };
+        let secret = Secret::new(read(file, "commands_secret_file")?.trim());
+        let authorities = match &settings.commands_ca_file {
+            None => Vec::new(),
+            Some(file) => certificates(read(file, "commands_ca_file")?.as_bytes())
+                .map_err(|error| Failure::Usage(format!("commands_ca_file {}: {}", file.display(), error.message)))?,
+        };
+        let webhook = WebhookSettings { authorities, ..WebhookSettings::default() };
+        Webhook::with_settings(url, secret, webhook, on_failure)
+            .map(Self::Webhook)
+            .map_err(|error| Failure::Usage(format!("commands_webhook: {}", error.message)))
+    }
+
+    /// What the systems hand commands to.
+    pub(crate) fn sink(&self) -> Arc<dyn CommandSink> {
+        match self {
+            Self::Feed(feed) => Arc::new(feed.clone()),
+            Self::Webhook(webhook) => Arc::new(webhook.clone()),
+        }
+    }
+
+    /// The stream at its paths, and everything else behind.
+    pub(crate) fn mount(&self, behind: Routes) -> Routes {
+        let feed = match self {
+            Self::Feed(feed) => Some(feed.clone()),
+            Self::Webhook(_) => None,
+        };
+        Arc::new(move |request, peer| {
+            let path = request.uri().path();
+            if !path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                return behind(request, peer);
+            }
+            let feed = feed.clone();
+            async move {
+                match feed {
+                    Some(feed) => feed.answer(request, Some(peer.ip())).await,
+                    None => answer::refusal(ErrorCode::NotFound, "commands go to a webhook here; there is no stream"),
+                }
+            }
+            .boxed()
+        })
+    }
+}
+
+fn read(file: &Path, name: &str) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{name} {}: {error}", file.display())))
+}

@@ -1,0 +1,70 @@
+//! The Socket.IO server: which namespace is whose.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use eventwire_hub::{ConnectRequest, Credentials, Hub, Meta};
+use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use eventwire_socketio::{Admitted, Arrival, Reception, SocketIoAcceptor};
+use eventwire_systems::amiga::{Amiga, Newcomer};
+use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
+
+use crate::front::Routes;
+
+/// The namespaces: two are AMIGA's, one speaks our own protocol.
+const NAMESPACES: &[&str] = &["/", "/metrics", "/v1"];
+
+/// Receives the clients of every namespace.
+struct Doors {
+    hub: Hub,
+    amiga: Amiga,
+}
+
+#[async_trait]
+impl Reception for Doors {
+    async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
+        let (token, peer, user_agent) = (arrival.token()?, arrival.peer, arrival.user_agent());
+        match arrival.namespace.as_str() {
+            "/" | "/metrics" => {
+                let attachments = arrival.attachments.clone();
+                let newcomer = Newcomer {
+                    token,
+                    socket_id: arrival.socket_id.clone(),
+                    peer,
+                    user_agent,
+                    as_bytes: Arc::new(move |event, as_bytes| attachments.set(event, as_bytes)),
+                };
+                let (request, conduct) = self.amiga.receive(newcomer).await?;
+                Ok(Admitted { request, conduct: Some(conduct) })
+            }
+            "/v1" => {
+                let principal = self.hub.authenticate(&Credentials { token, peer }).await?;
+                let meta = Meta { transport: "socketio", remote_address: peer, user_agent };
+                let request = ConnectRequest { meta, ..ConnectRequest::new(principal, "socketio") };
+                Ok(Admitted { request, conduct: None })
+            }
+            _ => Err(ErrorBody::new(ErrorCode::NotFound, "no such namespace")),
+        }
+    }
+}
+
+/// The server over a hub.
+pub(crate) fn server(hub: &Hub, amiga: &Amiga) -> SocketIoAcceptor {
+    let doors = Doors { hub: hub.clone(), amiga: amiga.clone() };
+    SocketIoAcceptor::new(hub.clone(), NAMESPACES, Arc::new(doors))
+}
+
+/// What answers at its path.
+pub(crate) fn routes(server: &SocketIoAcceptor) -> Routes {
+    let server = server.clone();
+    Arc::new(move |request, peer: SocketAddr| {
+        let server = server.clone();
+        async move {
+            let response = server.answer(request, Some(peer.ip())).await;
+            response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+        }
+        .boxed()
+    })
+}

@@ -1,0 +1,49 @@
+//! Socket.IO binding of Eventwire: Engine.IO 4 and Socket.IO 5, over polling, WebSocket and the upgrade from one to the other.
+//!
+//! Each namespace connection of a client is one [`Connection`](eventwire_hub::Connection) of the hub. What a namespace is,
+//! and how a connection of it behaves, is decided by a [`Reception`]; the binding itself knows no system. Frames of a dialect
+//! of its own are JSON arrays, `[name, argument]`, in both directions; a canonical frame is the event named by its `type`
+//! with the frame as its argument, and canonical commands come as the event `command` (SIO-08).
+//!
+//! One task owns each connection of the hub. What the client sends is pushed into the bounded queue of that task in the
+//! order in which it came, and the task alone writes, so that nothing overtakes anything (SIO-05). The task takes from the
+//! mailbox only what the socket has room for (SIO-06).
+//!
+//! ```
+//! use std::sync::Arc;
+//! use async_trait::async_trait;
+//! use eventwire_hub::{ConnectRequest, Credentials, Hub};
+//! use eventwire_protocol::ErrorBody;
+//! use eventwire_socketio::{Admitted, Arrival, Reception, SocketIoAcceptor};
+//! use http_body_util::Empty;
+//!
+//! struct Canonical(Hub);
+//!
+//! #[async_trait]
+//! impl Reception for Canonical {
+//!     async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
+//!         let credentials = Credentials { token: arrival.token()?, peer: arrival.peer };
+//!         let principal = self.0.authenticate(&credentials).await?;
+//!         Ok(Admitted { request: ConnectRequest::new(principal, "socketio"), conduct: None })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::new();
+//! let acceptor = SocketIoAcceptor::new(hub.clone(), &["/v1"], Arc::new(Canonical(hub)));
+//! let request = http::Request::get("/socket.io/?EIO=4&transport=polling").body(Empty::<bytes::Bytes>::new())?;
+//! let response = acceptor.answer(request, None).await;
+//! assert_eq!(response.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+
+mod acceptor;
+mod cut;
+mod drive;
+mod inbox;
+mod reception;
+
+pub use acceptor::{MAX_PAYLOAD, PATH, PING_INTERVAL, PING_TIMEOUT, SocketIoAcceptor};
+pub use reception::{Admitted, Arrival, Attachments, Reception};

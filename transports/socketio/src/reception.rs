@@ -1,0 +1,141 @@
+//! Who may connect to a namespace, and as what: asked of whoever mounts the binding.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use async_trait::async_trait;
+use eventwire_hub::{Conduct, ConnectRequest, Secret, link_request};
+use eventwire_protocol::{ErrorBody, ErrorCode};
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::Value;
+
+/// Names of events whose argument goes to one client as a binary attachment: the bytes of its JSON text. Empty at first;
+/// a conduct fills it when its client asks for that (SIO-09). Clones are the same set.
+#[derive(Clone, Debug, Default)]
+pub struct Attachments(Arc<RwLock<BTreeSet<&'static str>>>);
+
+impl Attachments {
+    /// Says whether events of this name carry their argument as bytes from now on.
+    pub fn set(&self, event: &'static str, as_bytes: bool) {
+        let mut events = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if as_bytes {
+            events.insert(event);
+        } else {
+            events.remove(event);
+        }
+    }
+
+    pub(crate) fn has(&self, event: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(event)
+    }
+}
+
+/// A client that wants to connect to a namespace.
+pub struct Arrival {
+    /// The namespace, for instance `/`.
+    pub namespace: String,
+    /// What the client will know itself by, its `socket.id`. It names the transport session too, so it is told to this
+    /// client and to nobody else.
+    pub socket_id: String,
+    /// What the client handed over as `auth`.
+    pub auth: Option<Value>,
+    /// The headers of the request that opened the transport. Host and origin have been checked.
+    pub headers: HeaderMap,
+    /// The peer's address.
+    pub peer: Option<IpAddr>,
+    /// Which events this client gets as bytes.
+    pub attachments: Attachments,
+}
+
+impl fmt::Debug for Arrival {
+    /// Without what the client knows itself by and what it showed: both are keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival").field("namespace", &self.namespace).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Arrival {
+    /// The token of the client: `auth.token`, else the header `Authorization` (AUTH-01, SIO-03). `None` when there is
+    /// neither.
+    ///
+    /// # Errors
+    /// `unauthorised` when a token is there and is not one. The message never repeats it.
+    pub fn token(&self) -> Result<Option<Secret>, ErrorBody> {
+        match self.auth.as_ref().and_then(|auth| auth.get("token")) {
+            Some(Value::String(token)) => link_request::token_of(token)
+                .map(Some)
+                .ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorised, "unreadable credentials: auth.token")),
+            None | Some(Value::Null) => {
+                link_request::bearer(self.headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes))
+            }
+            Some(_) => Err(ErrorBody::new(ErrorCode::Unauthorised, "unreadable credentials: auth.token is a text")),
+        }
+    }
+
+    /// What the peer calls itself, safe to be shown.
+    pub fn user_agent(&self) -> Option<String> {
+        self.headers.get(header::USER_AGENT).and_then(|value| link_request::user_agent(value.as_bytes()))
+    }
+}
+
+/// A client that may connect.
+pub struct Admitted {
+    /// How it is connected.
+    pub request: ConnectRequest,
+    /// How it behaves; nothing for a canonical client, whose commands the hub reads itself.
+    pub conduct: Option<Box<dyn Conduct>>,
+}
+
+/// Receives clients. Implemented by whoever mounts the binding.
+#[async_trait]
+pub trait Reception: Send + Sync + 'static {
+    /// Judges a client that wants to connect to a namespace.
+    ///
+    /// # Errors
+    /// Whatever keeps the client out: it is told as `connect_error`, and the transport stays open.
+    async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn arrival(auth: Option<Value>, header: Option<&str>) -> Arrival {
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert(header::AUTHORIZATION, header.parse().unwrap());
+        }
+        Arrival {
+            namespace: "/".into(),
+            socket_id: "hush".into(),
+            auth,
+            headers,
+            peer: None,
+            attachments: Attachments::default(),
+        }
+    }
+
+    #[test]
+    fn sio_03_the_token_of_auth_counts_before_that_of_the_header() {
+        let token = |auth, header| arrival(auth, header).token().map(|it| it.map(|it| it.reveal().to_owned()));
+        assert_eq!(token(Some(json!({"token": "a"})), Some("Bearer b")).unwrap().unwrap(), "a");
+        assert_eq!(token(Some(json!({})), Some("Bearer b")).unwrap().unwrap(), "b");
+        assert_eq!(token(None, None).unwrap(), None);
+        for wrong in [json!({"token": ""}), json!({"token": "hush hush"}), json!({"token": 1}), json!({"token": ["a"]})]
+        {
+            let error = token(Some(wrong), None).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Unauthorised);
+            assert!(!error.message.contains("hush"));
+        }
+    }
+
+    #[test]
+    fn sio_04_what_a_client_knows_itself_by_is_not_printed() {
+        assert!(!format!("{:?}", arrival(Some(json!({"token": "hush"})), None)).contains("hush"));
+    }
+}
