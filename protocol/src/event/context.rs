@@ -256,7 +256,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
         (
             "messages",
             json!({
-                "re": "5", "session_id": "planning", "since_id": 41,
+                "re": "5", "session_id": "planning", "since_id": 41, "truncated": true,
                 "messages": [{
                     "id": 42, "time": "2026-11-20T23:35:00Z", "sender": "maria", "content": "How far are you?",
                     "visibility": "public", "sender_type": "human", "message_type": "human_input",

@@ -15,7 +15,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-pub use self::value::{ByteSize, For, Listen, Listener, LogFormat, Speed, default_port};
+pub use self::value::{ByteSize, ContextTimes, For, Listen, Listener, LogFormat, Speed, default_port};
 
 mod inherited;
 mod value;
@@ -191,6 +191,11 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_query_url: Option<String>,
 
+    /// How clients of Shared Context are told the time of a message
+    #[arg(long, value_name = "FORM", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_times: Option<ContextTimes>,
+
     /// URL of a back end that is called with what clients ask of the application, one POST for each command, signed with the
     /// secret in commands_secret_file. Without it a back end reads GET /v1/commands
     #[arg(long, value_name = "URL", help_heading = "Back end")]
@@ -295,6 +300,8 @@ pub struct Settings {
     pub progress_enabled: bool,
     pub single_user: bool,
     pub session_secret_file: Option<PathBuf>,
+    pub context_query_url: Option<String>,
+    pub context_times: ContextTimes,
     pub commands_webhook: Option<String>,
     pub commands_secret_file: Option<PathBuf>,
     pub commands_ca_file: Option<PathBuf>,
@@ -303,7 +310,6 @@ pub struct Settings {
     pub product_jwt_issuer: Option<String>,
     pub product_jwt_audience: Option<String>,
     pub product_cookie: String,
-    pub context_query_url: Option<String>,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -339,6 +345,8 @@ impl Default for Settings {
             progress_enabled: true,
             single_user: false,
             session_secret_file: None,
+            context_query_url: None,
+            context_times: ContextTimes::ByPath,
             commands_webhook: None,
             commands_secret_file: None,
             commands_ca_file: None,
@@ -347,7 +355,6 @@ impl Default for Settings {
             product_jwt_issuer: None,
             product_jwt_audience: None,
             product_cookie: "connect.sid".to_owned(),
-            context_query_url: None,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),

@@ -69,7 +69,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
-    let remembered = systems::Remembered::new();
+    let remembered = systems::Remembered::new(settings);
     let hub = hub(settings, keys, &remembered)?;
     let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;

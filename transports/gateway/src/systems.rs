@@ -15,7 +15,7 @@ use eventwire_systems::product::{self, Product};
 use eventwire_systems::shared_context::{self, ContextStore, KeptStore, QueryStore, SharedContext};
 
 use crate::cli::Failure;
-use crate::config::Settings;
+use crate::config::{ContextTimes, Settings};
 use crate::runs::States;
 use crate::site::Mounted;
 
@@ -23,21 +23,24 @@ use crate::site::Mounted;
 pub(crate) struct Remembered {
     monadic: Arc<monadic::State>,
     product: Arc<product::State>,
-    contexts: Arc<KeptStore>,
+    /// Unless a back end is asked for them.
+    contexts: Option<Arc<KeptStore>>,
 }
 
 impl Remembered {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let keep = || KeptStore::new(shared_context::Bounds::default());
         Self {
             monadic: monadic::State::new(),
             product: product::State::new(),
-            contexts: KeptStore::new(shared_context::Bounds::default()),
+            contexts: settings.context_query_url.is_none().then(keep),
         }
     }
 
     /// What the hub has to tell of every event.
     pub(crate) fn taps(&self) -> Vec<Arc<dyn Tap>> {
-        vec![self.monadic.clone(), self.product.clone(), self.contexts.clone()]
+        let always: [Arc<dyn Tap>; 2] = [self.monadic.clone(), self.product.clone()];
+        always.into_iter().chain(self.contexts.clone().map(|contexts| contexts as Arc<dyn Tap>)).collect()
     }
 }
 
@@ -97,18 +100,24 @@ pub(crate) fn all(
         agents: agents.map(|root| Arc::new(States::new(root)) as Arc<dyn adw::AgentState>),
         ..adw::Settings::default()
     };
-    let contexts: Arc<dyn ContextStore> = match &settings.context_query_url {
-        None => remembered.contexts,
-        Some(url) => Arc::new(
-            QueryStore::new(url).map_err(|error| Failure::Usage(format!("context_query_url: {}", error.message)))?,
+    let contexts: Arc<dyn ContextStore> = match (remembered.contexts, &settings.context_query_url) {
+        (Some(kept), _) => kept,
+        (None, url) => Arc::new(
+            QueryStore::new(url.as_deref().unwrap_or_default())
+                .map_err(|error| Failure::Usage(format!("context_query_url: {}", error.message)))?,
         ),
+    };
+    let times = match settings.context_times {
+        ContextTimes::ByPath => shared_context::Times::ByPath,
+        ContextTimes::Milliseconds => shared_context::Times::Milliseconds,
+        ContextTimes::Iso => shared_context::Times::Iso,
     };
     let monadic = Arc::new(Monadic::new(hub.clone(), Arc::clone(commands), remembered.monadic, of_monadic));
     let fallback = Arc::new(ToEveryPage(Arc::clone(&monadic)));
     let systems: Vec<Arc<dyn System>> = vec![
         monadic,
         Arc::new(Product::new(hub.clone(), Arc::clone(commands), of_product, remembered.product)),
-        Arc::new(SharedContext::new(hub.clone(), contexts, shared_context::Settings::default())),
+        Arc::new(SharedContext::new(hub.clone(), contexts, shared_context::Settings { times })),
         Arc::new(Adw::new(hub.clone(), Arc::clone(commands), of_adw)),
     ];
     Ok(Systems { mounted: systems.into_iter().map(|system| Mounted::new(hub, system)).collect(), fallback })

@@ -62,6 +62,7 @@ fn every_setting_is_read_from_all_three_places() {
         "listen" => "127.0.0.2:81=monadic",
         "static" => "monadic=/some/where",
         "upstream" | "commands_webhook" | "product_lookup_url" | "context_query_url" => "http://localhost:5000",
+        "context_times" => "iso",
         "product_jwt_issuer" | "product_jwt_audience" | "product_cookie" => "of-my-own",
         "port_file"
         | "agents"
@@ -74,6 +75,7 @@ fn every_setting_is_read_from_all_three_places() {
         "progress_enabled" => "false",
         // The other value is refused beside api_keys_file.
         "single_user" => "false",
+        "context_query_url" => "http://127.0.0.1:45678/query",
         "replay" => "2.5",
         "allowed_hosts" => "a.example,[::2]",
         "allowed_origins" => "https://a.example,https://b.example",

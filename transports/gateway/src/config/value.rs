@@ -255,6 +255,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// How clients of Shared Context are told the time of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ContextTimes {
+    /// As milliseconds at /ws/, where pages are, and as ISO 8601 at /mcp/, where agents are.
+    #[default]
+    ByPath,
+    /// As milliseconds everywhere.
+    Milliseconds,
+    /// As ISO 8601 everywhere.
+    Iso,
+}
+
 /// A speed for replays, as a multiple of the readable pace. Between 0.01 and 1000.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed(f64);

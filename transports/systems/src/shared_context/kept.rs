@@ -169,11 +169,12 @@ impl State {
         }
         self.order.insert(used, id.clone());
         let forgot = self.forgot;
-        let (past, past_order, past_floors) = (&mut self.past, &mut self.past_order, &mut self.past_floors);
+        let Self { past, past_order, past_floors, bytes, .. } = self;
         let kept = self.contexts.entry(id.clone()).or_insert_with(|| match past.remove(id) {
             Some(Past { floors, updated_at, used }) => {
                 past_order.remove(&used);
                 *past_floors -= 1 + floors.by_part.len();
+                *bytes += floors.bytes();
                 Kept { floors, updated_at, ..Kept::default() }
             }
             None => Kept { floors: Floors { unknown: forgot, ..Floors::default() }, ..Kept::default() },
