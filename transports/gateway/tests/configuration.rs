@@ -75,7 +75,6 @@ fn every_setting_is_read_from_all_three_places() {
         "progress_enabled" => "false",
         // The other value is refused beside api_keys_file.
         "single_user" => "false",
-        "context_query_url" => "http://127.0.0.1:45678/query",
         "replay" => "2.5",
         "allowed_hosts" => "a.example,[::2]",
         "allowed_origins" => "https://a.example,https://b.example",
