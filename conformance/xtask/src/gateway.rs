@@ -53,8 +53,12 @@ impl Gateway {
             std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display())).map(|()| path)
         };
         let listeners = LISTENERS.map(|(dialect, _)| format!("\"127.0.0.1:0={dialect}\""));
-        let ports = format!("{name}.ports");
-        let mut settings = format!("{CONFIGURATION}listen = [{}]\nport_file = {ports:?}\n", listeners.join(", "));
+        let (ports, runs) = (format!("{name}.ports"), format!("{name}.agents"));
+        // No runs: a folder that is there and stays empty.
+        let folder = scratch.join(&runs);
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let mut settings =
+            format!("{CONFIGURATION}listen = [{}]\nport_file = {ports:?}\nagents = {runs:?}\n", listeners.join(", "));
         if let Access::Keys = access {
             let file = format!("{name}.keys.toml");
             write(&file, &suite_keys(workspace)?)?;

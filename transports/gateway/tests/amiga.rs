@@ -14,12 +14,27 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn gateway() -> (Gateway, String) {
-    // Its figures are those of the sample run.
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample");
-    let gateway = Gateway::speaking(&["amiga"], &["--agents", sample.to_str().unwrap()]);
+/// Copies a folder, so that its files are as old as the test.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::write(to, std::fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+}
+
+/// A gateway whose figures are those of the sample run, which has just been written.
+fn gateway() -> (Gateway, String, tempfile::TempDir) {
+    let runs = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sample"), runs.path());
+    let gateway = Gateway::speaking(&["amiga"], &["--agents", runs.path().to_str().unwrap()]);
     let url = format!("http://{}", gateway.at("amiga"));
-    (gateway, url)
+    (gateway, url, runs)
 }
 
 /// Runs a program that ends by itself, and not never.
@@ -36,7 +51,7 @@ fn held(output: &Output) -> String {
 
 #[tokio::test]
 async fn sio_21_the_code_of_the_description_and_its_library_run_unchanged() {
-    let (_gateway, url) = gateway();
+    let (_gateway, url, _runs) = gateway();
     let folder = workspace().join("conformance/seeds");
     assert!(folder.join("node_modules").is_dir(), "conformance/seeds has no packages; run `cargo xtask setup`");
     let mut command = Command::new("timeout");
@@ -64,7 +79,7 @@ async fn python() -> PathBuf {
 
 #[tokio::test]
 async fn sio_21_python_socketio_connects_by_polling_by_websocket_and_by_the_upgrade() {
-    let (_gateway, url) = gateway();
+    let (_gateway, url, _runs) = gateway();
     let mut command = Command::new("timeout");
     command.arg("120").arg(python().await).arg(workspace().join("conformance/seeds/amiga_client.py")).arg(url);
     assert!(held(&ended(command).await).contains("all held"));
@@ -72,7 +87,7 @@ async fn sio_21_python_socketio_connects_by_polling_by_websocket_and_by_the_upgr
 
 #[tokio::test]
 async fn sio_21_a_page_of_a_strange_origin_or_host_gets_no_session() {
-    let (gateway, _) = gateway();
+    let (gateway, _, _runs) = gateway();
     let address = gateway.at("amiga");
     let path = "/socket.io/?EIO=4&transport=polling";
     for (header, value, status) in [

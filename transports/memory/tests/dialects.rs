@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eventwire_hub::{Hub, Principal};
 use eventwire_memory::{ConnectOptions, MemoryClient};
 use eventwire_protocol::{Claims, Dialect, Publication, address::AudienceKind, catalog};
+use proptest::proptest;
 use serde_json::{Value, json};
 
 /// What a frame calls itself, in whatever dialect it is.
@@ -97,7 +98,7 @@ fn is_of(dialect: Dialect, frame: &Value, words: &BTreeMap<String, BTreeSet<Stri
 
 const SESSIONS: [&str; 3] = ["session:s", "session:t", "session:~00000000000000000000000000000007"];
 
-proptest::proptest! {
+proptest! {
     #![proptest_config(proptest::test_runner::Config { cases: 48, ..Default::default() })]
 
     /// Whatever is published to whom, and whoever is there: each client reads its own dialect and no other, and of each

@@ -2,7 +2,7 @@
 //!
 //! A [`System`] judges who may open one of its sockets and answers its HTTP endpoints. It knows the hub and no socket: the
 //! gateway hands it requests, and carries out what it decides. What a connection does afterwards is its
-//! [`Conduct`](eventwire_hub::Conduct); what has to be remembered of published events, a [`Tap`](eventwire_hub::Tap).
+//! [`Conduct`]; what has to be remembered of published events, a [`Tap`](eventwire_hub::Tap).
 
 pub mod adw;
 pub mod amiga;

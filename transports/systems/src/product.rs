@@ -2,8 +2,8 @@
 //!
 //! A socket belongs to the user behind the session cookie, whom only the application knows ([`login`]); without one it is
 //! closed. A user may have many sockets, and all of them are told. A user who has none is told within ten minutes of what
-//! was missed ([`presence`]). Logins that end soon are announced, and end ([`expiry`]). An installation can be streamed in
-//! as its program writes ([`install`]).
+//! was missed (`presence`). Logins that end soon are announced, and end (`expiry`). An installation can be streamed in
+//! as its program writes (`install`).
 
 pub mod login;
 
