@@ -23,8 +23,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// The words of a dialect: of each event type, what its frames call themselves.
-fn words(dialect: Dialect) -> BTreeMap<String, BTreeSet<String>> {
+/// The golden vectors of a dialect; a variant has those of its family, but for the types that its own file is about.
+fn vectors(dialect: Dialect) -> Vec<Value> {
     let read = |dialect: Dialect| -> Vec<Value> {
         let path = format!("{}/../../conformance/vectors/{}.json", env!("CARGO_MANIFEST_DIR"), dialect.as_str());
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -34,8 +34,13 @@ fn words(dialect: Dialect) -> BTreeMap<String, BTreeSet<String>> {
         let told: BTreeSet<String> = vectors.iter().map(|vector| vector["type"].to_string()).collect();
         vectors.extend(read(dialect.family()).into_iter().filter(|it| !told.contains(&it["type"].to_string())));
     }
+    vectors
+}
+
+/// The words of a dialect: of each event type, what its frames call themselves.
+fn words(dialect: Dialect) -> BTreeMap<String, BTreeSet<String>> {
     let mut words: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for vector in vectors.iter().filter(|vector| !vector["frame"].is_null()) {
+    for vector in vectors(dialect).iter().filter(|vector| !vector["frame"].is_null()) {
         words.entry(vector["type"].as_str().unwrap().into()).or_default().insert(name(&vector["frame"]).into());
     }
     words
@@ -46,14 +51,14 @@ fn name(frame: &Value) -> &str {
     frame.get("type").or_else(|| frame.get(0)).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Says of every cookie that it is the user `u`'s.
-async fn accounts() -> SocketAddr {
+/// Says of every cookie that it is this user's.
+async fn accounts(user: &'static str) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = hyper::service::service_fn(|_| async {
-                let body = Full::new(bytes::Bytes::from_static(br#"{"userId":"u"}"#));
+            let service = hyper::service::service_fn(move |_| async move {
+                let body = Full::new(bytes::Bytes::from(json!({"userId": user}).to_string()));
                 let response = hyper::Response::builder().header("content-type", "application/json");
                 Ok::<_, Infallible>(response.body(body).unwrap())
             });
@@ -79,33 +84,63 @@ impl Client {
         if dialect == Dialect::Amiga {
             // Engine.IO has opened; this opens the namespace.
             client.socket.send(Message::text("40")).await.unwrap();
+            assert_eq!(name(&client.frame().await), "connected");
             client.socket.send(Message::text(r#"42["subscribe_tasks"]"#)).await.unwrap();
         }
         client
+    }
+
+    /// The next frame.
+    async fn frame(&mut self) -> Value {
+        soon("a frame", async {
+            loop {
+                let message = self.socket.next().await.unwrap().unwrap();
+                if let Some(frame) = self.read(message) {
+                    return frame;
+                }
+            }
+        })
+        .await
     }
 
     /// The frames that come until nothing comes for a moment.
     async fn frames(&mut self, pause: Duration) -> Vec<Value> {
         let mut frames = Vec::new();
         while let Ok(Some(Ok(message))) = tokio::time::timeout(pause, self.socket.next()).await {
-            let Message::Text(text) = message else { continue };
-            let text = match self.dialect {
-                // The packets of Engine.IO and Socket.IO; events are 42.
-                Dialect::Amiga => match text.strip_prefix("42") {
-                    Some(event) => event.to_owned(),
-                    None => continue,
-                },
-                _ => text.to_string(),
-            };
-            frames.push(serde_json::from_str(&text).unwrap_or_else(|_| panic!("{:?} read {text}", self.dialect)));
+            frames.extend(self.read(message));
         }
         frames
     }
+
+    /// What a message of the socket holds, if it is a frame of the dialect.
+    fn read(&self, message: Message) -> Option<Value> {
+        let Message::Text(text) = message else { return None };
+        let text = match self.dialect {
+            // The packets of Engine.IO and Socket.IO; events are 42.
+            Dialect::Amiga => text.strip_prefix("42")?,
+            _ => text.as_str(),
+        };
+        Some(serde_json::from_str(text).unwrap_or_else(|_| panic!("{:?} read {text}", self.dialect)))
+    }
+}
+
+/// Waits until the dashboard is in the room that it asked for; nothing tells it so.
+async fn joined(gateway: &Gateway) {
+    soon("the room of tasks", async {
+        loop {
+            let listed = common::get(gateway, "/v1/connections").await.json();
+            let mut connections = listed["connections"].as_array().unwrap().iter();
+            if connections.any(|it| it["dialect"] == "amiga" && it["subscriptions"] == json!(["room:tasks"])) {
+                break;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn route_05_on_real_sockets_no_frame_of_one_dialect_reaches_a_client_of_another() {
-    let accounts = accounts().await;
+    let accounts = accounts("u").await;
     let names = ["monadic", "product", "product_nested", "amiga", "shared_context", "adw", "adw_trigger"];
     let gateway =
         Gateway::speaking(&names, &["--single-user", "--product-lookup-url", &format!("http://{accounts}/me")]);
@@ -127,6 +162,7 @@ async fn route_05_on_real_sockets_no_frame_of_one_dialect_reaches_a_client_of_an
     ] {
         clients.push(Client::open(dialect, url).await);
     }
+    joined(&gateway).await;
     for client in &mut clients {
         client.frames(Duration::from_millis(300)).await;
     }
@@ -180,5 +216,54 @@ async fn route_05_on_real_sockets_no_frame_of_one_dialect_reaches_a_client_of_an
         for of in due {
             assert!(words[of].iter().any(|word| read.contains(word.as_str())), "{dialect:?} missed {of}: {read:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn route_05_on_a_real_socket_every_golden_frame_arrives_as_its_vector_says() {
+    let accounts = accounts("user-123").await;
+    let names = ["monadic", "product", "product_nested", "amiga", "shared_context", "adw", "adw_trigger"];
+    let gateway = Gateway::speaking(&names, &["--product-lookup-url", &format!("http://{accounts}/me")]);
+    let at = |name: &str| gateway.at(name);
+    for (dialect, url, least) in [
+        (Dialect::Monadic, format!("ws://{}/", at("monadic")), 85),
+        (Dialect::Product, format!("ws://{}/ws", at("product")), 25),
+        (Dialect::ProductNested, format!("ws://{}/ws", at("product_nested")), 25),
+        (Dialect::Amiga, format!("ws://{}/socket.io/?EIO=4&transport=websocket", at("amiga")), 6),
+        (Dialect::SharedContext, format!("ws://{}/ws/session_abc123", at("shared_context")), 6),
+        (Dialect::SharedContextTools, format!("ws://{}/mcp/session_abc123", at("shared_context")), 6),
+        (Dialect::Adw, format!("ws://{}/ws", at("adw")), 30),
+        (Dialect::AdwTrigger, format!("ws://{}/ws/trigger", at("adw_trigger")), 30),
+    ] {
+        let mut client = Client::open(dialect, url).await;
+        if dialect == Dialect::Amiga {
+            joined(&gateway).await;
+        }
+        client.frames(Duration::from_millis(300)).await;
+        let listed = common::get(&gateway, "/v1/connections").await.json();
+        let mut own = listed["connections"].as_array().unwrap().iter().filter(|it| it["dialect"] == dialect.as_str());
+        let own = own.next().unwrap();
+        let connection = own["connection_id"].as_str().unwrap();
+        let session = own["session_id"].as_str().unwrap_or("none");
+        let mut checked = 0;
+        for vector in vectors(dialect) {
+            let text = vector.to_string().replace("c00000000000000ff", connection);
+            let text = text.replace("~0123456789abcdef0123456789abcdef", session);
+            let vector: Value = serde_json::from_str(&text).unwrap();
+            let kind = vector["type"].as_str().unwrap();
+            // What the server alone says, what is for other people, and what nobody is told.
+            let foreign = dialect == Dialect::Amiga && vector["to"] == "user:maria"
+                || vector["data"]["user_id"] == "user-123"
+                || vector["data"]["visibility"].as_str().is_some_and(|visibility| visibility != "public");
+            if kind.starts_with("connection.") || foreign || vector["frame"].is_null() {
+                continue;
+            }
+            let event = json!({"type": kind, "to": vector["to"], "time": vector["time"], "data": vector["data"]});
+            publish(&gateway, event).await;
+            let frame = client.frame().await;
+            assert_eq!(frame, vector["frame"], "{dialect:?} {kind}");
+            checked += 1;
+        }
+        assert!(checked >= least, "{dialect:?}: {checked}");
     }
 }

@@ -38,6 +38,11 @@ const AT_THE_PRODUCER: &str = "belongs to the program that publishes, which read
 const VARIABLES: &[(&str, Dialect, Effect)] = &[
     ("WEBSOCKET_PROGRESS_ENABLED", Dialect::Monadic, Progress),
     ("EXTRA_LOGGING", Dialect::Monadic, Verbose),
+    (
+        "MAX_STORED_MESSAGES",
+        Dialect::Monadic,
+        Nothing("is the back end's bound; the gateway shows a new page at most 1,000 messages"),
+    ),
     ("OPENAI_CODE_PROGRESS_ENABLED", Dialect::Monadic, Nothing(AT_THE_PRODUCER)),
     ("OPENAI_CODE_PROGRESS_INTERVAL", Dialect::Monadic, Nothing(AT_THE_PRODUCER)),
     ("OPENAI_CODE_TIMEOUT", Dialect::Monadic, Nothing(AT_THE_PRODUCER)),
