@@ -118,7 +118,7 @@ const STEPS: &[Step] = &[
         },
     },
     Step { name: "node", proves: "the inspector's parts, without a browser", run: node },
-    Step { name: "browser", proves: "the inspector in headless Chromium, with a screenshot", run: browser },
+    Step { name: "browser", proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots", run: browser },
     Step { name: "readme", proves: "the marked commands of README.md and the guides do what they say", run: readme },
 ];
 
@@ -321,9 +321,11 @@ fn browser(workspace: &Workspace) -> Result<Verdict, String> {
     let artefacts = workspace.scratch()?.join("browser");
     std::fs::create_dir_all(&artefacts).map_err(|error| format!("{}: {error}", artefacts.display()))?;
     with_gateway(workspace, "browser", Access::Open, |gateway| {
-        let mut command = workspace.command("node");
-        command.arg("inspector.mjs").arg(gateway.url()).arg(&artefacts).current_dir(&folder);
-        process::run(&mut command, minutes(10)).require("node inspector.mjs")?;
+        for script in ["inspector.mjs", "websocket-test.mjs"] {
+            let mut command = workspace.command("node");
+            command.arg(script).arg(gateway.url()).arg(&artefacts).current_dir(&folder);
+            process::run(&mut command, minutes(10)).require(&format!("node {script}"))?;
+        }
         Ok(Verdict::Passed(format!("artefacts in {}", artefacts.display())))
     })
 }
