@@ -118,7 +118,11 @@ const STEPS: &[Step] = &[
         },
     },
     Step { name: "node", proves: "the inspector's parts, without a browser", run: node },
-    Step { name: "browser", proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots", run: browser },
+    Step {
+        name: "browser",
+        proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots",
+        run: browser,
+    },
     Step { name: "readme", proves: "the marked commands of README.md and the guides do what they say", run: readme },
 ];
 

@@ -6,9 +6,9 @@
 #   WebSocketHelper.send_to_session(message.to_json, session_id)
 #   WebSocketHelper.broadcast_to_all(voices.to_json)
 #
-# session_id is the value of the browser's cookie _monadic_session_id, as before. Each method returns true when the event
-# was taken and false otherwise: a server that is absent, slow or of another opinion never raises and costs two seconds at
-# most. EVENTWIRE_URL says where the server is, EVENTWIRE_TOKEN is the API key where one is needed.
+# session_id is the value of the browser's cookie _monadic_session_id, as before, or the session_id of a command. Each method
+# returns true when the event was taken and false otherwise: a server that is absent, slow or of another opinion never raises
+# and costs two seconds at most. EVENTWIRE_URL says where the server is, EVENTWIRE_TOKEN is the API key where one is needed.
 
 require "json"
 require "net/http"
@@ -63,7 +63,13 @@ module WebSocketHelper
   def publish(body, session_id)
     uri = URI.join(ENV.fetch("EVENTWIRE_URL", DEFAULT_URL), "/v1/events?dialect=monadic")
     request = Net::HTTP::Post.new(uri, "Content-Type" => "application/json")
-    request["Eventwire-Session"] = session_id.to_s if session_id && !session_id.to_s.empty?
+    session = session_id.to_s
+    # No cookie that the server takes begins with a tilde, and every session id does.
+    if session.match?(/\A~\h{32}\z/)
+      request["Eventwire-To"] = "session:#{session}"
+    elsif !session.empty?
+      request["Eventwire-Session"] = session
+    end
     token = ENV.fetch("EVENTWIRE_TOKEN", "")
     request["Authorization"] = "Bearer #{token}" unless token.empty?
     request.body = body

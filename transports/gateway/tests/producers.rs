@@ -107,6 +107,7 @@ async fn http_11_the_back_end_of_monadic_chat_publishes_with_its_own_calls() {
         say WebSocketHelper.broadcast_progress({{ type: "wait", content: "Symbols" }}, "{COOKIE}")
         say WebSocketHelper.send_to_session({{ "type" => "cancel" }}.to_json, "{COOKIE}")
         say WebSocketHelper.send_to_session({{ "type" => "streaming_complete" }}, "another")
+        say WebSocketHelper.send_to_session({{ "type" => "cancel" }}, "~0123456789abcdef0123456789abcdef")
         say WebSocketHelper.broadcast_to_all({{ "type" => "elevenlabs_voices", "content" => [] }}.to_json)
         say WebSocketHelper.broadcast_to_all({{ "type" => "cancel" }}.to_json)
         say WebSocketHelper.broadcast_progress({{ "type" => "wait", "content" => "Whose?" }})
@@ -116,7 +117,7 @@ async fn http_11_the_back_end_of_monadic_chat_publishes_with_its_own_calls() {
         "#
     );
     let told = Language::Ruby.run(&gateway.url(), &[], &script).await;
-    assert_eq!(told, [true, true, true, true, true, false, false, false, false, false].map(Value::from));
+    assert_eq!(told, [true, true, true, true, true, true, false, false, false, false, false].map(Value::from));
     let (addresses, data) = published(&gateway, &mut observer).await;
     let (own, another) = (session(&gateway, COOKIE).await, session(&gateway, "another").await);
     let (own, another) = (format!("session:{own}"), format!("session:{another}"));
@@ -125,6 +126,7 @@ async fn http_11_the_back_end_of_monadic_chat_publishes_with_its_own_calls() {
         ("chat.wait", &own),
         ("chat.cancel", &own),
         ("chat.streaming_complete", &another),
+        ("chat.cancel", "session:~0123456789abcdef0123456789abcdef"),
         ("chat.voices", "global"),
     ]);
     assert_eq!(addresses, expected);
