@@ -121,3 +121,98 @@ fn adopted_again(dialect: Dialect) {
 fn mon_12_a_frame_that_a_back_end_built_is_read_and_written_again_as_it_was() {
     adopted_again(Dialect::Monadic);
 }
+
+/// Who is told of an event of this type, and under which name; variants as their families.
+fn told(kind: &str) -> Vec<(&'static str, String)> {
+    let event_type = EventType::from_name(kind).unwrap();
+    let mut told = Vec::new();
+    for dialect in older().filter(|dialect| dialect.family() == *dialect) {
+        let vector = vectors(dialect).into_iter().find(|vector| vector.kind == kind && !vector.frame.is_null());
+        assert_eq!(vector.is_some(), dialect.spells(&EventKind::Known(event_type)), "{dialect:?} {kind}");
+        if let Some(vector) = vector {
+            let frame = committed(&vector).frame(dialect).map(|bytes| serde_json::from_slice::<Value>(bytes).unwrap());
+            let frame = frame.unwrap();
+            let name = frame.get("type").or_else(|| frame.get(0)).and_then(Value::as_str).unwrap();
+            told.push((dialect.as_str(), name.to_owned()));
+        }
+    }
+    told
+}
+
+fn is(expected: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    expected.iter().map(|(dialect, name)| (*dialect, (*name).to_owned())).collect()
+}
+
+#[test]
+fn collision_c6_each_system_greets_in_its_own_words_or_not_at_all() {
+    let expected = [
+        ("product", "connection_established"),
+        ("amiga", "connected"),
+        ("shared_context", "connected"),
+        ("adw", "connection_ack"),
+    ];
+    assert_eq!(told("connection.welcome"), is(&expected));
+}
+
+#[test]
+fn collision_c7_one_name_for_a_context_and_for_a_login_is_two_events() {
+    assert_eq!(told("context.session_update"), is(&[("shared_context", "session_update")]));
+    assert_eq!(told("session.expiring"), is(&[("product", "session_update")]));
+}
+
+#[test]
+fn collision_c10_a_log_line_is_the_kanbans_alone() {
+    assert_eq!(told("adw.agent_log"), is(&[("adw", "agent_log")]));
+}
+
+#[test]
+fn collision_c12_a_use_of_a_tool_has_the_members_of_both_servers() {
+    for (kind, members) in [
+        ("adw.tool_use_pre", ["input", "tool_input"].as_slice()),
+        ("adw.tool_use_post", &["output", "tool_output", "success", "status"]),
+    ] {
+        for dialect in [Dialect::Adw, Dialect::AdwTrigger] {
+            let vector = vectors(dialect).into_iter().find(|vector| vector.kind == kind).unwrap();
+            let frame: Value = serde_json::from_slice(committed(&vector).frame(dialect).unwrap()).unwrap();
+            for member in members {
+                assert!(frame["data"].get(*member).is_some(), "{dialect:?} {kind} {member}: {frame}");
+            }
+        }
+    }
+}
+
+#[test]
+fn collision_c16_and_c22_five_vocabularies_for_a_piece_of_text_stay_apart() {
+    for (kind, dialect, name) in [
+        ("chat.fragment", "monadic", "fragment"),
+        ("chat.streaming_complete", "monadic", "streaming_complete"),
+        ("message.chunk", "product", "message_chunk"),
+        ("adw.chat_stream", "adw", "chat_stream"),
+        ("adw.text_block", "adw", "text_block"),
+        ("chat.thinking", "monadic", "thinking"),
+        ("adw.thinking_block", "adw", "thinking_block"),
+    ] {
+        assert_eq!(told(kind), is(&[(dialect, name)]), "{kind}");
+    }
+}
+
+#[test]
+fn collision_c17_a_message_is_never_a_type_of_the_catalogue() {
+    assert!(EventType::ALL.iter().all(|event_type| event_type.spec().name.split('.').nth(1) != Some("message")));
+    assert_eq!(told("chat.turn_finished"), is(&[("monadic", "message")]));
+    assert_eq!(told("chat.cleared"), is(&[("monadic", "message")]));
+}
+
+#[test]
+fn collision_c18_progress_is_told_in_the_words_of_each_system() {
+    for (kind, dialect, name) in [
+        ("chat.wait", "monadic", "wait"),
+        ("chat.tts_progress", "monadic", "tts_progress"),
+        ("rag.progress", "product", "rag_progress"),
+        ("document.status", "product", "document_status"),
+        ("task.update", "amiga", "task_update"),
+        ("adw.status_update", "adw", "status_update"),
+    ] {
+        assert_eq!(told(kind), is(&[(dialect, name)]), "{kind}");
+    }
+}

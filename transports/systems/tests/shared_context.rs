@@ -54,6 +54,24 @@ async fn ctx_01_who_comes_later_is_told_how_the_context_stands_and_gets_nothing_
     assert_eq!(missed[0]["result"]["count"], 2);
 }
 
+/// How long a page waits between two attempts is its own affair (its text says one thing and its code another): whoever
+/// comes back is let in each time, and has what was missed.
+#[tokio::test]
+async fn trap_t13_a_page_may_come_back_at_whatever_pace_it_likes() {
+    let world = World::new();
+    for attempt in 1..=8 {
+        world.publish("s", message(attempt, "claude", "public", "while it was away")).await;
+        let mut page = world.join("/ws/s", "maria").await;
+        assert_eq!(kinds(&page.hear().await), ["connected"]);
+        let arguments = json!({"session_id": "s", "since_id": attempt - 1});
+        let missed = page.ask(json!({"tool": "get_messages", "arguments": arguments})).await;
+        assert_eq!(missed[0]["result"]["messages"][0]["id"], json!(attempt));
+        assert_eq!(missed[0]["result"]["count"], 1);
+        page.client.leave().await;
+    }
+    assert_eq!(world.hub.connection_count(), 0);
+}
+
 #[tokio::test]
 async fn ctx_02_no_path_leads_into_what_is_not_a_context() {
     let world = World::new();
