@@ -111,14 +111,17 @@ impl Workspace {
     /// What a reader of the log must know before the first result: machine, tools and data.
     pub(crate) fn describe(&self) -> String {
         let mut lines = vec![format!("machine: {}", hardware())];
-        let tools: Vec<String> =
-            ["rustc", "cargo", "node", "npm", "python3", "chromium"].iter().map(|tool| self.version_of(tool)).collect();
+        let tools: Vec<String> = ["rustc", "cargo", "node", "npm", "python3", "ruby", "chromium"]
+            .iter()
+            .map(|tool| self.version_of(tool))
+            .collect();
         lines.push(format!("tools: {}", tools.join("; ")));
         lines.push(match &self.shared {
             Shared::Used(at) => format!("shared data: used, from {}", at.display()),
             Shared::Absent(at) => format!(
                 "shared data: absent at {} (set EVENTWIRE_SHARED to name another place); tests use the small samples \
-                 in the repository instead of the recorded runs",
+                 in the repository instead of the recorded runs, and the client code out of the older systems' descriptions \
+                 is left out",
                 at.display()
             ),
         });
