@@ -95,7 +95,8 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
             "the limit of open files allows fewer connections"
         );
     }
-    let block = start_block(&listeners, &access, notes, &runs, Pen::new(coloured(&io::stderr())));
+    let notes = [notes, &systems::notes(settings)].concat();
+    let block = start_block(&listeners, &access, &notes, &runs, Pen::new(coloured(&io::stderr())));
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
     let places = server::Places::new(places);
     let mut serving = JoinSet::new();
@@ -339,26 +340,20 @@ impl Runs {
 
 /// What a person reads first.
 fn start_block(listeners: &[Listening], access: &Access, notes: &[String], runs: &Runs, pen: Pen) -> String {
-    let mut block = String::new();
-    let access_text = access.text();
-    let access_text = if access.is_risky() { pen.paint(Colour::Yellow, &access_text) } else { access_text };
-    let _ = writeln!(block, "{}", pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))));
+    let mut rows: Vec<(&str, String)> = Vec::new();
     for listening in listeners {
         let url = pen.paint(Colour::Cyan, &format!("http://{}/", reachable(listening.address)));
-        match listening.dialect {
-            Dialect::Canonical => {
-                let _ = writeln!(block, "  open     {url}");
-            }
-            dialect => {
-                let _ = writeln!(block, "  {:<8} {url}", dialect.as_str());
-            }
-        }
+        rows.push((if listening.dialect == Dialect::Canonical { "open" } else { listening.dialect.as_str() }, url));
     }
-    let _ = writeln!(block, "  access   {access_text}");
-    for note in notes {
-        let _ = writeln!(block, "  note     {note}");
+    let access_text = access.text();
+    rows.push(("access", if access.is_risky() { pen.paint(Colour::Yellow, &access_text) } else { access_text }));
+    rows.extend(notes.iter().map(|note| ("note", note.clone())));
+    rows.push(("agents", runs.text()));
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
+    let mut block = pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))) + "\n";
+    for (name, text) in rows {
+        let _ = writeln!(block, "  {name:<width$} {text}");
     }
-    let _ = writeln!(block, "  agents   {}", runs.text());
     block
 }
 

@@ -123,6 +123,25 @@ pub(crate) fn all(
     Ok(Systems { mounted: systems.into_iter().map(|system| Mounted::new(hub, system)).collect(), fallback })
 }
 
+/// What a person is told at the start about the systems that are listened for.
+pub(crate) fn notes(settings: &Settings) -> Vec<String> {
+    let listens = |family| settings.listen.iter().any(|listener| listener.dialect.family() == family);
+    let mut notes = Vec::new();
+    if listens(Dialect::Product) && settings.product_lookup_url.is_none() && settings.product_jwt_key_file.is_none() {
+        notes.push(
+            "nobody is known to product, so its sockets are closed: set product_lookup_url or product_jwt_key_file"
+                .to_owned(),
+        );
+    }
+    if [Dialect::Monadic, Dialect::Product, Dialect::Adw].into_iter().any(listens) {
+        notes.push(match &settings.commands_webhook {
+            Some(_) => "what clients ask of the application goes to commands_webhook".to_owned(),
+            None => "what clients ask of the application is read from /v1/commands".to_owned(),
+        });
+    }
+    notes
+}
+
 /// Who knows the users of Product Demo.
 fn users(settings: &Settings) -> Result<Arc<dyn product::UserResolver>, Failure> {
     match (&settings.product_lookup_url, &settings.product_jwt_key_file) {

@@ -142,6 +142,17 @@ async fn a_listener_without_pages_says_what_gives_it_some() {
 }
 
 #[test]
+fn the_start_says_what_is_missing_for_the_systems_that_are_listened_for() {
+    let told = |dialects: &[&str], arguments: &[&str]| Gateway::speaking(dialects, arguments).start_block.clone();
+    let alone = told(&[], &[]);
+    assert!(!alone.contains("note"), "{alone}");
+    let product = told(&["product"], &[]);
+    assert!(product.contains("nobody is known to product") && product.contains("/v1/commands"), "{product}");
+    let known = told(&["product"], &["--product-lookup-url", "http://localhost:1/me"]);
+    assert!(!known.contains("nobody is known"), "{known}");
+}
+
+#[test]
 fn a_listener_that_cannot_be_is_refused_with_what_to_write() {
     for (arguments, told) in [
         (&["--listen", "0=amigo"][..], "no dialect \"amigo\"; there are canonical, monadic"),
