@@ -71,6 +71,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
         "messages of contexts, there and back, and who may see them",
     ),
     Campaign::new(
+        "eventwire-protocol",
+        &["--test", "hostile_dialects"],
+        "protocol/tests/hostile_dialects.rs",
+        256,
+        Cost::Cheap,
+        "spoilt commands and events of the older systems",
+    ),
+    Campaign::new(
         "eventwire-commands",
         &["--test", "queue_laws"],
         "transports/commands/tests/queue_laws.rs",
