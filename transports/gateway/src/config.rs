@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as _, FromArgMatches as _};
+use eventwire_protocol::Dialect;
 use eventwire_protocol::limits::{self, StreamBounds};
 use figment::Figment;
 use figment::providers::Serialized;
@@ -124,6 +125,12 @@ pub struct Layer {
     #[arg(long, value_name = "FILE", help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_keys_file: Option<PathBuf>,
+
+    /// Dialects of older systems whose pages may connect without a key although api_keys_file is set, comma separated: monadic,
+    /// amiga, shared_context, adw. Strangers may listen there and ask the application; they may not publish
+    #[arg(long, value_name = "DIALECT,..", value_delimiter = ',', help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<Vec<String>>,
 
     /// Serve an address that other machines can reach without authentication: everybody there may publish and subscribe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Access")]
@@ -294,6 +301,7 @@ pub struct Settings {
     pub replay: Option<Speed>,
     pub no_sample: bool,
     pub api_keys_file: Option<PathBuf>,
+    pub anonymous: Vec<String>,
     pub insecure: bool,
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
@@ -339,6 +347,7 @@ impl Default for Settings {
             replay: None,
             no_sample: false,
             api_keys_file: None,
+            anonymous: Vec::new(),
             insecure: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -619,6 +628,11 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             ByteSize(*least)
         )));
     }
+    if let Some(name) = settings.anonymous.iter().find(|name| open_dialect(name).is_none()) {
+        return Err(ConfigError(format!(
+            "anonymous: {name:?} is none of monadic, amiga, shared_context, adw; product knows its users by their cookie"
+        )));
+    }
     if let Some(host) = settings.allowed_hosts.iter().find(|host| !is_host(host)) {
         return Err(ConfigError(format!(
             "allowed_hosts: {host:?} is not a host name; write it without scheme, port and path, such as events.example.org"
@@ -674,6 +688,12 @@ fn check_for(name: &str, value: &For, listeners: &[Listener]) -> Result<(), Conf
         ))),
         _ => Ok(()),
     }
+}
+
+/// The dialect of this name, if its pages may be let in without a key.
+pub(crate) fn open_dialect(name: &str) -> Option<Dialect> {
+    let dialect = Dialect::from_name(name.trim())?.family();
+    [Dialect::Monadic, Dialect::Amiga, Dialect::SharedContext, Dialect::Adw].contains(&dialect).then_some(dialect)
 }
 
 /// A host as it stands in a Host header, without the port, or `*`.

@@ -185,6 +185,7 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>, remembered: &systems::Remembe
                 allowed_origins: settings.allowed_origins.clone(),
             },
             max_connections: settings.max_connections,
+            anonymous: settings.anonymous.iter().filter_map(|name| config::open_dialect(name)).collect(),
         })
         .memory_bounds(MemoryBounds {
             adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),

@@ -78,6 +78,7 @@ fn every_setting_is_read_from_all_three_places() {
         "replay" => "2.5",
         "allowed_hosts" => "a.example,[::2]",
         "allowed_origins" => "https://a.example,https://b.example",
+        "anonymous" => "monadic,adw",
         "log" => "debug",
         "log_format" => "json",
         key if key.ends_with("_bytes") => "3 MiB",
@@ -90,7 +91,7 @@ fn every_setting_is_read_from_all_three_places() {
         let value = written(&setting.key);
         environment.push((format!("EVENTWIRE_{}", setting.key.to_ascii_uppercase()), value));
         arguments.push(format!("--{}={}", setting.key.replace('_', "-"), value.replace(' ', "")));
-        let is_list = setting.key.starts_with("allowed_");
+        let is_list = setting.key.starts_with("allowed_") || setting.key == "anonymous";
         let quoted = value.split(',').map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
         let bare = ["true", "false"].contains(&value) || value.parse::<f64>().is_ok();
         let value = if is_list {
@@ -293,6 +294,15 @@ fn variables_of_the_older_systems_are_honoured_or_explained() {
     let told = load("--listen amiga", &[("MONITORING_PORT", "many")]).unwrap_err();
     assert_eq!(told, "environment: MONITORING_PORT: expected a port");
     assert!(load("--listen shared_context", &[("LOG_LEVEL", "loud")]).is_err());
+}
+
+#[test]
+fn anonymous_names_dialects_whose_pages_have_no_place_for_a_key() {
+    assert_eq!(load("--anonymous monadic,adw_trigger", &[], "").unwrap().anonymous, ["monadic", "adw_trigger"]);
+    for name in ["product", "canonical", "amigo"] {
+        let told = load(&format!("--anonymous {name}"), &[], "").unwrap_err();
+        assert!(told.contains("is none of monadic, amiga"), "{told}");
+    }
 }
 
 #[test]

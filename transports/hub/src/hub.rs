@@ -46,6 +46,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Dialects whose clients may connect without credentials where others need them (AUTH-09); of a family, any.
+    pub anonymous: Vec<Dialect>,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
             ping: limits::PING,
             guard: Guard::default(),
             max_connections: 100_000,
+            anonymous: Vec::new(),
         }
     }
 }
@@ -255,6 +258,19 @@ impl Hub {
     /// `unauthorised`.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         self.core.authenticator.authenticate(credentials).await
+    }
+
+    /// Who opens a connection of a dialect: as [`authenticate`](Self::authenticate), unless the settings let strangers
+    /// connect in it. Then whoever shows nothing may listen to what strangers may, and do nothing else (AUTH-09).
+    ///
+    /// # Errors
+    /// `unauthorised`, also for credentials that are shown and wrong.
+    pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
+        let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
+        if open && credentials.token.is_none() && self.authenticates() {
+            return Ok(Principal { name: "anonymous".into(), claims: Claims::anonymous() });
+        }
+        self.authenticate(credentials).await
     }
 
     /// Connects a client. The answer is the link's to drive; dropping it disconnects.

@@ -22,7 +22,7 @@ use eventwire_protocol::{AdwId, Dialect, ErrorBody};
 use http::{Method, Request, Response, header};
 use serde_json::{Map, Value};
 
-use crate::{Admission, Ask, Body, Route, System, principal};
+use crate::{Admission, Ask, Body, Route, System, visitor};
 
 /// Reads what is kept of a run on disk. Implemented where the agents' directory is known; may block.
 pub trait AgentState: Send + Sync + 'static {
@@ -112,7 +112,7 @@ impl System for Adw {
 
     /// ADW-01: what stands in the query is the page's own; nothing of it is needed.
     async fn admit(&self, ask: Ask<'_>) -> Admission {
-        let principal = match principal(&self.hub, ask.headers, ask.peer).await {
+        let principal = match visitor(&self.hub, ask.headers, ask.peer, Dialect::Adw).await {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };

@@ -138,7 +138,7 @@ impl Amiga {
     /// `unauthorised`.
     pub async fn receive(&self, newcomer: Newcomer) -> Result<(ConnectRequest, Box<dyn Conduct>), ErrorBody> {
         let Newcomer { token, socket_id, peer, user_agent, as_bytes } = newcomer;
-        let principal = self.hub.authenticate(&Credentials { token, peer }).await?;
+        let principal = self.hub.visitor(&Credentials { token, peer }, Dialect::Amiga).await?;
         let watcher = Watcher::new(self, Some(socket_id), as_bytes, None);
         Ok((self.request(principal, "socketio", peer, user_agent), Box::new(watcher)))
     }
@@ -156,7 +156,7 @@ impl Amiga {
 
     async fn stream(&self, request: &Parts, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
         let hours = hours(request)?;
-        let principal = crate::principal(&self.hub, &request.headers, peer).await?;
+        let principal = crate::visitor(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
         let user_agent =
             request.headers.get(header::USER_AGENT).and_then(|value| link_request::user_agent(value.as_bytes()));
         let subscription = Subscription { hours, ..Subscription::default() };
@@ -178,7 +178,7 @@ impl Amiga {
 
     async fn overview(&self, request: &Parts, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
         let hours = hours(request)?;
-        crate::principal(&self.hub, &request.headers, peer).await?;
+        crate::visitor(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
         let update = match self.windows.metrics(hours).await {
             Ok(update) => update,
             // The system of origin has one status for this, and its pages look for it.

@@ -14,7 +14,7 @@ pub mod shared_context;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use eventwire_hub::{Conduct, ConnectRequest, Credentials, Hub, Principal, link_request};
+use eventwire_hub::{Conduct, ConnectRequest, Credentials, Hub, Principal, Secret, link_request};
 use eventwire_protocol::{CloseCode, Dialect, ErrorBody};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 
@@ -111,14 +111,29 @@ pub trait System: Send + Sync + 'static {
     async fn answer(&self, route: &'static Route, request: Request<Body>, peer: Option<IpAddr>) -> Response<Body>;
 }
 
+/// Who opens a socket or a stream of a dialect, by the header `Authorization`; a stranger, where strangers may (AUTH-09).
+///
+/// # Errors
+/// `unauthorised`.
+pub async fn visitor(
+    hub: &Hub,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    dialect: Dialect,
+) -> Result<Principal, ErrorBody> {
+    hub.visitor(&Credentials { token: token(headers)?, peer }, dialect).await
+}
+
+fn token(headers: &HeaderMap) -> Result<Option<Secret>, ErrorBody> {
+    link_request::bearer(headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes))
+}
+
 /// Who sends a request, by its header `Authorization`.
 ///
 /// # Errors
 /// `unauthorised`.
 pub async fn principal(hub: &Hub, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, ErrorBody> {
-    let values = headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
-    let token = link_request::bearer(values)?;
-    hub.authenticate(&Credentials { token, peer }).await
+    hub.authenticate(&Credentials { token: token(headers)?, peer }).await
 }
 
 #[cfg(test)]

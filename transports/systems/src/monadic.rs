@@ -23,7 +23,7 @@ use eventwire_protocol::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, value::to_raw_value};
 
-use crate::{Admission, Ask, Body, Route, System, answer::text, principal};
+use crate::{Admission, Ask, Body, Route, System, answer::text, visitor};
 
 pub use conversation::{Conversation, ConversationBounds};
 pub use progress::{Progress, WaitTicker};
@@ -239,7 +239,7 @@ impl System for Monadic {
     }
 
     async fn admit(&self, ask: Ask<'_>) -> Admission {
-        let principal = match principal(&self.hub, ask.headers, ask.peer).await {
+        let principal = match visitor(&self.hub, ask.headers, ask.peer, Dialect::Monadic).await {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };

@@ -30,7 +30,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json, value::to_raw_value};
 
-use crate::{Admission, Ask, Body, Route, System, answer, principal};
+use crate::{Admission, Ask, Body, Route, System, answer, principal, visitor};
 use visitor::Visitor;
 
 /// How the time of a message is written (T1).
@@ -200,7 +200,7 @@ impl System for SharedContext {
             Ok(context) => context,
             Err(error) => return Admission::Close(CloseCode::Policy, error.message.into_owned()),
         };
-        let principal = match principal(&self.hub, ask.headers, ask.peer).await {
+        let principal = match visitor(&self.hub, ask.headers, ask.peer, Dialect::SharedContext).await {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };
