@@ -127,6 +127,9 @@ pub(crate) fn all(
 pub(crate) fn notes(settings: &Settings) -> Vec<String> {
     let listens = |family| settings.listen.iter().any(|listener| listener.dialect.family() == family);
     let mut notes = Vec::new();
+    if settings.api_keys_file.is_some() && !settings.anonymous.is_empty() {
+        notes.push(format!("strangers may listen as clients of {}", settings.anonymous.join(", ")));
+    }
     if listens(Dialect::Product) && settings.product_lookup_url.is_none() && settings.product_jwt_key_file.is_none() {
         notes.push(
             "nobody is known to product, so its sockets are closed: set product_lookup_url or product_jwt_key_file"

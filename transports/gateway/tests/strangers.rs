@@ -53,6 +53,7 @@ async fn auth_09_strangers_listen_where_the_operator_lets_them_and_do_nothing_el
     let keys = ["--api-keys-file", file.to_str().unwrap(), "--anonymous", "monadic,adw,amiga"];
     let gateway = Gateway::speaking(&["monadic", "adw", "shared_context", "amiga"], &keys);
     let (monadic, adw) = (gateway.at("monadic"), gateway.at("adw"));
+    assert!(gateway.start_block.contains("strangers may listen as clients of monadic, adw, amiga"));
 
     // The ones that are named, and no others; what is shown must be right all the same.
     assert_eq!(open(format!("ws://{}/ws/s", gateway.at("shared_context")), None).await.unwrap_err(), 401);
