@@ -32,6 +32,9 @@ let cookie;
 globalThis.WebSocket = class extends WebSocket {
   constructor(url) {
     super(url, { headers: { cookie, origin: gateway.origin } });
+    globalThis.WebSocket.last = this;
+    this.on("open", () => (this.wasOpen = true));
+    this.on("close", (code) => (this.closeCode = code));
     this.on("error", () => {});
   }
 };
@@ -209,9 +212,13 @@ await run([
   }],
   ["a page whose cookie nobody knows is not connected for long, and told nothing", async () => {
     const stranger = new Page("stranger");
+    globalThis.WebSocket.last = undefined;
     stranger.render(true);
-    await until("a connection", () => stranger.connected);
-    await until("its end", () => stranger.connected === false);
+    // It may be over before React has shown that it began.
+    const socket = await until("a socket", () => globalThis.WebSocket.last);
+    await until("its end", () => socket.closeCode);
+    assert.deepEqual([socket.wasOpen, socket.closeCode], [true, 1008]);
+    await until("the provider knows", () => stranger.connected === false);
     assert.deepEqual(stranger.messages, []);
     stranger.root.unmount();
   }],
