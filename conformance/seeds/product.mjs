@@ -168,10 +168,10 @@ async function toldBy(deed) {
 }
 
 // React joins what comes at once: one event at a time, so that each is somebody's last message.
-async function arrives(deed, count, page) {
-  const seen = page.messages.length;
+async function arrives(deed, ...pages) {
+  const seen = pages.map((page) => page.messages.length);
   await deed();
-  await until("an event", () => page.messages.length >= seen + count);
+  for (const [at, page] of pages.entries()) await until("an event", () => page.messages.length > seen[at]);
 }
 
 await run([
@@ -185,24 +185,24 @@ await run([
   ...[...documented, ...stages].filter((frame) => frame.type !== "user_activity").map((frame) => [
     `${frame.type}${frame.stage ? ` ${frame.stage} ${frame.progress}` : ""} is the last message of both tabs of its user, and nobody else's`,
     async () => {
-      const told = await toldBy(() => arrives(() => send(frame, "user:maria"), 1, maria).then(() => until("the other tab", () => second.messages.at(-1)?.type === frame.type)));
+      const told = await toldBy(() => arrives(() => send(frame, "user:maria"), maria, second));
       assert.deepEqual(told, [[frame], [frame], []]);
     },
   ]),
   ["user_activity is told to everyone but its author", async () => {
     const frame = { ...documented.find((frame) => frame.type === "user_activity"), userId: "maria" };
-    assert.deepEqual(await toldBy(() => arrives(() => send(frame, "global"), 1, tom)), [[], [], [frame]]);
+    assert.deepEqual(await toldBy(() => arrives(() => send(frame, "global"), tom)), [[], [], [frame]]);
   }],
   ["what a page sends with send() as user_activity reaches the others under its user's own name", async () => {
     const asked = { type: "user_activity", action: "viewing_document", documentId: "doc-456", userId: "maria" };
-    const told = await toldBy(() => arrives(() => tom.send(asked), 1, maria));
+    const told = await toldBy(() => arrives(() => tom.send(asked), maria, second));
     const [[frame]] = told;
     assert.equal(frame.userId, "tom");
     assert.deepEqual([frame.type, frame.action, frame.documentId], ["user_activity", "viewing_document", "doc-456"]);
     assert.deepEqual(told, [[frame], [frame], []]);
   }],
   ["an answer goes to the page that asked", async () => {
-    const told = await toldBy(() => arrives(() => maria.send({ type: "ping", timestamp: Date.now() }), 1, maria));
+    const told = await toldBy(() => arrives(() => maria.send({ type: "ping", timestamp: Date.now() }), maria));
     const [[pong]] = told;
     assert.ok(pong.type === "pong" && Number.isInteger(pong.timestamp));
     assert.deepEqual(told, [[pong], [], []]);
