@@ -164,14 +164,18 @@ async fn send(socket: &mut Ws, packet: &str) {
 
 /// The next text that is no ping, or `None` at the end.
 async fn text(socket: &mut Ws) -> Option<String> {
-    loop {
-        match soon("a message", socket.next()).await {
-            Some(Ok(Message::Text(text))) if text == "2" => send(socket, "3").await,
-            Some(Ok(Message::Text(text))) => return Some(text.to_string()),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
-            Some(Ok(_)) => {}
+    // Pings come for ever, so the bound is over all of it.
+    soon("a message", async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) if text == "2" => send(socket, "3").await,
+                Some(Ok(Message::Text(text))) => return Some(text.to_string()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
         }
-    }
+    })
+    .await
 }
 
 async fn ask(server: &Server, method: &str, query: &str, body: impl Into<Bytes>) -> (StatusCode, String) {
@@ -181,7 +185,10 @@ async fn ask(server: &Server, method: &str, query: &str, body: impl Into<Bytes>)
     let request = Request::builder().method(method).uri(format!("/socket.io/{query}")).header("host", "localhost");
     let answer = soon("an answer", sender.send_request(request.body(Full::new(body.into())).unwrap())).await.unwrap();
     let status = answer.status();
-    let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = soon("the end of an answer", answer.into_body().collect())
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
@@ -201,8 +208,10 @@ async fn poll(server: &Server, connect: &str) -> (String, String) {
 
 /// Polls until this text has come.
 async fn poll_until(server: &Server, session: &str, wanted: &str) -> String {
+    let began = tokio::time::Instant::now();
     let mut told = String::new();
     while !told.contains(wanted) {
+        assert!(began.elapsed() < PATIENCE, "{wanted} did not come: {told}");
         let (status, body) = ask(server, "GET", session, "").await;
         assert_eq!(status, StatusCode::OK);
         told.push_str(&body);
