@@ -646,6 +646,14 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
     if settings.listen.is_empty() {
         return Err(ConfigError("listen is empty: name at least one address".to_owned()));
     }
+    for (at, listener) in settings.listen.iter().enumerate() {
+        let address = listener.listen().0;
+        if address.port() != 0 && settings.listen.iter().take(at).any(|other| other.listen().0 == address) {
+            return Err(ConfigError(format!(
+                "listen: {address} stands twice; each listener needs an address of its own"
+            )));
+        }
+    }
     for (name, values) in [("static", &settings.pages), ("upstream", &settings.upstream)] {
         for value in values {
             check_for(name, value, &settings.listen)?;

@@ -306,6 +306,16 @@ fn anonymous_names_dialects_whose_pages_have_no_place_for_a_key() {
 }
 
 #[test]
+fn two_listeners_do_not_share_an_address() {
+    assert!(load("--listen 0 --listen 0=adw", &[], "").is_ok());
+    let told = load("--listen 81 --listen 81=adw", &[], "").unwrap_err();
+    assert_eq!(told, "listen: 127.0.0.1:81 stands twice; each listener needs an address of its own");
+    // One variable of two older systems.
+    let told = load("--listen shared_context --listen adw_trigger", &[("WEBSOCKET_PORT", "9000")], "").unwrap_err();
+    assert!(told.contains("127.0.0.1:9000 stands twice"), "{told}");
+}
+
+#[test]
 fn single_user_is_for_one_person_on_one_machine() {
     assert!(load("--single-user --listen monadic", &[], "").unwrap().single_user);
     for line in ["--single-user --listen 0.0.0.0:1=monadic --insecure", "--single-user --api-keys-file keys.toml"] {
