@@ -99,6 +99,11 @@ const STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "python",
+        proves: "the Python package: generated from the schemas, type-checked, against a gateway, as a wheel",
+        run: python,
+    },
+    Step {
         name: "conformance-memory",
         proves: "every conformance case holds on the in-memory transport",
         run: |workspace| {
@@ -278,6 +283,34 @@ fn wasm(workspace: &Workspace) -> Result<Verdict, String> {
     cargo(workspace, &["build", "-p", "eventwire-protocol", "--target", TARGET], minutes(20))
 }
 
+fn python(workspace: &Workspace) -> Result<Verdict, String> {
+    let environment = setup::python_environment(workspace)?;
+    let interpreter = environment.join("bin/python");
+    if !interpreter.is_file() {
+        return Err("there is no Python environment; run `cargo xtask setup`".to_owned());
+    }
+    cargo(workspace, &["build", "-p", "eventwire-gateway"], minutes(45))?;
+    let binary = workspace.binaries()?.join("eventwire");
+    let module = |arguments: &[&str]| {
+        let mut command = workspace.command(&interpreter.to_string_lossy());
+        command
+            .args(["-B", "-m"])
+            .args(arguments)
+            .current_dir(workspace.root().join(setup::PYTHON_FOLDER))
+            .env("EVENTWIRE_BINARY", &binary)
+            .env("EVENTWIRE_WHEELS", environment.join("wheels"));
+        command
+    };
+    for check in [["ruff", "check", "."].as_slice(), &["ruff", "format", "--check", "."], &["mypy"]] {
+        process::run(&mut module(check), minutes(10)).require(&check.join(" "))?;
+    }
+    let (outcome, said) = capture(&mut module(&["pytest"]), minutes(30));
+    println!("{}", said.trim_end());
+    outcome.require("pytest")?;
+    // pytest fails by itself when it finds no test.
+    Ok(Verdict::Passed(said.lines().last().unwrap_or_default().to_owned()))
+}
+
 fn node(workspace: &Workspace) -> Result<Verdict, String> {
     let folder = workspace.root().join("transports/gateway/web/test");
     let mut files: Vec<_> = std::fs::read_dir(&folder)
@@ -369,10 +402,17 @@ fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -
     let text = gateway.place(&promise.command);
     println!("$ {text}");
     let path = std::env::var("PATH").unwrap_or_default();
+    // What a reader has installed: the programs of this repository, the Python package, the npm generators.
+    let installed = [
+        workspace.binaries()?,
+        setup::python_environment(workspace)?.join("bin"),
+        workspace.root().join("schemas/tests/codegen/node_modules/.bin"),
+    ];
+    let installed = installed.map(|folder| folder.display().to_string()).join(":");
     let mut command = workspace.command("bash");
     command
         .args(["-euo", "pipefail", "-c", &text])
-        .env("PATH", format!("{}:{path}", workspace.binaries()?.display()))
+        .env("PATH", format!("{installed}:{path}"))
         // The text leaves the address out where it is the default.
         .env("EVENTWIRE_URL", gateway.url());
     let (outcome, said) = capture(&mut command, minutes(1));

@@ -262,9 +262,10 @@ def test_targets_come_and_go_and_hold_over_reconnects(server: Gateway) -> None:
     async def scenario() -> None:
         one, two = "adw:targetaa", "adw:targetbb"
         seqs = [it["seq"] for it in server.post(text("1", one), text("2", one), text("3", one))]
-        async with Proxy(lambda: server.port).running() as proxy, Listener(
-            proxy.url, [two], backoff=AT_ONCE
-        ) as listener:
+        async with (
+            Proxy(lambda: server.port).running() as proxy,
+            Listener(proxy.url, [two], backoff=AT_ONCE) as listener,
+        ):
             await subscribed(listener, server, two)
             await listener.subscribe(one, since=seqs[0])
             items = await until(listener, "3")
@@ -312,7 +313,9 @@ def test_what_a_key_does_not_reach_is_refused_by_name(tmp_path: Path) -> None:
             assert [type(item) for item in items] == [Connecting, Reconnecting, Connecting, Connected]
             # In place: refused, and the old one stays.
             await listener.authenticate("nonsense")
-            (error,) = [it for it in await until(listener, ConnectionErrorEvent) if isinstance(it, ConnectionErrorEvent)]
+            (error,) = [
+                it for it in await until(listener, ConnectionErrorEvent) if isinstance(it, ConnectionErrorEvent)
+            ]
             assert error.data.code == "unauthorised"
             await listener.authenticate(key)
             await asyncio.to_thread(server.kill)
@@ -400,9 +403,10 @@ def test_a_code_says_whether_the_listener_returns() -> None:
 def test_a_token_that_expired_is_fetched_anew() -> None:
     async def scenario() -> None:
         given = iter(range(100))
-        async with scripted(4001, 1012, 4001, 1000) as (url, asked), Listener(
-            url, token=lambda: f"token{next(given)}", backoff=AT_ONCE
-        ) as listener:
+        async with (
+            scripted(4001, 1012, 4001, 1000) as (url, asked),
+            Listener(url, token=lambda: f"token{next(given)}", backoff=AT_ONCE) as listener,
+        ):
             async for _ in listener:
                 pass
             # A connection that is lost for another reason keeps its token.

@@ -142,7 +142,11 @@ def test_a_type_that_is_not_known_is_kept_whole_and_is_an_error_only_where_all_a
 
 def test_a_known_type_with_a_wrong_body_does_not_pass_for_an_unknown_one() -> None:
     example = published(EVENTS["adw.text_block"]["examples"][0])
-    for wrong in ({**example, "data": {}}, {**example, "to": "global"}, {k: v for k, v in example.items() if k != "to"}):
+    for wrong in (
+        {**example, "data": {}},
+        {**example, "to": "global"},
+        {k: v for k, v in example.items() if k != "to"},
+    ):
         with pytest.raises(ValidationError):
             parse_incoming(wrong)
     for nothing in ("", "[]", "5", '{"type": 5}', "{}", "nonsense"):
@@ -233,7 +237,9 @@ def consumer(events: list[dict[str, Any]]) -> str:
         data: Any = getattr(models, event["title"]).model_fields["data"].annotation
         fields = {field.alias or name: name for name, field in data.model_fields.items()}
         used = [f"event.data.{fields[member]}" for member in published(event["examples"][0])["data"]]
-        cases.append(f"    if isinstance(event, models.{event['title']}):\n        return [event.to, {', '.join(used)}]\n")
+        cases.append(
+            f"    if isinstance(event, models.{event['title']}):\n        return [event.to, {', '.join(used)}]\n"
+        )
     return (
         "from typing_extensions import assert_never\nfrom eventwire import Event, models\n\n\n"
         f"def handle(event: Event) -> list[object]:\n{''.join(cases)}    assert_never(event)\n"

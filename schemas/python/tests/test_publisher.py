@@ -65,9 +65,12 @@ class Scripted:
     def publish(self, *publications: Any, token: Any = None) -> list[Outcome]:
         """With the publisher of threads and with that of asyncio, which must send the same."""
         given = list(self.answers)
-        with Publisher(
-            backoff=AT_ONCE, token=token, client=httpx.Client(transport=httpx.MockTransport(self))
-        ) as publisher, publisher._client:
+        with (
+            Publisher(
+                backoff=AT_ONCE, token=token, client=httpx.Client(transport=httpx.MockTransport(self))
+            ) as publisher,
+            publisher._client,
+        ):
             try:
                 outcomes: Any = publisher.publish_all(publications)
             except Exception as error:  # pylint: disable=broad-except
@@ -140,9 +143,13 @@ def test_an_error_of_one_event_is_its_outcome_and_the_order_is_kept() -> None:
     results = {"results": [{"seq": 7}, fault("fenced"), {"type": "chat.wait"}]}
     outcomes = Scripted((202, results)).publish(text("a"), text("b", expected_prev=1), text("c"))
     assert [it.seq if isinstance(it, Receipt) else it.code for it in outcomes] == [7, "fenced", None]
-    with pytest.raises(Refused, match="fenced: why"), Publisher(
-        client=httpx.Client(transport=httpx.MockTransport(Scripted((422, {"results": [fault("fenced")]}))))
-    ) as publisher, publisher._client:
+    with (
+        pytest.raises(Refused, match="fenced: why"),
+        Publisher(
+            client=httpx.Client(transport=httpx.MockTransport(Scripted((422, {"results": [fault("fenced")]}))))
+        ) as publisher,
+        publisher._client,
+    ):
         publisher.publish(text("x"))
 
 
@@ -266,17 +273,19 @@ def test_what_is_not_logged_has_a_receipt_without_a_number(server: Gateway) -> N
 
 
 def test_a_server_that_is_not_there_is_said_so() -> None:
-    with Publisher(f"http://127.0.0.1:{free_port()}", backoff=Backoff(attempts=0)) as publisher, pytest.raises(
-        Unreachable
+    with (
+        Publisher(f"http://127.0.0.1:{free_port()}", backoff=Backoff(attempts=0)) as publisher,
+        pytest.raises(Unreachable),
     ):
         publisher.publish(text("x"))
 
 
 def test_answers_that_are_lost_publish_nothing_twice(server: Gateway) -> None:
     async def scenario() -> None:
-        async with Proxy(lambda: server.port).running() as proxy, AsyncPublisher(
-            proxy.url, backoff=AT_ONCE
-        ) as publisher:
+        async with (
+            Proxy(lambda: server.port).running() as proxy,
+            AsyncPublisher(proxy.url, backoff=AT_ONCE) as publisher,
+        ):
             receipts = []
             for number in range(30):
                 proxy.swallow_answers = number % 3

@@ -66,9 +66,7 @@ class Probe:
 
     def heartbeat(self, to: str, seq: int) -> None:
         positions = [{"to": to, "seq": seq}]
-        self.tell(
-            "heartbeat", server_time=TIME, active_connections=1, server_status="healthy", positions=positions
-        )
+        self.tell("heartbeat", server_time=TIME, active_connections=1, server_status="healthy", positions=positions)
 
     def reconnect(self, epoch: str = EPOCH) -> dict[str, Any]:
         self.session.disconnected()
@@ -327,9 +325,13 @@ def _next(ended: Ended) -> bool:
 
 def test_the_close_codes_are_those_of_the_protocol() -> None:
     text = (_protocol() / "src" / "close.rs").read_text()
-    rows = [line.split() for line in text.splitlines() if line.rstrip().endswith(";") and " = " in line and ", " in line]
+    rows = [
+        line.split() for line in text.splitlines() if line.rstrip().endswith(";") and " = " in line and ", " in line
+    ]
     said = {
-        int(row[2].rstrip(",")): {"Reconnect": "reconnect", "RefreshToken": "refresh_token", "Stop": "stop"}[row[3][:-1]]
+        int(row[2].rstrip(",")): {"Reconnect": "reconnect", "RefreshToken": "refresh_token", "Stop": "stop"}[
+            row[3][:-1]
+        ]
         for row in rows
         if len(row) == 4 and row[1] == "=" and row[2].rstrip(",").isdigit()
     }
