@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
-use crate::{Error, VERSION};
+use crate::{Error, VERSION, asyncapi, openapi};
 
 /// Files by path relative to the published directory, in order of path.
 pub type Tree = BTreeMap<String, String>;
@@ -43,11 +43,28 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
             put(example_path(event, name), &example)?;
         }
     }
+    let asyncapi = asyncapi::document(source, &files)?;
+    files.insert(asyncapi::PATH.to_owned(), written(&asyncapi)?);
+    let openapi = openapi::document(&files)?;
+    files.insert(openapi::PATH.to_owned(), written(&openapi)?);
     let index = index(source, &files);
     let mut text = serde_json::to_string_pretty(&index).map_err(|error| Error::Catalogue(error.to_string()))?;
     text.push('\n');
     files.insert("index.json".to_owned(), text);
     Ok(files)
+}
+
+/// A file's text.
+fn written(document: &Value) -> Result<String, Error> {
+    let mut text = serde_json::to_string_pretty(document).map_err(|error| Error::Catalogue(error.to_string()))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// A file that has been generated.
+pub(crate) fn parsed(files: &Tree, path: &str) -> Result<Value, Error> {
+    let text = files.get(path).ok_or_else(|| Error::Catalogue(format!("{path} is not generated yet")))?;
+    serde_json::from_str(text).map_err(|error| Error::Catalogue(format!("{path}: {error}")))
 }
 
 fn schema_path(event: &EventSource) -> String {
@@ -112,7 +129,7 @@ fn target(pattern: String) -> Value {
 }
 
 /// One line on who gets an event and how.
-fn manner(event: &EventSource) -> String {
+pub(crate) fn manner(event: &EventSource) -> String {
     let spec = event.spec;
     if is_for_connections_only(event) {
         return "For: one connection, so it is neither numbered nor kept.".to_owned();
@@ -370,7 +387,7 @@ fn vendor_publication(source: &Source) -> Value {
 // ---------------------------------------------------------------------------------------------------------------
 
 /// `complete` has every member; `minimal` only those that are always there.
-fn examples(source: &Source, event: &EventSource) -> Vec<(&'static str, Value)> {
+pub(crate) fn examples(source: &Source, event: &EventSource) -> Vec<(&'static str, Value)> {
     let mut found = vec![("complete", example_frame(event, event.example.clone()))];
     let required = source.sent.get(&event.data_name()).and_then(|data| data.get("required")?.as_array());
     let is_required = |name: &String| required.is_some_and(|names| names.iter().any(|it| it == name.as_str()));
@@ -440,6 +457,7 @@ fn index(source: &Source, files: &Tree) -> Value {
             "command": "command.schema.json",
             "publish": "publish.schema.json",
         },
+        "documents": { "asyncapi": asyncapi::PATH, "openapi": openapi::PATH },
         "events": events,
         "commands": commands,
         "files": digests,

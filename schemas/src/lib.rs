@@ -19,8 +19,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub mod asyncapi;
 pub mod document;
 pub mod lint;
+pub mod openapi;
 pub mod profile;
 pub mod reference;
 pub mod source;

@@ -55,7 +55,7 @@ pub struct ValidationProblem {
 
 /// One event of any kind of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct AgentStateUpdate {
+pub struct StateUpdatePost {
     /// The run.
     pub adw_id: AdwId,
     /// `state_change`, `log_entry`, `file_operation`, `thinking`, `tool_execution_pre`, `tool_execution_post` or
@@ -71,7 +71,7 @@ pub struct AgentStateUpdate {
 
 /// One line of a run's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct AgentLogEntry {
+pub struct LogEntryPost {
     /// The run.
     pub adw_id: AdwId,
     /// The line.
@@ -90,7 +90,7 @@ pub struct AgentLogEntry {
 
 /// A file that an agent read or changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct FileOperation {
+pub struct FileOperationPost {
     /// The run.
     pub adw_id: AdwId,
     /// The file, relative to the run's working directory.
@@ -115,7 +115,7 @@ pub struct FileOperation {
 
 /// What an agent thought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct AgentThinking {
+pub struct ThinkingPost {
     /// The run.
     pub adw_id: AdwId,
     /// The thought.
@@ -134,7 +134,7 @@ pub struct AgentThinking {
 
 /// The use of a tool, before or after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct ToolExecution {
+pub struct ToolExecutionPost {
     /// The run.
     pub adw_id: AdwId,
     /// The tool.
@@ -174,7 +174,7 @@ pub enum ToolPhase {
 
 /// A run goes from one phase to the next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct PhaseTransition {
+pub struct PhaseTransitionPost {
     /// The run.
     pub adw_id: AdwId,
     /// The phase that ends; absent for the first.
@@ -193,7 +193,7 @@ pub struct PhaseTransition {
 
 /// A piece of what an agent writes, word for word. Who reads it needs the permission `adw_raw`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct OutputChunk {
+pub struct OutputChunkPost {
     /// The run.
     pub adw_id: AdwId,
     /// Who wrote it.
@@ -214,7 +214,7 @@ pub struct OutputChunk {
 
 /// A screenshot is there to be fetched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct ScreenshotAvailable {
+pub struct ScreenshotPost {
     /// The run.
     pub adw_id: AdwId,
     /// The file, relative to the run's own directory.
@@ -230,7 +230,7 @@ pub struct ScreenshotAvailable {
 
 /// A specification was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct SpecCreated {
+pub struct SpecPost {
     /// The run.
     pub adw_id: AdwId,
     /// The file, relative to the root of the repository.
@@ -246,7 +246,7 @@ pub struct SpecCreated {
 
 /// A message of the trigger server: where a workflow stands, or a line of its log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct WorkflowUpdate {
+pub struct WorkflowUpdatePost {
     /// Which of the two.
     #[serde(rename = "type")]
     pub kind: WorkflowUpdateKind,
@@ -293,7 +293,7 @@ pub struct WorkflowUpdateData {
 /// A ticket moves: said outright with `to_stage`, or as what the orchestrator reports of its stages with `event_type` and
 /// `stage_name`. One of the two is needed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct StageEvent {
+pub struct StageEventPost {
     /// The run.
     pub adw_id: AdwId,
     /// Where the ticket comes from.
@@ -489,7 +489,7 @@ pub struct ContextConfig {
 
 /// One event of a context, as its back end builds it. The members depend on the `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct ContextEvent {
+pub struct ContextEventPost {
     /// `new_message`, `session_update`, `memory_update` or `typing`.
     #[serde(rename = "type")]
     pub kind: String,
