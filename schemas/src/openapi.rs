@@ -71,8 +71,29 @@ pub(crate) fn document(files: &Tree) -> Result<Value, Error> {
             "securitySchemes": canonical::security_schemes(),
         },
     });
+    unwrap_references(&mut document);
     move_references(&mut document);
     Ok(document)
+}
+
+/// In OpenAPI 3.1 a description may stand beside a reference, so the union of one that carries it elsewhere (SCHEMA-03) is
+/// not needed, and its linters and generators take offence at it.
+fn unwrap_references(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            let only = match members.get("oneOf").and_then(Value::as_array).map(Vec::as_slice) {
+                Some([only]) => profile::referred(only).map(|_| only.clone()),
+                _ => None,
+            };
+            if let Some(Value::Object(only)) = only {
+                members.shift_remove("oneOf");
+                members.extend(only);
+            }
+            members.values_mut().for_each(unwrap_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_references),
+        _ => {}
+    }
 }
 
 /// Makes every reference to a definition one to a component.
