@@ -9,6 +9,7 @@ use eventwire_protocol::{address::AdwLayer, limits, version};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::flavours;
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
 use crate::{Error, VERSION, asyncapi, openapi};
@@ -43,6 +44,7 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
             put(example_path(event, name), &example)?;
         }
     }
+    files.extend(flavours::derive(&files)?);
     let asyncapi = asyncapi::document(source, &files)?;
     files.insert(asyncapi::PATH.to_owned(), written(&asyncapi)?);
     let openapi = openapi::document(&files)?;
@@ -197,7 +199,7 @@ fn incoming_root(source: &Source, events: &Definitions) -> Value {
                 "to": { "description": "Whom the event is for.", "type": "string" },
                 "seq": reference("Seq"),
                 "prev": reference("Position"),
-                "data": { "description": "The payload; free form.", "type": "object" },
+                "data": { "description": "The payload; free form.", "type": "object", "additionalProperties": true },
             },
             "required": ["type", "time", "to", "data"],
         }),
@@ -368,7 +370,8 @@ fn vendor_publication(source: &Source) -> Value {
         }),
     );
     properties.insert("to".to_owned(), target(source.any_target_pattern()));
-    properties.insert("data".to_owned(), json!({ "description": "The payload; free form.", "type": "object" }));
+    let data = json!({ "description": "The payload; free form.", "type": "object", "additionalProperties": true });
+    properties.insert("data".to_owned(), data);
     properties.extend(publication_members().map(|(name, schema)| (name.to_owned(), schema)));
     properties.insert("expected_prev".to_owned(), expected_prev());
     json!({
@@ -460,8 +463,21 @@ fn index(source: &Source, files: &Tree) -> Value {
         "documents": { "asyncapi": asyncapi::PATH, "openapi": openapi::PATH },
         "events": events,
         "commands": commands,
+        "lists": lists(source),
+        "flavours": flavours::names().collect::<Vec<_>>(),
         "files": digests,
     })
+}
+
+/// Lists of values to which a minor version may add; a reader carries what it does not know (VER-02). All others are
+/// closed: a value more is a new protocol version.
+const OPEN_LISTS: &[&str] = &["ErrorCode", "GapReason"];
+
+/// Every named list of values, and whether it may grow.
+fn lists(source: &Source) -> BTreeMap<String, &'static str> {
+    let all = source.sent.iter().chain(&source.received);
+    let lists = all.filter(|(_, definition)| definition.get("enum").is_some());
+    lists.map(|(name, _)| (name.clone(), if OPEN_LISTS.contains(&name.as_str()) { "open" } else { "closed" })).collect()
 }
 
 fn index_entry(source: &Source, event: &EventSource) -> Value {
