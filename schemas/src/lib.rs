@@ -19,6 +19,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub mod dialects;
 pub mod document;
 pub mod lint;
 pub mod profile;
