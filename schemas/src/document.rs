@@ -9,7 +9,7 @@ use eventwire_protocol::{address::AdwLayer, limits, version};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::flavours;
+use crate::{dialects, flavours};
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
 use crate::{Error, VERSION, asyncapi, openapi};
@@ -49,7 +49,16 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
     files.insert(asyncapi::PATH.to_owned(), written(&asyncapi)?);
     let openapi = openapi::document(&files)?;
     files.insert(openapi::PATH.to_owned(), written(&openapi)?);
-    let index = index(source, &files);
+    let mut dialects = Vec::new();
+    for observed in dialect_documents(source) {
+        let (documents, entry) = observed?;
+        for (path, document) in documents {
+            files.insert(path, written(&document)?);
+        }
+        dialects.push(entry);
+    }
+    let mut index = index(source, &files);
+    insert_before(&mut index, "files", "dialects", dialects.into());
     let mut text = serde_json::to_string_pretty(&index).map_err(|error| Error::Catalogue(error.to_string()))?;
     text.push('\n');
     files.insert("index.json".to_owned(), text);
@@ -67,6 +76,28 @@ fn written(document: &Value) -> Result<String, Error> {
 pub(crate) fn parsed(files: &Tree, path: &str) -> Result<Value, Error> {
     let text = files.get(path).ok_or_else(|| Error::Catalogue(format!("{path} is not generated yet")))?;
     serde_json::from_str(text).map_err(|error| Error::Catalogue(format!("{path}: {error}")))
+}
+
+/// What is written of one dialect: its files, and its entry in the index.
+type OfDialect = Result<(Vec<(String, Value)>, Value), Error>;
+
+/// Each dialect's, in the order of the dialects; side by side, since each is some hundred thousand probes.
+fn dialect_documents(source: &Source) -> Vec<OfDialect> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            dialects::dialects().map(|dialect| scope.spawn(move || dialects::documents(source, dialect))).collect();
+        let lost = || Err(Error::Catalogue("a dialect could not be observed".to_owned()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+    })
+}
+
+/// Puts a member in front of another.
+fn insert_before(object: &mut Value, before: &str, name: &str, value: Value) {
+    if let Value::Object(members) = object {
+        let last = members.shift_remove(before);
+        members.insert(name.to_owned(), value);
+        members.extend(last.map(|last| (before.to_owned(), last)));
+    }
 }
 
 fn schema_path(event: &EventSource) -> String {

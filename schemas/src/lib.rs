@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub mod asyncapi;
 pub mod diff;
+pub mod dialects;
 pub mod document;
 pub mod flavours;
 pub mod gate;
