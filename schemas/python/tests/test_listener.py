@@ -10,8 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import eventwire.listener
 import pytest
+from support import Gateway, Proxy, api_key, eventually, gateway, run, soon
+from websockets.asyncio.server import ServerConnection, serve
+
+import eventwire.listener
 from eventwire import (
     Backoff,
     Checkpoint,
@@ -32,8 +35,6 @@ from eventwire.models import (
     ConnectionRecoveredEvent,
     ConnectionReplayingEvent,
 )
-from support import Gateway, Proxy, api_key, eventually, gateway, run, soon
-from websockets.asyncio.server import ServerConnection, serve
 
 AT_ONCE = Backoff(base_seconds=0.01, max_seconds=0.05)
 ADW = "adw:29fb6a3e"
@@ -329,7 +330,7 @@ def test_what_a_key_does_not_reach_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_what_is_no_target_and_no_address_is_refused_at_once() -> None:
     for wrong in ("adw", "adw:", "everything", "connection:c0000000000000001", f"session:~{'0' * 32}"):
-        with pytest.raises(ValueError, match="session|target"):
+        with pytest.raises(ValueError, match=r"session|target"):
             Listener(targets=[wrong])
     with pytest.raises(TypeError):
         Listener(targets="adw:29fb6a3e")
@@ -466,7 +467,7 @@ def test_a_listener_that_waits_is_closed_at_once() -> None:
     async def scenario() -> None:
         long = Backoff(base_seconds=10_000, max_seconds=10_000)
         for url_of_nobody in (True, False):
-            async with scripted(None) as (url, asked), Proxy(lambda: 9).running() as nobody:
+            async with scripted(None) as (url, _), Proxy(lambda: 9).running() as nobody:
                 listener = Listener(nobody.url if url_of_nobody else url, backoff=long)
                 items: list[Item] = []
 

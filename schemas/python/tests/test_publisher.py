@@ -11,10 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from support import Gateway, Proxy, api_key, free_port, gateway, run, soon
+
 from eventwire import (
     AsyncPublisher,
     Backoff,
     Checkpoint,
+    EventwireError,
     Foreign,
     Listener,
     Outcome,
@@ -25,8 +28,13 @@ from eventwire import (
     Unreachable,
     VendorPublication,
 )
-from eventwire.models import AdwTextBlockData, AdwTextBlockPublication, ChatWaitData, ChatWaitPublication
-from support import Gateway, Proxy, api_key, free_port, gateway, run, soon
+from eventwire.models import (
+    AdwTextBlockData,
+    AdwTextBlockEvent,
+    AdwTextBlockPublication,
+    ChatWaitData,
+    ChatWaitPublication,
+)
 
 AT_ONCE = Backoff(base_seconds=0.001, max_seconds=0.01, attempts=5)
 
@@ -161,7 +169,7 @@ def test_an_event_that_was_not_taken_for_now_is_sent_again_with_its_whole_batch(
 
 
 def test_the_last_failure_says_whether_anybody_knows_what_became_of_the_events() -> None:
-    for answers, kind in [
+    cases: list[tuple[list[Any], type[EventwireError]]] = [
         ([httpx.ConnectError] * 6, Unreachable),
         ([httpx.ReadError, *[httpx.ConnectError] * 5], Unanswered),
         ([httpx.ReadTimeout] * 6, Unanswered),
@@ -170,11 +178,12 @@ def test_the_last_failure_says_whether_anybody_knows_what_became_of_the_events()
         ([(200, {"hello": "world"})], Foreign),
         ([(202, {"results": []})], Foreign),
         ([(404, None)], Foreign),
-    ]:
+    ]
+    for answers, kind in cases:
         script = Scripted(*answers)
         with pytest.raises(kind) as caught:
             script.publish(text("x"))
-        (event,) = caught.value.publications  # type: ignore[attr-defined]
+        (event,) = caught.value.publications
         assert len(script.requests) == len(answers)
         assert event.id is not None
 
@@ -302,8 +311,8 @@ def test_answers_that_are_lost_publish_nothing_twice(server: Gateway) -> None:
             read: list[str] = []
             while "end" not in read:
                 item = await soon("the events", anext(listener))
-                if getattr(item, "type", "") == "adw.text_block":
-                    read.append(item.data.content)  # type: ignore[union-attr]
+                if isinstance(item, AdwTextBlockEvent):
+                    read.append(item.data.content)
         assert read == [*(f"lost {number}" for number in range(30)), "end"]
 
     run(scenario())

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from eventwire.backoff import CLOSE_CODES, AfterClose, Backoff, Ended, Reconnect, Retry, Stop, after_status
 from eventwire.session import (
     Checkpoint,
