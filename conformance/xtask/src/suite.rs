@@ -90,11 +90,11 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "codegen",
-        proves: "TypeScript generated from the schemas type-checks with an exhaustive switch",
+        proves: "types that real generators make of the schemas are whole; TypeScript narrows in an exhaustive switch",
         run: |workspace| {
             let folder = node_folder(workspace, "schemas/tests/codegen")?;
             let mut command = workspace.command("node");
-            command.args(["--test", "check.mjs"]).current_dir(folder);
+            command.args(["--test", "check.mjs", "quicktype.mjs"]).current_dir(folder);
             passed(process::run(&mut command, minutes(10)), "the generated types")
         },
     },
