@@ -50,7 +50,7 @@ impl File<'_> {
     fn is_for_readers(&self) -> bool {
         self.path.starts_with("events/")
             || ["event.schema.json", "incoming.schema.json"].contains(&self.path)
-            || (self.is_of_a_dialect() && self.path.ends_with("/server.schema.json"))
+            || (self.is_of_a_dialect() && !self.path.ends_with("/client.schema.json"))
     }
 
     /// Whether it describes what an older system's clients read or send, which has names and nulls of its own.

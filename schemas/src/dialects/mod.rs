@@ -167,11 +167,17 @@ pub fn documents(source: &Source, dialect: Dialect) -> Result<(Vec<(String, Valu
     entry.insert("frames".to_owned(), frames.into());
     entry.insert("commands".to_owned(), client::commands(dialect).into());
     entry.insert("not_told".to_owned(), not_told.into());
-    let documents = vec![
+    let mut documents = Vec::new();
+    if dialect.family() == Dialect::SharedContext {
+        let path = format!("{folder}/rpc.schema.json");
+        entry.insert("rpc".to_owned(), path.clone().into());
+        documents.push((path, rpc_root(dialect)));
+    }
+    documents.extend([
         (client, client::root(source, dialect)),
         (server, server_root(source, &told)),
         (spelling, spelling_of(&told)),
-    ];
+    ]);
     Ok((documents, Value::Object(entry)))
 }
 
@@ -215,15 +221,9 @@ fn server_root(source: &Source, told: &Told) -> Value {
     let system = system(told.dialect);
     let root = match tag_of(told.dialect) {
         Tag::Member(member) => {
-            let answers = answers(told.dialect);
-            let whole = ["RpcResult", "RpcFailure"].into_iter().filter(|name| answers.contains_key(*name));
-            members.extend(whole.map(|name| (String::new(), reference(name))));
-            definitions.extend(answers);
-            // A call of a tool is answered under the tool's name, which events know of two only.
-            if let Some(tool) = definitions.get_mut("ToolResultFrame").and_then(|it| it.pointer_mut("/properties/tool"))
-            {
-                let names: Vec<&str> = shared_context::Tool::ALL.iter().map(|tool| tool.as_str()).collect();
-                *tool = json!({ "description": "The tool that was called; absent where none was.", "type": "string", "enum": names });
+            if told.dialect.family() == Dialect::SharedContext {
+                definitions.extend(answers());
+                answered_calls(&mut definitions);
             }
             let members: Vec<Value> = members.into_iter().map(|(_, it)| it).collect();
             json!({
@@ -246,6 +246,16 @@ fn server_root(source: &Source, told: &Told) -> Value {
     file(&format!("dialects:{}:server", told.dialect.as_str()), root, &all)
 }
 
+/// Answers of JSON-RPC have a root of their own: they have no `type`, and one member without a tag ends narrowing for all.
+fn rpc_root(dialect: Dialect) -> Value {
+    let root = json!({
+        "title": "RpcAnswer",
+        "description": "What a request of JSON-RPC 2.0 is answered. Told from a ServerFrame by `jsonrpc`.",
+        "oneOf": [reference("RpcResult"), reference("RpcFailure")],
+    });
+    file(&format!("dialects:{}:rpc", dialect.as_str()), root, &answers())
+}
+
 /// A file that stands alone.
 fn file(id: &str, root: Value, definitions: &Definitions) -> Value {
     let needed = profile::closure(&root, definitions);
@@ -260,10 +270,7 @@ fn file(id: &str, root: Value, definitions: &Definitions) -> Value {
 }
 
 /// Frames that are no events, and what they need: what clients of Shared Context who speak JSON-RPC are answered.
-fn answers(dialect: Dialect) -> Definitions {
-    if dialect.family() != Dialect::SharedContext {
-        return Definitions::new();
-    }
+fn answers() -> Definitions {
     let shared = client::shared();
     let mut found: Definitions = ["RequestId", "RequestIdNumber", "RequestIdText"]
         .iter()
@@ -319,6 +326,23 @@ fn answers(dialect: Dialect) -> Definitions {
         }),
     );
     found
+}
+
+/// Two frames of events are answers to calls of tools as well: under the tool's own name, with the id that the call had.
+fn answered_calls(definitions: &mut Definitions) {
+    let tools: Vec<&str> = shared_context::Tool::ALL.iter().map(|tool| tool.as_str()).collect();
+    let id =
+        json!({ "description": "The `id` of the call; absent where it had none.", "oneOf": [reference("RequestId")] });
+    let tool =
+        json!({ "description": "The tool that was called; absent where none was.", "type": "string", "enum": tools });
+    for (title, members) in
+        [("ToolResultFrame", vec![("id", id.clone()), ("tool", tool)]), ("ErrorFrame", vec![("id", id)])]
+    {
+        let properties = definitions.get_mut(title).and_then(|it| it.pointer_mut("/properties"));
+        if let Some(Value::Object(properties)) = properties {
+            properties.extend(members.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+        }
+    }
 }
 
 struct Writer<'a> {
