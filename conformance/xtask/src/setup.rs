@@ -33,7 +33,7 @@ const NODE_MAJOR: u32 = 18;
 
 /// Folders with a package-lock.json whose packages tests need.
 pub(crate) const NODE_FOLDERS: &[&str] =
-    &["transports/gateway/web/test/browser", "schemas/tests/codegen", "conformance/seeds"];
+    &["transports/gateway/web/test/browser", "schemas/tests/codegen", "schemas/tests/documents", "conformance/seeds"];
 
 /// Checks every tool, installs the missing ones when it can, and installs the locked npm packages.
 ///

@@ -99,6 +99,16 @@ const STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "documents",
+        proves: "real tools accept asyncapi.json and openapi.json, and types generated from the latter are usable",
+        run: |workspace| {
+            let folder = node_folder(workspace, "schemas/tests/documents")?;
+            let mut command = workspace.command("node");
+            command.args(["--test", "check.mjs"]).current_dir(folder);
+            passed(process::run(&mut command, minutes(10)), "the documents")
+        },
+    },
+    Step {
         name: "conformance-memory",
         proves: "every conformance case holds on the in-memory transport",
         run: |workspace| {

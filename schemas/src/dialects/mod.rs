@@ -6,6 +6,7 @@
 //! for a decoder says yes or no; it stands in [`client`] and is checked against the decoders by instances.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::dialect::shared_context;
@@ -69,6 +70,25 @@ pub struct Told {
     pub frames: Vec<Frame>,
 }
 
+/// Every dialect, observed once in the life of the program: each is some hundred thousand probes, and the catalogue that it
+/// was built with does not change.
+///
+/// # Errors
+/// As [`told`].
+pub fn all(source: &Source) -> Result<&'static [Told], Error> {
+    static ALL: OnceLock<Vec<Told>> = OnceLock::new();
+    if let Some(all) = ALL.get() {
+        return Ok(all);
+    }
+    let observed: Result<Vec<Told>, Error> = std::thread::scope(|scope| {
+        let running: Vec<_> = dialects().map(|dialect| scope.spawn(move || told(source, dialect))).collect();
+        let lost = || Err(Error::Catalogue("a dialect could not be observed".to_owned()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+    });
+    let observed = observed?;
+    Ok(ALL.get_or_init(|| observed))
+}
+
 /// Observes a dialect.
 ///
 /// # Errors
@@ -129,11 +149,8 @@ impl Frame {
 // ---------------------------------------------------------------------------------------------------------------
 
 /// The files of one dialect below `schemas/v1`, by path, and its entry in the index.
-///
-/// # Errors
-/// As [`told`].
-pub fn documents(source: &Source, dialect: Dialect) -> Result<(Vec<(String, Value)>, Value), Error> {
-    let told = told(source, dialect)?;
+pub fn documents(source: &Source, told: &Told) -> (Vec<(String, Value)>, Value) {
+    let dialect = told.dialect;
     let folder = format!("dialects/{}", dialect.as_str());
     let (server, client) = (format!("{folder}/server.schema.json"), format!("{folder}/client.schema.json"));
     let spelling = format!("{folder}/spelling.json");
@@ -175,10 +192,10 @@ pub fn documents(source: &Source, dialect: Dialect) -> Result<(Vec<(String, Valu
     }
     documents.extend([
         (client, client::root(source, dialect)),
-        (server, server_root(source, &told)),
-        (spelling, spelling_of(&told)),
+        (server, server_root(source, told)),
+        (spelling, spelling_of(told)),
     ]);
-    Ok((documents, Value::Object(entry)))
+    (documents, Value::Object(entry))
 }
 
 /// Which member of an event each member of a frame says, as data.

@@ -3,15 +3,19 @@
 use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
-use eventwire_hub::{ConnectionInfo, Credentials, Hub, Principal, Receipt, link_request};
+use eventwire_hub::{Credentials, Hub, Principal, Receipt, link_request};
 use eventwire_protocol::{
-    Audience, ConnectionId, Envelope, Epoch, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
-    Time, frame::read_strict, limits, route::Explanation,
+    Audience, ConnectionId, Envelope, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
+    api::{
+        Connections, EventName, Explained, Health, PublishResult, PublishResults, Readiness, Ready, ResolveSession,
+        ResolvedSession,
+    },
+    frame::read_strict,
+    limits,
 };
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -292,19 +296,6 @@ fn one(text: &str) -> Result<&str, ErrorBody> {
     Ok(text)
 }
 
-/// What became of one event: where it went, or why it was refused.
-#[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<EventName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<Audience>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<Seq>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorBody>,
-}
-
 /// What an event is and whom it is for, where that could be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
@@ -312,38 +303,22 @@ pub(crate) struct Address {
     pub(crate) to: Option<Audience>,
 }
 
-impl Outcome {
-    /// Of an event with this address, where it could be read.
-    pub(crate) fn of(address: Option<Address>, receipt: Result<Receipt, ErrorBody>) -> Self {
-        match receipt {
-            Ok(receipt) => {
-                let (kind, to) = address.map_or((None, None), |Address { kind, to }| (Some(EventName(kind)), to));
-                Self { kind, to, seq: receipt.seq, error: None }
-            }
-            Err(error) => Self { kind: None, to: None, seq: None, error: Some(error) },
+/// What became of an event with this address, where it could be read.
+pub(crate) fn outcome(address: Option<Address>, receipt: Result<Receipt, ErrorBody>) -> PublishResult {
+    match receipt {
+        Ok(receipt) => {
+            let (kind, to) = address.map_or((None, None), |Address { kind, to }| (Some(EventName(kind)), to));
+            PublishResult { kind, to, seq: receipt.seq, error: None }
         }
+        Err(error) => PublishResult { error: Some(error), ..PublishResult::default() },
     }
 }
 
 /// The answer to a publisher: 202 when any event was taken, 422 when none was.
-pub(crate) fn outcomes(results: Vec<Outcome>) -> Response<Bytes> {
-    #[derive(Serialize)]
-    struct Results {
-        results: Vec<Outcome>,
-    }
+pub(crate) fn outcomes(results: Vec<PublishResult>) -> Response<Bytes> {
     let taken = results.iter().any(|outcome| outcome.error.is_none());
     let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };
-    json(status, &Results { results })
-}
-
-/// An event's type, written as its name.
-#[derive(Debug)]
-struct EventName(EventKind);
-
-impl Serialize for EventName {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.as_str())
-    }
+    json(status, &PublishResults { results })
 }
 
 /// `POST /v1/events`: publishes what a body holds (HTTP-01).
@@ -360,7 +335,7 @@ pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]
     let addresses: Vec<Option<Address>> =
         publications.iter().map(|publication| publication.as_ref().ok().map(address)).collect();
     let receipts = hub.publish(principal, publications).await?;
-    Ok(outcomes(addresses.into_iter().zip(receipts).map(|(address, receipt)| Outcome::of(address, receipt)).collect()))
+    Ok(outcomes(addresses.into_iter().zip(receipts).map(|(address, receipt)| outcome(address, receipt)).collect()))
 }
 
 /// `POST /v1/sessions/resolve`: the id of the browser session that a cookie opens (HTTP-12). The value of the cookie is
@@ -369,15 +344,6 @@ pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]
 /// # Errors
 /// `invalid_payload`.
 pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Asked {
-        cookie: String,
-    }
-    #[derive(Serialize)]
-    struct Resolved {
-        session_id: SessionId,
-    }
     let text = match (media, read_strict(body, MAX_RESOLVE_BYTES)) {
         (Media::Json, text) => text?,
         (Media::Lines, _) => {
@@ -386,9 +352,9 @@ pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
     };
     // What the parser would say may quote the value.
     let wrong = || Refusal::new(ErrorCode::InvalidPayload, "the body must be {\"cookie\": \"<value>\"}");
-    let Asked { cookie } = serde_json::from_str(text).map_err(|_| wrong())?;
+    let ResolveSession { cookie } = serde_json::from_str(text).map_err(|_| wrong())?;
     let session = hub.browser_session(&adopt::cookie(&cookie).map_err(Refusal::from)?);
-    Ok(json(StatusCode::OK, &Resolved { session_id: SessionId::Browser(session) }))
+    Ok(json(StatusCode::OK, &ResolvedSession { session_id: SessionId::Browser(session) }))
 }
 
 /// `GET /v1/connections`: who is connected (HTTP-06).
@@ -396,16 +362,10 @@ pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
 /// # Errors
 /// `forbidden`, `unavailable`.
 pub async fn connections(hub: &Hub, principal: &Principal) -> Answer {
-    #[derive(Serialize)]
-    struct List {
-        epoch: Epoch,
-        count: usize,
-        connections: Vec<ConnectionInfo>,
-    }
     require(principal, Permission::Admin)?;
     let (epoch, _) = hub.head().await?;
     let connections = hub.connections();
-    Ok(json(StatusCode::OK, &List { epoch, count: connections.len(), connections }))
+    Ok(json(StatusCode::OK, &Connections { epoch, count: connections.len(), connections }))
 }
 
 /// `DELETE /v1/connections/{id}`: closes one with 1008, once what waits for it has been sent (HTTP-06).
@@ -430,15 +390,6 @@ pub fn disconnect(hub: &Hub, principal: &Principal, id: &str) -> Answer {
 /// `forbidden`, `unknown_type`, `invalid_id`, `audience_not_allowed`, `not_found`; `invalid_payload` with status 400 for the
 /// query.
 pub fn explain(hub: &Hub, principal: &Principal, query: &str) -> Answer {
-    #[derive(Serialize)]
-    struct Explained {
-        #[serde(rename = "type")]
-        kind: EventName,
-        to: Audience,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        seq: Option<Seq>,
-        connections: Vec<Explanation>,
-    }
     require(principal, Permission::Observe)?;
     let mut pairs = link_request::pairs(query, &["type", "to", "connection", "seq"]).map_err(Refusal::bad_request)?;
     let mut value = |name: &str| {
@@ -476,38 +427,26 @@ pub fn explain(hub: &Hub, principal: &Principal, query: &str) -> Answer {
 
 /// `GET /health`: the process lives (HTTP-08).
 pub fn health(hub: &Hub) -> Response<Bytes> {
-    #[derive(Serialize)]
-    struct Health {
-        status: &'static str,
-        service: &'static str,
-        version: &'static str,
-        timestamp: Time,
-        uptime_seconds: u64,
-        active_connections: usize,
-        websocket_support: bool,
-    }
     let health = Health {
-        status: "healthy",
-        service: "eventwire",
-        version: env!("CARGO_PKG_VERSION"),
+        status: "healthy".to_owned(),
+        service: "eventwire".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         timestamp: hub.now(),
         uptime_seconds: hub.uptime().as_secs(),
         active_connections: hub.connection_count(),
         websocket_support: true,
+        endpoints: None,
+        config: None,
     };
     json(StatusCode::OK, &health)
 }
 
 /// `GET /ready`: whether connections are taken (HTTP-08). 503 while the server stops, and before its history answers.
 pub async fn ready(hub: &Hub) -> Response<Bytes> {
-    #[derive(Serialize)]
-    struct Ready {
-        status: &'static str,
-    }
     let (status, word) = match (hub.is_draining(), hub.head().await) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        (false, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        (false, Ok(_)) => (StatusCode::OK, "ready"),
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::Draining),
+        (false, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::Starting),
+        (false, Ok(_)) => (StatusCode::OK, Readiness::Ready),
     };
     json(status, &Ready { status: word })
 }

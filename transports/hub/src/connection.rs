@@ -10,6 +10,7 @@ use eventwire_protocol::{
     AddressedTo, Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody,
     ErrorCode, Member, Position, Request, Root, SessionId, Time,
     address::to,
+    api::ConnectionInfo,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
     dialect::AdwDefault,
     event::connection::{
@@ -21,7 +22,6 @@ use eventwire_protocol::{
     roster::Interest,
     route, version,
 };
-use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
@@ -100,7 +100,7 @@ impl Link {
             role: claims.role,
             permissions: claims.permissions.iter().copied().collect(),
             subscriptions: member.subscriptions(),
-            remote_address: self.meta.remote_address,
+            remote_address: self.meta.remote_address.map(|address| address.to_string()),
             user_agent: self.meta.user_agent.clone(),
             connected_at: self.connected_at,
             queued_frames: depth.frames,
@@ -110,48 +110,6 @@ impl Link {
             lagging: depth.behind,
         }
     }
-}
-
-/// One row of the list of connections.
-#[derive(Clone, Debug, Serialize)]
-pub struct ConnectionInfo {
-    /// Its id.
-    pub connection_id: ConnectionId,
-    /// How it spells the protocol.
-    pub dialect: &'static str,
-    /// Its transport.
-    pub transport: &'static str,
-    /// Its user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
-    /// Its browser session (the hash, never the cookie).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-    /// Its part in contexts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<eventwire_protocol::Role>,
-    /// What it may do.
-    pub permissions: Vec<eventwire_protocol::Permission>,
-    /// What it asked for.
-    pub subscriptions: Vec<Root>,
-    /// The peer's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote_address: Option<IpAddr>,
-    /// What the peer calls itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<String>,
-    /// Since when.
-    pub connected_at: Time,
-    /// Frames that wait for its socket.
-    pub queued_frames: usize,
-    /// Bytes that wait for its socket.
-    pub queued_bytes: usize,
-    /// Frames handed to its link.
-    pub delivered: u64,
-    /// Events dropped or not spellable.
-    pub dropped: u64,
-    /// Whether it is being fed from the log.
-    pub lagging: bool,
 }
 
 /// What a link does next.
