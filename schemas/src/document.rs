@@ -20,7 +20,7 @@ pub type Tree = BTreeMap<String, String>;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The instant in every example.
-const EXAMPLE_TIME: &str = "2026-11-20T23:40:01.123456Z";
+pub(crate) const EXAMPLE_TIME: &str = "2026-11-20T23:40:01.123456Z";
 
 /// Everything that is generated below `schemas/v1`.
 ///
@@ -88,7 +88,7 @@ fn insert_before(object: &mut Value, before: &str, name: &str, value: Value) {
     }
 }
 
-fn schema_path(event: &EventSource) -> String {
+pub(crate) fn schema_path(event: &EventSource) -> String {
     format!("events/{}.schema.json", event.spec.name)
 }
 
@@ -141,7 +141,7 @@ fn event_definition(source: &Source, event: &EventSource) -> Value {
     })
 }
 
-fn is_for_connections_only(event: &EventSource) -> bool {
+pub(crate) fn is_for_connections_only(event: &EventSource) -> bool {
     event.spec.audiences.iter().all(|kind| kind.as_str() == "connection")
 }
 
@@ -444,7 +444,7 @@ fn example_frame(event: &EventSource, data: Value) -> Value {
 }
 
 /// An audience of the first kind that the event may go to. An ADW is the one that the payload names.
-fn example_target(event: &EventSource, in_event: bool) -> String {
+pub(crate) fn example_target(event: &EventSource, in_event: bool) -> String {
     let raw = if in_event && event.spec.layer == AdwLayer::Raw { "/raw" } else { "" };
     match audience_words(event).first().copied() {
         Some("connection") => "connection:c00000000000000ff".to_owned(),
