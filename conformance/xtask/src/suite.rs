@@ -82,7 +82,7 @@ const STEPS: &[Step] = &[
     Step { name: "wasm", proves: "the protocol builds where there is no operating system", run: wasm },
     Step {
         name: "schemas",
-        proves: "schemas/v1 and docs/reference/events.md are what the catalogue generates",
+        proves: "schemas/v1 and the generated pages of docs/reference are what the catalogue generates",
         run: |workspace| {
             let check = ["run", "--quiet", "-p", "eventwire-schemas", "--", "check"];
             cargo(workspace, &check, minutes(20))
