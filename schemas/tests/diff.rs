@@ -31,8 +31,11 @@ fn published() -> Tree {
 
 fn edit_file(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Value)) {
     let mut file: Value = serde_json::from_str(&tree[path]).unwrap();
+    let before = file.clone();
     change(&mut file);
-    tree.insert(path.to_owned(), file.to_string());
+    if file != before {
+        tree.insert(path.to_owned(), file.to_string());
+    }
 }
 
 /// Changes a definition in every file that has it: in those that clients read, or in those that they write.
@@ -101,6 +104,7 @@ fn removing_a_member_breaks_old_clients_with_new_servers() {
         changes[0].also,
         [
             "events/chat.fragment.schema.json#/$defs/ChatFragmentData/properties/content",
+            "events/chat.fragment_with_audio.schema.json#/$defs/ChatFragmentData/properties/content",
             "incoming.schema.json#/$defs/ChatFragmentData/properties/content"
         ]
     );
@@ -268,14 +272,14 @@ fn constants_formats_items_unions_and_other_members() {
     assert_eq!(told(&changes), [("Time", "widened", Severity::Major, Refuses, Accepts)]);
     let changes = after(|tree| edit(tree, Role::Requests, "SubscribeCommandData", |it| it["properties"]["streams"]["minItems"] = json!(2)));
     assert_eq!(told(&changes), [("SubscribeCommandData.streams", "narrowed", Severity::Major, Accepts, Refuses)]);
-    let changes = after(|tree| edit(tree, Role::Events, "ChatPdfTitlesData", |it| it["properties"]["content"]["items"] = json!({ "type": "integer", "minimum": 0, "maximum": 1 })));
-    assert_eq!(told(&changes), [("ChatPdfTitlesData.content[]", "type_changed", Severity::Major, Refuses, Refuses)]);
+    let changes = after(|tree| edit(tree, Role::Events, "ChatPdfTitlesData", |it| it["properties"]["titles"]["items"] = json!({ "type": "integer", "minimum": 0, "maximum": 1 })));
+    assert_eq!(told(&changes), [("ChatPdfTitlesData.titles[]", "type_changed", Severity::Major, Refuses, Refuses)]);
     let changes = after(|tree| {
         edit(tree, Role::Events, "ClientTime", |it| {
             it["oneOf"].as_array_mut().unwrap().pop();
         });
     });
-    assert!(told(&changes).contains(&("ClientTime", "removed", Severity::Major, Accepts, Refuses)), "{changes:?}");
+    assert_eq!(told(&changes), [("ClientTime", "type_changed", Severity::Major, Accepts, Refuses)]);
     let changes = after(|tree| edit(tree, Role::Events, DATA, |it| it["additionalProperties"] = json!(false)));
     assert_eq!(told(&changes), [("ChatFragmentData", "respelled", Severity::Minor, Accepts, Accepts)], "writers were closed before");
     let changes = after(|tree| edit(tree, Role::Events, "AnyObject", |it| it["additionalProperties"] = json!(false)));
@@ -292,9 +296,8 @@ fn drop_event(tree: &mut Tree) {
         edit_file(tree, path, |file| {
             let union = file.pointer_mut(of).unwrap()["oneOf"].as_array_mut().unwrap();
             union.retain(|it| it["$ref"] != "#/$defs/ChatFragmentEvent");
-            for gone in ["ChatFragmentEvent", DATA] {
-                file["$defs"].as_object_mut().unwrap().shift_remove(gone);
-            }
+            // Its payload stays: another event has it, too.
+            file["$defs"].as_object_mut().unwrap().shift_remove("ChatFragmentEvent");
             if let Some(known) = file.pointer_mut("/$defs/UnknownEvent/properties/type/not/enum") {
                 known.as_array_mut().unwrap().retain(|it| it != "chat.fragment");
             }
@@ -370,7 +373,7 @@ fn where_events_go_and_how_is_part_of_the_contract() {
     assert_eq!(kinds(entry(|it| it["delivery"]["key"] = json!("other"))), [("delivery_changed", major, Misses)]);
     assert_eq!(
         kinds(entry(|it| it["audiences"] = json!(["room"]))),
-        [("audience_added", major, Accepts), ("audience_removed", major, Misses)]
+        [("audience_removed", major, Misses), ("audience_added", major, Accepts)]
     );
     assert_eq!(kinds(entry(|it| it["permission"] = json!("adw_raw"))), [("permission_added", major, Misses)]);
     assert_eq!(kinds(entry(|it| it["publishable"] = json!(false))), [("no_longer_publishable", major, Misses)]);
@@ -384,11 +387,12 @@ fn descriptions_and_examples_are_a_patch() {
     let report = compared(&old, &new);
     assert_eq!(report.severity(), Some(Severity::Patch));
     let files: Vec<&str> = report.changes.iter().map(|it| it.file.as_str()).collect();
-    assert_eq!(files, ["event.schema.json", "events/chat.fragment.schema.json", "incoming.schema.json"]);
+    assert_eq!(files, ["event.schema.json", "events/chat.fragment.schema.json", "events/chat.fragment_with_audio.schema.json", "incoming.schema.json"]);
     // A baseline has no texts and still tells.
     let baseline = Snapshot::of_tree("old", &old).unwrap().baseline().unwrap();
     let baseline = Snapshot::of_baseline("baseline", &baseline).unwrap();
-    assert_eq!(diff(&baseline, &Snapshot::of_tree("new", &new).unwrap()).unwrap().changes, report.changes);
+    let by_baseline = diff(&baseline, &Snapshot::of_tree("new", &new).unwrap()).unwrap().changes;
+    assert!(by_baseline == report.changes, "{} changes", by_baseline.len());
 }
 
 #[test]
@@ -448,7 +452,7 @@ fn the_command_ends_with_zero_one_or_two() {
     assert_eq!(
         text,
         "major ChatFragmentData.mid: removed: an optional member is gone\n      \
-         event.schema.json#/$defs/ChatFragmentData/properties/mid and in 2 more files\n      \
+         event.schema.json#/$defs/ChatFragmentData/properties/mid and in 3 more files\n      \
          old client, new server: misses; new client, old server: accepts\nbreaking: 1 major, 0 minor, 0 patch\n"
     );
     let (code, text) = run(&["diff", "old", "new", "--json"], place.path());
@@ -824,7 +828,7 @@ fn check(seed: u64) -> Result<Seen, TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_called_safe_is_never_refused(seed in any::<u64>()) {

@@ -172,6 +172,18 @@ pub fn instance(document: &Value, schema: &Value, dice: &mut Dice) -> Value {
     }
 }
 
+/// Of a list of targets the pattern tells the kinds and the letters; what each kind's id and parts may be is read later.
+const TARGETS: &[&str] = &[
+    "global",
+    "session:planning",
+    "session:~0123456789abcdef0123456789abcdef",
+    "session:planning/private/maria",
+    "user:maria",
+    "adw:29fb6a3e",
+    "adw:29fb6a3e/raw",
+    "room:tasks",
+];
+
 fn a_text(schema: &Value, dice: &mut Dice) -> String {
     if schema.get("format").is_some_and(|format| format == "date-time") {
         let (day, hour, fraction) = (1 + dice.below(28), dice.below(24), dice.below(1_000_000));
@@ -179,6 +191,9 @@ fn a_text(schema: &Value, dice: &mut Dice) -> String {
         return format!("2026-{:02}-{day:02}T{hour:02}:{:02}:07{fraction}Z", 1 + dice.below(12), dice.below(60));
     }
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
+        if pattern.contains("(session|user|adw|room):") || pattern.contains("(connection|session|user|adw|room):") {
+            return (*dice.pick(TARGETS)).to_owned();
+        }
         let excluded = integer(schema, "maxLength").map_or(usize::MAX, |it| it as usize);
         return (0..20).map(|_| dice.like(pattern)).find(|it| it.chars().count() <= excluded).unwrap_or_default();
     }
@@ -200,7 +215,10 @@ pub struct Spot {
     pub schema: Value,
     /// Whether another member of a union might accept what this schema does not.
     pub in_union: bool,
+    /// Whether the value around it may be without it.
+    pub is_optional: bool,
 }
+
 
 /// Every place in a value that a schema describes.
 pub fn spots(document: &Value, schema: &Value, value: &Value, pointer: &str, in_union: bool, found: &mut Vec<Spot>) {
@@ -214,11 +232,14 @@ pub fn spots(document: &Value, schema: &Value, value: &Value, pointer: &str, in_
         }
         return;
     }
-    found.push(Spot { pointer: pointer.to_owned(), schema: schema.clone(), in_union });
+    found.push(Spot { pointer: pointer.to_owned(), schema: schema.clone(), in_union, is_optional: false });
     if let (Some(properties), Some(members)) = (schema.get("properties").and_then(Value::as_object), value.as_object()) {
         for (name, member) in properties {
             if let Some(value) = members.get(name) {
+                let at = found.len();
                 spots(document, member, value, &format!("{pointer}/{name}"), false, found);
+                let is_required = schema["required"].as_array().is_some_and(|names| names.iter().any(|it| it == name));
+                found[at].is_optional = !is_required;
             }
         }
     }
