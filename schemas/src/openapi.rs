@@ -134,7 +134,8 @@ fn bodies(publish: &Value) -> Result<Definitions, Error> {
         api::ResolveSession, api::Acknowledge,
         older::StateUpdatePost, older::LogEntryPost, older::FileOperationPost, older::ThinkingPost,
         older::ToolExecutionPost, older::PhaseTransitionPost, older::OutputChunkPost, older::ScreenshotPost,
-        older::SpecPost, older::WorkflowUpdatePost, older::StageEventPost, older::ContextEventPost,
+        older::SpecPost, older::WorkflowUpdatePost, older::StageEventPost,
+        older::ContextMessagePost, older::ContextUpdatePost, older::ContextMemoryPost, older::ContextTypingPost,
     };
     let mut all = profile::conform(&asked, &BTreeMap::new());
     for (name, definition) in publish.get("$defs").and_then(Value::as_object).into_iter().flatten() {

@@ -99,8 +99,19 @@ pub(super) fn security_schemes() -> Value {
 }
 
 /// Shapes that no Rust type has: what a dialect's back end builds, and the errors of a library.
-pub(super) fn shapes() -> [(&'static str, Value); 5] {
+pub(super) fn shapes() -> [(&'static str, Value); 6] {
     [
+        (
+            "ContextEventPost",
+            json!({
+                "title": "ContextEventPost",
+                "description": "One event of a context, as its back end builds it.",
+                "oneOf": [
+                    reference("ContextMessagePost"), reference("ContextUpdatePost"), reference("ContextMemoryPost"),
+                    reference("ContextTypingPost"),
+                ],
+            }),
+        ),
         (
             "DialectFrame",
             json!({
