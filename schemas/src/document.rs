@@ -9,6 +9,7 @@ use eventwire_protocol::{address::AdwLayer, limits, version};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::{dialects, flavours};
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
 use crate::{Error, VERSION, asyncapi, openapi};
@@ -43,11 +44,21 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
             put(example_path(event, name), &example)?;
         }
     }
+    files.extend(flavours::derive(&files)?);
     let asyncapi = asyncapi::document(source, &files)?;
     files.insert(asyncapi::PATH.to_owned(), written(&asyncapi)?);
     let openapi = openapi::document(&files)?;
     files.insert(openapi::PATH.to_owned(), written(&openapi)?);
-    let index = index(source, &files);
+    let mut dialects = Vec::new();
+    for observed in dialect_documents(source) {
+        let (documents, entry) = observed?;
+        for (path, document) in documents {
+            files.insert(path, written(&document)?);
+        }
+        dialects.push(entry);
+    }
+    let mut index = index(source, &files);
+    insert_before(&mut index, "files", "dialects", dialects.into());
     let mut text = serde_json::to_string_pretty(&index).map_err(|error| Error::Catalogue(error.to_string()))?;
     text.push('\n');
     files.insert("index.json".to_owned(), text);
@@ -65,6 +76,28 @@ fn written(document: &Value) -> Result<String, Error> {
 pub(crate) fn parsed(files: &Tree, path: &str) -> Result<Value, Error> {
     let text = files.get(path).ok_or_else(|| Error::Catalogue(format!("{path} is not generated yet")))?;
     serde_json::from_str(text).map_err(|error| Error::Catalogue(format!("{path}: {error}")))
+}
+
+/// What is written of one dialect: its files, and its entry in the index.
+type OfDialect = Result<(Vec<(String, Value)>, Value), Error>;
+
+/// Each dialect's, in the order of the dialects; side by side, since each is some hundred thousand probes.
+fn dialect_documents(source: &Source) -> Vec<OfDialect> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            dialects::dialects().map(|dialect| scope.spawn(move || dialects::documents(source, dialect))).collect();
+        let lost = || Err(Error::Catalogue("a dialect could not be observed".to_owned()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+    })
+}
+
+/// Puts a member in front of another.
+fn insert_before(object: &mut Value, before: &str, name: &str, value: Value) {
+    if let Value::Object(members) = object {
+        let last = members.shift_remove(before);
+        members.insert(name.to_owned(), value);
+        members.extend(last.map(|last| (before.to_owned(), last)));
+    }
 }
 
 fn schema_path(event: &EventSource) -> String {
@@ -197,7 +230,7 @@ fn incoming_root(source: &Source, events: &Definitions) -> Value {
                 "to": { "description": "Whom the event is for.", "type": "string" },
                 "seq": reference("Seq"),
                 "prev": reference("Position"),
-                "data": { "description": "The payload; free form.", "type": "object" },
+                "data": { "description": "The payload; free form.", "type": "object", "additionalProperties": true },
             },
             "required": ["type", "time", "to", "data"],
         }),
@@ -368,7 +401,8 @@ fn vendor_publication(source: &Source) -> Value {
         }),
     );
     properties.insert("to".to_owned(), target(source.any_target_pattern()));
-    properties.insert("data".to_owned(), json!({ "description": "The payload; free form.", "type": "object" }));
+    let data = json!({ "description": "The payload; free form.", "type": "object", "additionalProperties": true });
+    properties.insert("data".to_owned(), data);
     properties.extend(publication_members().map(|(name, schema)| (name.to_owned(), schema)));
     properties.insert("expected_prev".to_owned(), expected_prev());
     json!({
@@ -460,8 +494,21 @@ fn index(source: &Source, files: &Tree) -> Value {
         "documents": { "asyncapi": asyncapi::PATH, "openapi": openapi::PATH },
         "events": events,
         "commands": commands,
+        "lists": lists(source),
+        "flavours": flavours::names().collect::<Vec<_>>(),
         "files": digests,
     })
+}
+
+/// Lists of values to which a minor version may add; a reader carries what it does not know (VER-02). All others are
+/// closed: a value more is a new protocol version.
+const OPEN_LISTS: &[&str] = &["ErrorCode", "GapReason"];
+
+/// Every named list of values, and whether it may grow.
+fn lists(source: &Source) -> BTreeMap<String, &'static str> {
+    let all = source.sent.iter().chain(&source.received);
+    let lists = all.filter(|(_, definition)| definition.get("enum").is_some());
+    lists.map(|(name, _)| (name.clone(), if OPEN_LISTS.contains(&name.as_str()) { "open" } else { "closed" })).collect()
 }
 
 fn index_entry(source: &Source, event: &EventSource) -> Value {

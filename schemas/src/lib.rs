@@ -20,12 +20,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod asyncapi;
+pub mod diff;
+pub mod dialects;
 pub mod document;
+pub mod flavours;
+pub mod gate;
 pub mod lint;
 pub mod openapi;
+mod pattern;
 pub mod profile;
 pub mod reference;
+pub mod snapshot;
 pub mod source;
+pub mod subsume;
 
 pub use document::Tree;
 
@@ -47,6 +54,12 @@ pub enum Error {
     /// The program was started outside of a checkout; name one with `--workspace`.
     #[error("no Eventwire checkout around the current directory; name one with --workspace DIR")]
     NoWorkspace,
+    /// Two trees cannot be compared; the text says which and why.
+    #[error("{0}")]
+    NotComparable(String),
+    /// What is here cannot be released; each line says what is missing.
+    #[error("not released:\n{0}")]
+    NotReleasable(String),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
@@ -189,9 +202,13 @@ pub fn drift(published: &Published, workspace: &Path) -> Result<Vec<Drift>, Erro
 /// # Errors
 /// [`Error::File`] when a file is there but cannot be read as text.
 pub fn committed(workspace: &Path) -> Result<Tree, Error> {
-    let root = workspace.join(DIRECTORY);
+    read_tree(&workspace.join(DIRECTORY))
+}
+
+/// The files below a directory, by path relative to it; empty when there are none.
+fn read_tree(root: &Path) -> Result<Tree, Error> {
     let mut found = Tree::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -204,7 +221,7 @@ pub fn committed(workspace: &Path) -> Result<Tree, Error> {
                 continue;
             }
             let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-            let name = path.strip_prefix(&root).unwrap_or(&path);
+            let name = path.strip_prefix(root).unwrap_or(&path);
             found.insert(name.to_string_lossy().replace('\\', "/"), text);
         }
     }
