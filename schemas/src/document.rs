@@ -9,10 +9,10 @@ use eventwire_protocol::{address::AdwLayer, limits, version};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{dialects, flavours};
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
 use crate::{Error, VERSION, asyncapi, openapi};
+use crate::{dialects, flavours};
 
 /// Files by path relative to the published directory, in order of path.
 pub type Tree = BTreeMap<String, String>;

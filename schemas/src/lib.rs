@@ -20,8 +20,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod asyncapi;
-pub mod diff;
 pub mod dialects;
+pub mod diff;
 pub mod document;
 pub mod flavours;
 pub mod gate;
