@@ -245,6 +245,8 @@ pub struct Session {
     told: BTreeSet<Root>,
     /// Wanted targets that the present event stream cannot carry.
     uncarried: BTreeSet<Root>,
+    /// Where an event stream began that was cut off before its welcome: what comes without asking begins there.
+    began: Option<Position>,
 }
 
 impl Session {
@@ -432,10 +434,21 @@ impl Session {
     /// it says is not looked into where it cannot be read: the frames have numbers of their own.
     pub fn passed(&mut self, id: &str) {
         let Ok(cursor) = id.parse::<Cursor>() else { return };
-        if self.stale || self.over != Transport::Sse || self.epoch.is_some_and(|epoch| epoch != cursor.epoch) {
+        if self.stale || self.over != Transport::Sse {
             return;
         }
+        if self.epoch.is_some_and(|epoch| epoch != cursor.epoch) {
+            let holds = |reading: &Reading| reading.interest != Interest::Seen && reading.position.is_some();
+            if self.began.is_some() || self.readings.values().any(holds) {
+                // The welcome will tell, and what is held be told of.
+                return;
+            }
+            self.begin_another_history(&mut Vec::new());
+        }
         self.epoch = Some(cursor.epoch);
+        if !self.connected {
+            self.began = self.began.or(Some(cursor.low));
+        }
         let carried = |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
         for (root, reading) in self.readings.iter_mut().filter(|(root, reading)| carried(root, reading)) {
             let position = cursor.position(root);
@@ -500,6 +513,7 @@ impl Session {
         }
         self.epoch = Some(welcome.epoch);
         self.imply(&welcome);
+        self.began = None;
         if self.over == Transport::WebSocket {
             self.adopt_asked();
             self.resume(outputs);
@@ -524,6 +538,7 @@ impl Session {
     /// Nothing of what was read says anything about the new history: read it from its beginning.
     fn begin_another_history(&mut self, outputs: &mut Vec<Output>) {
         self.streams.clear();
+        self.began = self.began.and(Some(Position::START));
         self.readings.retain(|_, reading| reading.interest != Interest::Seen);
         for pending in self.pending.values_mut() {
             if let Command::Subscribe(subscribe) = &mut pending.command {
@@ -555,7 +570,7 @@ impl Session {
         let home = welcome.session_id.clone().map(Root::Session);
         for root in [Some(Root::Global), user, home].into_iter().flatten() {
             self.uncarried.remove(&root);
-            let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Implied, None));
+            let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Implied, self.began));
             if reading.interest == Interest::Seen {
                 reading.interest = Interest::Implied;
             }
