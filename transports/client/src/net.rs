@@ -155,11 +155,21 @@ impl Dialer {
             let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             return Err(NoConnection { ended: refused(head.status, &body), reached: true });
         }
-        Ok(Link::Sse(Box::new(EventStream { body, reader: Reader::new(max_frame), blocks: VecDeque::new(), opened_in, _driver: driver })))
+        Ok(Link::Sse(Box::new(EventStream {
+            body,
+            reader: Reader::new(max_frame),
+            blocks: VecDeque::new(),
+            opened_in,
+            _sender: sender,
+            _driver: driver,
+        })))
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn ask(&self, request: Request<Body>) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+    pub(crate) async fn ask(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         self.http.request(request).await
     }
 }
@@ -208,6 +218,8 @@ pub(crate) struct EventStream {
     blocks: VecDeque<Block>,
     /// From the request to the head of its answer: one round trip.
     pub(crate) opened_in: Duration,
+    /// A connection whose last sender is gone may end when it likes.
+    _sender: hyper::client::conn::http1::SendRequest<Body>,
     _driver: Driver,
 }
 

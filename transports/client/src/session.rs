@@ -408,7 +408,8 @@ impl Session {
         self.stale = blind;
         let cursor = self.epoch.zip(low).map(|(epoch, low)| {
             let mut others = BTreeMap::new();
-            let carried = |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
+            let carried =
+                |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
             for (root, reading) in self.readings.iter_mut().filter(|(root, reading)| carried(root, reading)) {
                 let position = *reading.position.get_or_insert(low);
                 if position != low {
@@ -449,7 +450,8 @@ impl Session {
         if !self.connected {
             self.began = self.began.or(Some(cursor.low));
         }
-        let carried = |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
+        let carried =
+            |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
         for (root, reading) in self.readings.iter_mut().filter(|(root, reading)| carried(root, reading)) {
             let position = cursor.position(root);
             // Before the welcome it says no more than where a target begins that was never read.

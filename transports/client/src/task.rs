@@ -412,7 +412,12 @@ impl Task {
 
     /// Moves text between the connection and the session until one of them ends it.
     async fn serve(&mut self, link: &mut Link, welcome_by: Instant, went: &mut Went) -> End {
-        let mut watch = Watch { patience: CONNECT_LIMIT, silent_at: welcome_by.max(Instant::now() + CONNECT_LIMIT / 2), answer_by: None, ping_at: None };
+        let mut watch = Watch {
+            patience: CONNECT_LIMIT,
+            silent_at: welcome_by.max(Instant::now() + CONNECT_LIMIT / 2),
+            answer_by: None,
+            ping_at: None,
+        };
         let mut retry = None;
         let mut asking: Option<Asking> = None;
         let mut trying: Option<Dialling> = None;
@@ -664,9 +669,7 @@ impl Task {
             Some(Call::Subscribe(targets, waiting)) => (session.subscribe(targets, &mut outputs), waiting, None),
             Some(Call::Unsubscribe(targets, waiting)) => (session.unsubscribe(targets, &mut outputs), waiting, None),
             Some(Call::Ping(time, waiting)) => (session.ping(time, &mut outputs), waiting, None),
-            Some(Call::Authenticate(token, waiting))
-                if session.is_connected() && session.over() == Transport::Sse =>
-            {
+            Some(Call::Authenticate(token, waiting)) if session.is_connected() && session.over() == Transport::Sse => {
                 self.credentials.install(Credential::token(token));
                 self.renewed = Some(waiting);
                 return Err(End::Reopen);

@@ -79,7 +79,16 @@ impl Choice {
         if kept.is_empty() {
             kept.push(Transport::default());
         }
-        Choice { order: kept, fallback, at: 0, failures: 0, unusable: 0, stay: fallback.return_after, until: None, from: None }
+        Choice {
+            order: kept,
+            fallback,
+            at: 0,
+            failures: 0,
+            unusable: 0,
+            stay: fallback.return_after,
+            until: None,
+            from: None,
+        }
     }
 
     /// What the next connection is made over. `now` is the time since an origin of the caller.

@@ -76,14 +76,17 @@ impl Server {
     fn cursor(&self) -> Option<String> {
         let at = self.at.as_ref()?;
         let low = at.values().min().unwrap();
-        let others = at.iter().filter(|(_, position)| *position != low).map(|(root, position)| format!(",{root}={position}"));
+        let others =
+            at.iter().filter(|(_, position)| *position != low).map(|(root, position)| format!(",{root}={position}"));
         Some(format!("{:016x}-{low}{}", self.epoch, others.collect::<String>()))
     }
 
     fn send(&mut self, (seq, stream, prev): (u64, usize, u64), live: bool) {
         if let Some(at) = &mut self.at {
             // What is live has everything before it.
-            at.iter_mut().filter(|(root, _)| live || **root == STREAMS[stream].1).for_each(|(_, position)| *position = seq);
+            at.iter_mut()
+                .filter(|(root, _)| live || **root == STREAMS[stream].1)
+                .for_each(|(_, position)| *position = seq);
         }
         let id = self.cursor();
         let frame = json!({"type": "_model.event", "time": "2026-11-20T23:40:01Z", "to": STREAMS[stream].0, "seq": seq, "prev": prev, "data": {}});
@@ -145,7 +148,10 @@ impl Server {
             let mut at: BTreeMap<&str, u64> = ROOTS.into_iter().map(|root| (root, low)).collect();
             for part in parts {
                 let (root, position) = part.split_once('=').unwrap();
-                assert!(at.insert(ROOTS.into_iter().find(|known| *known == root).unwrap(), position.parse().unwrap()).is_some());
+                assert!(
+                    at.insert(ROOTS.into_iter().find(|known| *known == root).unwrap(), position.parse().unwrap())
+                        .is_some()
+                );
             }
             (u64::from_str_radix(epoch, 16).unwrap(), at)
         });
@@ -153,7 +159,8 @@ impl Server {
         self.wire.push_back(Sent { id: Some(first), frame: None });
         self.welcome();
         self.targets = ROOTS.map(str::to_owned).into();
-        let streams: Vec<Value> = ["adw:aaaaaaaa", "room:tasks"].iter().map(|to| json!({"to": to, "head": self.head(to)})).collect();
+        let streams: Vec<Value> =
+            ["adw:aaaaaaaa", "room:tasks"].iter().map(|to| json!({"to": to, "head": self.head(to)})).collect();
         let epoch = format!("{:016x}", self.epoch);
         self.connection("subscribed", json!({"epoch": epoch, "streams": streams, "refused": []}));
         let Some((epoch, at)) = given else {
