@@ -241,6 +241,8 @@ pub(crate) enum Heard {
     Life,
     /// The end.
     End(Ended),
+    /// The end of an event stream as the server ends one, and not a line that broke.
+    Finished,
 }
 
 impl Link {
@@ -299,7 +301,7 @@ impl EventStream {
                     }
                 }
                 Some(Err(error)) => return Heard::End(Ended::Lost(chain(&error))),
-                None => return Heard::End(Ended::Lost("end of stream".to_owned())),
+                None => return Heard::Finished,
             }
         }
     }

@@ -468,12 +468,13 @@ impl Task {
                             outputs
                         }
                         Heard::Life => Vec::new(),
-                        Heard::End(ended) => {
+                        Heard::End(ended) => return End::Ended(ended),
+                        Heard::Finished => {
                             // A server that can take nobody answers an event stream with when to come again.
                             if let (false, Farewell::None, Some(millis)) = (went.welcomed, went.farewell, retry) {
                                 went.farewell = Farewell::ReturnAfter(Duration::from_millis(millis));
                             }
-                            return End::Ended(ended);
+                            return lost("end of stream");
                         }
                     }
                 }
