@@ -26,6 +26,8 @@ pub(crate) const PATHS: &[Path] = &[
     Path { pattern: "/v1/sse", methods: &[Method::GET] },
     Path { pattern: "/v1/events", methods: &[Method::POST] },
     Path { pattern: "/v1/sessions/resolve", methods: &[Method::POST] },
+    Path { pattern: "/v1/tickets", methods: &[Method::POST] },
+    Path { pattern: "/v1/revocations", methods: &[Method::POST] },
     Path { pattern: "/v1/commands", methods: &[Method::GET] },
     Path { pattern: "/v1/commands/ack", methods: &[Method::POST] },
     Path { pattern: "/v1/commands/{id}/ack", methods: &[Method::POST] },
