@@ -210,6 +210,7 @@ impl Builder {
             waiting: HashMap::new(),
             renewed: None,
             opened: None,
+            server_clock: None,
             started: Instant::now(),
         };
         tokio::spawn(task.run());

@@ -157,6 +157,13 @@ pub enum Output {
     Answer(CommandId, Answer),
     /// The server announced the end of this connection, and what comes after it.
     Farewell(Farewell),
+    /// The end of this event stream will be one with this close code (AUTH-11).
+    WillClose {
+        /// The code.
+        code: u16,
+        /// Why.
+        reason: String,
+    },
     /// This connection is of no use: end it, and connect again after a while.
     HangUp(String),
     /// This event stream was opened for something else than is wanted now: open another one at once.
@@ -664,6 +671,9 @@ impl Session {
             Event::ConnectionClosing(closing) => {
                 let wait = closing.reconnect_after_ms.map(std::time::Duration::from_millis);
                 outputs.push(Output::Farewell(wait.map_or(Farewell::StayAway, Farewell::ReturnAfter)));
+                if let (Transport::Sse, Some(code)) = (self.over, closing.code) {
+                    outputs.push(Output::WillClose { code, reason: closing.reason });
+                }
                 outputs.push(Output::Item(Item::Event(frame)));
             }
             _ => outputs.push(Output::Item(Item::Event(frame))),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_protocol::{event::connection, limits::MAX_EVENT_BYTES, version};
+use eventwire_protocol::{catalog::Event, event::connection, limits::MAX_EVENT_BYTES, time::Time, version};
 use http::{HeaderName, HeaderValue, Request, header};
 use http_body_util::Full;
 use tokio::{
@@ -46,8 +46,8 @@ const TOKEN_RETRY: Duration = Duration::from_secs(5);
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// A server that does not answer a close is not waited for longer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-/// The latency is first measured so long after the welcome, when what was missed has come.
-const FIRST_PING: Duration = Duration::from_millis(500);
+/// The latency is first measured after this part of the time between pings, when what was missed has come.
+const FIRST_PING: u32 = 50;
 /// Silence on an event stream: three of its comments (SSE-06).
 const SSE_SILENCE: Duration = Duration::from_secs(45);
 /// Largest frame that is read. An event may have 1 MiB as it is published, and grow when its numbers are written anew: `1e15`
@@ -64,8 +64,7 @@ type Asking = Pin<Box<dyn Future<Output = Result<Credential, TokenError>> + Send
 pub(crate) struct Credentials {
     source: Option<Arc<dyn TokenSource>>,
     present: Option<Credential>,
-    /// When the present one expires, and when it is to be replaced.
-    expires: Option<Instant>,
+    /// When the present one is to be replaced.
     replace_at: Option<Instant>,
     /// The server did not take the present one.
     refused: bool,
@@ -73,7 +72,7 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     pub(crate) fn new(first: Option<Credential>, source: Option<Arc<dyn TokenSource>>) -> Self {
-        let mut credentials = Credentials { source, present: None, expires: None, replace_at: None, refused: false };
+        let mut credentials = Credentials { source, present: None, replace_at: None, refused: false };
         if let Some(first) = first {
             credentials.install(first);
         }
@@ -81,7 +80,7 @@ impl Credentials {
     }
 
     fn install(&mut self, credential: Credential) {
-        (self.expires, self.replace_at, self.refused) = (None, None, false);
+        (self.replace_at, self.refused) = (None, false);
         if let Credential::Token { expires_at: Some(at), .. } = &credential {
             self.expires_in(at.duration_since(SystemTime::now()).unwrap_or_default());
         }
@@ -89,14 +88,16 @@ impl Credentials {
     }
 
     fn expires_in(&mut self, left: Duration) {
-        let now = Instant::now();
         // One that holds for longer than clocks count does not expire.
-        self.expires = now.checked_add(left);
-        self.replace_at = now.checked_add(left.saturating_sub(margin(left)));
+        self.replace_at = Instant::now().checked_add(left.saturating_sub(margin(left)));
     }
 
-    fn has_expired(&self) -> bool {
-        self.expires.is_some_and(|at| at <= Instant::now())
+    /// The server says when the credentials end, and what its clock says now. Its clock counts.
+    fn end_at(&mut self, end: Option<Time>, now: Time) {
+        if let Some(end) = end {
+            let micros = end.as_unix_micros().saturating_sub(now.as_unix_micros());
+            self.expires_in(Duration::from_micros(u64::try_from(micros).unwrap_or(0)));
+        }
     }
 
     /// Why another one is needed before the next connection, where one can be had.
@@ -171,6 +172,8 @@ pub(crate) struct Task {
     pub(crate) renewed: Option<Waiting>,
     /// A connection over a better transport, opened beside the present one.
     pub(crate) opened: Option<Link>,
+    /// What the clock of the server said, and when.
+    pub(crate) server_clock: Option<(Time, Instant)>,
     pub(crate) started: Instant,
 }
 
@@ -218,12 +221,6 @@ impl Task {
             }
             let now = self.started.elapsed();
             let moved = !went.welcomed && self.choice.failed(&ended, went.reached, now);
-            // An event stream has no close codes. What it ends for good after the token expired is ended by that.
-            let expired = farewell == Farewell::StayAway && self.session.over() == Transport::Sse;
-            let ended = match expired && self.credentials.has_expired() {
-                true => Ended::Closed { code: 4001, reason: "the token has expired".to_owned() },
-                false => ended,
-            };
             let refresh = self.credentials.source.is_some() && self.reconnect.refreshes(&ended, now);
             self.credentials.refused |= refresh;
             let next = match moved || refresh {
@@ -418,7 +415,7 @@ impl Task {
             answer_by: None,
             ping_at: None,
         };
-        let mut retry = None;
+        let (mut retry, mut announced) = (None, None);
         let mut asking: Option<Asking> = None;
         let mut trying: Option<Dialling> = None;
         loop {
@@ -468,13 +465,13 @@ impl Task {
                             outputs
                         }
                         Heard::Life => Vec::new(),
-                        Heard::End(ended) => return End::Ended(ended),
+                        Heard::End(ended) => return End::Ended(announced.unwrap_or(ended)),
                         Heard::Finished => {
                             // A server that can take nobody answers an event stream with when to come again.
                             if let (false, Farewell::None, Some(millis)) = (went.welcomed, went.farewell, retry) {
                                 went.farewell = Farewell::ReturnAfter(Duration::from_millis(millis));
                             }
-                            return lost("end of stream");
+                            return announced.map_or_else(|| lost("end of stream"), End::Ended);
                         }
                     }
                 }
@@ -551,6 +548,7 @@ impl Task {
                         Err(_) => return lost("the server takes nothing"),
                     },
                     Output::Farewell(said) => went.farewell = said,
+                    Output::WillClose { code, reason } => announced = Some(Ended::Closed { code, reason }),
                     Output::HangUp(reason) => return lost(&reason),
                     Output::Reopen => return End::Reopen,
                     Output::Item(Item::State(State::Connected(welcome))) => {
@@ -566,6 +564,8 @@ impl Task {
     fn connected(&mut self, welcome: &connection::Welcome, link: &Link, watch: &mut Watch) {
         self.reconnect.connected(self.started.elapsed());
         self.choice.welcomed();
+        self.credentials.end_at(welcome.expires_at, welcome.server_time);
+        self.server_clock = Some((welcome.server_time, Instant::now()));
         if let Some(waiting) = self.renewed.take() {
             // The caller may have given up; then nobody needs it.
             let _ = waiting.send(Ok(None));
@@ -574,7 +574,7 @@ impl Task {
         let usual = match link {
             // Two heartbeats may be late; then nobody is there.
             Link::WebSocket(_) => {
-                watch.ping_at = Some(now + FIRST_PING.min(self.liveness.ping_every));
+                watch.ping_at = Some(now + self.liveness.ping_every / FIRST_PING);
                 Duration::from_millis(welcome.heartbeat_interval_ms).saturating_mul(2) + CONNECT_LIMIT
             }
             Link::Sse(stream) => {
@@ -638,7 +638,10 @@ impl Task {
             }
             Some(Waiter::Renewal(credential)) => {
                 match answer {
-                    Answer::Done(_) => self.credentials.install(credential),
+                    Answer::Done(event) => {
+                        self.credentials.install(credential);
+                        self.new_end(&event);
+                    }
                     answer => tracing::debug!(?answer, "the new token was not taken"),
                 }
                 return;
@@ -649,6 +652,7 @@ impl Task {
             Answer::Done(event) => {
                 if let Some(token) = token {
                     self.credentials.install(Credential::token(token));
+                    self.new_end(&event);
                 }
                 Ok(Some(*event))
             }
@@ -660,6 +664,16 @@ impl Task {
         };
         // The caller may have given up; then nobody needs it.
         let _ = waiting.send(answer);
+    }
+
+    /// The answer to `authenticate` says when the new credentials end (AUTH-11).
+    fn new_end(&mut self, event: &Event) {
+        let Event::ConnectionReply(reply) = event else { return };
+        let end = reply.data.get("expires_at").and_then(|end| serde_json::from_value(end.clone()).ok());
+        if let Some((said, at)) = self.server_clock {
+            let since = i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX);
+            self.credentials.end_at(end, said.plus_micros(since));
+        }
     }
 
     fn call(&mut self, call: Option<Call>) -> Result<Vec<Output>, End> {
