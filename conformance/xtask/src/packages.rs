@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::machine::Workspace;
 use crate::process::{Outcome, capture};
 
-/// What never belongs into a package, as a part of a path in it.
-const FOREIGN: &[&str] = &["target", "node_modules", "shared", "dist-info", "__pycache__", ".git", "tests", "seeds"];
+/// What never belongs into a package: folders at its top.
+const FOREIGN_AT_TOP: &[&str] = &["target", "artefacts", "tests"];
+/// And names anywhere in it.
+const FOREIGN: &[&str] = &["node_modules", "shared", "dist-info", "__pycache__", ".git", "seeds"];
 
 /// What every package has.
 const NEEDED: &[&str] = &["Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE"];
@@ -79,7 +81,10 @@ fn faults(name: &str, files: &str) -> Vec<String> {
     let missing = NEEDED.iter().filter(|needed| !files.contains(needed)).map(|needed| format!("{name} lacks {needed}"));
     let foreign = files
         .iter()
-        .filter(|file| file.split('/').any(|part| FOREIGN.contains(&part)))
+        .filter(|file| {
+            let at_top = file.split('/').next().is_some_and(|part| FOREIGN_AT_TOP.contains(&part));
+            at_top || file.split('/').any(|part| FOREIGN.contains(&part))
+        })
         .map(|file| format!("{name} holds {file}"));
     missing.chain(foreign).collect()
 }
@@ -99,6 +104,7 @@ mod tests {
     fn what_is_missing_and_what_does_not_belong_there_is_named() {
         let good = "a-1/Cargo.toml\na-1/README.md\na-1/LICENSE-MIT\na-1/LICENSE-APACHE\na-1/src/lib.rs\n";
         assert_eq!(faults("a-1", good), Vec::<String>::new());
+        assert_eq!(faults("a-1", &format!("{good}a-1/src/target/mod.rs\n")), Vec::<String>::new());
         assert_eq!(faults("a-1", &format!("{good}a-1/target/x\n")), ["a-1 holds target/x"]);
         assert_eq!(faults("a-1", &format!("{good}a-1/web/node_modules/x.js\n")), ["a-1 holds web/node_modules/x.js"]);
         assert_eq!(faults("a-1", &good.replace("a-1/README.md\n", "")), ["a-1 lacks README.md"]);

@@ -70,3 +70,8 @@ pub use ticket::Ticket;
 pub use token::{Credential, Need, TokenError, TokenSource};
 pub use transport::{Fallback, Transport};
 pub use typed::{Only, Typed, TypedEvent};
+
+/// The examples in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
