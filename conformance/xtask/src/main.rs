@@ -16,6 +16,7 @@ mod gateway;
 mod long;
 mod machine;
 mod markdown;
+mod packages;
 mod process;
 mod setup;
 mod suite;

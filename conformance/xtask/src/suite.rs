@@ -12,6 +12,7 @@ use crate::campaigns;
 use crate::gateway::{Access, Gateway};
 use crate::machine::Workspace;
 use crate::markdown;
+use crate::packages;
 use crate::process::{self, Outcome, capture};
 use crate::setup;
 
@@ -145,6 +146,11 @@ const STEPS: &[Step] = &[
         name: "browser",
         proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots",
         run: browser,
+    },
+    Step {
+        name: "package",
+        proves: "every crate that is published packs, and holds nothing that it should not",
+        run: |workspace| packages::pack(workspace).map(Verdict::Passed),
     },
     Step { name: "readme", proves: "the marked commands of README.md and the guides do what they say", run: readme },
 ];
