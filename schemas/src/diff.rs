@@ -248,8 +248,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Result<Report, Error> {
                 File::new(path, before, after, &open, &patterns).compare(&readers, &mut found);
             }
             (Some(before), None) => found.push(whole_file(path, before, false)),
-            (None, Some(after)) => found.push(whole_file(path, after, true)),
-            (None, None) => {}
+            // Who pins some files and no index is told of those files.
+            (None, Some(after)) if old.files.contains_key("index.json") => found.push(whole_file(path, after, true)),
+            (None, _) => {}
         }
     }
     texts(old, new, &mut found);
@@ -265,11 +266,8 @@ fn open_enums(snapshot: &Snapshot) -> BTreeSet<String> {
 fn whole_file(path: &str, file: &Value, is_new: bool) -> Change {
     let title = file.get("title").and_then(Value::as_str).unwrap_or(path);
     let event = file.pointer("/properties/type/const").and_then(Value::as_str);
-    let (kind, effect, severity) = if is_new {
-        ("added", Effect::Accepts, Severity::Minor)
-    } else {
-        ("removed", Effect::Misses, Severity::Major)
-    };
+    let (kind, effect, severity) =
+        if is_new { ("added", Effect::Accepts, Severity::Minor) } else { ("removed", Effect::Misses, Severity::Major) };
     let what = event.map_or_else(|| "the file".to_owned(), |event| format!("the event {event}"));
     Change {
         file: path.to_owned(),
@@ -384,7 +382,14 @@ fn index(before: &Value, after: &Value, old: &Snapshot, new: &Snapshot, found: &
             let at = |entry: &Value| entry.get("delivery").and_then(|it| it.get(member)).cloned();
             if at(was) != at(is) {
                 let detail = format!("{} before, {} now", shown(at(was)), shown(at(is)));
-                push(place(&format!("delivery/{member}")), name, "delivery_changed", detail, Effect::Misses, Severity::Major);
+                push(
+                    place(&format!("delivery/{member}")),
+                    name,
+                    "delivery_changed",
+                    detail,
+                    Effect::Misses,
+                    Severity::Major,
+                );
             }
         }
         match (was.get("permission"), is.get("permission")) {
@@ -410,7 +415,14 @@ fn index(before: &Value, after: &Value, old: &Snapshot, new: &Snapshot, found: &
     }
     if !old.files.contains_key("event.schema.json") || !new.files.contains_key("event.schema.json") {
         for name in events_after.keys().filter(|name| !events_before.contains_key(*name)) {
-            push(format!("/events/{name}"), name, "added", "the event is new".to_owned(), Effect::Copes, Severity::Minor);
+            push(
+                format!("/events/{name}"),
+                name,
+                "added",
+                "the event is new".to_owned(),
+                Effect::Copes,
+                Severity::Minor,
+            );
         }
     }
     let lists = |index: &Value| index.get("lists").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -590,13 +602,7 @@ fn reachable(document: &Value, without: &BTreeSet<&str>) -> BTreeSet<String> {
 }
 
 impl<'a> File<'a> {
-    fn new(
-        path: &'a str,
-        old: &'a Value,
-        new: &'a Value,
-        open: &'a BTreeSet<String>,
-        patterns: &'a Patterns,
-    ) -> Self {
+    fn new(path: &'a str, old: &'a Value, new: &'a Value, open: &'a BTreeSet<String>, patterns: &'a Patterns) -> Self {
         Self {
             path,
             old,
@@ -646,7 +652,14 @@ impl<'a> File<'a> {
                 if still_needed.contains(name) {
                     let place = Place { pointer: format!("/$defs/{name}"), name: name.clone() };
                     let detail = "the definition is gone; what referred to it says what for".to_owned();
-                    self.push(&mut changes, &place, "removed", detail, Seen::new(Effect::Accepts, Effect::Accepts), None);
+                    self.push(
+                        &mut changes,
+                        &place,
+                        "removed",
+                        detail,
+                        Seen::new(Effect::Accepts, Effect::Accepts),
+                        None,
+                    );
                 }
                 continue;
             };
@@ -783,7 +796,8 @@ impl<'a> File<'a> {
         }
         self.members_of_union(old, new, place, changes);
         if before.get("const") != after.get("const") {
-            let detail = format!("{} before, {} now", shown(before.get("const").cloned()), shown(after.get("const").cloned()));
+            let detail =
+                format!("{} before, {} now", shown(before.get("const").cloned()), shown(after.get("const").cloned()));
             let seen = Seen::new(Effect::Refuses, Effect::Refuses);
             self.push(changes, &place.keyword("const"), "const_changed", detail, seen, None);
         }
@@ -803,8 +817,24 @@ impl<'a> File<'a> {
         self.members(before, after, (old, new), place, changes);
         self.inner(before, after, (old, new), place, changes);
         let handled = [
-            "type", "oneOf", "$ref", "const", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems",
-            "maxItems", "pattern", "format", "properties", "required", "additionalProperties", "items", "not",
+            "type",
+            "oneOf",
+            "$ref",
+            "const",
+            "enum",
+            "minimum",
+            "maximum",
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "pattern",
+            "format",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "not",
         ];
         let keywords: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for keyword in keywords {
@@ -826,7 +856,12 @@ impl<'a> File<'a> {
             let kind = schema.get("type").map(|kind| kind.to_string().replace('"', ""));
             let list = || schema.get("const").or_else(|| schema.get("enum")).map(ToString::to_string);
             let union = || schema.get("oneOf").map(|_| "a union".to_owned());
-            target(schema).map(|it| format!("`{it}`")).or_else(list).or(kind).or_else(union).unwrap_or_else(|| schema.to_string())
+            target(schema)
+                .map(|it| format!("`{it}`"))
+                .or_else(list)
+                .or(kind)
+                .or_else(union)
+                .unwrap_or_else(|| schema.to_string())
         };
         let mut detail = format!("{} before, {} now", describe(old), describe(new));
         for refusal in [by_old.err(), by_new.err()].iter().flatten() {
@@ -1102,7 +1137,9 @@ impl<'a> File<'a> {
             let frames = definitions(document).filter_map(|(name, _)| frame_type(document, name));
             frames.map(str::to_owned).collect()
         };
-        self.path == "incoming.schema.json" && list(before) == Some(types(self.old)) && list(after) == Some(types(self.new))
+        self.path == "incoming.schema.json"
+            && list(before) == Some(types(self.old))
+            && list(after) == Some(types(self.new))
     }
 
     /// A change whose effect is that of the whole schema around it.
@@ -1140,7 +1177,8 @@ fn frame_type<'a>(document: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 fn is_frame(document: &Value, name: &str) -> bool {
-    frame_type(document, name).is_some() || definition(document, name).is_some_and(|it| it.pointer("/properties/type").is_some())
+    frame_type(document, name).is_some()
+        || definition(document, name).is_some_and(|it| it.pointer("/properties/type").is_some())
 }
 
 /// All definitions that a schema refers to, directly or not.

@@ -459,9 +459,7 @@ const OPEN_LISTS: &[&str] = &["ErrorCode", "GapReason"];
 fn lists(source: &Source) -> BTreeMap<String, &'static str> {
     let all = source.sent.iter().chain(&source.received);
     let lists = all.filter(|(_, definition)| definition.get("enum").is_some());
-    lists
-        .map(|(name, _)| (name.clone(), if OPEN_LISTS.contains(&name.as_str()) { "open" } else { "closed" }))
-        .collect()
+    lists.map(|(name, _)| (name.clone(), if OPEN_LISTS.contains(&name.as_str()) { "open" } else { "closed" })).collect()
 }
 
 fn index_entry(source: &Source, event: &EventSource) -> Value {

@@ -64,7 +64,11 @@ fn in_lines(document: &Value) -> String {
             Value::Object(members) if depth < 3 && !members.is_empty() => {
                 text.push_str("{\n");
                 for (at, (key, value)) in members.iter().enumerate() {
-                    text.push_str(&format!("{}{indent}{}: ", if at == 0 { "" } else { ",\n" }, Value::from(key.as_str())));
+                    text.push_str(&format!(
+                        "{}{indent}{}: ",
+                        if at == 0 { "" } else { ",\n" },
+                        Value::from(key.as_str())
+                    ));
                     let is_container = ["$defs", "components", "schemas", "properties"].contains(&key.as_str());
                     if is_container { lines(value, depth + 1, text) } else { text.push_str(&value.to_string()) }
                 }
@@ -221,7 +225,8 @@ fn openapi(path: &str, document: Value) -> Result<(String, Value), Error> {
         } else {
             let inner = format!("Known{name}");
             let description = "One of those that the catalogue knows.";
-            let union = json!({ "title": inner, "description": description, "oneOf": fixed, "discriminator": discriminator });
+            let union =
+                json!({ "title": inner, "description": description, "oneOf": fixed, "discriminator": discriminator });
             schema["oneOf"] = std::iter::once(json!({ "$ref": format!("#/$defs/{inner}") })).chain(free).collect();
             known.insert(inner, union);
         }
@@ -292,7 +297,8 @@ pub(crate) type Found = (&'static str, String, String, String);
 pub(crate) fn lint(tree: &Tree, files: &[(&str, &Value)], found: &mut Vec<Found>) {
     for (path, document) in files.iter().filter(|(path, _)| path.starts_with(FOLDER)) {
         let path: &str = path;
-        let mut wrong = |rule, place: String, problem: &str| found.push((rule, path.to_owned(), place, problem.to_owned()));
+        let mut wrong =
+            |rule, place: String, problem: &str| found.push((rule, path.to_owned(), place, problem.to_owned()));
         if path.starts_with("flavours/openapi/") {
             discriminated(document, &mut wrong);
         } else if path.starts_with("flavours/bundled/") {
@@ -304,13 +310,21 @@ pub(crate) fn lint(tree: &Tree, files: &[(&str, &Value)], found: &mut Vec<Found>
         }
     }
     // Derived again, the files are the same.
-    let originals: Tree =
-        tree.iter().filter(|(path, _)| !path.starts_with(FOLDER)).map(|(path, text)| (path.clone(), text.clone())).collect();
+    let originals: Tree = tree
+        .iter()
+        .filter(|(path, _)| !path.starts_with(FOLDER))
+        .map(|(path, text)| (path.clone(), text.clone()))
+        .collect();
     let Ok(derived) = derive(&originals) else { return };
     for (path, text) in &derived {
         match tree.get(path) {
             Some(there) if there == text => {}
-            Some(_) => found.push(("SCHEMA-12", path.clone(), String::new(), "says something else than the file it is derived from; generate again".to_owned())),
+            Some(_) => found.push((
+                "SCHEMA-12",
+                path.clone(),
+                String::new(),
+                "says something else than the file it is derived from; generate again".to_owned(),
+            )),
             None => found.push(("SCHEMA-12", path.clone(), String::new(), "is missing; generate again".to_owned())),
         }
     }
@@ -327,7 +341,8 @@ fn discriminated(document: &Value, wrong: &mut dyn FnMut(&'static str, String, &
     if document.get("openapi").and_then(Value::as_str).is_none_or(|it| !it.starts_with("3.1")) || schemas.is_empty() {
         wrong(RULE, String::new(), "must be an OpenAPI 3.1 document with schemas");
     }
-    let component = |reference: &str| reference.strip_prefix("#/components/schemas/").and_then(|name| schemas.get(name));
+    let component =
+        |reference: &str| reference.strip_prefix("#/components/schemas/").and_then(|name| schemas.get(name));
     let kind = |schema: &Value| schema.pointer("/properties/type/enum/0").and_then(Value::as_str).map(str::to_owned);
     for (name, schema) in schemas {
         let place = format!("/components/schemas/{name}");
@@ -411,4 +426,3 @@ fn closed_to_writers(schema: &Value, place: &str, wrong: &mut dyn FnMut(&'static
         }
     }
 }
-

@@ -120,11 +120,7 @@ fn is_accepting(automaton: &dense::DFA<Vec<u32>>, state: StateID) -> bool {
 }
 
 /// Whether some text leads both automata to where `wanted` holds of their acceptance.
-fn search(
-    one: &dense::DFA<Vec<u32>>,
-    other: &dense::DFA<Vec<u32>>,
-    wanted: fn(bool, bool) -> bool,
-) -> Option<bool> {
+fn search(one: &dense::DFA<Vec<u32>>, other: &dense::DFA<Vec<u32>>, wanted: fn(bool, bool) -> bool) -> Option<bool> {
     let first = (begin(one)?, begin(other)?);
     let mut seen = HashSet::from([first]);
     let mut open = vec![first];

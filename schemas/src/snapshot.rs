@@ -142,9 +142,10 @@ impl Snapshot {
             let mut file = file.clone();
             if let Some(own) = file.get_mut("$defs") {
                 let keys: Vec<(String, String)> = match &*own {
-                    Value::Array(names) => {
-                        names.iter().filter_map(|name| Some((name.as_str()?.to_owned(), name.as_str()?.to_owned()))).collect()
-                    }
+                    Value::Array(names) => names
+                        .iter()
+                        .filter_map(|name| Some((name.as_str()?.to_owned(), name.as_str()?.to_owned())))
+                        .collect(),
                     Value::Object(keys) => {
                         keys.iter().filter_map(|(name, key)| Some((name.clone(), key.as_str()?.to_owned()))).collect()
                     }
@@ -186,7 +187,9 @@ fn slim_index(index: &mut Value) {
 pub(crate) fn strip(schema: &mut Value, keeps_title: bool) {
     let Some(members) = schema.as_object_mut() else { return };
     members.retain(|key, _| {
-        !ANNOTATIONS.contains(&key.as_str()) || ["$schema", "$id", "$defs"].contains(&key.as_str()) || (keeps_title && key == "title")
+        !ANNOTATIONS.contains(&key.as_str())
+            || ["$schema", "$id", "$defs"].contains(&key.as_str())
+            || (keeps_title && key == "title")
     });
     for (keyword, value) in members.iter_mut() {
         match (keyword.as_str(), value) {

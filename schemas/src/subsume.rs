@@ -607,12 +607,7 @@ fn finite(schema: &Value) -> Option<Vec<&Value>> {
 }
 
 /// Whether the writer's range is within the reader's.
-fn within(
-    reader: &Map<String, Value>,
-    writer: &Map<String, Value>,
-    least: &str,
-    most: &str,
-) -> Result<(), Refusal> {
+fn within(reader: &Map<String, Value>, writer: &Map<String, Value>, least: &str, most: &str) -> Result<(), Refusal> {
     for (keyword, fits, word) in
         [(least, Ordering::is_ge as fn(Ordering) -> bool, "below"), (most, Ordering::is_le, "above")]
     {
