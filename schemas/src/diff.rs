@@ -248,8 +248,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Result<Report, Error> {
                 File::new(path, before, after, &open, &patterns).compare(&readers, &mut found);
             }
             (Some(before), None) => found.push(whole_file(path, before, false)),
-            (None, Some(after)) => found.push(whole_file(path, after, true)),
-            (None, None) => {}
+            // Who pins some files and no index is told of those files.
+            (None, Some(after)) if old.files.contains_key("index.json") => found.push(whole_file(path, after, true)),
+            (None, _) => {}
         }
     }
     texts(old, new, &mut found);
