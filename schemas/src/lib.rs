@@ -37,7 +37,7 @@ pub mod subsume;
 pub use document::Tree;
 
 /// Version of the published schemas. They have their own, with a changelog of their own: `schemas/v1/CHANGELOG.md`.
-pub const VERSION: &str = "0.1.0";
+pub const VERSION: &str = "0.2.0";
 
 /// Where the schemas are kept, relative to the workspace.
 pub const DIRECTORY: &str = "schemas/v1";
