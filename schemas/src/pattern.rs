@@ -34,6 +34,9 @@ impl Patterns {
 
     /// Whether no text is matched by both; `None` when that cannot be told.
     pub(crate) fn are_disjoint(&self, one: &str, other: &str) -> Option<bool> {
+        if one == other {
+            return None;
+        }
         let found = search(&*self.compile(one)?, &*self.compile(other)?, |one, other| one && other)?;
         Some(!found)
     }

@@ -10,9 +10,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from pydantic import TypeAdapter, ValidationError
+from support import INDEX, published, python
+
 import eventwire
 import eventwire.models as models
-import pytest
 from eventwire import (
     EVENT_TYPES,
     UnknownEvent,
@@ -21,9 +25,6 @@ from eventwire import (
     parse_incoming,
     parse_publication,
 )
-from jsonschema import Draft202012Validator, FormatChecker
-from pydantic import TypeAdapter, ValidationError
-from support import INDEX, published, python
 
 HERE = Path(__file__).resolve().parent
 EVENTS: dict[str, dict[str, Any]] = {event["type"]: event for event in INDEX["events"]}
@@ -32,12 +33,14 @@ EXAMPLES = [(kind, path) for kind, event in EVENTS.items() for path in event["ex
 formats = FormatChecker(formats=())
 
 
-@formats.checks("date-time", raises=ValueError)
 def is_time(value: object) -> bool:
     """Written without a line of the package: ISO 8601 as Python reads it, in UTC, with Z."""
     return not isinstance(value, str) or (
         value.endswith("Z") and "T" in value and bool(datetime.strptime(value[:19], "%Y-%m-%dT%H:%M:%S"))
     )
+
+
+formats.checkers["date-time"] = (is_time, ValueError)
 
 
 def validator(path: str) -> Draft202012Validator:
@@ -142,7 +145,11 @@ def test_a_type_that_is_not_known_is_kept_whole_and_is_an_error_only_where_all_a
 
 def test_a_known_type_with_a_wrong_body_does_not_pass_for_an_unknown_one() -> None:
     example = published(EVENTS["adw.text_block"]["examples"][0])
-    for wrong in ({**example, "data": {}}, {**example, "to": "global"}, {k: v for k, v in example.items() if k != "to"}):
+    for wrong in (
+        {**example, "data": {}},
+        {**example, "to": "global"},
+        {k: v for k, v in example.items() if k != "to"},
+    ):
         with pytest.raises(ValidationError):
             parse_incoming(wrong)
     for nothing in ("", "[]", "5", '{"type": 5}', "{}", "nonsense"):
@@ -233,7 +240,9 @@ def consumer(events: list[dict[str, Any]]) -> str:
         data: Any = getattr(models, event["title"]).model_fields["data"].annotation
         fields = {field.alias or name: name for name, field in data.model_fields.items()}
         used = [f"event.data.{fields[member]}" for member in published(event["examples"][0])["data"]]
-        cases.append(f"    if isinstance(event, models.{event['title']}):\n        return [event.to, {', '.join(used)}]\n")
+        cases.append(
+            f"    if isinstance(event, models.{event['title']}):\n        return [event.to, {', '.join(used)}]\n"
+        )
     return (
         "from typing_extensions import assert_never\nfrom eventwire import Event, models\n\n\n"
         f"def handle(event: Event) -> list[object]:\n{''.join(cases)}    assert_never(event)\n"
