@@ -14,7 +14,6 @@ use crate::flavours;
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
 use crate::{Error, VERSION, asyncapi, openapi};
-use crate::{dialects, flavours};
 
 /// Files by path relative to the published directory, in order of path.
 pub type Tree = BTreeMap<String, String>;
