@@ -41,7 +41,8 @@ fn edit_file(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Value)) {
 /// Changes a definition in every file that has it: in those that clients read, or in those that they write.
 fn edit(tree: &mut Tree, role: Role, name: &str, change: impl Fn(&mut Value)) {
     let mut edited = 0;
-    let paths: Vec<String> = tree.keys().filter(|path| *path != "index.json" && Role::of(path) == role).cloned().collect();
+    let paths: Vec<String> =
+        tree.keys().filter(|path| *path != "index.json" && Role::of(path) == role).cloned().collect();
     for path in paths {
         edit_file(tree, &path, |file| {
             if let Some(definition) = file["$defs"].get_mut(name) {
@@ -99,7 +100,10 @@ fn the_published_tree_is_what_it_is() {
 fn removing_a_member_breaks_old_clients_with_new_servers() {
     let changes = after(|tree| edit(tree, Role::Events, DATA, |it| drop_member(it, "content")));
     assert_eq!(told(&changes), [("ChatFragmentData.content", "removed", Severity::Major, Refuses, Accepts)]);
-    assert_eq!(changes[0].announcement(), "breaking: event.schema.json#/$defs/ChatFragmentData/properties/content: removed");
+    assert_eq!(
+        changes[0].announcement(),
+        "breaking: event.schema.json#/$defs/ChatFragmentData/properties/content: removed"
+    );
     assert_eq!(
         changes[0].also,
         [
@@ -118,7 +122,10 @@ fn removing_a_member_of_a_publication_breaks_old_clients_in_the_other_direction(
     // Here the server reads: what an old client writes is no longer read by a new server.
     let changes = after(|tree| edit(tree, Role::Requests, DATA, |it| drop_member(it, "mid")));
     assert_eq!(told(&changes), [("ChatFragmentData.mid", "removed", Severity::Major, Accepts, Misses)]);
-    assert_eq!(changes[0].announcement(), "breaking: publish.schema.json#/$defs/ChatFragmentData/properties/mid: removed");
+    assert_eq!(
+        changes[0].announcement(),
+        "breaking: publish.schema.json#/$defs/ChatFragmentData/properties/mid: removed"
+    );
     let changes = after(|tree| edit(tree, Role::Requests, DATA, |it| drop_member(it, "content")));
     assert_eq!(told(&changes), [("ChatFragmentData.content", "removed", Severity::Major, Refuses, Misses)]);
     // Where unknown members are refused, the old client is.
@@ -140,7 +147,8 @@ fn narrowing_a_bound_breaks_new_readers_with_old_writers_and_widening_the_revers
     assert_eq!(told(&bound("minimum", json!(-1))), widened);
     assert_eq!(told(&bound("minimum", json!(0.0))), []);
     assert_eq!(bound("maximum", json!(9))[0].place, "/$defs/ChatFragmentData/properties/sequence/maximum");
-    let batch = |to: u64| after(move |tree| edit(tree, Role::Requests, "PublicationBatch", |it| it["maxItems"] = json!(to)));
+    let batch =
+        |to: u64| after(move |tree| edit(tree, Role::Requests, "PublicationBatch", |it| it["maxItems"] = json!(to)));
     assert_eq!(told(&batch(10)), [("PublicationBatch", "narrowed", Severity::Major, Accepts, Refuses)]);
     assert_eq!(told(&batch(100_000)), [("PublicationBatch", "widened", Severity::Major, Refuses, Accepts)]);
     // A bound where there was none.
@@ -150,7 +158,9 @@ fn narrowing_a_bound_breaks_new_readers_with_old_writers_and_widening_the_revers
 
 fn rename(tree: &mut Tree, from: &str, to: &str) {
     for text in tree.values_mut() {
-        *text = text.replace(&format!("\"{from}\""), &format!("\"{to}\"")).replace(&format!("/{from}\""), &format!("/{to}\""));
+        *text = text
+            .replace(&format!("\"{from}\""), &format!("\"{to}\""))
+            .replace(&format!("/{from}\""), &format!("/{to}\""));
     }
 }
 
@@ -214,13 +224,17 @@ fn another_type_is_told_with_the_direction_in_which_it_still_fits() {
     let at = "ChatFragmentData.sequence";
     let number = json!({ "type": "number", "minimum": 0, "maximum": 9_007_199_254_740_991_u64 });
     assert_eq!(told(&typed("sequence", number)), [(at, "type_changed", Severity::Major, Refuses, Accepts)]);
-    assert_eq!(told(&typed("sequence", json!({ "type": "string" }))), [(at, "type_changed", Severity::Major, Refuses, Refuses)]);
+    assert_eq!(
+        told(&typed("sequence", json!({ "type": "string" }))),
+        [(at, "type_changed", Severity::Major, Refuses, Refuses)]
+    );
     // The same by another name: a definition of its own or written out.
     let position = json!({ "$ref": "#/$defs/Position" });
     assert_eq!(told(&typed("sequence", position)), [(at, "respelled", Severity::Minor, Accepts, Accepts)]);
     // In a union of one with a description, a reference is the same reference.
     let time = json!({ "description": "When.", "oneOf": [{ "$ref": "#/$defs/Time" }] });
-    let changes = after(|tree| edit(tree, Role::Events, "ChatFragmentEvent", |it| it["properties"]["time"] = time.clone()));
+    let changes =
+        after(|tree| edit(tree, Role::Events, "ChatFragmentEvent", |it| it["properties"]["time"] = time.clone()));
     assert_eq!(told(&changes), []);
 }
 
@@ -234,7 +248,11 @@ fn patterns_are_compared_as_languages() {
     assert_eq!(to("^[a-z0-9]{8}$"), [("narrowed", Severity::Major, Accepts, Refuses)]);
     assert_eq!(to("^[A-Za-z0-9]{4}[0-9A-Za-z]{4}$"), [("respelled", Severity::Minor, Accepts, Accepts)]);
     assert_eq!(to("^[a-z-]{8}$"), [("changed", Severity::Major, Refuses, Refuses)]);
-    assert_eq!(to(r"^\w{8}$"), [("changed", Severity::Major, Refuses, Refuses)], "what cannot be compared is not called safe");
+    assert_eq!(
+        to(r"^\w{8}$"),
+        [("changed", Severity::Major, Refuses, Refuses)],
+        "what cannot be compared is not called safe"
+    );
 }
 
 #[test]
@@ -250,9 +268,18 @@ fn lists_that_may_grow_and_those_that_grant_something() {
         })
     };
     assert_eq!(told(&push(Role::Events, "GapReason")), [("GapReason", "value_added", Severity::Minor, Copes, Accepts)]);
-    assert_eq!(told(&push(Role::Events, "Permission")), [("Permission", "value_added", Severity::Major, Refuses, Accepts)]);
-    assert_eq!(told(&pop(Role::Events, "GapReason")), [("GapReason", "value_removed", Severity::Major, Accepts, Copes)]);
-    assert_eq!(told(&pop(Role::Events, "Permission")), [("Permission", "value_removed", Severity::Major, Accepts, Refuses)]);
+    assert_eq!(
+        told(&push(Role::Events, "Permission")),
+        [("Permission", "value_added", Severity::Major, Refuses, Accepts)]
+    );
+    assert_eq!(
+        told(&pop(Role::Events, "GapReason")),
+        [("GapReason", "value_removed", Severity::Major, Accepts, Copes)]
+    );
+    assert_eq!(
+        told(&pop(Role::Events, "Permission")),
+        [("Permission", "value_removed", Severity::Major, Accepts, Refuses)]
+    );
     let visibility = push(Role::Requests, "MessageVisibility");
     assert_eq!(told(&visibility), [("MessageVisibility", "value_added", Severity::Major, Refuses, Accepts)]);
     // An open list that is closed breaks its promise.
@@ -262,17 +289,28 @@ fn lists_that_may_grow_and_those_that_grant_something() {
 
 #[test]
 fn constants_formats_items_unions_and_other_members() {
-    let changes = after(|tree| edit(tree, Role::Events, "ChatFragmentEvent", |it| it["properties"]["type"]["const"] = json!("chat.piece")));
-    assert!(told(&changes).contains(&("ChatFragmentEvent.type", "const_changed", Severity::Major, Refuses, Refuses)), "{changes:?}");
+    let changes = after(|tree| {
+        edit(tree, Role::Events, "ChatFragmentEvent", |it| it["properties"]["type"]["const"] = json!("chat.piece"))
+    });
+    assert!(
+        told(&changes).contains(&("ChatFragmentEvent.type", "const_changed", Severity::Major, Refuses, Refuses)),
+        "{changes:?}"
+    );
     let changes = after(|tree| {
         edit(tree, Role::Events, "Time", |it| {
             it.as_object_mut().unwrap().shift_remove("format");
         });
     });
     assert_eq!(told(&changes), [("Time", "widened", Severity::Major, Refuses, Accepts)]);
-    let changes = after(|tree| edit(tree, Role::Requests, "SubscribeCommandData", |it| it["properties"]["streams"]["minItems"] = json!(2)));
+    let changes = after(|tree| {
+        edit(tree, Role::Requests, "SubscribeCommandData", |it| it["properties"]["streams"]["minItems"] = json!(2))
+    });
     assert_eq!(told(&changes), [("SubscribeCommandData.streams", "narrowed", Severity::Major, Accepts, Refuses)]);
-    let changes = after(|tree| edit(tree, Role::Events, "ChatPdfTitlesData", |it| it["properties"]["titles"]["items"] = json!({ "type": "integer", "minimum": 0, "maximum": 1 })));
+    let changes = after(|tree| {
+        edit(tree, Role::Events, "ChatPdfTitlesData", |it| {
+            it["properties"]["titles"]["items"] = json!({ "type": "integer", "minimum": 0, "maximum": 1 })
+        })
+    });
     assert_eq!(told(&changes), [("ChatPdfTitlesData.titles[]", "type_changed", Severity::Major, Refuses, Refuses)]);
     let changes = after(|tree| {
         edit(tree, Role::Events, "ClientTime", |it| {
@@ -281,12 +319,18 @@ fn constants_formats_items_unions_and_other_members() {
     });
     assert_eq!(told(&changes), [("ClientTime", "type_changed", Severity::Major, Accepts, Refuses)]);
     let changes = after(|tree| edit(tree, Role::Events, DATA, |it| it["additionalProperties"] = json!(false)));
-    assert_eq!(told(&changes), [("ChatFragmentData", "respelled", Severity::Minor, Accepts, Accepts)], "writers were closed before");
+    assert_eq!(
+        told(&changes),
+        [("ChatFragmentData", "respelled", Severity::Minor, Accepts, Accepts)],
+        "writers were closed before"
+    );
     let changes = after(|tree| edit(tree, Role::Events, "AnyObject", |it| it["additionalProperties"] = json!(false)));
     assert_eq!(told(&changes), [("AnyObject", "closed", Severity::Major, Accepts, Refuses)]);
-    let changes = after(|tree| edit(tree, Role::Requests, "PingCommand", |it| it["additionalProperties"] = json!(true)));
+    let changes =
+        after(|tree| edit(tree, Role::Requests, "PingCommand", |it| it["additionalProperties"] = json!(true)));
     assert_eq!(told(&changes), [("PingCommand", "opened", Severity::Major, Refuses, Accepts)]);
-    let changes = after(|tree| edit(tree, Role::Events, DATA, |it| it["properties"]["mid"]["contentEncoding"] = json!("base64")));
+    let changes =
+        after(|tree| edit(tree, Role::Events, DATA, |it| it["properties"]["mid"]["contentEncoding"] = json!("base64")));
     let kinds: Vec<_> = changes.iter().map(|it| (it.kind, it.severity)).collect();
     assert_eq!(kinds, [("changed", Severity::Major)], "a keyword that is not known is not called safe");
 }
@@ -304,7 +348,9 @@ fn drop_event(tree: &mut Tree) {
         });
     }
     tree.remove("events/chat.fragment.schema.json");
-    edit_file(tree, "index.json", |file| file["events"].as_array_mut().unwrap().retain(|it| it["type"] != "chat.fragment"));
+    edit_file(tree, "index.json", |file| {
+        file["events"].as_array_mut().unwrap().retain(|it| it["type"] != "chat.fragment")
+    });
 }
 
 #[test]
@@ -330,7 +376,9 @@ fn an_event_more_is_minor_and_an_event_less_is_one_change() {
     );
     // An event that not even the open root takes is no event for older clients.
     let mut odd = published();
-    edit(&mut odd, Role::Events, "ChatFragmentEvent", |it| it["properties"]["to"] = json!({ "type": "integer", "minimum": 0, "maximum": 1 }));
+    edit(&mut odd, Role::Events, "ChatFragmentEvent", |it| {
+        it["properties"]["to"] = json!({ "type": "integer", "minimum": 0, "maximum": 1 })
+    });
     let added = compared(&without, &odd).changes;
     assert_eq!(added[0].severity, Severity::Minor);
 }
@@ -344,13 +392,18 @@ fn commands_and_publications_more_and_less() {
             file["$defs"].as_object_mut().unwrap().shift_remove(name);
         });
     };
-    for (path, union, name) in
-        [("command.schema.json", "", "AuthenticateCommand"), ("publish.schema.json", "/$defs/Publication", "ChatFragmentPublication")]
-    {
+    for (path, union, name) in [
+        ("command.schema.json", "", "AuthenticateCommand"),
+        ("publish.schema.json", "/$defs/Publication", "ChatFragmentPublication"),
+    ] {
         let (whole, mut without) = (published(), published());
         drop(&mut without, path, union, name);
         let report = compared(&whole, &without);
-        assert_eq!(told(&report.changes), [(name, "removed", Severity::Major, Accepts, Refuses)], "old client, new server");
+        assert_eq!(
+            told(&report.changes),
+            [(name, "removed", Severity::Major, Accepts, Refuses)],
+            "old client, new server"
+        );
         let report = compared(&without, &whole);
         assert_eq!(told(&report.changes), [(name, "added", Severity::Minor, Copes, Accepts)], "new client, old server");
     }
@@ -366,7 +419,8 @@ fn where_events_go_and_how_is_part_of_the_contract() {
             });
         })
     };
-    let kinds = |changes: Vec<Change>| -> Vec<_> { changes.iter().map(|it| (it.kind, it.severity, it.old_reader)).collect() };
+    let kinds =
+        |changes: Vec<Change>| -> Vec<_> { changes.iter().map(|it| (it.kind, it.severity, it.old_reader)).collect() };
     let major = Severity::Major;
     assert_eq!(kinds(entry(|it| it["delivery"]["class"] = json!("volatile"))), [("delivery_weaker", major, Misses)]);
     assert_eq!(kinds(entry(|it| it["delivery"]["class"] = json!("durable"))), [("delivery_changed", major, Accepts)]);
@@ -387,7 +441,15 @@ fn descriptions_and_examples_are_a_patch() {
     let report = compared(&old, &new);
     assert_eq!(report.severity(), Some(Severity::Patch));
     let files: Vec<&str> = report.changes.iter().map(|it| it.file.as_str()).collect();
-    assert_eq!(files, ["event.schema.json", "events/chat.fragment.schema.json", "events/chat.fragment_with_audio.schema.json", "incoming.schema.json"]);
+    assert_eq!(
+        files,
+        [
+            "event.schema.json",
+            "events/chat.fragment.schema.json",
+            "events/chat.fragment_with_audio.schema.json",
+            "incoming.schema.json"
+        ]
+    );
     // A baseline has no texts and still tells.
     let baseline = Snapshot::of_tree("old", &old).unwrap().baseline().unwrap();
     let baseline = Snapshot::of_baseline("baseline", &baseline).unwrap();
@@ -398,7 +460,8 @@ fn descriptions_and_examples_are_a_patch() {
 #[test]
 fn files_of_any_name_are_compared_and_say_who_is_broken() {
     let thing = json!({ "title": "Shown", "type": "object", "properties": { "at": { "type": "integer", "minimum": 0, "maximum": 9 } }, "required": ["at"] });
-    let tree = |file: &str, schema: &Value| Tree::from([(format!("dialects/x/{file}.schema.json"), schema.to_string())]);
+    let tree =
+        |file: &str, schema: &Value| Tree::from([(format!("dialects/x/{file}.schema.json"), schema.to_string())]);
     let mut wider = thing.clone();
     wider["properties"]["at"]["maximum"] = json!(10);
     let changes = compared(&tree("frame", &thing), &tree("frame", &wider)).changes;
@@ -413,7 +476,9 @@ fn files_of_any_name_are_compared_and_say_who_is_broken() {
 
 #[test]
 fn a_definition_that_contains_itself_is_refused_by_name() {
-    let tree = |schema: Value| Snapshot::of_tree("a tree", &Tree::from([("x.schema.json".to_owned(), schema.to_string())])).unwrap();
+    let tree = |schema: Value| {
+        Snapshot::of_tree("a tree", &Tree::from([("x.schema.json".to_owned(), schema.to_string())])).unwrap()
+    };
     let looped = json!({ "title": "X", "oneOf": [{ "$ref": "#/$defs/Node" }],
         "$defs": { "Node": { "type": "array", "items": { "$ref": "#/$defs/Node" } } } });
     let error = diff(&tree(looped.clone()), &tree(looped)).unwrap_err().to_string();
@@ -425,7 +490,8 @@ fn a_definition_that_contains_itself_is_refused_by_name() {
 // ---------------------------------------------------------------------------------------------------------------
 
 fn run(arguments: &[&str], directory: &Path) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_eventwire-schemas")).args(arguments).current_dir(directory).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_eventwire-schemas")).args(arguments).current_dir(directory).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.code(), text)
 }
@@ -459,7 +525,10 @@ fn the_command_ends_with_zero_one_or_two() {
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &report["breaking"], &report["severity"]), (Some(1), &json!(true), &json!("major")));
     let change = &report["changes"][0];
-    assert_eq!((&change["old_reader_new_writer"], &change["new_reader_old_writer"]), (&json!("misses"), &json!("accepts")));
+    assert_eq!(
+        (&change["old_reader_new_writer"], &change["new_reader_old_writer"]),
+        (&json!("misses"), &json!("accepts"))
+    );
     assert_eq!((&change["reader"], &change["writer"]), (&json!("client"), &json!("server")));
     std::fs::create_dir(place.path().join("empty")).unwrap();
     for wrong in ["nowhere", "empty", "git:no-such-revision", "git:--help", "old/index.json"] {
@@ -497,8 +566,15 @@ fn a_revision_of_a_checkout_is_read_without_checking_it_out() {
 // Soundness
 // ---------------------------------------------------------------------------------------------------------------
 
-const PATTERNS: &[&str] =
-    &["^[a-z]{1,3}$", "^[a-z]{1,2}$", "^(a|b)+$", "^[ab]{1,4}$", "^user:[a-z]{1,4}$", "^(user:[a-z]{1,4}|global)$", "^[^a]{0,2}$"];
+const PATTERNS: &[&str] = &[
+    "^[a-z]{1,3}$",
+    "^[a-z]{1,2}$",
+    "^(a|b)+$",
+    "^[ab]{1,4}$",
+    "^user:[a-z]{1,4}$",
+    "^(user:[a-z]{1,4}|global)$",
+    "^[^a]{0,2}$",
+];
 const WORDS: &[&str] = &["a", "b", "ab", "late", "lost", "", "user:a"];
 const NAMES: &[&str] = &["a", "b", "c", "d"];
 
@@ -651,7 +727,8 @@ fn changed(document: &Value, dice: &mut Dice) -> Value {
             let word = *dice.pick(&["minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"]);
             if let Some(bound) = place.get_mut(word) {
                 let moved = bound.as_f64().unwrap() + shift(dice);
-                *bound = if word.starts_with("min") && moved < 0.0 && word != "minimum" { json!(0) } else { json!(moved) };
+                *bound =
+                    if word.starts_with("min") && moved < 0.0 && word != "minimum" { json!(0) } else { json!(moved) };
                 if !word.ends_with("mum") {
                     *bound = json!(bound.as_f64().unwrap().max(0.0) as u64);
                 }

@@ -148,9 +148,15 @@ fn the_version_must_permit_what_changed() {
 fn the_changelog_must_speak_of_this_version() {
     let tree = published("0.2.0");
     assert_eq!(problems(&tree, ""), ["CHANGELOG.md has no entry; begin one with `## 0.2.0 (unreleased)`"]);
-    assert_eq!(problems(&tree, &changelog("0.3.0", &[])), ["the newest entry of CHANGELOG.md is for 0.3.0, the schemas are 0.2.0"]);
+    assert_eq!(
+        problems(&tree, &changelog("0.3.0", &[])),
+        ["the newest entry of CHANGELOG.md is for 0.3.0, the schemas are 0.2.0"]
+    );
     let released = problems(&tree, "# Changes\n\n## 0.2.0\n");
-    assert_eq!(released, ["the newest entry of CHANGELOG.md reads as released; until `release` it is `## 0.2.0 (unreleased)`"]);
+    assert_eq!(
+        released,
+        ["the newest entry of CHANGELOG.md reads as released; until `release` it is `## 0.2.0 (unreleased)`"]
+    );
     let stale = problems(&tree, &changelog("0.2.0", &[REMOVED]));
     assert_eq!(stale, [format!("announced, but it did not happen: {REMOVED}")]);
 }

@@ -134,7 +134,8 @@ fn admitted(value: &Value) -> Result<Value, String> {
     let text = value.to_string();
     read_strict(text.as_bytes(), usize::MAX).map_err(|error| error.message.into_owned())?;
     let publication = Publication::decode(&text).map_err(|error| error.message.into_owned())?;
-    let envelope = Envelope::admit(publication, Time::from_unix_micros(0)).map_err(|error| error.message.into_owned())?;
+    let envelope =
+        Envelope::admit(publication, Time::from_unix_micros(0)).map_err(|error| error.message.into_owned())?;
     Ok(serde_json::from_str(envelope.data()).unwrap())
 }
 
@@ -260,9 +261,20 @@ fn every_kind_of_fault_is_tried() {
         }
     }
     let expected = [
-        "a fraction", "a required member missing", "above the maximum", "against the format", "against the pattern",
-        "an unknown member", "below the minimum", "null", "too few items", "too long", "too many items",
-        "unknown value", "wrong constant", "wrong type",
+        "a fraction",
+        "a required member missing",
+        "above the maximum",
+        "against the format",
+        "against the pattern",
+        "an unknown member",
+        "below the minimum",
+        "null",
+        "too few items",
+        "too long",
+        "too many items",
+        "unknown value",
+        "wrong constant",
+        "wrong type",
     ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), expected);
 }
@@ -270,7 +282,8 @@ fn every_kind_of_fault_is_tried() {
 #[test]
 fn what_a_schema_cannot_say_is_refused_all_the_same() {
     let published = Published::read();
-    let valid = json!({ "type": "adw.text_block", "to": "adw:29fb6a3e", "data": { "adw_id": "29fb6a3e", "content": "" } });
+    let valid =
+        json!({ "type": "adw.text_block", "to": "adw:29fb6a3e", "data": { "adw_id": "29fb6a3e", "content": "" } });
     assert!(admitted(&valid).is_ok());
     let mut other = valid.clone();
     other["data"]["adw_id"] = json!("00000000");

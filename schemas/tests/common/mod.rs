@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use jsonschema::Validator;
-use proptest::string::{RegexGeneratorStrategy, string_regex};
 use proptest::strategy::{Strategy, ValueTree};
+use proptest::string::{RegexGeneratorStrategy, string_regex};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
 
@@ -61,7 +61,8 @@ impl Dice {
     }
 }
 
-const TEXTS: &[&str] = &["", "a", "ä", "<b>x</b>", "\u{1f600}", "null", "0", " two words ", "a\nb", "\u{2028}", "user:x"];
+const TEXTS: &[&str] =
+    &["", "a", "ä", "<b>x</b>", "\u{1f600}", "null", "0", " two words ", "a\nb", "\u{2028}", "user:x"];
 
 pub fn text(dice: &mut Dice) -> String {
     let count = dice.below(4);
@@ -150,8 +151,13 @@ pub fn instance(document: &Value, schema: &Value, dice: &mut Dice) -> Value {
         }
         Some("object") => {
             let mut members = Map::new();
-            let required: Vec<&str> =
-                schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let required: Vec<&str> = schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             for (name, member) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 if required.contains(&name.as_str()) || dice.chance(2) {
                     members.insert(name.clone(), instance(document, member, dice));
@@ -219,7 +225,6 @@ pub struct Spot {
     pub is_optional: bool,
 }
 
-
 /// Every place in a value that a schema describes.
 pub fn spots(document: &Value, schema: &Value, value: &Value, pointer: &str, in_union: bool, found: &mut Vec<Spot>) {
     let schema = resolved(document, schema);
@@ -233,7 +238,8 @@ pub fn spots(document: &Value, schema: &Value, value: &Value, pointer: &str, in_
         return;
     }
     found.push(Spot { pointer: pointer.to_owned(), schema: schema.clone(), in_union, is_optional: false });
-    if let (Some(properties), Some(members)) = (schema.get("properties").and_then(Value::as_object), value.as_object()) {
+    if let (Some(properties), Some(members)) = (schema.get("properties").and_then(Value::as_object), value.as_object())
+    {
         for (name, member) in properties {
             if let Some(value) = members.get(name) {
                 let at = found.len();
