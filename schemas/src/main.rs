@@ -24,7 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes schemas/v1 and docs/reference/events.md from the catalogue.
+    /// Writes schemas/v1 and the generated pages of docs/reference from the catalogue.
     Generate,
     /// Tells whether the committed files are what the catalogue generates; changes nothing.
     Check,

@@ -236,7 +236,15 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
         "transports/client/tests/session_model.rs",
         512,
         Cost::Cheap,
-        "every event once and in order over any number of connections",
+        "every event once and in order over any number of connections and changes of transport",
+    ),
+    Campaign::new(
+        "eventwire-client",
+        &["--lib", "event_stream::"],
+        "transports/client/src/event_stream.rs",
+        256,
+        Cost::Cheap,
+        "event streams in any pieces, as the client reads them",
     ),
     Campaign::new(
         "eventwire-client",
@@ -287,6 +295,18 @@ pub(crate) const SERIES: &[Series] = &[
         arguments: &["--test", "scripted_server"],
         source: "transports/client/tests/scripted_server.rs",
         what: "a server killed in mid-stream, restarted, draining, silent",
+    },
+    Series {
+        package: "eventwire-client",
+        arguments: &["--test", "credentials"],
+        source: "transports/client/tests/credentials.rs",
+        what: "tokens that end and are replaced, over both transports and TLS",
+    },
+    Series {
+        package: "eventwire-gateway",
+        arguments: &["--test", "rust_client"],
+        source: "transports/gateway/tests/rust_client.rs",
+        what: "the Rust client: 1,000 switches of transport in each run, lines that break, a gateway that is killed",
     },
     Series {
         package: "eventwire-agents",
