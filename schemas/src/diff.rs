@@ -85,10 +85,11 @@ pub enum Role {
 }
 
 impl Role {
-    /// Of a file, by its name: `command*` and `publish*` are written by clients.
+    /// Of a file, by its name: `command*`, `publish*` and, of the older systems, `client*` are written by clients.
     pub fn of(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
-        if name.starts_with("command") || name.starts_with("publish") { Self::Requests } else { Self::Events }
+        let is_clients = ["command", "publish", "client"].iter().any(|start| name.starts_with(start));
+        if is_clients { Self::Requests } else { Self::Events }
     }
 
     const fn reader(self) -> &'static str {
