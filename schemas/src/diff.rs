@@ -881,7 +881,7 @@ impl<'a> File<'a> {
             if after.contains(&self.now(member)) {
                 continue;
             }
-            let frame = frame_type(self.old, member);
+            let frame = self.frame(self.old, member, place);
             let (pointer, name) = (format!("/$defs/{member}"), (*member).to_owned());
             let (seen, detail) = match (frame, self.role) {
                 (Some(frame), Role::Events) => {
@@ -900,7 +900,7 @@ impl<'a> File<'a> {
         let was: Vec<&str> = before.iter().map(|it| self.now(it)).collect();
         for member in after.iter().filter(|member| !was.contains(member)) {
             let (pointer, name) = (format!("/$defs/{member}"), (*member).to_owned());
-            match frame_type(self.new, member) {
+            match self.frame(self.new, member, place) {
                 Some(frame) => {
                     let place = Place { pointer, name };
                     let detail = match self.role {
@@ -917,6 +917,13 @@ impl<'a> File<'a> {
                 }
             }
         }
+    }
+
+    /// What a member of a union is called if it is a frame: its `type`, or in a dialect, whose frames may be told apart in
+    /// another way, its own name.
+    fn frame<'b>(&self, document: &'b Value, member: &'b str, place: &Place) -> Option<&'b str> {
+        let is_root_of_dialect = place.pointer.is_empty() && self.path.starts_with("dialects/");
+        frame_type(document, member).or_else(|| is_root_of_dialect.then_some(member))
     }
 
     /// The values of a list. An open one may grow; a closed one grants or decides something and may not.
