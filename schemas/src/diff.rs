@@ -649,7 +649,7 @@ impl<'a> File<'a> {
             let now = self.now(name);
             let place = Place { pointer: format!("/$defs/{now}"), name: now.to_owned() };
             let Some(after) = definition(self.new, now) else {
-                // What only a dropped event needed goes with it.
+                // What only a dropped member of a union needed goes with it.
                 if still_needed.contains(name) {
                     let place = Place { pointer: format!("/$defs/{name}"), name: name.clone() };
                     let detail = "the definition is gone; what referred to it says what for".to_owned();
@@ -730,7 +730,7 @@ impl<'a> File<'a> {
         }
     }
 
-    /// Members of unions of events that are gone.
+    /// Members of unions that are gone.
     fn dropped_members(&self) -> Vec<String> {
         let mut dropped = Vec::new();
         let nodes = std::iter::once((self.old, Some(self.new)))
@@ -738,7 +738,7 @@ impl<'a> File<'a> {
         for (before, after) in nodes {
             let now = after.map(union).unwrap_or_default();
             for member in union(before) {
-                if is_frame(self.old, member) && !now.contains(&self.now(member)) {
+                if !now.contains(&self.now(member)) {
                     dropped.push(member.to_owned());
                 }
             }
@@ -1182,11 +1182,6 @@ fn union(schema: &Value) -> Vec<&str> {
 /// The `type` of an event, command or publication.
 fn frame_type<'a>(document: &'a Value, name: &str) -> Option<&'a str> {
     definition(document, name)?.pointer("/properties/type/const")?.as_str()
-}
-
-fn is_frame(document: &Value, name: &str) -> bool {
-    frame_type(document, name).is_some()
-        || definition(document, name).is_some_and(|it| it.pointer("/properties/type").is_some())
 }
 
 /// All definitions that a schema refers to, directly or not.
