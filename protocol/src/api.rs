@@ -145,6 +145,49 @@ pub struct ResolvedSession {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
+// Credentials
+// ---------------------------------------------------------------------------------------------------------------
+
+/// Asks for a ticket; there is nothing to be said about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssueTicket {}
+
+/// A ticket: it opens one connection as the credentials that it was bought with would (AUTH-12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct IssuedTicket {
+    /// What goes into `?ticket=`, once.
+    pub ticket: String,
+    /// For how many seconds it is good.
+    pub expires_in_s: u64,
+}
+
+/// Takes back everything that a user was given before (AUTH-13).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeUser {
+    /// The user.
+    #[schemars(with = "crate::id::UserId")]
+    pub user: String,
+}
+
+/// Takes back one token or API key (AUTH-13).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeToken {
+    /// Its name, never itself: the `jti` of a token, or the name of an API key.
+    #[schemars(length(min = 1, max = 256))]
+    pub token: String,
+}
+
+/// What a revocation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Revoked {
+    /// How many connections it closed.
+    pub closed: usize,
+}
+
+// ---------------------------------------------------------------------------------------------------------------
 // Looking and administering
 // ---------------------------------------------------------------------------------------------------------------
 
@@ -179,6 +222,12 @@ pub struct ConnectionInfo {
     pub role: Option<Role>,
     /// What it may do.
     pub permissions: Vec<Permission>,
+    /// The name of its credentials, by which they can be revoked: the `jti` of a token, the name of an API key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// When its credentials end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
     /// What it asked for.
     pub subscriptions: Vec<Root>,
     /// The peer's address.

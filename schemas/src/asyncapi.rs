@@ -238,8 +238,8 @@ fn servers() -> Value {
     })
 }
 
-const SOCKET_SECURITY: &[&str] = &["bearer", "subprotocolToken"];
-const HTTP_SECURITY: &[&str] = &["bearer"];
+const SOCKET_SECURITY: &[&str] = &["bearer", "subprotocolToken", "ticket"];
+const HTTP_SECURITY: &[&str] = &["bearer", "ticket", "streamCookie"];
 
 fn security_schemes() -> Value {
     json!({
@@ -247,6 +247,18 @@ fn security_schemes() -> Value {
             "type": "http",
             "scheme": "bearer",
             "description": "`Authorization: Bearer <API key>`.",
+        },
+        "ticket": {
+            "type": "httpApiKey",
+            "in": "query",
+            "name": "ticket",
+            "description": "For pages: what `POST /v1/tickets` gave out, good for one connection to `/v1/ws` or `/v1/sse` within 30 seconds.",
+        },
+        "streamCookie": {
+            "type": "httpApiKey",
+            "in": "cookie",
+            "name": "eventwire_sse",
+            "description": "Set by the answer to a stream that was opened with a ticket, for `/v1/sse` alone, so that an EventSource can come back.",
         },
         "subprotocolToken": {
             "type": "httpApiKey",
@@ -285,6 +297,7 @@ fn connect_query() -> Value {
             "room": text("Rooms to join from the start, separated by commas."),
             "observe": { "type": "string", "enum": ["0", "1"], "description": "`1`: everything that the permission `observe` shows." },
             "cursor": text("Where an earlier connection stood, as the server gave it out."),
+            "ticket": text("In place of a token: what `POST /v1/tickets` gave out."),
         },
         "additionalProperties": false,
     })

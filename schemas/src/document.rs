@@ -9,7 +9,8 @@ use eventwire_protocol::{address::AdwLayer, limits, version};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{dialects, flavours};
+use crate::dialects;
+use crate::flavours;
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
 use crate::{Error, VERSION, asyncapi, openapi};
@@ -19,7 +20,7 @@ pub type Tree = BTreeMap<String, String>;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The instant in every example.
-const EXAMPLE_TIME: &str = "2026-11-20T23:40:01.123456Z";
+pub(crate) const EXAMPLE_TIME: &str = "2026-11-20T23:40:01.123456Z";
 
 /// Everything that is generated below `schemas/v1`.
 ///
@@ -49,16 +50,16 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
     files.insert(asyncapi::PATH.to_owned(), written(&asyncapi)?);
     let openapi = openapi::document(&files)?;
     files.insert(openapi::PATH.to_owned(), written(&openapi)?);
-    let mut dialects = Vec::new();
-    for observed in dialect_documents(source) {
-        let (documents, entry) = observed?;
+    let mut spoken = Vec::new();
+    for told in dialects::all(source)? {
+        let (documents, entry) = dialects::documents(source, told);
         for (path, document) in documents {
             files.insert(path, written(&document)?);
         }
-        dialects.push(entry);
+        spoken.push(entry);
     }
     let mut index = index(source, &files);
-    insert_before(&mut index, "files", "dialects", dialects.into());
+    insert_before(&mut index, "files", "dialects", spoken.into());
     let mut text = serde_json::to_string_pretty(&index).map_err(|error| Error::Catalogue(error.to_string()))?;
     text.push('\n');
     files.insert("index.json".to_owned(), text);
@@ -78,19 +79,6 @@ pub(crate) fn parsed(files: &Tree, path: &str) -> Result<Value, Error> {
     serde_json::from_str(text).map_err(|error| Error::Catalogue(format!("{path}: {error}")))
 }
 
-/// What is written of one dialect: its files, and its entry in the index.
-type OfDialect = Result<(Vec<(String, Value)>, Value), Error>;
-
-/// Each dialect's, in the order of the dialects; side by side, since each is some hundred thousand probes.
-fn dialect_documents(source: &Source) -> Vec<OfDialect> {
-    std::thread::scope(|scope| {
-        let running: Vec<_> =
-            dialects::dialects().map(|dialect| scope.spawn(move || dialects::documents(source, dialect))).collect();
-        let lost = || Err(Error::Catalogue("a dialect could not be observed".to_owned()));
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
-    })
-}
-
 /// Puts a member in front of another.
 fn insert_before(object: &mut Value, before: &str, name: &str, value: Value) {
     if let Value::Object(members) = object {
@@ -100,7 +88,7 @@ fn insert_before(object: &mut Value, before: &str, name: &str, value: Value) {
     }
 }
 
-fn schema_path(event: &EventSource) -> String {
+pub(crate) fn schema_path(event: &EventSource) -> String {
     format!("events/{}.schema.json", event.spec.name)
 }
 
@@ -153,7 +141,7 @@ fn event_definition(source: &Source, event: &EventSource) -> Value {
     })
 }
 
-fn is_for_connections_only(event: &EventSource) -> bool {
+pub(crate) fn is_for_connections_only(event: &EventSource) -> bool {
     event.spec.audiences.iter().all(|kind| kind.as_str() == "connection")
 }
 
@@ -456,7 +444,7 @@ fn example_frame(event: &EventSource, data: Value) -> Value {
 }
 
 /// An audience of the first kind that the event may go to. An ADW is the one that the payload names.
-fn example_target(event: &EventSource, in_event: bool) -> String {
+pub(crate) fn example_target(event: &EventSource, in_event: bool) -> String {
     let raw = if in_event && event.spec.layer == AdwLayer::Raw { "/raw" } else { "" };
     match audience_words(event).first().copied() {
         Some("connection") => "connection:c00000000000000ff".to_owned(),

@@ -20,8 +20,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub mod asyncapi;
-pub mod diff;
 pub mod dialects;
+pub mod diff;
 pub mod document;
 pub mod flavours;
 pub mod gate;
@@ -37,7 +37,7 @@ pub mod subsume;
 pub use document::Tree;
 
 /// Version of the published schemas. They have their own, with a changelog of their own: `schemas/v1/CHANGELOG.md`.
-pub const VERSION: &str = "0.1.0";
+pub const VERSION: &str = "0.2.0";
 
 /// Where the schemas are kept, relative to the workspace.
 pub const DIRECTORY: &str = "schemas/v1";
@@ -82,8 +82,8 @@ impl Error {
 pub struct Published {
     /// The files below `schemas/v1`.
     pub schemas: Tree,
-    /// The page docs/reference/events.md.
-    pub reference: String,
+    /// The pages of docs/reference that are generated, by path relative to the workspace.
+    pub reference: Tree,
 }
 
 impl Published {
@@ -91,7 +91,7 @@ impl Published {
     fn files(&self) -> Tree {
         let mut files: Tree =
             self.schemas.iter().map(|(path, text)| (format!("{DIRECTORY}/{path}"), text.clone())).collect();
-        files.insert(reference::PATH.to_owned(), self.reference.clone());
+        files.extend(self.reference.clone());
         files
     }
 }
@@ -102,7 +102,7 @@ impl Published {
 /// [`Error::Catalogue`], which no input can cause.
 pub fn generate() -> Result<Published, Error> {
     let source = source::Source::read()?;
-    Ok(Published { schemas: document::tree(&source)?, reference: reference::page(&source) })
+    Ok(Published { schemas: document::tree(&source)?, reference: reference::pages(&source)? })
 }
 
 /// What `write` changed.
@@ -177,10 +177,9 @@ pub fn drift(published: &Published, workspace: &Path) -> Result<Vec<Drift>, Erro
     let committed = committed(workspace)?;
     let mut differences = Vec::new();
     for (path, text) in &expected {
-        let found = if path == reference::PATH {
-            read_if_there(&workspace.join(path))?
-        } else {
-            committed.get(path.trim_start_matches(DIRECTORY).trim_start_matches('/')).cloned()
+        let found = match path.strip_prefix(DIRECTORY) {
+            Some(below) => committed.get(below.trim_start_matches('/')).cloned(),
+            None => read_if_there(&workspace.join(path))?,
         };
         let kind = match found {
             Some(found) if found == *text => continue,
@@ -192,6 +191,12 @@ pub fn drift(published: &Published, workspace: &Path) -> Result<Vec<Drift>, Erro
     for path in committed.keys().filter(|path| *path != CHANGELOG) {
         if !published.schemas.contains_key(path) {
             differences.push(Drift { path: format!("{DIRECTORY}/{path}"), kind: DriftKind::Stale });
+        }
+    }
+    for path in read_tree(&workspace.join(reference::FOLDER))?.keys() {
+        let path = format!("{}/{path}", reference::FOLDER);
+        if !published.reference.contains_key(&path) {
+            differences.push(Drift { path, kind: DriftKind::Stale });
         }
     }
     Ok(differences)

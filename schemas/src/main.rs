@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use eventwire_schemas::diff::{Severity, diff};
+use eventwire_schemas::diff::{Report, Severity, diff};
 use eventwire_schemas::snapshot::{RELEASED, Snapshot};
 use eventwire_schemas::{Error, committed, drift, gate, generate, lint, write};
 
@@ -24,7 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes schemas/v1 and docs/reference/events.md from the catalogue.
+    /// Writes schemas/v1 and the generated pages of docs/reference from the catalogue.
     Generate,
     /// Tells whether the committed files are what the catalogue generates; changes nothing.
     Check,
@@ -75,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
         Command::Diff { .. } => Ok(true),
         Command::Compatibility => {
             let judgement = gate::judge_workspace(&workspace)?;
-            judgement.report.changes.iter().for_each(|change| println!("{change}"));
+            print_changes(&judgement.report);
             judgement.problems.iter().for_each(|problem| println!("{problem}"));
             let (released, version) = (&judgement.released, &judgement.version);
             let changes = judgement.report.changes.len();
@@ -124,12 +124,23 @@ fn compare(old: &str, new: &str, json: bool) -> Result<bool, Error> {
         println!("{:#}", report.to_json());
         return Ok(!report.is_breaking());
     }
-    report.changes.iter().for_each(|change| println!("{change}"));
+    print_changes(&report);
     let count = |severity| report.changes.iter().filter(|change| change.severity == severity).count();
     let (major, minor, patch) = (count(Severity::Major), count(Severity::Minor), count(Severity::Patch));
     let verdict = if report.is_breaking() { "breaking" } else { "compatible" };
     println!("{verdict}: {major} major, {minor} minor, {patch} patch");
     Ok(!report.is_breaking())
+}
+
+/// Files with other texts only are many as a rule, so they are counted.
+fn print_changes(report: &Report) {
+    let (texts, rest): (Vec<_>, Vec<_>) = report.changes.iter().partition(|it| it.severity == Severity::Patch);
+    rest.iter().for_each(|change| println!("{change}"));
+    match texts.as_slice() {
+        [] => {}
+        [only] => println!("{only}"),
+        [first, ..] => println!("patch texts of {} files, {} the first; --json names all", texts.len(), first.file),
+    }
 }
 
 /// The checkout around the current directory.

@@ -124,17 +124,18 @@ fn bodies(publish: &Value) -> Result<Definitions, Error> {
     use api::systems as older;
     let mut writing = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let answered = subschemas! { writing:
-        api::Refused, api::Health, api::Ready, api::PublishResults, api::ResolvedSession, api::Connections,
+        api::Refused, api::IssuedTicket, api::Revoked, api::Health, api::Ready, api::PublishResults, api::ResolvedSession, api::Connections,
         api::Explained, api::AgentRuns, api::AgentRunDetail, api::Acknowledged, ApplicationCommand,
         older::PlainError, older::DetailError, older::ValidationError, older::Broadcasted, older::AgentStateAnswer,
         older::BroadcastAnswer, older::SocketStats, older::InstallSummary, older::AmigaOverview,
     };
     let mut reading = SchemaSettings::draft2020_12().for_deserialize().into_generator();
     let asked = subschemas! { reading:
-        api::ResolveSession, api::Acknowledge,
+        api::ResolveSession, api::Acknowledge, api::IssueTicket, api::RevokeUser, api::RevokeToken,
         older::StateUpdatePost, older::LogEntryPost, older::FileOperationPost, older::ThinkingPost,
         older::ToolExecutionPost, older::PhaseTransitionPost, older::OutputChunkPost, older::ScreenshotPost,
-        older::SpecPost, older::WorkflowUpdatePost, older::StageEventPost, older::ContextEventPost,
+        older::SpecPost, older::WorkflowUpdatePost, older::StageEventPost,
+        older::ContextMessagePost, older::ContextUpdatePost, older::ContextMemoryPost, older::ContextTypingPost,
     };
     let mut all = profile::conform(&asked, &BTreeMap::new());
     for (name, definition) in publish.get("$defs").and_then(Value::as_object).into_iter().flatten() {
@@ -199,6 +200,10 @@ enum Access {
     Holder(&'static str),
     /// Whoever is logged in to the application of Product Demo.
     User,
+    /// Whoever shows credentials, in one of the ways that a page can when it opens a WebSocket.
+    Socket,
+    /// Whoever shows credentials, in one of the ways that a page can when it opens a stream.
+    Stream,
 }
 
 /// How a refusal is written.
@@ -326,6 +331,8 @@ impl Operation {
             Access::Visitor => json!([{ "bearer": [] }, {}]),
             Access::Caller | Access::Holder(_) => json!([{ "bearer": [] }]),
             Access::User => json!([{ "productSession": [] }]),
+            Access::Socket => json!([{ "bearer": [] }, { "subprotocolToken": [] }, { "ticket": [] }]),
+            Access::Stream => json!([{ "bearer": [] }, { "ticket": [] }, { "streamCookie": [] }]),
         }
     }
 
@@ -574,8 +581,8 @@ fn switching(description: &str) -> Value {
     json!({
         "description": description,
         "headers": {
-            "Upgrade": { "description": "The protocol from here on.", "schema": { "const": "websocket" } },
-            "Sec-WebSocket-Accept": { "description": "As RFC 6455, section 4.2.2 says.", "schema": { "type": "string" } },
+            "Upgrade": { "description": "The protocol from here on.", "required": true, "schema": { "const": "websocket" } },
+            "Sec-WebSocket-Accept": { "description": "As RFC 6455, section 4.2.2 says.", "required": true, "schema": { "type": "string" } },
         },
     })
 }

@@ -27,12 +27,7 @@ const TOOLS: &[Tool] = &[
         why: "unit tests of the inspector and of generated types, back ends in JavaScript",
         probe: VERSION,
     },
-    Tool {
-        program: "npm",
-        package: "npm",
-        why: "packages of the browser test and of the generators",
-        probe: VERSION,
-    },
+    Tool { program: "npm", package: "npm", why: "packages of the browser test and of the generators", probe: VERSION },
     Tool { program: "chromium", package: "chromium", why: "the inspector in a browser", probe: VERSION },
     Tool {
         program: "python3",

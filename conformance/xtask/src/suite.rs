@@ -12,6 +12,7 @@ use crate::campaigns;
 use crate::gateway::{Access, Gateway};
 use crate::machine::Workspace;
 use crate::markdown;
+use crate::packages;
 use crate::process::{self, Outcome, capture};
 use crate::setup;
 
@@ -82,10 +83,18 @@ const STEPS: &[Step] = &[
     Step { name: "wasm", proves: "the protocol builds where there is no operating system", run: wasm },
     Step {
         name: "schemas",
-        proves: "schemas/v1 and docs/reference/events.md are what the catalogue generates",
+        proves: "schemas/v1 and the generated pages of docs/reference are what the catalogue generates",
         run: |workspace| {
             let check = ["run", "--quiet", "-p", "eventwire-schemas", "--", "check"];
             cargo(workspace, &check, minutes(20))
+        },
+    },
+    Step {
+        name: "compatibility",
+        proves: "schemas/v1 may follow schemas/released.json: what breaks is announced and has the version for it",
+        run: |workspace| {
+            let compare = ["run", "--quiet", "-p", "eventwire-schemas", "--", "compatibility"];
+            cargo(workspace, &compare, minutes(20))
         },
     },
     Step {
@@ -94,7 +103,7 @@ const STEPS: &[Step] = &[
         run: |workspace| {
             let folder = node_folder(workspace, "schemas/tests/codegen")?;
             let mut command = workspace.command("node");
-            command.args(["--test", "check.mjs", "quicktype.mjs"]).current_dir(folder);
+            command.args(["--test", "check.mjs", "instances.mjs", "quicktype.mjs"]).current_dir(folder);
             passed(process::run(&mut command, minutes(10)), "the generated types")
         },
     },
@@ -137,6 +146,11 @@ const STEPS: &[Step] = &[
         name: "browser",
         proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots",
         run: browser,
+    },
+    Step {
+        name: "package",
+        proves: "every crate that is published packs, and holds nothing that it should not",
+        run: |workspace| packages::pack(workspace).map(Verdict::Passed),
     },
     Step { name: "readme", proves: "the marked commands of README.md and the guides do what they say", run: readme },
 ];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    event::AnyValue,
+    event::{AnyValue, context::MessageVisibility},
     id::{AdwId, ContextId, ItemId, UserId},
     time::Time,
 };
@@ -487,15 +487,123 @@ pub struct ContextConfig {
     pub websocket_host: String,
 }
 
-/// One event of a context, as its back end builds it. The members depend on the `type`.
+/// A message of a context, as its back end builds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct ContextEventPost {
-    /// `new_message`, `session_update`, `memory_update` or `typing`.
+pub struct ContextMessagePost {
+    /// `new_message`.
     #[serde(rename = "type")]
+    #[schemars(extend("const" = "new_message"))]
     pub kind: String,
-    /// What belongs to the event; free form.
+    /// The message.
+    pub data: ContextMessagePostData,
+}
+
+/// The message itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ContextMessagePostData {
+    /// Its number; it grows within the context.
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    pub id: u64,
+    /// Who wrote it.
+    pub sender: UserId,
+    /// The text.
+    #[schemars(length(max = 100_000))]
+    pub content: String,
+    /// Who may see it.
+    pub visibility: MessageVisibility,
+    /// What kind of agent the sender is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Map<String, Value>>,
+    pub sender_type: Option<String>,
+    /// What kind of message it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_type: Option<String>,
+    /// Number of the message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    pub parent_message_id: Option<u64>,
+    /// The context; that of the path, or absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ContextId>,
+    /// When, ISO 8601; the server's clock when absent. A number counts milliseconds, a small one seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// Further values; free form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// Something about a context has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ContextUpdatePost {
+    /// `session_update`.
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "session_update"))]
+    pub kind: String,
+    /// Who changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<UserId>,
+    /// How many messages there are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_count: Option<u64>,
+    /// The context; that of the path, or absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ContextId>,
+    /// When, ISO 8601; the server's clock when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+}
+
+/// A value of a context has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ContextMemoryPost {
+    /// `memory_update`.
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "memory_update"))]
+    pub kind: String,
+    /// The value.
+    pub data: ContextMemoryPostData,
+}
+
+/// The value of a context.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ContextMemoryPostData {
+    /// Who set it.
+    pub agent_id: UserId,
+    /// Its name.
+    pub key: String,
+    /// What it is now.
+    pub value: AnyValue,
+    /// The context of the path.
+    pub session_id: ContextId,
+    /// `session`, or absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("const" = "session"))]
+    pub scope: Option<String>,
+    /// When it was made, ISO 8601.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// When it was changed, ISO 8601; the server's clock when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+}
+
+/// Somebody types, or has stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ContextTypingPost {
+    /// `typing`.
+    #[serde(rename = "type")]
+    #[schemars(extend("const" = "typing"))]
+    pub kind: String,
+    /// Who.
+    pub agent_id: UserId,
+    /// Whether it goes on.
+    pub is_typing: bool,
+    /// The context; that of the path, or absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<ContextId>,
+    /// When, ISO 8601; the server's clock when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
 }
 
 /// What the back end of Shared Context is told. `error` says why nothing was published.

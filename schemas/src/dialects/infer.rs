@@ -4,6 +4,7 @@
 //! spelling of it (a time in seconds, a word in capitals) is found by spelling it so. One that is a function of a word is a
 //! word itself. What is left is told by its kind and by what it changes with.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use eventwire_protocol::Time;
@@ -11,7 +12,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use super::probe::{self, MARK, Observation, Places, join, resolved, words};
-use crate::profile::{Definitions, MAX_INTEGER};
+use crate::profile::{self, Definitions, MAX_INTEGER};
 
 /// The kinds of JSON values; whole numbers are numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,7 +127,8 @@ struct Told<'a> {
     places: Places,
     /// For each place, for each observation, the values by index.
     values: BTreeMap<String, Vec<BTreeMap<Vec<usize>, &'a Value>>>,
-    validators: BTreeMap<String, Validator>,
+    /// Of each place that something was compared with.
+    validators: BTreeMap<String, OnceCell<Option<Validator>>>,
 }
 
 /// What the frames of these observations are like; `frame_of` takes the part that is looked at.
@@ -153,13 +155,7 @@ pub fn infer<'a>(
             }
         });
     }
-    let validators = places
-        .iter()
-        .filter_map(|(place, schema)| {
-            let whole = json!({ "allOf": [schema], "$defs": definitions });
-            Some((place.clone(), jsonschema::draft202012::new(&whole).ok()?))
-        })
-        .collect();
+    let validators = places.keys().map(|place| (place.clone(), OnceCell::new())).collect();
     let told = Told { event, observations, definitions, places, values, validators };
     let frames = observations
         .iter()
@@ -329,7 +325,17 @@ impl<'a> Told<'a> {
         if let Some(first) = all.first().filter(|first| is_scalar && all.iter().all(|it| it.value == first.value)) {
             return Form::new(Shape::Always(first.value.clone()));
         }
-        if let Some(form) = self.taken(kind, &all, at) {
+        if let Some(mut form) = self.taken(kind, &all, at) {
+            // Of an object of any members: those without which there would be no such frame.
+            if kind == Kind::Object
+                && form.shape.clone().or_free() == Shape::Free
+                && let Shape::Members(mut members) = self.members(all, at, frame_of).shape
+            {
+                members.retain(|(_, member)| member.is_required && member.node.is_constant());
+                if !members.is_empty() {
+                    form.shape = Shape::Members(members);
+                }
+            }
             return form;
         }
         match kind {
@@ -366,6 +372,18 @@ impl<'a> Told<'a> {
         values.get(&index).copied()
     }
 
+    /// Whether a value is such as stands at a place.
+    fn may_be(&self, place: &str, value: &Value) -> bool {
+        let (Some(schema), Some(validator)) = (self.places.get(place), self.validators.get(place)) else {
+            return false;
+        };
+        let validator = validator.get_or_init(|| {
+            let whole = json!({ "allOf": [schema], "$defs": profile::closure(schema, self.definitions) });
+            jsonschema::draft202012::new(&whole).ok()
+        });
+        validator.as_ref().is_some_and(|it| it.is_valid(value))
+    }
+
     /// A place as the origin of what stands at `at`: where its lists are deeper, their first items are meant.
     fn origin(&self, place: &str, at: &str, how: &str) -> Origin {
         let shared = at.matches("[]").count();
@@ -394,7 +412,7 @@ impl<'a> Told<'a> {
                 }
                 None => {
                     absent += 1;
-                    self.validators.get(place).is_some_and(|it_is| it_is.is_valid(it.value))
+                    self.may_be(place, it.value)
                 }
             });
             if fits && seen.len() > 1 {
@@ -655,6 +673,10 @@ impl Node {
 }
 
 impl Node {
+    fn is_constant(&self) -> bool {
+        self.kinds.len() == 1 && self.kinds.values().all(|form| matches!(form.shape, Shape::Always(_)))
+    }
+
     /// Its words are no longer the only ones.
     fn loosen(&mut self) {
         for form in self.kinds.values_mut() {
@@ -742,7 +764,7 @@ fn texts(shape: &Shape) -> Option<BTreeSet<String>> {
 }
 
 fn is_valid(schema: &Value, value: &Value, definitions: &Definitions) -> bool {
-    let whole = json!({ "allOf": [schema], "$defs": definitions });
+    let whole = json!({ "allOf": [schema], "$defs": profile::closure(schema, definitions) });
     jsonschema::draft202012::new(&whole).is_ok_and(|it| it.is_valid(value))
 }
 

@@ -6,6 +6,7 @@
 //! for a decoder says yes or no; it stands in [`client`] and is checked against the decoders by instances.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::dialect::shared_context;
@@ -69,6 +70,25 @@ pub struct Told {
     pub frames: Vec<Frame>,
 }
 
+/// Every dialect, observed once in the life of the program: each is some hundred thousand probes, and the catalogue that it
+/// was built with does not change.
+///
+/// # Errors
+/// As [`told`].
+pub fn all(source: &Source) -> Result<&'static [Told], Error> {
+    static ALL: OnceLock<Vec<Told>> = OnceLock::new();
+    if let Some(all) = ALL.get() {
+        return Ok(all);
+    }
+    let observed: Result<Vec<Told>, Error> = std::thread::scope(|scope| {
+        let running: Vec<_> = dialects().map(|dialect| scope.spawn(move || told(source, dialect))).collect();
+        let lost = || Err(Error::Catalogue("a dialect could not be observed".to_owned()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
+    });
+    let observed = observed?;
+    Ok(ALL.get_or_init(|| observed))
+}
+
 /// Observes a dialect.
 ///
 /// # Errors
@@ -129,11 +149,8 @@ impl Frame {
 // ---------------------------------------------------------------------------------------------------------------
 
 /// The files of one dialect below `schemas/v1`, by path, and its entry in the index.
-///
-/// # Errors
-/// As [`told`].
-pub fn documents(source: &Source, dialect: Dialect) -> Result<(Vec<(String, Value)>, Value), Error> {
-    let told = told(source, dialect)?;
+pub fn documents(source: &Source, told: &Told) -> (Vec<(String, Value)>, Value) {
+    let dialect = told.dialect;
     let folder = format!("dialects/{}", dialect.as_str());
     let (server, client) = (format!("{folder}/server.schema.json"), format!("{folder}/client.schema.json"));
     let spelling = format!("{folder}/spelling.json");
@@ -167,12 +184,18 @@ pub fn documents(source: &Source, dialect: Dialect) -> Result<(Vec<(String, Valu
     entry.insert("frames".to_owned(), frames.into());
     entry.insert("commands".to_owned(), client::commands(dialect).into());
     entry.insert("not_told".to_owned(), not_told.into());
-    let documents = vec![
+    let mut documents = Vec::new();
+    if dialect.family() == Dialect::SharedContext {
+        let path = format!("{folder}/rpc.schema.json");
+        entry.insert("rpc".to_owned(), path.clone().into());
+        documents.push((path, rpc_root(dialect)));
+    }
+    documents.extend([
         (client, client::root(source, dialect)),
-        (server, server_root(source, &told)),
-        (spelling, spelling_of(&told)),
-    ];
-    Ok((documents, Value::Object(entry)))
+        (server, server_root(source, told)),
+        (spelling, spelling_of(told)),
+    ]);
+    (documents, Value::Object(entry))
 }
 
 /// Which member of an event each member of a frame says, as data.
@@ -215,15 +238,9 @@ fn server_root(source: &Source, told: &Told) -> Value {
     let system = system(told.dialect);
     let root = match tag_of(told.dialect) {
         Tag::Member(member) => {
-            let answers = answers(told.dialect);
-            let whole = ["RpcResult", "RpcFailure"].into_iter().filter(|name| answers.contains_key(*name));
-            members.extend(whole.map(|name| (String::new(), reference(name))));
-            definitions.extend(answers);
-            // A call of a tool is answered under the tool's name, which events know of two only.
-            if let Some(tool) = definitions.get_mut("ToolResultFrame").and_then(|it| it.pointer_mut("/properties/tool"))
-            {
-                let names: Vec<&str> = shared_context::Tool::ALL.iter().map(|tool| tool.as_str()).collect();
-                *tool = json!({ "description": "The tool that was called; absent where none was.", "type": "string", "enum": names });
+            if told.dialect.family() == Dialect::SharedContext {
+                definitions.extend(answers());
+                answered_calls(&mut definitions);
             }
             let members: Vec<Value> = members.into_iter().map(|(_, it)| it).collect();
             json!({
@@ -246,6 +263,16 @@ fn server_root(source: &Source, told: &Told) -> Value {
     file(&format!("dialects:{}:server", told.dialect.as_str()), root, &all)
 }
 
+/// Answers of JSON-RPC have a root of their own: they have no `type`, and one member without a tag ends narrowing for all.
+fn rpc_root(dialect: Dialect) -> Value {
+    let root = json!({
+        "title": "RpcAnswer",
+        "description": "What a request of JSON-RPC 2.0 is answered. Told from a ServerFrame by `jsonrpc`.",
+        "oneOf": [reference("RpcResult"), reference("RpcFailure")],
+    });
+    file(&format!("dialects:{}:rpc", dialect.as_str()), root, &answers())
+}
+
 /// A file that stands alone.
 fn file(id: &str, root: Value, definitions: &Definitions) -> Value {
     let needed = profile::closure(&root, definitions);
@@ -260,10 +287,7 @@ fn file(id: &str, root: Value, definitions: &Definitions) -> Value {
 }
 
 /// Frames that are no events, and what they need: what clients of Shared Context who speak JSON-RPC are answered.
-fn answers(dialect: Dialect) -> Definitions {
-    if dialect.family() != Dialect::SharedContext {
-        return Definitions::new();
-    }
+fn answers() -> Definitions {
     let shared = client::shared();
     let mut found: Definitions = ["RequestId", "RequestIdNumber", "RequestIdText"]
         .iter()
@@ -319,6 +343,23 @@ fn answers(dialect: Dialect) -> Definitions {
         }),
     );
     found
+}
+
+/// Two frames of events are answers to calls of tools as well: under the tool's own name, with the id that the call had.
+fn answered_calls(definitions: &mut Definitions) {
+    let tools: Vec<&str> = shared_context::Tool::ALL.iter().map(|tool| tool.as_str()).collect();
+    let id =
+        json!({ "description": "The `id` of the call; absent where it had none.", "oneOf": [reference("RequestId")] });
+    let tool =
+        json!({ "description": "The tool that was called; absent where none was.", "type": "string", "enum": tools });
+    for (title, members) in
+        [("ToolResultFrame", vec![("id", id.clone()), ("tool", tool)]), ("ErrorFrame", vec![("id", id)])]
+    {
+        let properties = definitions.get_mut(title).and_then(|it| it.pointer_mut("/properties"));
+        if let Some(Value::Object(properties)) = properties {
+            properties.extend(members.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+        }
+    }
 }
 
 struct Writer<'a> {

@@ -5,6 +5,7 @@
 //! are left out one by one, two by two and all but one; words, truths, kinds and lengths are each tried. Nothing is
 //! random: the same catalogue makes the same probes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use eventwire_protocol::catalog::{Event, EventSpec};
@@ -207,8 +208,17 @@ fn fitting(pattern: &str, here: u64) -> Vec<String> {
         format!("{here:016x}"),
         format!("~{here:032x}"),
     ];
-    let Ok(validator) = jsonschema::draft202012::new(&json!({ "pattern": pattern })) else { return Vec::new() };
-    candidates.into_iter().filter(|text| validator.is_valid(&json!(text))).collect()
+    thread_local! {
+        // There are few patterns, and each is asked for thousands of times.
+        static PATTERNS: RefCell<BTreeMap<String, Option<jsonschema::Validator>>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    PATTERNS.with_borrow_mut(|patterns| {
+        let compiled = patterns
+            .entry(pattern.to_owned())
+            .or_insert_with(|| jsonschema::draft202012::new(&json!({ "pattern": pattern })).ok());
+        let fits = |text: &String| compiled.as_ref().is_some_and(|it| it.is_valid(&json!(text)));
+        candidates.into_iter().filter(fits).collect()
+    })
 }
 
 /// What is tried at a place besides the value that it has anyhow.

@@ -89,9 +89,7 @@ pub(super) fn complete(files: &[File<'_>], findings: &mut Vec<Finding>) {
             let titles: BTreeSet<&str> = titles.filter_map(|it| it.get("title")?.as_str()).collect();
             let union = file.json.get("oneOf").and_then(Value::as_array).into_iter().flatten();
             let map = file.json.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(_, it)| it);
-            // Answers of JSON-RPC are no frames of an event.
-            let found: BTreeSet<&str> =
-                union.chain(map).filter_map(referred).filter(|name| !name.starts_with("Rpc")).collect();
+            let found: BTreeSet<&str> = union.chain(map).filter_map(referred).collect();
             if found != titles {
                 findings.push(file.finding(RULE, "", "must have exactly the frames that the index names"));
             }

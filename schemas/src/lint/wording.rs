@@ -45,7 +45,9 @@ const RUST: &[&str] = &[
 pub(super) fn for_readers(file: &File<'_>, findings: &mut Vec<Finding>) {
     const RULE: &str = "SCHEMA-22";
     each_schema(&file.json, "", &mut |schema, place| {
-        let Some(text) = schema.get("description").and_then(Value::as_str) else { return };
+        let Some(text) = schema.get("description").and_then(Value::as_str).filter(|text| !text.is_empty()) else {
+            return;
+        };
         for word in RUST.iter().filter(|word| has(text, word)) {
             findings.push(file.finding(
                 RULE,

@@ -33,6 +33,7 @@ const TAGS: &[(&str, &str)] = &[
     ("publishing", "For back ends: events in."),
     ("listening", "For clients: events out. The frames are described by asyncapi.json."),
     ("commands", "For back ends: what clients ask of the application."),
+    ("credentials", "Tickets for pages, and taking credentials back."),
     ("administration", "Who is connected, and who would receive what."),
     ("agents", "Agent runs on disk."),
     ("health", "For whoever watches the process."),
@@ -77,7 +78,7 @@ pub(super) fn servers() -> Value {
 
 pub(super) fn headers() -> Value {
     json!({
-        "Cache-Control": { "description": "Nobody stores the answer.", "schema": { "const": "no-store" } },
+        "Cache-Control": { "description": "Nobody stores the answer.", "required": true, "schema": { "const": "no-store" } },
         "WWW-Authenticate": { "description": "How credentials are shown.", "schema": { "type": "string" } },
     })
 }
@@ -89,6 +90,24 @@ pub(super) fn security_schemes() -> Value {
             "scheme": "bearer",
             "description": "An API key, `Authorization: Bearer <key>`. Not needed where the gateway has no keys.",
         },
+        "subprotocolToken": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Sec-WebSocket-Protocol",
+            "description": "For pages, which cannot send `Authorization` with a WebSocket: the subprotocol `eventwire.token.<base64url of the token, without padding>`, offered beside `eventwire.v1`.",
+        },
+        "ticket": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "ticket",
+            "description": "What `POST /v1/tickets` gave out: good for one connection, within 30 seconds, in place of a token.",
+        },
+        "streamCookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "eventwire_sse",
+            "description": "Set by the answer to a stream that was opened with a ticket, so that an EventSource can come back.",
+        },
         "productSession": {
             "type": "apiKey",
             "in": "cookie",
@@ -99,8 +118,27 @@ pub(super) fn security_schemes() -> Value {
 }
 
 /// Shapes that no Rust type has: what a dialect's back end builds, and the errors of a library.
-pub(super) fn shapes() -> [(&'static str, Value); 5] {
+pub(super) fn shapes() -> [(&'static str, Value); 7] {
     [
+        (
+            "Revoke",
+            json!({
+                "title": "Revoke",
+                "description": "Takes credentials back: those of a user, or one by its name.",
+                "oneOf": [reference("RevokeUser"), reference("RevokeToken")],
+            }),
+        ),
+        (
+            "ContextEventPost",
+            json!({
+                "title": "ContextEventPost",
+                "description": "One event of a context, as its back end builds it.",
+                "oneOf": [
+                    reference("ContextMessagePost"), reference("ContextUpdatePost"), reference("ContextMemoryPost"),
+                    reference("ContextTypingPost"),
+                ],
+            }),
+        ),
         (
             "DialectFrame",
             json!({
@@ -204,6 +242,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let mut all = vec![pages(), asset(), health(), ready()];
     all.extend([websocket(), stream(), publish(), resolve()]);
     all.extend([commands(), acknowledge_several(), acknowledge()]);
+    all.extend([ticket(), revoke()]);
     all.extend([connections(), disconnect(), explain()]);
     all.extend([runs(), run(), screenshot()]);
     all.extend(socket_io());
@@ -271,8 +310,8 @@ fn ready() -> Operation {
 
 fn websocket() -> Operation {
     let opened = operation("get", "/v1/ws", "openSocket", "listening", "Opens a WebSocket.")
-        .says("Offer the subprotocol `eventwire.v1`. A browser, which cannot send `Authorization`, offers its token as a second one, `eventwire.token.<base64url of the token, without padding>`; it is never echoed.")
-        .access(Access::Caller, Form::Coded)
+        .says("Offer the subprotocol `eventwire.v1`. A browser, which cannot send `Authorization`, offers its token as a second one, `eventwire.token.<base64url of the token, without padding>`; it is never echoed. Or it shows a ticket, as `?ticket=`.")
+        .access(Access::Socket, Form::Coded)
         .parameter(header(
             "Sec-WebSocket-Protocol",
             "Subprotocols, separated by commas. Of these `eventwire.v1` is chosen; offering none is fine.",
@@ -288,8 +327,8 @@ fn stream() -> Operation {
     let example =
         ": the first event\nretry: 2000\nid: 9f3a77c2d1e05b64-4711\n\ndata: {\"type\":\"connection.welcome\"}\n\n";
     let opened = operation("get", "/v1/sse", "openStream", "listening", "Opens a stream of server-sent events.")
-        .says("Each event is one `data:` line of JSON; there is no `event:` line, so `onmessage` gets them all. The first is `connection.welcome`.")
-        .access(Access::Caller, Form::Coded)
+        .says("Each event is one `data:` line of JSON; there is no `event:` line, so `onmessage` gets them all. The first is `connection.welcome`. A page that opens it with a ticket gets a cookie, with which its EventSource comes back.")
+        .access(Access::Stream, Form::Coded)
         .parameter(header(
             "Last-Event-ID",
             "The last `id` of an earlier stream, which EventSource sends by itself: what was missed comes first. Counts before `cursor`.",
@@ -430,6 +469,41 @@ fn acknowledge() -> Operation {
     group(one)
 }
 
+fn ticket() -> Operation {
+    let mut body = json_body("IssueTicket", &[("nothing", "There is nothing to be said.", json!({}))]);
+    if let Some(required) = body.get_mut("required") {
+        *required = Value::Bool(false);
+    }
+    let ticket = json!({ "ticket": "4f1c9d2a7b3e8c6d0a5f4e1b2c3d9a8f", "expires_in_s": 30 });
+    operation("post", "/v1/tickets", "issueTicket", "credentials", "A ticket that opens one connection.")
+        .says("For pages, which cannot send a header with a WebSocket or an EventSource, and must not put a token into a URL. The ticket opens one connection as the credentials of this request would, and ends with them.")
+        .access(Access::Caller, Form::Coded)
+        .body(body)
+        .answers(201, json_answer("The ticket.", "IssuedTicket", ticket))
+        .refuses(400, Form::Coded, &[E::MalformedFrame, E::InvalidUtf8, E::DuplicateKey, E::TooDeep, E::InvalidPayload])
+        .refuses(408, Form::Coded, &[E::Timeout])
+        .refuses(413, Form::Coded, &[E::TooLarge])
+        .refuses(422, Form::Coded, &[E::InvalidPayload])
+        .refuses(429, Form::Coded, &[E::RateLimited])
+}
+
+fn revoke() -> Operation {
+    let body = json_body(
+        "Revoke",
+        &[
+            ("user", "Everything that a user was given before.", json!({ "user": "maria" })),
+            ("token", "One token by its `jti`, or one API key by its name.", json!({ "token": "laptop-of-maria" })),
+        ],
+    );
+    let revoked = operation("post", "/v1/revocations", "revokeCredentials", "credentials", "Takes credentials back.")
+        .says("Every connection that was opened with them is closed with 4001 within a second, and gets nothing of what waited for it. Tickets and cookies that were bought with them are void.")
+        .access(Access::Holder("admin"), Form::Coded)
+        .body(body)
+        .answers(200, json_answer("They are refused from now on.", "Revoked", json!({ "closed": 2 })))
+        .refuses(422, Form::Coded, &[E::InvalidPayload, E::InvalidId]);
+    json_reader(revoked)
+}
+
 fn connections() -> Operation {
     let example = json!({
         "epoch": "9f3a77c2d1e05b64", "count": 1,
@@ -536,8 +610,8 @@ fn screenshot() -> Operation {
     let picture = json!({
         "description": "The picture, at most 8 MiB.",
         "headers": {
-            "X-Content-Type-Options": { "description": "A picture and nothing else.", "schema": { "const": "nosniff" } },
-            "Content-Security-Policy": { "description": "Not even as a page of its own.", "schema": { "type": "string" } },
+            "X-Content-Type-Options": { "description": "A picture and nothing else.", "required": true, "schema": { "const": "nosniff" } },
+            "Content-Security-Policy": { "description": "Not even as a page of its own.", "required": true, "schema": { "type": "string" } },
         },
         "content": { "image/png": {} },
     });

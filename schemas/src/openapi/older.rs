@@ -285,9 +285,14 @@ fn amiga() -> Vec<Operation> {
         "costs": { "total_cost": 1.25, "haiku_cost": 0.25, "sonnet_cost": 1.0 },
     });
     let windowed = |operation: Operation| {
-        let hours = json!({ "type": "integer", "minimum": 1, "maximum": 168 });
+        let hours = json!({ "type": "integer" });
         operation
-            .parameter(query("hours", "How far back the figures count; 24 when absent.", hours, 24))
+            .parameter(query(
+                "hours",
+                "How far back the figures count, 1 to 168; 24 when absent. Less is taken for 1, more for 168.",
+                hours,
+                24,
+            ))
             .access(Access::Visitor, Form::Plain)
             .refuses(422, Form::Plain, &[E::InvalidPayload])
             .and_head()
@@ -365,7 +370,16 @@ fn shared_context() -> Vec<Operation> {
     let context = || in_path("session", "The context.", reference("ContextId"), "planning");
     let opened = "The socket is open. It is closed at once with 1008 where the credentials do not reach the context.";
     let nameless = "The socket is open, and closed at once with 1008: a context is missing.";
-    let message = json!({ "type": "typing", "data": { "sender": "maria", "is_typing": true } });
+    let iso = "2025-08-13T14:48:21.000000+00:00";
+    let message = json!({ "type": "new_message", "data": {
+        "id": 43, "sender": "claude", "sender_type": "claude", "content": "hello", "visibility": "public",
+        "message_type": "agent_response", "timestamp": iso, "metadata": { "component": "database" },
+    } });
+    let update = json!({ "type": "session_update", "session_id": "planning", "agent_id": "claude", "message_count": 12, "timestamp": iso });
+    let memory = json!({ "type": "memory_update", "data": {
+        "agent_id": "claude", "key": "plan", "value": { "step": 2 }, "session_id": "planning", "scope": "session", "updated_at": iso,
+    } });
+    let typing = json!({ "type": "typing", "agent_id": "otto", "is_typing": true });
     let named = |path, id, summary| {
         let operation = operation("get", path, id, "shared_context", summary).access(Access::Visitor, Form::Coded);
         socket(operation.parameter(context()).answers(101, switching(opened)))
@@ -384,7 +398,12 @@ fn shared_context() -> Vec<Operation> {
             .says("Its callers look at `success` and expect 200, whatever became of the event; those who may not publish, and those whose request was no event, are told by the status as well.")
             .access(Access::Holder("publish"), Form::Broadcast)
             .parameter(context())
-            .body(json_body("ContextEventPost", &[("typing", "Somebody types.", message)]))
+            .body(json_body("ContextEventPost", &[
+                ("message", "A message.", message),
+                ("update", "The context has changed.", update),
+                ("memory", "A value has changed.", memory),
+                ("typing", "Somebody types.", typing),
+            ]))
             .answers(200, json_answer("What became of the event.", "BroadcastAnswer", json!({ "success": true, "session_id": "planning" })))
             .refuses(413, Form::Broadcast, &[E::TooLarge])
             .refuses(415, Form::Broadcast, &[E::UnsupportedMediaType]),

@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Credentials, Hub, link_request};
+use eventwire_hub::{CommandSink, Credentials, Hub, Principal, link_request};
 use eventwire_protocol::{
     ApplicationCommand, ErrorBody, ErrorCode, Permission,
     api::{Acknowledge, Acknowledged, Refused},
@@ -190,7 +190,7 @@ impl Feed {
         let ids = match asked {
             Asked::Read => {
                 accepts_events(headers)?;
-                return Ok(self.read(&group)?);
+                return Ok(self.read(&group, &principal)?);
             }
             Asked::Acknowledge(id) => vec![id],
             Asked::AcknowledgeAll => ids(headers, body).await?,
@@ -198,8 +198,8 @@ impl Feed {
         Ok(json(StatusCode::OK, &self.acknowledge(&group, ids)))
     }
 
-    /// Opens a stream.
-    fn read(&self, group: &str) -> Result<Response<Body>, ErrorBody> {
+    /// Opens a stream. It ends with the credentials that opened it (AUTH-11, AUTH-13).
+    fn read(&self, group: &str, principal: &Principal) -> Result<Response<Body>, ErrorBody> {
         let shared = &self.shared;
         // Two commands of each lane at most are on their way; a reader that leaves more than that unread has stalled.
         let (outlet, inlet) = mpsc::channel(shared.settings.bounds.lanes_per_reader.saturating_mul(2).max(1));
@@ -229,6 +229,7 @@ impl Feed {
             inlet,
             keep_alive,
             silence: Box::pin(tokio::time::sleep(keep_alive)),
+            refused: Box::pin(shared.hub.until_refused(principal)),
             reader,
             shared: shared.clone(),
         };
@@ -374,6 +375,8 @@ struct FeedBody {
     inlet: mpsc::Receiver<Bytes>,
     keep_alive: Duration,
     silence: Pin<Box<Sleep>>,
+    /// Ends with the credentials of the reader.
+    refused: Pin<Box<dyn Future<Output = ErrorBody> + Send>>,
     reader: ReaderId,
     shared: Arc<Shared>,
 }
@@ -383,6 +386,9 @@ impl http_body::Body for FeedBody {
     type Error = std::convert::Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.refused.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         let piece = match self.first.take() {
             Some(first) => Some(first),
             None => match self.inlet.poll_recv(cx) {

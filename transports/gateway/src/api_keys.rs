@@ -161,7 +161,7 @@ fn parse(entry: &Entry) -> Result<ApiKey, String> {
         permissions: entry.permissions.iter().map(|permission| (*permission).into()).collect(),
         history_from: None,
     };
-    let principal = Principal { name: entry.name.as_str().into(), claims };
+    let principal = Principal::new(entry.name.as_str(), claims);
     Ok(ApiKey { digest: parse_digest(&entry.sha256)?, principal })
 }
 

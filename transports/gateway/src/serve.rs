@@ -186,6 +186,7 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>, remembered: &systems::Remembe
             },
             max_connections: settings.max_connections,
             anonymous: settings.anonymous.iter().filter_map(|name| config::open_dialect(name)).collect(),
+            ..HubSettings::default()
         })
         .memory_bounds(MemoryBounds {
             adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),

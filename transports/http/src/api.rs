@@ -3,12 +3,14 @@
 use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
-use eventwire_hub::{Credentials, Hub, Principal, Receipt, link_request};
+use eventwire_hub::{
+    Credentials, Hub, Principal, Receipt, Revocation, Ticket, link_request, link_request::MAX_CREDENTIAL_ID_BYTES,
+};
 use eventwire_protocol::{
     Audience, ConnectionId, Envelope, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
     api::{
-        Connections, EventName, Explained, Health, PublishResult, PublishResults, Readiness, Ready, ResolveSession,
-        ResolvedSession,
+        Connections, EventName, Explained, Health, IssueTicket, IssuedTicket, PublishResult, PublishResults, Readiness,
+        Ready, ResolveSession, ResolvedSession, RevokeToken, RevokeUser, Revoked,
     },
     frame::read_strict,
     limits,
@@ -16,6 +18,7 @@ use eventwire_protocol::{
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -27,8 +30,8 @@ use crate::{
 
 /// How long the body of a request may take, unless it is set otherwise.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// Largest body that holds a cookie.
-const MAX_RESOLVE_BYTES: usize = 16 * 1024;
+/// Largest body that holds a cookie or a name.
+const MAX_SMALL_BYTES: usize = 16 * 1024;
 
 type Answer = Result<Response<Bytes>, Refusal>;
 
@@ -147,9 +150,20 @@ impl Api {
                 no_query(head.query)?;
                 require(&principal, Permission::Publish)?;
                 let media = Media::of(head.headers)?;
-                let announced = announced(head.headers);
-                let body = body::read(announced, body, MAX_RESOLVE_BYTES, self.body_deadline).await?;
+                let body = self.small(&head, body).await?;
                 resolve(hub, media, &body)
+            }
+            Endpoint::Tickets => {
+                no_query(head.query)?;
+                let body = self.small(&head, body).await?;
+                ticket(hub, &principal, &body)
+            }
+            Endpoint::Revocations => {
+                no_query(head.query)?;
+                require(&principal, Permission::Admin)?;
+                let media = Media::of(head.headers)?;
+                let body = self.small(&head, body).await?;
+                revoke(hub, media, &body)
             }
             Endpoint::Connections => {
                 no_query(head.query)?;
@@ -164,6 +178,15 @@ impl Api {
                 Err(Refusal::new(ErrorCode::Internal, "health was answered before anybody was asked who they are"))
             }
         }
+    }
+
+    /// A body that holds a few words.
+    async fn small<D: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        head: &Head<'_>,
+        body: impl Stream<Item = Result<D, E>>,
+    ) -> Result<Bytes, Refusal> {
+        Ok(body::read(announced(head.headers), body, MAX_SMALL_BYTES, self.body_deadline).await?)
     }
 
     /// AUTH-02, AUTH-03: before anything else.
@@ -344,7 +367,7 @@ pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]
 /// # Errors
 /// `invalid_payload`.
 pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
-    let text = match (media, read_strict(body, MAX_RESOLVE_BYTES)) {
+    let text = match (media, read_strict(body, MAX_SMALL_BYTES)) {
         (Media::Json, text) => text?,
         (Media::Lines, _) => {
             return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
@@ -355,6 +378,63 @@ pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
     let ResolveSession { cookie } = serde_json::from_str(text).map_err(|_| wrong())?;
     let session = hub.browser_session(&adopt::cookie(&cookie).map_err(Refusal::from)?);
     Ok(json(StatusCode::OK, &ResolvedSession { session_id: SessionId::Browser(session) }))
+}
+
+/// What an object says; an array of the same members in their order is none.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// `POST /v1/tickets`: a ticket that opens one connection as the credentials of the request would (AUTH-12). The body is
+/// empty or `{}`.
+///
+/// # Errors
+/// `malformed_frame`, `invalid_payload`, `rate_limited`, `unavailable`.
+pub fn ticket(hub: &Hub, principal: &Principal, body: &[u8]) -> Answer {
+    if !body.is_empty() {
+        let text = read_strict(body, MAX_SMALL_BYTES)?;
+        let wrong = || Refusal::new(ErrorCode::InvalidPayload, "the body must be empty or {}");
+        object::<IssueTicket>(text).ok_or_else(wrong)?;
+    }
+    let Ticket { ticket, expires_in } = hub.issue_ticket(principal)?;
+    Ok(json(
+        StatusCode::CREATED,
+        &IssuedTicket { ticket: ticket.reveal().to_owned(), expires_in_s: expires_in.as_secs() },
+    ))
+}
+
+/// `POST /v1/revocations`: takes credentials back and closes what was opened with them (AUTH-13). The body is
+/// `{"user": ".."}` or `{"token": ".."}`, the latter with the `jti` of a token or the name of an API key.
+///
+/// # Errors
+/// `unsupported_media_type`, `malformed_frame`, `invalid_payload`, `invalid_id`.
+pub fn revoke(hub: &Hub, media: Media, body: &[u8]) -> Answer {
+    if media != Media::Json {
+        return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
+    }
+    let text = read_strict(body, MAX_SMALL_BYTES)?;
+    // What the parser would say may quote a token that was put here in place of its name.
+    let wrong = || {
+        let message =
+            "the body must be {\"user\": \"<id>\"} or {\"token\": \"<jti of a token, or name of an API key>\"}";
+        Refusal::new(ErrorCode::InvalidPayload, message)
+    };
+    let revocation = match (object(text), object(text)) {
+        (Some(RevokeUser { user }), _) => {
+            let user = user.parse().map_err(|error| Refusal::new(ErrorCode::InvalidId, format!("user: {error}")))?;
+            Revocation::User(user)
+        }
+        (None, Some(RevokeToken { token })) if (1..=MAX_CREDENTIAL_ID_BYTES).contains(&token.len()) => {
+            Revocation::Token(token.into())
+        }
+        (None, Some(RevokeToken { .. })) => {
+            let message =
+                format!("token must have 1 to {MAX_CREDENTIAL_ID_BYTES} bytes: it is the name, not the token");
+            return Err(Refusal::new(ErrorCode::InvalidId, message));
+        }
+        (None, None) => return Err(wrong()),
+    };
+    Ok(json(StatusCode::OK, &Revoked { closed: hub.revoke(&revocation) }))
 }
 
 /// `GET /v1/connections`: who is connected (HTTP-06).

@@ -41,11 +41,13 @@ mod hub;
 pub mod link_request;
 #[doc(hidden)]
 pub mod outbox;
+mod passes;
+mod revocation;
 mod sequencer;
 mod session_key;
 mod sync;
 
-pub use auth::{ApiKeys, Authenticator, Credentials, KeyDigest, NoAuthentication, Principal, Secret};
+pub use auth::{ApiKeys, Authenticator, Credential, Credentials, KeyDigest, NoAuthentication, Principal, Secret};
 pub use backplane::{Backplane, SingleNode};
 pub use clock::{Clock, SystemClock};
 pub use command_sink::{CommandSink, NoBackEnd};
@@ -57,4 +59,6 @@ pub use history::{Checkpoint, History, MemoryBounds, MemoryHistory, Receipt};
 pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser, random};
 pub use link_request::ConnectQuery;
 pub use outbox::OutFrame;
+pub use passes::{SseCookie, Ticket};
+pub use revocation::Revocation;
 pub use session_key::SessionKey;

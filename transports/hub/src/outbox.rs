@@ -335,6 +335,20 @@ impl Outbox {
         self.wake();
     }
 
+    /// Closes the connection at once, or as soon as its socket takes the word: what waits is no longer for it.
+    pub fn cut(&self, code: CloseCode, reason: impl Into<String>) {
+        let mut state = lock(&self.state);
+        state.mailbox.purge(|_| true);
+        state.closing.get_or_insert((code, reason.into()));
+        drop(state);
+        self.wake();
+    }
+
+    /// Whether the connection is being closed.
+    pub fn is_closing(&self) -> bool {
+        lock(&self.state).closing.is_some()
+    }
+
     /// What to do next. What waits comes first, but a connection that is behind gets a page after every batch, so that
     /// neither starves the other.
     pub fn take(&self) -> Taken {

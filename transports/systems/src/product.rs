@@ -170,7 +170,7 @@ impl System for Product {
         let agent = ask.headers.get(header::USER_AGENT);
         let user_agent = agent.and_then(|value| eventwire_hub::link_request::user_agent(value.as_bytes()));
         let dialect = if ask.dialect.family() == Dialect::Product { ask.dialect } else { Dialect::Product };
-        let principal = Principal { name: format!("product:{}", found.user).into(), claims };
+        let principal = Principal::new(format!("product:{}", found.user), claims);
         let request = ConnectRequest {
             dialect,
             cursor,
