@@ -14,6 +14,7 @@ mod front;
 mod head;
 mod http_client;
 mod inspector;
+pub mod jwt;
 mod metrics_source;
 mod pages;
 mod paths;
