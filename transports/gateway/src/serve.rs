@@ -31,7 +31,7 @@ use crate::jwt::{Accepted, Expectations, Jwt, KeyFile};
 use crate::pages::{Directory, Pages, Upstream};
 use crate::site::{Mounted, Site};
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, metrics_source, routes, sample, server, socketio, systems};
+use crate::{api_keys, metrics_source, routes, sample, scrape, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -90,7 +90,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let socketio = socketio::server(&hub, &amiga);
     systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
     let api = Api::new(hub.clone()).fallback(systems.fallback);
-    let routes = back_end.mount(routes::all(&hub, runs.root(), api));
+    let routes = scrape::mount(&hub, &back_end, back_end.mount(routes::all(&hub, runs.root(), api)));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
