@@ -14,11 +14,14 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventwire_hub::{CommandSink, Credentials, Hub, Principal, link_request};
-use eventwire_protocol::{ApplicationCommand, ErrorBody, ErrorCode, Permission};
+use eventwire_protocol::{
+    ApplicationCommand, ErrorBody, ErrorCode, Permission,
+    api::{Acknowledge, Acknowledged, Refused},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, Sleep},
@@ -151,7 +154,7 @@ impl Feed {
         let (head, body) = request.into_parts();
         match self.judge(&head, body, peer).await {
             Ok(answer) => answer,
-            Err(Refusal { status, error }) => json(status, &serde_json::json!({ "error": error })),
+            Err(Refusal { status, error }) => json(status, &Refused { error }),
         }
     }
 
@@ -244,7 +247,7 @@ impl Feed {
     }
 
     fn acknowledge(&self, group: &str, ids: Vec<String>) -> Acknowledged {
-        let mut answer = Acknowledged { acknowledged: Vec::new(), unknown: Vec::new() };
+        let mut answer = Acknowledged::default();
         let mut state = self.shared.state();
         for id in ids {
             let now = self.shared.now();
@@ -437,12 +440,6 @@ impl Asked {
     }
 }
 
-#[derive(Serialize)]
-struct Acknowledged {
-    acknowledged: Vec<String>,
-    unknown: Vec<String>,
-}
-
 /// Why a request is refused, and with which status.
 struct Refusal {
     status: StatusCode,
@@ -515,11 +512,6 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct List {
-        ids: Vec<String>,
-    }
     let media = single(headers, &header::CONTENT_TYPE, ErrorCode::UnsupportedMediaType)?.unwrap_or_default();
     if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(ErrorBody::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
@@ -533,7 +525,7 @@ where
         Ok(Err(_)) => return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body ended in the middle")),
         Err(_) => return Err(ErrorBody::new(ErrorCode::Timeout, "the body was not complete in time")),
     };
-    let List { ids } = serde_json::from_slice(&bytes).map_err(|error| {
+    let Acknowledge { ids } = serde_json::from_slice(&bytes).map_err(|error| {
         ErrorBody::new(ErrorCode::InvalidPayload, format!("the body must be {{\"ids\": [\"...\"]}}: {error}"))
     })?;
     if ids.len() > ACK_ITEMS {

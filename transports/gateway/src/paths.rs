@@ -107,7 +107,17 @@ pub(crate) fn nearest(path: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use eventwire_hub::Hub;
+    use eventwire_systems::System as _;
+    use eventwire_systems::amiga::{Amiga, NoMetrics};
+
     use super::*;
+    use crate::back_end::BackEnd;
+    use crate::config::Settings;
+    use crate::systems::{self, Remembered};
 
     #[test]
     fn a_path_matches_segment_by_segment() {
@@ -132,6 +142,43 @@ mod tests {
         ] {
             assert_eq!(find(&method, path), expected, "{method} {path}");
         }
+    }
+
+    /// Every path and method of the tables, of this file and of the systems.
+    fn answered() -> BTreeSet<(String, String)> {
+        let settings = Settings::default();
+        let hub = Hub::new();
+        let back_end = BackEnd::of(&settings, &hub).unwrap_or_else(|_| panic!("the defaults are settings"));
+        let remembered = Remembered::new(&settings);
+        let systems = systems::all(&settings, &hub, &back_end.sink(), remembered, None)
+            .unwrap_or_else(|_| panic!("the defaults are settings"));
+        let amiga =
+            Amiga::new(hub, back_end.sink(), Arc::new(NoMetrics), eventwire_systems::amiga::Settings::default());
+        let of_systems =
+            systems.mounted.iter().map(|mounted| mounted.system.routes()).chain([amiga.routes()]).flatten();
+        let own = PATHS.iter().map(|path| (path.pattern, path.methods));
+        // Socket.IO has a server of its own, below this path.
+        let socketio = ("/socket.io/", &[Method::GET, Method::POST][..]);
+        let all = own.chain(of_systems.map(|route| (route.pattern, route.methods))).chain([socketio]);
+        all.flat_map(|(pattern, methods)| methods.iter().map(move |method| (method.to_string(), pattern.to_owned())))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn doc_02_the_document_has_exactly_the_paths_and_methods_that_are_answered() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/v1/openapi.json");
+        let document: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let paths = document.pointer("/paths").and_then(serde_json::Value::as_object).unwrap();
+        let described: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                item.as_object().unwrap().keys().map(|method| (method.to_ascii_uppercase(), path.clone()))
+            })
+            .collect();
+        let answered = answered();
+        let only = |one: &BTreeSet<(String, String)>, other| one.difference(other).cloned().collect::<Vec<_>>();
+        assert_eq!(only(&answered, &described), [], "answered and not described in schemas/src/openapi");
+        assert_eq!(only(&described, &answered), [], "described and not answered");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use eventwire_protocol::{
     AddressedTo, Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody,
     ErrorCode, Member, Position, Request, Root, SessionId, Time,
     address::to,
+    api::ConnectionInfo,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
     dialect::AdwDefault,
     event::connection::{
@@ -25,7 +26,6 @@ use eventwire_protocol::{
     roster::Interest,
     route, version,
 };
-use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
@@ -107,7 +107,7 @@ impl Link {
         let claims = member.claims();
         let Credential { id: credential, expires_at, .. } = self.credential();
         ConnectionInfo {
-            credential,
+            credential: credential.as_deref().map(str::to_owned),
             expires_at,
             connection_id: id,
             dialect: member.dialect().as_str(),
@@ -117,7 +117,7 @@ impl Link {
             role: claims.role,
             permissions: claims.permissions.iter().copied().collect(),
             subscriptions: member.subscriptions(),
-            remote_address: self.meta.remote_address,
+            remote_address: self.meta.remote_address.map(|address| address.to_string()),
             user_agent: self.meta.user_agent.clone(),
             connected_at: self.connected_at,
             queued_frames: depth.frames,
@@ -127,54 +127,6 @@ impl Link {
             lagging: depth.behind,
         }
     }
-}
-
-/// One row of the list of connections.
-#[derive(Clone, Debug, Serialize)]
-pub struct ConnectionInfo {
-    /// Its id.
-    pub connection_id: ConnectionId,
-    /// How it spells the protocol.
-    pub dialect: &'static str,
-    /// Its transport.
-    pub transport: &'static str,
-    /// Its user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
-    /// Its browser session (the hash, never the cookie).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-    /// Its part in contexts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<eventwire_protocol::Role>,
-    /// What it may do.
-    pub permissions: Vec<eventwire_protocol::Permission>,
-    /// The name of its credentials, by which they can be revoked: the `jti` of a token, the name of an API key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential: Option<Arc<str>>,
-    /// When its credentials end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Time>,
-    /// What it asked for.
-    pub subscriptions: Vec<Root>,
-    /// The peer's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote_address: Option<IpAddr>,
-    /// What the peer calls itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<String>,
-    /// Since when.
-    pub connected_at: Time,
-    /// Frames that wait for its socket.
-    pub queued_frames: usize,
-    /// Bytes that wait for its socket.
-    pub queued_bytes: usize,
-    /// Frames handed to its link.
-    pub delivered: u64,
-    /// Events dropped or not spellable.
-    pub dropped: u64,
-    /// Whether it is being fed from the log.
-    pub lagging: bool,
 }
 
 /// What a link does next.
