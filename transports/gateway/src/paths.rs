@@ -5,7 +5,7 @@
 
 use http::Method;
 
-/// One path; a segment in braces stands for any one segment, with a star for everything from there on.
+/// One path; a segment in braces stands for any one segment, and `{path}` for everything from there on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Path {
     /// How it is written.
@@ -36,7 +36,7 @@ pub(crate) const PATHS: &[Path] = &[
     Path { pattern: "/v1/connections/{id}", methods: &[Method::DELETE] },
     Path { pattern: "/v1/explain", methods: READ },
     Path { pattern: "/v1/schemas", methods: READ },
-    Path { pattern: "/v1/schemas/{*name}", methods: READ },
+    Path { pattern: "/v1/schemas/{path}", methods: READ },
     Path { pattern: "/v1/asyncapi.json", methods: READ },
     Path { pattern: "/v1/openapi.json", methods: READ },
     Path { pattern: "/v1/agents", methods: READ },
@@ -66,7 +66,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Found {
 
 impl Path {
     fn matches(&self, path: &str) -> bool {
-        if let Some((before, _)) = self.pattern.split_once("{*") {
+        if let Some(before) = self.pattern.strip_suffix("{path}") {
             return path.starts_with(before);
         }
         let mut segments = path.split('/');
