@@ -1,0 +1,2 @@
+/** What both transports look like from above, and what they take from their surroundings. */
+export {};

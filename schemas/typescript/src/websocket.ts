@@ -1,0 +1,24 @@
+/** Frames over a WebSocket. */
+
+import type { Link, Listener, WebSocketClass } from "./link.js";
+
+export function openWebSocket(Socket: WebSocketClass, url: string, token: string | undefined, { frame, end }: Listener): Link {
+  const protocols = ["eventwire.v1"];
+  // A token as a subprotocol: base64url without padding. It never stands in a URL.
+  if (token) protocols.push("eventwire.token." + btoa(token).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? ""));
+  const socket = new Socket(url.replace("http", "ws"), protocols);
+  socket.onmessage = ({ data }: { data: unknown }) => frame(String(data));
+  socket.onclose = end;
+  // `close` follows, and says all that may be known.
+  socket.onerror = () => {};
+  return {
+    send(text) {
+      socket.send(text);
+      return true;
+    },
+    close() {
+      socket.onmessage = socket.onclose = null;
+      socket.close(1000);
+    },
+  };
+}
