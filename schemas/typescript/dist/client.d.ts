@@ -45,7 +45,7 @@ export interface Options {
     backoff?: Backoff;
     /** Most commands of `send` that wait for a connection; one more is refused with `queue_full`. 32 unless set. */
     queueLimit?: number;
-    /** Milliseconds for a connection to be made. 10,000 unless set. */
+    /** Milliseconds for a connection to be made, and for a sign of life after a ping. 10,000 unless set. */
     timeout?: number;
     /** Milliseconds between two pings. 15,000 unless set. None are sent while the page is hidden. */
     pingInterval?: number;

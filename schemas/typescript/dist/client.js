@@ -7,8 +7,6 @@ import { session } from "./session.js";
 import { openStream } from "./sse.js";
 import { EventwireError } from "./types.js";
 import { openWebSocket } from "./websocket.js";
-/** A ping that is not answered for so long makes a poor connection, and one for three times so long no connection at all. */
-const LATE_MS = 3_500;
 /** Longest time that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 const many = (value) => [value].flat();
@@ -283,10 +281,10 @@ export function createClient(url, options = {}) {
         }
         rate();
         // A stream has a comment every 15 s; a socket of a hidden page has heartbeats.
-        if (Date.now() - here.heard >= (asked ? 3 * LATE_MS : pingInterval * (here.link?.send ? 6 : 3)))
+        if (Date.now() - here.heard >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3)))
             here.lost("silence");
         else
-            wait("pulse", asked ? LATE_MS : pingInterval, beat);
+            wait("pulse", asked ? timeout / 3 : pingInterval, beat);
     };
     /** Gets another token when four fifths of the time of this one are over. */
     const expire = (end, time) => {

@@ -1,5 +1,5 @@
 /** Frames over a WebSocket. */
-export function openWebSocket(Socket, url, token, { frame, end }) {
+export function openWebSocket(Socket, url, token, { frame, end, lost }) {
     const protocols = ["eventwire.v1"];
     // A token as a subprotocol: base64url without padding. It never stands in a URL.
     if (token)
@@ -7,8 +7,8 @@ export function openWebSocket(Socket, url, token, { frame, end }) {
     const socket = new Socket(url.replace("http", "ws"), protocols);
     socket.onmessage = ({ data }) => frame(String(data));
     socket.onclose = end;
-    // `close` follows, and says all that may be known.
-    socket.onerror = () => { };
+    // In Node 20 no `close` follows.
+    socket.onerror = () => lost("no connection");
     return {
         send(text) {
             socket.send(text);
@@ -16,6 +16,7 @@ export function openWebSocket(Socket, url, token, { frame, end }) {
         },
         close() {
             socket.onmessage = socket.onclose = null;
+            socket.onerror = () => { };
             socket.close(1000);
         },
     };

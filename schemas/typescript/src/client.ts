@@ -41,7 +41,7 @@ export interface Options {
   backoff?: Backoff;
   /** Most commands of `send` that wait for a connection; one more is refused with `queue_full`. 32 unless set. */
   queueLimit?: number;
-  /** Milliseconds for a connection to be made. 10,000 unless set. */
+  /** Milliseconds for a connection to be made, and for a sign of life after a ping. 10,000 unless set. */
   timeout?: number;
   /** Milliseconds between two pings. 15,000 unless set. None are sent while the page is hidden. */
   pingInterval?: number;
@@ -130,8 +130,6 @@ interface Line {
   lost(reason: unknown): void;
 }
 
-/** A ping that is not answered for so long makes a poor connection, and one for three times so long no connection at all. */
-const LATE_MS = 3_500;
 /** Longest time that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -416,8 +414,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     }
     rate();
     // A stream has a comment every 15 s; a socket of a hidden page has heartbeats.
-    if (Date.now() - here.heard >= (asked ? 3 * LATE_MS : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
-    else wait("pulse", asked ? LATE_MS : pingInterval, beat);
+    if (Date.now() - here.heard >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
+    else wait("pulse", asked ? timeout / 3 : pingInterval, beat);
   };
 
   /** Gets another token when four fifths of the time of this one are over. */

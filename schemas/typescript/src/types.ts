@@ -67,8 +67,8 @@ export type State =
   | { phase: "closed" };
 
 /**
- * How good the connection is. `good`: answers within 300 ms. `fair`: within 1 s. `poor`: slower, or no answer for 3 s (over SSE:
- * nothing heard for 20 s). `offline`: not connected. Over SSE the time is that from the request to the head of its answer.
+ * How good the connection is. `good`: a ping is answered within 300 ms. `fair`: within 1 s. `poor`: later, or not yet after so
+ * long. `offline`: not connected. Over SSE the time is that from the request to the head of its answer.
  */
 export type Quality = "good" | "fair" | "poor" | "offline";
 

@@ -2,15 +2,15 @@
 
 import type { Link, Listener, WebSocketClass } from "./link.js";
 
-export function openWebSocket(Socket: WebSocketClass, url: string, token: string | undefined, { frame, end }: Listener): Link {
+export function openWebSocket(Socket: WebSocketClass, url: string, token: string | undefined, { frame, end, lost }: Listener): Link {
   const protocols = ["eventwire.v1"];
   // A token as a subprotocol: base64url without padding. It never stands in a URL.
   if (token) protocols.push("eventwire.token." + btoa(token).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? ""));
   const socket = new Socket(url.replace("http", "ws"), protocols);
   socket.onmessage = ({ data }: { data: unknown }) => frame(String(data));
   socket.onclose = end;
-  // `close` follows, and says all that may be known.
-  socket.onerror = () => {};
+  // In Node 20 no `close` follows.
+  socket.onerror = () => lost("no connection");
   return {
     send(text) {
       socket.send(text);
@@ -18,6 +18,7 @@ export function openWebSocket(Socket: WebSocketClass, url: string, token: string
     },
     close() {
       socket.onmessage = socket.onclose = null;
+      socket.onerror = () => {};
       socket.close(1000);
     },
   };
