@@ -5,31 +5,13 @@
 import type { Event, IncomingEvent, RefusedStream } from "./events.js";
 import type { WebSocketClass } from "./link.js";
 import { type Backoff } from "./reconnect.js";
-import { type Checkpoint, type EventOf, type Gap, type Quality, type State, type Subscribed, type Target, type Transport } from "./types.js";
-/** A token, or where to get one. `undefined` or an empty text: the person is not known any more, and the client is `failed`. */
+import { type Checkpoint, type EventOf, type Gap, type State, type Subscribed, type Target, type Transport } from "./types.js";
+/**
+ * A token, or where to get one. While it cannot be got (the promise is rejected) the client tries again as if the server could
+ * not be reached. `undefined`: the person is not known any more; the client connects without, and is `failed` with 401 where the
+ * server wants one.
+ */
 export type TokenSource = string | ((signal: AbortSignal) => Promise<string | undefined> | string | undefined);
-/** Time, chance, and whether anybody looks at the page. The global object is one. */
-export interface Environment {
-    Date: {
-        now(): number;
-        parse(text: string): number;
-    };
-    Math: {
-        random(): number;
-        min(...values: number[]): number;
-        max(...values: number[]): number;
-    };
-    setTimeout(run: () => void, ms: number): unknown;
-    clearTimeout(timer: any): void;
-    /** A browser has it, Node has not. */
-    document?: {
-        readonly hidden: boolean;
-    };
-    addEventListener?(type: "online" | "visibilitychange", wake: () => void, options: {
-        signal: AbortSignal;
-    }): void;
-    reportError?(error: unknown): void;
-}
 export interface Options {
     /** Targets to receive from the start. */
     targets?: readonly string[];
@@ -43,7 +25,7 @@ export interface Options {
     resume?: Checkpoint;
     /** When to connect again. */
     backoff?: Backoff;
-    /** Most commands of `send` that wait for a connection; one more is refused with `queue_full`. 32 unless set. */
+    /** Most commands of `send` that wait, for a connection or their answer; one more is refused with `queue_full`. 32 unless set. */
     queueLimit?: number;
     /** Milliseconds for a connection to be made, and for a sign of life after a ping. 10,000 unless set. */
     timeout?: number;
@@ -57,15 +39,14 @@ export interface Options {
     signal?: AbortSignal;
     WebSocket?: WebSocketClass;
     fetch?: typeof globalThis.fetch;
-    /** Everything else that is taken from the global object, for tests. */
-    env?: Environment;
 }
 /** What can be listened for beside the types of events. */
 export interface Signals {
     /** Every event of the application: all but the `connection` family, in order, each once. */
     "*": IncomingEvent;
     state: State;
-    quality: Quality;
+    /** See `Client.latency`; also while a ping takes long. */
+    latency: number;
     gap: Gap;
     /** A target that was wanted is refused and not asked for again. */
     refused: RefusedStream;
@@ -83,9 +64,10 @@ export interface Abortable {
 export interface Client {
     /** Where the connection stands. */
     readonly state: State;
-    /** See `Quality`. */
-    readonly quality: Quality;
-    /** Milliseconds that the last ping took; over SSE, those from the request to the head of its answer. */
+    /**
+     * Milliseconds that the last ping took, or that the present one takes already where that is more; over SSE, those
+     * from the request to the welcome.
+     */
     readonly latency: number | undefined;
     /** What is subscribed, or will be with the next connection. */
     readonly targets: string[];

@@ -1,7 +1,7 @@
-/** Waiting for a client in `async` functions: until it is connected, and for one event after the other. */
-import type { Client } from "./client.js";
-import type { Event, IncomingEvent } from "./events.js";
-import { type EventOf } from "./types.js";
+/** What can be told from outside of a client: waiting for it in `async` functions, its events one after the other, its quality. */
+import { type Client, type Event, type EventOf, type IncomingEvent, type Quality } from "./index.js";
+/** How good the connection is now; may change with the signals `state` and `latency`. */
+export declare function quality({ state, latency }: Client): Quality;
 /** Resolves when the client is connected; rejects when it was closed or has given up, or when the signal is aborted. */
 export declare function connected(client: Client, { signal }?: {
     signal?: AbortSignal;

@@ -1,5 +1,11 @@
-/** Waiting for a client in `async` functions: until it is connected, and for one event after the other. */
-import { EventwireError } from "./types.js";
+/** What can be told from outside of a client: waiting for it in `async` functions, its events one after the other, its quality. */
+import { EventwireError } from "./index.js";
+/** How good the connection is now; may change with the signals `state` and `latency`. */
+export function quality({ state, latency = 0 }) {
+    if (state.phase !== "connected")
+        return "offline";
+    return latency > 1000 ? "poor" : latency > 300 ? "fair" : "good";
+}
 /** Resolves when the client is connected; rejects when it was closed or has given up, or when the signal is aborted. */
 export function connected(client, { signal } = {}) {
     return new Promise((resolve, reject) => {

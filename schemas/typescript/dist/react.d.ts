@@ -1,8 +1,6 @@
 /** Hooks for React 18 and newer. The client is made once and shared; a component that is gone leaves nothing behind. */
 import { type Context } from "react";
-import { type Client, type Handler, type Options, type Signals } from "./client.js";
-import type { Event } from "./events.js";
-import type { Quality, State } from "./types.js";
+import { type Client, type Event, type Handler, type Options, type Quality, type Signals, type State } from "./index.js";
 /** The client that the hooks below use: `<EventwireContext value={client}>`. */
 export declare const EventwireContext: Context<Client | undefined>;
 /**

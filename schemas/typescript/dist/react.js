@@ -1,6 +1,7 @@
 /** Hooks for React 18 and newer. The client is made once and shared; a component that is gone leaves nothing behind. */
 import { createContext, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { createClient } from "./client.js";
+import { createClient } from "./index.js";
+import { quality } from "./iterate.js";
 /** The client that the hooks below use: `<EventwireContext value={client}>`. */
 export const EventwireContext = createContext(undefined);
 function useClient(client) {
@@ -34,7 +35,10 @@ export function useConnectionState(client) {
 /** How good the connection is. */
 export function useQuality(client) {
     const used = useClient(client);
-    return useSyncExternalStore(useCallback((changed) => used.on("quality", changed), [used]), () => used.quality, () => used.quality);
+    return useSyncExternalStore(useCallback((changed) => {
+        const offs = [used.on("state", changed), used.on("latency", changed)];
+        return () => offs.forEach((off) => off());
+    }, [used]), () => quality(used), () => quality(used));
 }
 /** Calls `handler` for every event of a type or for a signal. The newest handler is used; it need not be memoised. */
 export function useEvent(type, handler, client) {

@@ -6,7 +6,7 @@
  * one number is enough to resume, and everything at or below it is a duplicate. Holes are looked for in each exact stream,
  * since `prev` chains the frames of one stream: a `prev` above the last number seen there names something that never came.
  */
-import type { ConnectionWelcomeData, IncomingEvent, RefusedStream } from "./events.js";
+import type { IncomingEvent, RefusedStream } from "./events.js";
 import type { Checkpoint, Gap, Subscribed, Target } from "./types.js";
 /** The answer to a command: the event that is it, what became of a subscription, or the code of an error of our own. */
 export type Answer = IncomingEvent | Subscribed | "disconnected" | "needs_websocket" | "closed" | "failed";
@@ -16,14 +16,8 @@ export type Call = (answer: Answer) => void;
 export interface Sink {
     /** Send this text over the present WebSocket. */
     send(text: string): void;
-    /** Hand this to the application. */
-    event(event: IncomingEvent): void;
-    gap(gap: Gap): void;
-    refused(target: RefusedStream): void;
-    /** A connection begins. */
-    welcome(welcome: ConnectionWelcomeData): void;
-    /** The server announced the end of the connection: come back after so many milliseconds, or (-1) not at all. */
-    farewell(after: number): void;
+    /** Hand this to the application: an event by its type or by `*`, a gap, or a refused target. */
+    emit(type: string, value: IncomingEvent | Gap | RefusedStream): void;
     /** This connection is of no use: end it, and connect again after a while. */
     lost(reason: string): void;
     /** The targets are others than those that the SSE stream was opened for. */
@@ -33,10 +27,10 @@ export type Session = ReturnType<typeof session>;
 export declare function session(sink: Sink, targets: readonly string[], resume?: Checkpoint): {
     wanted: () => string[];
     command: (type: string, data: unknown, call: Call) => (() => void);
+    /** The commands that are not answered. */
+    pending: ReadonlyMap<string, unknown>;
     /** How far everything wanted was read. */
     checkpoint(): Checkpoint;
-    /** How many commands wait for a connection. */
-    queued: () => number;
     /** Wants targets, and says so as soon as there is a connection. Returns the function after which nobody waits for it. */
     subscribe(wishes: readonly Target[], call: Call): () => void;
     /** No longer wants targets. */

@@ -6,7 +6,7 @@ export type EventOf<T extends Event["type"]> = Extract<Event, {
 }>;
 /** How frames travel. */
 export type Transport = "websocket" | "sse";
-/** Why events will not come. */
+/** Why events will not come. A later server may name other reasons: treat them like `expired`. */
 export type GapReason = 
 /** They were older than the history keeps. */
 "expired"
@@ -81,7 +81,7 @@ export type State =
 };
 /**
  * How good the connection is. `good`: a ping is answered within 300 ms. `fair`: within 1 s. `poor`: later, or not yet after so
- * long. `offline`: not connected. Over SSE the time is that from the request to the head of its answer.
+ * long. `offline`: not connected. Over SSE the time is that from the request to the welcome.
  */
 export type Quality = "good" | "fair" | "poor" | "offline";
 /** A command as it goes out: `connection.reply`, `connection.error` or another event of the family answers it. */

@@ -1,5 +1,5 @@
-// Builds dist/ from src/: one module each with its types by tsc, and eventwire.min.js, the core in one file for pages without
-// a bundler. Prints the size of the core and fails above 5 KB.
+// Builds dist/ from src/: index.js, the core in one minified file without imports, which a page can load as it is; known.js and
+// react.js; and the types of all. Prints the size of the core and fails above 5 KB.
 //
 //     node scripts/build.mjs [--check]
 //
@@ -19,26 +19,33 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 /** Largest core in bytes: minified by esbuild, gzip -9. */
 export const LIMIT = 5 * 1024;
 
+/** Names of members that only the modules of the core know: of targets, links and the session. They become short. */
+const INTERNAL = "named under deaf behind heard asked last frame cursor link welcomed over lost begin query cut take reopen sent call open pending emit wanted refresh delay";
+
 /** What a page bundles, by what it imports. */
 export const ENTRIES = {
-  core: `export { connect } from "./index.ts";`,
-  "core and iterators": `export { connect, events, connected } from "./index.ts";`,
-  "list of known types": `export { isKnown } from "./known.ts";`,
-  "React hooks": `export * from "./react.ts";`,
+  core: `export * from "./index.js";`,
+  "iterators and quality, beside the core": `export * from "./iterate.js";`,
+  "hooks for React, beside the core": `export * from "./react.js";`,
+  "list of known types": `export { isKnown } from "./known.js";`,
 };
 
-async function bundle(contents, external = []) {
-  const options = { bundle: true, minify: true, format: "esm", target: "es2022", write: false, legalComments: "none", external };
-  const { outputFiles } = await esbuild.build({ ...options, stdin: { contents, resolveDir: join(here, "src"), loader: "ts" } });
-  return outputFiles[0].contents;
+async function bundle(contents, resolveDir, options = {}) {
+  const { outputFiles } = await esbuild.build({ bundle: true, format: "esm", target: "es2022", write: false, ...options, stdin: { contents, resolveDir } });
+  return Buffer.from(outputFiles[0].contents).toString();
 }
 
-/** Bytes after gzip of every entry. */
+/** Bytes of every entry as a page gets it: bundled and minified by esbuild, gzip -9. */
 export async function sizes() {
   const found = {};
-  for (const [name, contents] of Object.entries(ENTRIES)) found[name] = gzipSync(await bundle(contents, ["react"]), { level: 9 }).length;
+  for (const [name, contents] of Object.entries(ENTRIES)) {
+    const external = name === "core" ? [] : ["react", "./index.js"];
+    found[name] = gzipSync(await bundle(contents, join(here, "dist"), { minify: true, external }), { level: 9 }).length;
+  }
   return found;
 }
+
+const banner = "// @eventwire/client, MIT OR Apache-2.0. Built by scripts/build.mjs from src/, which is in the package.\n";
 
 /** Everything in dist/, by name. */
 async function build() {
@@ -48,8 +55,10 @@ async function build() {
   const { diagnostics } = program.emit(undefined, (path, text) => (files[path.slice(join(here, "dist").length + 1)] = text));
   const problems = [...ts.getPreEmitDiagnostics(program), ...diagnostics];
   if (problems.length) throw new Error(ts.formatDiagnostics(problems, { getCanonicalFileName: (name) => name, getCurrentDirectory: () => here, getNewLine: () => "\n" }));
-  const banner = "// @eventwire/client, the core in one file; MIT OR Apache-2.0. Built by scripts/build.mjs; the source is in src/.\n";
-  files["eventwire.min.js"] = banner + Buffer.from(await bundle(ENTRIES["core and iterators"])).toString();
+  // The core is one small file; what is beside it has an entry point of its own.
+  for (const name of Object.keys(files)) if (name.endsWith(".js") && !["iterate.js", "known.js", "react.js"].includes(name)) delete files[name];
+  const mangleProps = new RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`);
+  files["index.js"] = banner + (await bundle(`export * from "./index.ts";`, join(here, "src"), { minify: true, mangleProps }));
   return files;
 }
 

@@ -4,27 +4,19 @@
  */
 
 import type { ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
-import type { Link, WebSocketClass } from "./link.js";
+import type { Link, Listener, WebSocketClass } from "./link.js";
 import { reconnecting, type Backoff, type Ended } from "./reconnect.js";
 import { session, type Answer, type Call } from "./session.js";
 import { openStream } from "./sse.js";
-import { EventwireError, type Checkpoint, type EventOf, type Gap, type Quality, type State, type Subscribed, type Target, type Transport } from "./types.js";
+import { EventwireError, type Checkpoint, type EventOf, type Gap, type State, type Subscribed, type Target, type Transport } from "./types.js";
 import { openWebSocket } from "./websocket.js";
 
-/** A token, or where to get one. `undefined` or an empty text: the person is not known any more, and the client is `failed`. */
+/**
+ * A token, or where to get one. While it cannot be got (the promise is rejected) the client tries again as if the server could
+ * not be reached. `undefined`: the person is not known any more; the client connects without, and is `failed` with 401 where the
+ * server wants one.
+ */
 export type TokenSource = string | ((signal: AbortSignal) => Promise<string | undefined> | string | undefined);
-
-/** Time, chance, and whether anybody looks at the page. The global object is one. */
-export interface Environment {
-  Date: { now(): number; parse(text: string): number };
-  Math: { random(): number; min(...values: number[]): number; max(...values: number[]): number };
-  setTimeout(run: () => void, ms: number): unknown;
-  clearTimeout(timer: any): void;
-  /** A browser has it, Node has not. */
-  document?: { readonly hidden: boolean };
-  addEventListener?(type: "online" | "visibilitychange", wake: () => void, options: { signal: AbortSignal }): void;
-  reportError?(error: unknown): void;
-}
 
 export interface Options {
   /** Targets to receive from the start. */
@@ -39,7 +31,7 @@ export interface Options {
   resume?: Checkpoint;
   /** When to connect again. */
   backoff?: Backoff;
-  /** Most commands of `send` that wait for a connection; one more is refused with `queue_full`. 32 unless set. */
+  /** Most commands of `send` that wait, for a connection or their answer; one more is refused with `queue_full`. 32 unless set. */
   queueLimit?: number;
   /** Milliseconds for a connection to be made, and for a sign of life after a ping. 10,000 unless set. */
   timeout?: number;
@@ -51,11 +43,9 @@ export interface Options {
   credentials?: RequestCredentials;
   /** Closes the client. */
   signal?: AbortSignal;
-  // Surroundings other than the global ones.
+  // Others than the global ones. Time and chance have no options: fake timers of test runners replace the global ones.
   WebSocket?: WebSocketClass;
   fetch?: typeof globalThis.fetch;
-  /** Everything else that is taken from the global object, for tests. */
-  env?: Environment;
 }
 
 /** What can be listened for beside the types of events. */
@@ -63,7 +53,8 @@ export interface Signals {
   /** Every event of the application: all but the `connection` family, in order, each once. */
   "*": IncomingEvent;
   state: State;
-  quality: Quality;
+  /** See `Client.latency`; also while a ping takes long. */
+  latency: number;
   gap: Gap;
   /** A target that was wanted is refused and not asked for again. */
   refused: RefusedStream;
@@ -81,9 +72,10 @@ export interface Abortable {
 export interface Client {
   /** Where the connection stands. */
   readonly state: State;
-  /** See `Quality`. */
-  readonly quality: Quality;
-  /** Milliseconds that the last ping took; over SSE, those from the request to the head of its answer. */
+  /**
+   * Milliseconds that the last ping took, or that the present one takes already where that is more; over SSE, those
+   * from the request to the welcome.
+   */
   readonly latency: number | undefined;
   /** What is subscribed, or will be with the next connection. */
   readonly targets: string[];
@@ -120,18 +112,14 @@ export interface Client {
 }
 
 /** One connection, or the attempt to make one. */
-interface Line {
+interface Line extends Listener {
   readonly transport: Transport;
   link?: Link;
   welcomed?: boolean;
   over?: boolean;
-  heard: number;
-  end(ended: Ended): void;
-  lost(reason: unknown): void;
+  /** When the server was heard last. */
+  last: number;
 }
-
-/** Longest time that a timer takes. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const many = <T>(value: T | readonly T[]): T[] => [value].flat() as T[];
 
@@ -149,25 +137,22 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     signal: outer,
     WebSocket = globalThis.WebSocket,
     fetch = globalThis.fetch,
-    env = globalThis,
   } = options;
-  const { Date, Math, setTimeout, clearTimeout, document, reportError = console.error } = env;
-  const base = `${new URL(url, globalThis.location?.href)}`.replace(/^ws/, "http").replace(/(\/v1\/(ws|sse))?\/?([?#].*)?$/, "/v1/");
+  const base = `${new URL(url, globalThis.location?.href)}`.replace(/^ws/, "http").replace(/(\/v1\/\w+)?\/?([?#].*)?$/, "/v1/");
   const renewable = typeof token === "function" || !!ticket;
-  const usable = transports.filter((transport) => transport === "sse" || WebSocket);
   const reconnect = reconnecting(options.backoff ?? {});
   const handlers = new Map<string, Set<(value: any) => void>>();
   const timers: Record<string, any> = {};
   let state: State = { phase: "idle" };
-  let quality: Quality = "offline";
   let latency: number | undefined;
   let line: Line | undefined;
   /** A WebSocket that is to take the place of an SSE stream. */
   let rival: Line | undefined;
   /** The transports that the present attempt has not tried. */
   let untried: Transport[];
-  let first = usable[0] as Transport;
+  let first = transports[0] as Transport;
   let bearer: string | undefined;
+  /** What the server said before the end: come back after so many milliseconds, or (-1) not at all. */
   let farewell: number | undefined;
   let control = new AbortController();
   /** When the ping went out that is not answered. */
@@ -188,29 +173,23 @@ export function createClient(url: string | URL, options: Options = {}): Client {
         handler(value);
       } catch (error) {
         // A handler that throws is the application's affair; the other handlers and the connection go on.
-        reportError(error);
+        (globalThis.reportError ?? console.error)(error);
       }
     });
   };
 
-  /** One timer of each name; without `run` none. */
+  /** One timer of each name; without `run` none. A longer time than 23 days would overflow. */
   const wait = (name: string, ms = 0, run?: () => void) => {
     clearTimeout(timers[name]);
-    if (run) timers[name] = setTimeout(run, Math.min(ms, MAX_TIMER_MS));
+    if (run) timers[name] = setTimeout(run, Math.min(ms, 2e9));
   };
 
-  const rate = () => {
-    const before = quality;
-    // What is not answered yet has taken so long at least.
-    const slow = Math.max(latency ?? 0, asked ? Date.now() - asked : 0);
-    quality = state.phase !== "connected" ? "offline" : slow > 1000 ? "poor" : slow > 300 ? "fair" : "good";
-    if (quality !== before) emit("quality", quality);
-  };
+  // What is not answered yet has taken so long at least.
+  const slow = () => (asked && Date.now() - asked > (latency ?? 0) ? Date.now() - asked : latency);
 
   const enter = (next: State) => {
     state = next;
     emit("state", state);
-    rate();
   };
 
   const call = <T>(begin: (call: Call) => () => void, { signal }: Abortable = {}): Promise<T> =>
@@ -237,7 +216,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     });
 
   const send: Client["send"] = async (type, data, options) => {
-    if (core.queued() >= queueLimit) throw new EventwireError("queue_full");
+    if (core.pending.size >= queueLimit) throw new EventwireError("queue_full");
     return call((answer) => core.command(type, data, answer), options);
   };
 
@@ -270,7 +249,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
 
   const attempt = (count: number, refresh?: boolean) => {
     // The one that worked last comes first.
-    untried = usable.filter((transport) => transport !== first);
+    untried = transports.filter((transport) => transport !== first);
     farewell = undefined;
     enter({ phase: "connecting", attempt: count });
     line = open(first, refresh);
@@ -284,71 +263,78 @@ export function createClient(url: string | URL, options: Options = {}): Client {
 
   const open = (transport: Transport, refresh?: boolean): Line => {
     const sse = transport === "sse";
-    let opened = Date.now();
-    const line: Line = {
+    let opened = 0;
+    const self: Line = {
       transport,
-      heard: opened,
-      end(why) {
-        if (line.over) return;
-        drop(line);
-        ended(line, why);
-      },
-      lost: (reason) => line.end({ code: 1006, reason: `${reason}` }),
-    };
-    const listener = {
-      ...line,
+      last: Date.now(),
       heard() {
-        line.heard = Date.now();
-        if (sse && !line.welcomed) latency = line.heard - opened;
+        self.last = Date.now();
       },
-      frame: (text: string) => received(line, text),
-      cursor: (id: string) => core.begin(id),
+      frame(text) {
+        if (self.over) return;
+        let event: IncomingEvent | undefined;
+        try {
+          event = JSON.parse(text);
+        } catch {
+          // Listeners of `frame` see it.
+        }
+        if (typeof event?.type !== "string" || !event.data) event = undefined;
+        const welcome = event?.type === "connection.welcome" && (event as EventOf<"connection.welcome">).data;
+        self.heard();
+        if (welcome) {
+          self.welcomed = true;
+          wait(transport);
+          latency = self.last - opened;
+          if (self === rival) {
+            // From here on the stream is silent, and the socket asks for everything behind what the stream brought.
+            if (line) drop(line);
+            core.cut();
+            rival = undefined;
+            line = self;
+          }
+        }
+        if (self !== line) return;
+        emit("frame", { text, event });
+        if (welcome) greeted(transport, welcome);
+        if (event?.type === "connection.closing") farewell = (event as EventOf<"connection.closing">).data.reconnect_after_ms ?? -1;
+        if (event) core.take(event, sse);
+      },
+      cursor: (id) => core.begin(id),
+      end(why) {
+        if (self.over) return;
+        drop(self);
+        ended(self, why);
+      },
+      lost: (reason) => self.end({ code: 1006, reason: `${reason}` }),
     };
-    wait(transport, timeout, () => line.lost("timeout"));
+    wait(transport, timeout, () => self.lost("timeout"));
     authorise(refresh)
       .then(([token, ticket]) => {
-        if (line.over) return;
-        // Who cannot get a token tries again, like one who cannot reach the server; who is told that there is none does not.
-        if (options.token && !token) return line.end({ code: 403, reason: "no token" });
+        if (self.over) return;
         const query = new URLSearchParams(sse ? core.query() : "");
         if (ticket) query.set("ticket", ticket);
-        const url = `${base}${sse ? "sse" : "ws"}?${query}`.replace(/\?$/, "");
+        const url = `${base}${sse ? "sse" : "ws"}?${query}`;
         opened = Date.now();
-        line.link = sse ? openStream(fetch, url, token, credentials, listener) : openWebSocket(WebSocket, url, token, listener);
+        self.link = sse ? openStream(fetch, url, token, credentials, self) : openWebSocket(WebSocket, url, token, self);
       })
-      .catch(line.lost);
-    return line;
+      .catch(self.lost);
+    return self;
   };
 
-  const received = (from: Line, text: string) => {
-    if (from.over) return;
-    let event: IncomingEvent | undefined;
-    try {
-      event = JSON.parse(text);
-    } catch {
-      // Listeners of `frame` see it.
-    }
-    if (typeof event?.type !== "string" || !event.data) event = undefined;
-    from.heard = Date.now();
-    if (!from.welcomed && event?.type === "connection.welcome") {
-      from.welcomed = true;
-      wait(from.transport);
-      if (from === rival) {
-        // From here on the stream is silent, and the socket asks for everything behind what the stream brought.
-        if (line) drop(line);
-        core.cut();
-        rival = undefined;
-        line = from;
-      }
-    }
-    if (from !== line) return;
-    emit("frame", { text, event });
-    if (event) core.take(event, !from.link?.send);
+  const greeted = (transport: Transport, welcome: ConnectionWelcomeData & { expires_at?: string }) => {
+    first = transport;
+    asked = 0;
+    reconnect.welcomed(Date.now());
+    enter({ phase: "connected", transport, welcome });
+    beat();
+    expire(welcome.expires_at, welcome.server_time);
+    wait("upgrade");
+    later();
   };
 
   /** Tries a WebSocket again after a while, if that is the transport that is preferred. */
   const later = () => {
-    if (usable[0] === "websocket") wait("upgrade", upgradeDelay, () => switchTo("websocket"));
+    if (transports[0] === "websocket" && !line?.link?.send) wait("upgrade", upgradeDelay, () => switchTo("websocket"));
   };
 
   const ended = (from: Line, why: Ended) => {
@@ -368,7 +354,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
       return;
     }
     // An address without a stream is no reason to give up where there are sockets.
-    const next = reconnect.next(unclear && usable[1] ? 1006 : code, farewell, Date.now(), Math.random(), renewable);
+    const next = reconnect.next(unclear && transports[1] ? 1006 : code, farewell, Date.now(), Math.random(), renewable);
     if (!next) return stop({ phase: "failed", code, reason });
     const { attempt: count, delay, refresh } = next;
     enter({ phase: "reconnecting", attempt: count, retryAt: Date.now() + delay, code, reason });
@@ -389,7 +375,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   /** The page is visible again, or the network is there again. */
   const wake = () => {
     // A server that said when to return is not asked earlier.
-    if (document?.hidden || farewell) return;
+    if (globalThis.document?.hidden || farewell) return;
     if (state.phase === "reconnecting") {
       wait("retry");
       attempt(state.attempt + 1);
@@ -399,22 +385,22 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   /** Is anybody there? A browser does not show the server's own pings to us. */
   const beat = () => {
     const here = line as Line;
-    if (here.link?.send && !document?.hidden && !asked) {
+    if (here.link?.send && !globalThis.document?.hidden && !asked) {
       const sent = (asked = Date.now());
       send("ping").then(
         () => {
           if (here !== line) return;
           latency = Date.now() - sent;
           asked = 0;
-          rate();
+          emit("latency", latency);
           wait("pulse", pingInterval, beat);
         },
         () => {},
       );
     }
-    rate();
+    if (asked) emit("latency", slow());
     // A stream has a comment every 15 s; a socket of a hidden page has heartbeats.
-    if (Date.now() - here.heard >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
+    if (Date.now() - here.last >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
     else wait("pulse", asked ? timeout / 3 : pingInterval, beat);
   };
 
@@ -437,25 +423,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
 
   const core = session(
     {
+      emit,
       send: sendText,
-      event(event) {
-        emit(event.type, event);
-        if (!event.type.startsWith("connection.")) emit("*", event);
-      },
-      gap: (gap) => emit("gap", gap),
-      refused: (target) => emit("refused", target),
-      welcome(welcome: ConnectionWelcomeData & { expires_at?: string }) {
-        const { transport } = line as Line;
-        first = transport;
-        asked = 0;
-        reconnect.welcomed(Date.now());
-        enter({ phase: "connected", transport, welcome });
-        beat();
-        expire(welcome.expires_at, welcome.server_time);
-        wait("upgrade");
-        if (transport === "sse") later();
-      },
-      farewell: (after) => (farewell = after),
       lost: (reason) => line?.lost(reason),
       // The targets of a stream are in its address: other targets are another stream. Changes of one moment are one.
       reopen: () => wait("reopen", 0, () => switchTo("sse")),
@@ -468,11 +437,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     get state() {
       return state;
     },
-    get quality() {
-      return quality;
-    },
     get latency() {
-      return latency;
+      return slow();
     },
     get targets() {
       return core.wanted();
@@ -481,7 +447,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
       if (line || outer?.aborted) return;
       stop();
       control = new AbortController();
-      for (const name of ["online", "visibilitychange"] as const) env.addEventListener?.(name, wake, control);
+      for (const name of ["online", "visibilitychange"] as const) globalThis.addEventListener?.(name, wake, control);
       outer?.addEventListener("abort", close, control);
       attempt(1);
     },

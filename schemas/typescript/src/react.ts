@@ -2,9 +2,8 @@
 
 import { createContext, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore, type Context } from "react";
 
-import { createClient, type Client, type Handler, type Options, type Signals } from "./client.js";
-import type { Event } from "./events.js";
-import type { Quality, State } from "./types.js";
+import { createClient, type Client, type Event, type Handler, type Options, type Quality, type Signals, type State } from "./index.js";
+import { quality } from "./iterate.js";
 
 /** The client that the hooks below use: `<EventwireContext value={client}>`. */
 export const EventwireContext: Context<Client | undefined> = createContext<Client | undefined>(undefined);
@@ -47,9 +46,15 @@ export function useConnectionState(client?: Client): State {
 export function useQuality(client?: Client): Quality {
   const used = useClient(client);
   return useSyncExternalStore(
-    useCallback((changed: () => void) => used.on("quality", changed), [used]),
-    () => used.quality,
-    () => used.quality,
+    useCallback(
+      (changed: () => void) => {
+        const offs = [used.on("state", changed), used.on("latency", changed)];
+        return () => offs.forEach((off) => off());
+      },
+      [used],
+    ),
+    () => quality(used),
+    () => quality(used),
   );
 }
 

@@ -23,7 +23,8 @@ export type Next = { attempt: number; delay: number; refresh: boolean } | undefi
 
 /** What a client does after a close code, or below 1000 an HTTP status. A code that is not in the table says nothing about us. */
 export function after(code: number): "retry" | "refresh" | "stop" {
-  const is = (table: RegExp) => table.test(`${code}`);
+  // A number is tested as its digits.
+  const is = (table: RegExp) => table.test(code as unknown as string);
   return is(/^40{0,2}1$/) ? "refresh" : is(/^([34]..|100[0278]|400[039])$/) && !is(/^4(08|29)$/) ? "stop" : "retry";
 }
 

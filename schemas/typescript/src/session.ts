@@ -8,14 +8,14 @@
  */
 
 import type { ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
-import type { Checkpoint, Gap, GapReason, Subscribed, Target } from "./types.js";
+import type { Checkpoint, Gap, Subscribed, Target } from "./types.js";
 
 /** Most streams whose last number is kept for finding holes. An observer of a large realm forgets the quietest. */
 const MAX_STREAMS = 4096;
 /** Most targets in one command. */
 const MAX_TARGETS = 256;
 /** What the query of an SSE stream has words for. A browser session comes with its cookie. */
-const SPEAKABLE = /^(\*|(adw|room|session):[\w.:@-]+)$/;
+const SPEAKABLE = /^(\*|(adw|room|session):[^~])/;
 
 /** The answer to a command: the event that is it, what became of a subscription, or the code of an error of our own. */
 export type Answer = IncomingEvent | Subscribed | "disconnected" | "needs_websocket" | "closed" | "failed";
@@ -27,14 +27,8 @@ export type Call = (answer: Answer) => void;
 export interface Sink {
   /** Send this text over the present WebSocket. */
   send(text: string): void;
-  /** Hand this to the application. */
-  event(event: IncomingEvent): void;
-  gap(gap: Gap): void;
-  refused(target: RefusedStream): void;
-  /** A connection begins. */
-  welcome(welcome: ConnectionWelcomeData): void;
-  /** The server announced the end of the connection: come back after so many milliseconds, or (-1) not at all. */
-  farewell(after: number): void;
+  /** Hand this to the application: an event by its type or by `*`, a gap, or a refused target. */
+  emit(type: string, value: IncomingEvent | Gap | RefusedStream): void;
   /** This connection is of no use: end it, and connect again after a while. */
   lost(reason: string): void;
   /** The targets are others than those that the SSE stream was opened for. */
@@ -43,18 +37,16 @@ export interface Sink {
 
 interface Reading {
   /** Whether the application asked for it. */
-  wanted?: boolean;
+  wanted?: boolean | undefined;
   /** Whether it is subscribed by name so that it resumes: also what comes without asking. Other readings are frames that came
    *  although nobody asked. */
-  named?: boolean;
+  named?: boolean | undefined;
   /** No longer asked for by name, but it still comes under `*` and has a place of its own there. */
-  under?: boolean;
+  under?: boolean | undefined;
   /** Last number that was read; unknown until the server has said where the target stands. */
   at?: number | undefined;
-  /** The command that asked for it on this connection; the stream has none. */
+  /** The command, or the stream, that asked for it on this connection; `ON` when that was answered. */
   asked?: string | undefined;
-  /** Asked for and not answered yet. */
-  open?: boolean;
   /** What comes before the answer comes again in the replay, in its order; counted now, it would hide what lies before it. */
   deaf?: boolean;
   /** Between `replaying` and `recovered`. */
@@ -79,6 +71,7 @@ interface Watcher {
 }
 
 const STREAM = "sse";
+const ON = "on";
 const rootOf = (to: string): string => to.split("/", 1)[0] as string;
 
 export type Session = ReturnType<typeof session>;
@@ -112,7 +105,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     forgetStreams(root);
   };
 
-  const hole = (stream: string, last: number, upto: number) => sink.gap({ stream, reason: "hole", from_seq: last + 1, to_seq: upto });
+  const hole = (stream: string, last: number, upto: number) => sink.emit("gap", { stream, reason: "hole", from_seq: last + 1, to_seq: upto });
 
   // Commands
 
@@ -134,14 +127,14 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
 
   /** Asks for what this connection was not asked for: in one command, or as few as its limit allows. */
   const ask = () => {
-    const missing = named().filter(([root, { asked }]) => !asked && (!stream || SPEAKABLE.test(root)));
-    if (stream && missing[0]) sink.reopen();
+    const missing = named().filter(([, { asked }]) => !asked);
+    // What has no words there waits for a WebSocket.
+    if (stream && missing.some(([root]) => SPEAKABLE.test(root))) sink.reopen();
     for (let from = 0; !stream && from < missing.length; from += MAX_TARGETS) {
       const id = `${++lastId}`;
       const streams = missing.slice(from, from + MAX_TARGETS).map(([to, reading]) => {
         const since = reading.at;
         reading.asked = id;
-        reading.open = true;
         reading.deaf = since !== undefined;
         return { to, since };
       });
@@ -150,18 +143,23 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     // Calls whose targets are all decided.
     for (const watcher of watchers) {
       const { targets, refused, call } = watcher;
-      if (!live || targets.some((to) => (readings.get(to)?.open ?? false) || missing.some(([root]) => root === to))) continue;
+      if (targets.some(undecided)) continue;
       watchers.delete(watcher);
       call({ refused });
     }
   };
 
+  const undecided = (root: string) => {
+    const reading = readings.get(root);
+    return reading && reading.asked !== ON;
+  };
+
   /** Something that was asked for does not come. */
-  const turnDown = (target: RefusedStream, keep?: boolean) => {
+  const turnDown = (target: RefusedStream) => {
     const { to } = target;
     for (const { targets, refused } of watchers) if (targets.includes(to)) refused.push(target);
-    if (readings.get(to)?.wanted) sink.refused(target);
-    if (!keep) forget(to);
+    if (readings.get(to)?.wanted) sink.emit("refused", target);
+    forget(to);
   };
 
   const command = (type: string, data: unknown, call: Call): (() => void) => {
@@ -178,7 +176,6 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     const other = epoch && epoch !== welcome.epoch;
     live = true;
     epoch = welcome.epoch;
-    sink.welcome(welcome);
     if (other) {
       // Nothing of what was read says anything about the new history: read it from its beginning.
       streams.clear();
@@ -186,7 +183,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         if (!reading.named) readings.delete(root);
         else if (reading.at !== undefined) {
           reading.at = 0;
-          sink.gap({ stream: root, reason: "epoch_changed" });
+          sink.emit("gap", { stream: root, reason: "epoch_changed" });
         }
       }
     }
@@ -196,7 +193,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
       if (!root) continue;
       const reading = read(root);
       reading.named = true;
-      if (stream) reading.open = false;
+      if (stream) reading.asked = ON;
     }
     if (stream) {
       const [head, ...places] = (cursor ?? "").split(",") as [string, ...string[]];
@@ -218,17 +215,10 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         // It was unsubscribed while the stream was opened.
         if (!reading && stream) sink.reopen();
         // It may have been asked for anew meanwhile, from another place: that is answered later.
-        if (reading?.asked !== (stream ? STREAM : re)) continue;
-        Object.assign(reading as Reading, { open: false, deaf: false, heard: undefined, at: reading?.at ?? head });
+        if (reading?.asked !== (re ?? STREAM)) continue;
+        Object.assign(reading as Reading, { asked: ON, deaf: false, heard: undefined, at: reading?.at ?? head });
       }
-      for (const target of event.data.refused) turnDown(target);
-      if (stream) {
-        for (const [to, reading] of named()) {
-          if (SPEAKABLE.test(to) || !reading.open) continue;
-          reading.open = false;
-          turnDown({ to, code: "unavailable", message: "needs a WebSocket" }, true);
-        }
-      }
+      event.data.refused.forEach(turnDown);
       ask();
     }
     if (type === "connection.unsubscribed") for (const { to } of event.data.streams) unsubscribed(to);
@@ -249,8 +239,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         forgetStreams(name as string);
         reading.at = 0;
       } else if ((streams.get(name as string) ?? Infinity) < to_seq) streams.set(name as string, to_seq);
-      // Of a stream that begins under another epoch the welcome told already. A reason of a later version is the most general.
-      if (!changed || !stream) sink.gap({ ...event.data, reason: (/^(slow|epoch)_/.test(reason) ? reason : "expired") as GapReason });
+      // Of a stream that begins under another epoch the welcome told already.
+      if (!changed || !stream) sink.emit("gap", event.data);
     }
     if (type === "connection.replaying") Object.assign(reading, { behind: true, heard: undefined });
     if (type === "connection.recovered") Object.assign(reading, { behind: false, at: Math.max(reading.at ?? 0, event.data.upto) });
@@ -268,7 +258,6 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         hole(to, at, seq);
       }
     }
-    if (type === "connection.closing") sink.farewell(event.data.reconnect_after_ms ?? -1);
     answer(re, event);
   };
 
@@ -286,14 +275,13 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
   return {
     wanted,
     command,
+    /** The commands that are not answered. */
+    pending: pending as ReadonlyMap<string, unknown>,
 
     /** How far everything wanted was read. */
     checkpoint(): Checkpoint {
       return JSON.parse(JSON.stringify({ epoch, positions: Object.fromEntries(named().map(([root, { at }]) => [root, at])) }));
     },
-
-    /** How many commands wait for a connection. */
-    queued: () => [...pending.values()].filter(({ sent }) => !sent).length,
 
     /** Wants targets, and says so as soon as there is a connection. Returns the function after which nobody waits for it. */
     subscribe(wishes: readonly Target[], call: Call): () => void {
@@ -330,12 +318,12 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
       cursor = undefined;
       for (const [root, reading] of all) {
         // Without an epoch there is no cursor. The stream is opened once more as soon as it has named one.
-        reading.open = true;
         reading.deaf = !epoch && reading.at !== undefined;
-        reading.asked = reading.deaf ? undefined : STREAM;
         if (epoch && (reading.at ??= low) !== low) place += `,${root}=${reading.at}`;
+        if (!SPEAKABLE.test(root)) continue;
         const [kind, id] = root.split(/:(.*)/s) as [string, string?];
-        if (SPEAKABLE.test(root)) (names[id ? kind.replace("session", "context") : "observe"] ??= []).push(id ?? "1");
+        (names[id ? kind.replace("session", "context") : "observe"] ??= []).push(id ?? "1");
+        if (!reading.deaf) reading.asked = STREAM;
       }
       // The lists join themselves with commas.
       const query = new URLSearchParams(names as unknown as Record<string, string>);
@@ -351,7 +339,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     /** The connection is gone. Commands that were sent are answered, with `end` all calls; targets are asked for again. */
     cut(end?: "closed" | "failed"): void {
       live = false;
-      for (const reading of readings.values()) Object.assign(reading, { asked: undefined, heard: undefined, open: false, behind: false, deaf: false });
+      for (const [root, { wanted, named, under, at }] of readings) readings.set(root, { wanted, named, under, at });
       for (const [id, { sent, type }] of pending) if (sent || end) answer(id, end ?? (type === "unsubscribe" ? { refused: [] } : "disconnected"));
       if (!end) return;
       for (const { call } of watchers) call(end);
@@ -374,7 +362,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         if (streams.size > MAX_STREAMS) streams.delete(streams.keys().next().value as string);
         if (last < prev) hole(to, last, prev);
       } else unlogged(frame as Event);
-      sink.event(frame);
+      sink.emit(frame.type, frame);
+      if (!frame.type.startsWith("connection.")) sink.emit("*", frame);
     },
   };
 }

@@ -10,8 +10,7 @@ export function parser({ frame, cursor }: Pick<Listener, "frame" | "cursor">): (
   let rest = "";
   let data: string[] = [];
   return (piece) => {
-    // A line may end with CR LF, and the LF may be in the next piece.
-    const lines = (rest + piece).split(/\r\n|\n|\r(?!$)/);
+    const lines = (rest + piece).split(/\r?\n/);
     rest = lines.pop() as string;
     for (const line of lines) {
       const [field, value = ""] = line.split(/: ?(.*)/s);

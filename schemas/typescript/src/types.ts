@@ -8,7 +8,7 @@ export type EventOf<T extends Event["type"]> = Extract<Event, { type: T }>;
 /** How frames travel. */
 export type Transport = "websocket" | "sse";
 
-/** Why events will not come. */
+/** Why events will not come. A later server may name other reasons: treat them like `expired`. */
 export type GapReason =
   /** They were older than the history keeps. */
   | "expired"
@@ -68,7 +68,7 @@ export type State =
 
 /**
  * How good the connection is. `good`: a ping is answered within 300 ms. `fair`: within 1 s. `poor`: later, or not yet after so
- * long. `offline`: not connected. Over SSE the time is that from the request to the head of its answer.
+ * long. `offline`: not connected. Over SSE the time is that from the request to the welcome.
  */
 export type Quality = "good" | "fair" | "poor" | "offline";
 
@@ -98,13 +98,12 @@ export type ClientErrorCode =
 export class EventwireError extends Error {
   override readonly name = "EventwireError";
   /** What went wrong, for programs. */
-  readonly code: ClientErrorCode;
+  declare readonly code: ClientErrorCode;
   /** What the server said about it: `retryable`, `retry_after_ms`, `details`; for `subscribe` the refused targets. */
-  readonly details: unknown;
+  declare readonly details: unknown;
 
   constructor(code: ClientErrorCode, message: string = code, details?: unknown) {
     super(message);
-    this.code = code;
-    this.details = details;
+    Object.assign(this, { code, details });
   }
 }

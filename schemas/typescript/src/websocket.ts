@@ -5,7 +5,7 @@ import type { Link, Listener, WebSocketClass } from "./link.js";
 export function openWebSocket(Socket: WebSocketClass, url: string, token: string | undefined, { frame, end, lost }: Listener): Link {
   const protocols = ["eventwire.v1"];
   // A token as a subprotocol: base64url without padding. It never stands in a URL.
-  if (token) protocols.push("eventwire.token." + btoa(token).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? ""));
+  if (token) protocols.push("eventwire.token." + btoa(token).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", ""));
   const socket = new Socket(url.replace("http", "ws"), protocols);
   socket.onmessage = ({ data }: { data: unknown }) => frame(String(data));
   socket.onclose = end;
@@ -16,10 +16,6 @@ export function openWebSocket(Socket: WebSocketClass, url: string, token: string
       socket.send(text);
       return true;
     },
-    close() {
-      socket.onmessage = socket.onclose = null;
-      socket.onerror = () => {};
-      socket.close(1000);
-    },
+    close: () => socket.close(1000),
   };
 }

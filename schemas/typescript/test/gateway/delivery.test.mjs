@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { connect, connected } from "../../dist/index.js";
+import { connect } from "../../dist/index.js";
+import { connected } from "../../dist/iterate.js";
 import { check, complete, publisher, recorder } from "../support/oracle.mjs";
 import { gateway, publish, until } from "../support/gateway.mjs";
 import { proxy } from "../support/proxy.mjs";

@@ -1,2 +1,0 @@
-/** What both transports look like from above, and what they take from their surroundings. */
-export {};
