@@ -85,10 +85,11 @@ pub enum Role {
 }
 
 impl Role {
-    /// Of a file, by its name: `command*` and `publish*` are written by clients.
+    /// Of a file, by its name: `command*`, `publish*` and, of the older systems, `client*` are written by clients.
     pub fn of(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
-        if name.starts_with("command") || name.starts_with("publish") { Self::Requests } else { Self::Events }
+        let is_clients = ["command", "publish", "client"].iter().any(|start| name.starts_with(start));
+        if is_clients { Self::Requests } else { Self::Events }
     }
 
     const fn reader(self) -> &'static str {
@@ -248,8 +249,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Result<Report, Error> {
                 File::new(path, before, after, &open, &patterns).compare(&readers, &mut found);
             }
             (Some(before), None) => found.push(whole_file(path, before, false)),
-            (None, Some(after)) => found.push(whole_file(path, after, true)),
-            (None, None) => {}
+            // Who pins some files and no index is told of those files.
+            (None, Some(after)) if old.files.contains_key("index.json") => found.push(whole_file(path, after, true)),
+            (None, _) => {}
         }
     }
     texts(old, new, &mut found);

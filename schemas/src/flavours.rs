@@ -26,7 +26,7 @@ pub const FOLDER: &str = "flavours/";
 pub fn derive(published: &Tree) -> Result<Tree, Error> {
     let mut files = Tree::new();
     for (path, text) in published {
-        for (flavour, holds, make) in FLAVOURS {
+        for Flavour { name: flavour, holds, make } in FLAVOURS {
             if holds(path) {
                 let file = serde_json::from_str(text).map_err(|error| Error::Catalogue(format!("{path}: {error}")))?;
                 let (name, derived) = make(path, file)?;
@@ -37,14 +37,27 @@ pub fn derive(published: &Tree) -> Result<Tree, Error> {
     Ok(files)
 }
 
-type Make = fn(&str, Value) -> Result<(String, Value), Error>;
+/// A derived file's name below the flavour's folder, and what it says.
+type Derived = (String, Value);
 
-/// A flavour's name, the files it is made of, and how.
-const FLAVOURS: &[(&str, fn(&str) -> bool, Make)] = &[
-    ("openapi", is_root, openapi),
-    ("bundled", |path| is_root(path) && path != "incoming.schema.json" || path.starts_with("events/"), bundled),
+/// One way to derive files.
+struct Flavour {
+    name: &'static str,
+    /// Whether it is derived from the file at a path.
+    holds: fn(&str) -> bool,
+    /// The derived file and its name.
+    make: fn(&str, Value) -> Result<Derived, Error>,
+}
+
+const FLAVOURS: &[Flavour] = &[
+    Flavour { name: "openapi", holds: is_root, make: openapi },
+    Flavour {
+        name: "bundled",
+        holds: |path| is_root(path) && path != "incoming.schema.json" || path.starts_with("events/"),
+        make: bundled,
+    },
     // Who reads must never be strict, so the open root has no such file.
-    ("strict", |path| is_root(path) && path != "incoming.schema.json", strict),
+    Flavour { name: "strict", holds: |path| is_root(path) && path != "incoming.schema.json", make: strict },
 ];
 
 fn is_root(path: &str) -> bool {
@@ -53,7 +66,7 @@ fn is_root(path: &str) -> bool {
 
 /// The flavours' names.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    FLAVOURS.iter().map(|(name, ..)| *name)
+    FLAVOURS.iter().map(|flavour| flavour.name)
 }
 
 /// A document with a line for each definition and each member of a root.
@@ -119,7 +132,7 @@ pub fn closed(mut schema: Value) -> Value {
     schema
 }
 
-fn strict(path: &str, document: Value) -> Result<(String, Value), Error> {
+fn strict(path: &str, document: Value) -> Result<Derived, Error> {
     let mut document = closed(document);
     identified(path, "strict", &mut document);
     Ok((path.to_owned(), document))
@@ -129,7 +142,7 @@ fn strict(path: &str, document: Value) -> Result<(String, Value), Error> {
 // bundled
 // ---------------------------------------------------------------------------------------------------------------
 
-fn bundled(path: &str, mut document: Value) -> Result<(String, Value), Error> {
+fn bundled(path: &str, mut document: Value) -> Result<Derived, Error> {
     if let Some(name) = recursion(&document) {
         return Err(Error::Catalogue(format!("{path}: {name} contains itself, so it cannot be written out")));
     }
@@ -188,7 +201,7 @@ fn inline(schema: &mut Value, definitions: &Value, is_outermost: bool) -> Result
 // openapi
 // ---------------------------------------------------------------------------------------------------------------
 
-fn openapi(path: &str, document: Value) -> Result<(String, Value), Error> {
+fn openapi(path: &str, document: Value) -> Result<Derived, Error> {
     let mut root = document;
     let members = root.as_object_mut().ok_or_else(|| Error::Catalogue(format!("{path} is no schema")))?;
     let mut schemas: Map<String, Value> = match members.shift_remove("$defs") {
@@ -220,14 +233,16 @@ fn openapi(path: &str, document: Value) -> Result<(String, Value), Error> {
             continue;
         }
         let discriminator = json!({ "propertyName": "type", "mapping": mapping });
+        let Some(members) = schema.as_object_mut() else { continue };
         if free.is_empty() {
-            schema["discriminator"] = discriminator;
+            members.insert("discriminator".to_owned(), discriminator);
         } else {
             let inner = format!("Known{name}");
             let description = "One of those that the catalogue knows.";
             let union =
                 json!({ "title": inner, "description": description, "oneOf": fixed, "discriminator": discriminator });
-            schema["oneOf"] = std::iter::once(json!({ "$ref": format!("#/$defs/{inner}") })).chain(free).collect();
+            let union_of_both = std::iter::once(json!({ "$ref": format!("#/$defs/{inner}") })).chain(free).collect();
+            members.insert("oneOf".to_owned(), union_of_both);
             known.insert(inner, union);
         }
     }

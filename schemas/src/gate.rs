@@ -49,7 +49,7 @@ impl<'a> Entry<'a> {
     /// The lines that announce, without the list's bullet.
     fn announcements(&self) -> impl Iterator<Item = &'a str> {
         let line = |line: &&'a str| line.trim_start_matches("- ").trim().trim_matches('`');
-        self.lines.iter().map(move |it| line(&it)).filter(|line| line.starts_with("breaking:"))
+        self.lines.iter().map(line).filter(|line| line.starts_with("breaking:"))
     }
 
     fn says_something(&self) -> bool {

@@ -28,7 +28,8 @@ impl Patterns {
         if outer == inner {
             return Some(true);
         }
-        let found = search(&*self.compile(inner)?, &*self.compile(outer)?, |inner, outer| inner && !outer)?;
+        let (outer, inner) = (self.compile(outer)?, self.compile(inner)?);
+        let found = search(&inner, &outer, |inner, outer| inner && !outer)?;
         Some(!found)
     }
 
@@ -37,18 +38,19 @@ impl Patterns {
         if one == other {
             return None;
         }
-        let found = search(&*self.compile(one)?, &*self.compile(other)?, |one, other| one && other)?;
+        let (one, other) = (self.compile(one)?, self.compile(other)?);
+        let found = search(&one, &other, |one, other| one && other)?;
         Some(!found)
     }
 
     /// Whether a text is matched; `None` when that cannot be told.
     pub(crate) fn is_match(&self, pattern: &str, text: &str) -> Option<bool> {
         let automaton = self.compile(pattern)?;
-        let mut state = begin(&*automaton)?;
+        let mut state = begin(&automaton)?;
         for byte in text.bytes() {
             state = automaton.next_state(state, byte);
         }
-        Some(is_accepting(&*automaton, state))
+        Some(is_accepting(&automaton, state))
     }
 
     fn compile(&self, pattern: &str) -> Option<Compiled> {

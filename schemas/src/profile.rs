@@ -311,9 +311,9 @@ fn union_definitions(union: &Union) -> impl Iterator<Item = (String, Value)> {
     let whole = json!({ "title": union.name, "description": union.description, "oneOf": alternatives });
     let each = |(name, description, kind): &(&str, &str, &str)| {
         let mut one = json!({ "title": name, "description": description, "type": kind });
-        if *kind == "object" {
-            // Free form says so; an object that does not holds what it names and nothing else.
-            one["additionalProperties"] = Value::Bool(true);
+        // Free form says so; an object that does not holds what it names and nothing else.
+        if let Some(members) = one.as_object_mut().filter(|_| *kind == "object") {
+            members.insert("additionalProperties".to_owned(), Value::Bool(true));
         }
         ((*name).to_owned(), one)
     };

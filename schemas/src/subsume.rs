@@ -202,7 +202,7 @@ fn number<'a>(schema: &'a Map<String, Value>, keyword: &str) -> Option<&'a Numbe
     schema.get(keyword)?.as_number()
 }
 
-fn names<'a>(schema: &'a Map<String, Value>) -> impl Iterator<Item = &'a str> {
+fn names(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
     schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
@@ -218,7 +218,7 @@ static TRUE: Value = Value::Bool(true);
 static FALSE: Value = Value::Bool(false);
 
 /// What a side says of the members that it does not name.
-fn others<'a>(schema: &'a Map<String, Value>, is_writer: bool) -> &'a Value {
+fn others(schema: &Map<String, Value>, is_writer: bool) -> &Value {
     match schema.get("additionalProperties") {
         Some(said) => said,
         None if is_writer && closes(schema) => &FALSE,

@@ -11,6 +11,7 @@ use eventwire_protocol::dialect::{adw, amiga, monadic, product, shared_context};
 use eventwire_protocol::frame::EventKind;
 use eventwire_protocol::{Dialect, Time};
 use eventwire_schemas::dialects::{self, Tag, client, named, probe, tag_of};
+use eventwire_schemas::diff::Role;
 use eventwire_schemas::lint::lint;
 use eventwire_schemas::source::Source;
 use eventwire_schemas::{CHANGELOG, Tree, committed};
@@ -363,6 +364,13 @@ fn every_command_that_a_decoder_knows_is_published() {
     let calls = client::table(Dialect::SharedContext);
     let published: BTreeSet<&str> = calls.iter().filter(|it| it.title.ends_with("Call")).map(|it| it.name).collect();
     assert_eq!(published, tools);
+}
+
+#[test]
+fn a_change_of_what_clients_send_is_judged_as_one_of_a_request() {
+    assert_eq!(Role::of("dialects/adw/client.schema.json"), Role::Requests);
+    assert_eq!(Role::of("dialects/adw/server.schema.json"), Role::Events);
+    assert_eq!(Role::of("dialects/shared_context/rpc.schema.json"), Role::Events);
 }
 
 // ---------------------------------------------------------------------------------------------------------------

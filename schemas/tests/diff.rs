@@ -471,6 +471,14 @@ fn files_of_any_name_are_compared_and_say_who_is_broken() {
     assert_eq!(changes[0].role, Role::Requests);
     let changes = compared(&tree("frame", &thing), &tree("frames", &thing)).changes;
     let kinds: Vec<_> = changes.iter().map(|it| (it.kind, it.severity)).collect();
+    assert_eq!(kinds, [("removed", Severity::Major)], "without an index, the files that are there count");
+    let with_index = |file: &str| {
+        let mut tree = tree(file, &thing);
+        tree.insert("index.json".to_owned(), "{}".to_owned());
+        tree
+    };
+    let changes = compared(&with_index("frame"), &with_index("frames")).changes;
+    let kinds: Vec<_> = changes.iter().map(|it| (it.kind, it.severity)).collect();
     assert_eq!(kinds, [("removed", Severity::Major), ("added", Severity::Minor)]);
 }
 

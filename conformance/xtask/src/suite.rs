@@ -437,6 +437,7 @@ fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -
     command
         .args(["-euo", "pipefail", "-c", &text])
         .env("PATH", format!("{installed}:{path}"))
+        .env("NODE_PATH", workspace.root().join("schemas/tests/codegen/node_modules"))
         // The text leaves the address out where it is the default.
         .env("EVENTWIRE_URL", gateway.url());
     let (outcome, said) = capture(&mut command, minutes(1));

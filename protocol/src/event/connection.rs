@@ -20,7 +20,7 @@ pub struct Welcome {
     pub protocol: String,
     /// Name of the history that sequence numbers belong to. Send it back when you resume.
     pub epoch: Epoch,
-    /// Name and version of the server.
+    /// Name and version of the server, for instance `eventwire/0.1.0`.
     pub server: String,
     /// The server's clock.
     pub server_time: Time,
@@ -211,11 +211,11 @@ pub struct Error {
     pub re: Option<String>,
     /// Whether the same command may succeed later.
     pub retryable: bool,
-    /// Wait so many milliseconds before you try again.
+    /// Wait so many milliseconds before you try again; absent when there is nothing to wait for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub retry_after_ms: Option<u64>,
-    /// More about it, for people.
+    /// More about it, for people; free form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Map<String, Value>>,
 }
@@ -226,7 +226,7 @@ pub struct Reply {
     /// The `id` of the command this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub re: Option<String>,
-    /// The answer.
+    /// The answer, in the form of whoever gave it; free form.
     pub data: Map<String, Value>,
 }
 

@@ -9,7 +9,7 @@ import { test } from 'node:test';
 
 import ts from 'typescript';
 
-import { LANGUAGES, events, read, render } from './render.mjs';
+import { LANGUAGES, events, read, render, renderAll } from './render.mjs';
 
 /** Names as a language may write them: without regard to case and separators. */
 const bare = (name) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
@@ -32,6 +32,22 @@ for (const lang of Object.keys(LANGUAGES)) {
       const words = new Set(text.match(/[A-Za-z0-9_]+/g));
       for (const schema of classes(read(event.schema))) {
         assert.ok(declared.has(bare(schema.title)), `${lang}, ${event.type}: no class ${schema.title}`);
+        for (const member of Object.keys(schema.properties)) {
+          assert.ok(words.has(member), `${lang}, ${event.type}: no member ${member} of ${schema.title}`);
+        }
+      }
+    }
+  });
+}
+
+for (const lang of ['kotlin', 'swift']) {
+  test(`quicktype: ${lang} has every event once, and all members, when it gets all files in one run`, async () => {
+    const text = code(await renderAll(events, lang));
+    const declared = [...text.matchAll(/(?:class|struct) (\w+Event)\b/g)].map((it) => bare(it[1])).sort();
+    assert.deepEqual(declared, events.map((event) => bare(event.title)).sort());
+    const words = new Set(text.match(/[A-Za-z0-9_]+/g));
+    for (const event of events) {
+      for (const schema of classes(read(event.schema))) {
         for (const member of Object.keys(schema.properties)) {
           assert.ok(words.has(member), `${lang}, ${event.type}: no member ${member} of ${schema.title}`);
         }

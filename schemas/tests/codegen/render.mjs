@@ -24,9 +24,12 @@ export const LANGUAGES = {
 };
 
 /** The text that quicktype gives for one event; several files, as for Java, one behind the other. */
-export async function render(event, lang) {
+export const render = (event, lang) => renderAll([event], lang);
+
+/** The text that it gives for several events at once, each a file of its own. */
+export async function renderAll(chosen, lang) {
   const input = new JSONSchemaInput(new FetchingJSONSchemaStore());
-  await input.addSource({ name: event.title, schema: JSON.stringify(read(event.schema)) });
+  for (const event of chosen) await input.addSource({ name: event.title, schema: JSON.stringify(read(event.schema)) });
   const inputData = new InputData();
   inputData.addInput(input);
   const { lines } = await quicktype({ inputData, lang, rendererOptions: LANGUAGES[lang] });
