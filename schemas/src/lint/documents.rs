@@ -133,7 +133,7 @@ fn every_operation(file: &File<'_>, findings: &mut Vec<Finding>) {
         }
         let responses = operation.get("responses").and_then(Value::as_object);
         let has = |status: &str| responses.is_some_and(|responses| responses.contains_key(status));
-        if responses.into_iter().flatten().all(|(status, _)| !status.starts_with('2') && status != "101") {
+        if responses.into_iter().flatten().all(|(status, _)| !status.starts_with(['2', '3']) && status != "101") {
             wrong("has no good end");
         }
         if ALWAYS.iter().any(|status| !has(status)) {
