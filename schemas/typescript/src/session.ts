@@ -224,7 +224,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
       event.data.refused.forEach(turnDown);
       ask();
     }
-    if (type === "connection.unsubscribed") for (const { to } of event.data.streams) unsubscribed(to);
+    // A permission was lost. What was asked here is forgotten already, and may be wanted again.
+    if (type === "connection.unsubscribed" && !re) for (const { to } of event.data.streams) unsubscribed(to);
     if (type === "connection.error") {
       const { code, message, retryable } = event.data;
       for (const [to, { asked }] of named()) {
