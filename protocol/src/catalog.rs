@@ -252,6 +252,17 @@ macro_rules! catalogue {
                 }
             }
 
+            impl TryFrom<Event> for $module::$payload {
+                type Error = Event;
+
+                fn try_from(event: Event) -> Result<Self, Event> {
+                    match event {
+                        Event::$variant(payload) => Ok(payload),
+                        other => Err(other),
+                    }
+                }
+            }
+
             $(
                 // Who addresses a type of their own is not helped by a list of others.
                 #[diagnostic::do_not_recommend]

@@ -23,6 +23,11 @@ macro_rules! close_codes {
                 match number { $($code => Some(Self::$name),)+ _ => None }
             }
 
+            /// Why a connection is closed with it, for people.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+
             /// What the client does next.
             pub const fn next(self) -> AfterClose {
                 match self { $(Self::$name => AfterClose::$next,)+ }

@@ -43,6 +43,14 @@ macro_rules! error_codes {
                 match self { $(Self::$name => $status,)+ Self::Unknown => 500 }
             }
 
+            /// What the code says, for people.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
+                    Self::Unknown => "A code of a later version.",
+                }
+            }
+
             /// Whether the same request may succeed later.
             pub const fn retryable(self) -> bool {
                 match self { $(Self::$name => error_codes!(@ $again),)+ Self::Unknown => false }

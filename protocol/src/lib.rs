@@ -34,6 +34,7 @@
 //! ```
 
 pub mod address;
+pub mod api;
 pub mod application;
 pub mod catalog;
 pub mod claims;

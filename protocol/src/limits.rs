@@ -48,6 +48,20 @@ pub const PING: Duration = Duration::from_secs(25);
 pub const UNANSWERED_PINGS: u32 = 2;
 /// A socket that accepts nothing for so long is closed.
 pub const STALL: Duration = Duration::from_secs(10);
+/// How long a ticket waits to be redeemed.
+pub const TICKET_AGE: Duration = Duration::from_secs(30);
+/// Tickets of one principal that wait to be redeemed.
+pub const TICKETS: usize = 256;
+/// How long the cookie of an event stream holds at most, whatever the credentials say.
+pub const SSE_COOKIE_AGE: Duration = Duration::from_secs(12 * 3600);
+/// Cookies of event streams that one principal has at a time; the oldest makes room.
+pub const SSE_COOKIES: usize = 1_024;
+/// How long credentials are still taken after their end, for clocks that are apart.
+pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
+/// How far in the future the end of credentials may lie that have one.
+pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Revocations that are remembered one by one.
+pub const REVOCATIONS: usize = 100_000;
 
 /// How much of one stream the history keeps. What exceeds any of these goes, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A rule of routing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, schemars::JsonSchema)]
 pub enum Rule {
     /// The connection belongs to the audience, or observes.
     #[serde(rename = "ROUTE-01")]
@@ -41,7 +41,7 @@ pub enum Rule {
 }
 
 /// What one rule says of one connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Check {
     /// The rule.
     pub rule: Rule,
@@ -184,7 +184,7 @@ fn served_session(member: &Member, event: &Envelope) -> Option<SessionId> {
 }
 
 /// Why one connection receives an event or does not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Explanation {
     /// The connection.
     pub connection_id: ConnectionId,

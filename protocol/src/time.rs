@@ -102,7 +102,7 @@ impl schemars::JsonSchema for Time {
         schemars::json_schema!({
             "type": "string",
             "format": "date-time",
-            "description": "UTC instant, RFC 3339 with Z, to the microsecond.",
+            "description": "An instant in UTC, as RFC 3339 writes it with `Z`, for instance `2026-11-20T23:40:01.123456Z`. Up to six digits of the second's fraction; `Date` in a browser keeps three of them.",
         })
     }
 }

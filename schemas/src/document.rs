@@ -9,16 +9,18 @@ use eventwire_protocol::{address::AdwLayer, limits, version};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::dialects;
+use crate::flavours;
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
-use crate::{Error, VERSION};
+use crate::{Error, VERSION, asyncapi, openapi};
 
 /// Files by path relative to the published directory, in order of path.
 pub type Tree = BTreeMap<String, String>;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The instant in every example.
-const EXAMPLE_TIME: &str = "2026-11-20T23:40:01.123456Z";
+pub(crate) const EXAMPLE_TIME: &str = "2026-11-20T23:40:01.123456Z";
 
 /// Everything that is generated below `schemas/v1`.
 ///
@@ -43,14 +45,50 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
             put(example_path(event, name), &example)?;
         }
     }
-    let index = index(source, &files);
+    files.extend(flavours::derive(&files)?);
+    let asyncapi = asyncapi::document(source, &files)?;
+    files.insert(asyncapi::PATH.to_owned(), written(&asyncapi)?);
+    let openapi = openapi::document(&files)?;
+    files.insert(openapi::PATH.to_owned(), written(&openapi)?);
+    let mut spoken = Vec::new();
+    for told in dialects::all(source)? {
+        let (documents, entry) = dialects::documents(source, told);
+        for (path, document) in documents {
+            files.insert(path, written(&document)?);
+        }
+        spoken.push(entry);
+    }
+    let mut index = index(source, &files);
+    insert_before(&mut index, "files", "dialects", spoken.into());
     let mut text = serde_json::to_string_pretty(&index).map_err(|error| Error::Catalogue(error.to_string()))?;
     text.push('\n');
     files.insert("index.json".to_owned(), text);
     Ok(files)
 }
 
-fn schema_path(event: &EventSource) -> String {
+/// A file's text.
+fn written(document: &Value) -> Result<String, Error> {
+    let mut text = serde_json::to_string_pretty(document).map_err(|error| Error::Catalogue(error.to_string()))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// A file that has been generated.
+pub(crate) fn parsed(files: &Tree, path: &str) -> Result<Value, Error> {
+    let text = files.get(path).ok_or_else(|| Error::Catalogue(format!("{path} is not generated yet")))?;
+    serde_json::from_str(text).map_err(|error| Error::Catalogue(format!("{path}: {error}")))
+}
+
+/// Puts a member in front of another.
+fn insert_before(object: &mut Value, before: &str, name: &str, value: Value) {
+    if let Value::Object(members) = object {
+        let last = members.shift_remove(before);
+        members.insert(name.to_owned(), value);
+        members.extend(last.map(|last| (before.to_owned(), last)));
+    }
+}
+
+pub(crate) fn schema_path(event: &EventSource) -> String {
     format!("events/{}.schema.json", event.spec.name)
 }
 
@@ -103,7 +141,7 @@ fn event_definition(source: &Source, event: &EventSource) -> Value {
     })
 }
 
-fn is_for_connections_only(event: &EventSource) -> bool {
+pub(crate) fn is_for_connections_only(event: &EventSource) -> bool {
     event.spec.audiences.iter().all(|kind| kind.as_str() == "connection")
 }
 
@@ -112,7 +150,7 @@ fn target(pattern: String) -> Value {
 }
 
 /// One line on who gets an event and how.
-fn manner(event: &EventSource) -> String {
+pub(crate) fn manner(event: &EventSource) -> String {
     let spec = event.spec;
     if is_for_connections_only(event) {
         return "For: one connection, so it is neither numbered nor kept.".to_owned();
@@ -180,7 +218,7 @@ fn incoming_root(source: &Source, events: &Definitions) -> Value {
                 "to": { "description": "Whom the event is for.", "type": "string" },
                 "seq": reference("Seq"),
                 "prev": reference("Position"),
-                "data": { "description": "The payload; free form.", "type": "object" },
+                "data": { "description": "The payload; free form.", "type": "object", "additionalProperties": true },
             },
             "required": ["type", "time", "to", "data"],
         }),
@@ -351,7 +389,8 @@ fn vendor_publication(source: &Source) -> Value {
         }),
     );
     properties.insert("to".to_owned(), target(source.any_target_pattern()));
-    properties.insert("data".to_owned(), json!({ "description": "The payload; free form.", "type": "object" }));
+    let data = json!({ "description": "The payload; free form.", "type": "object", "additionalProperties": true });
+    properties.insert("data".to_owned(), data);
     properties.extend(publication_members().map(|(name, schema)| (name.to_owned(), schema)));
     properties.insert("expected_prev".to_owned(), expected_prev());
     json!({
@@ -370,7 +409,7 @@ fn vendor_publication(source: &Source) -> Value {
 // ---------------------------------------------------------------------------------------------------------------
 
 /// `complete` has every member; `minimal` only those that are always there.
-fn examples(source: &Source, event: &EventSource) -> Vec<(&'static str, Value)> {
+pub(crate) fn examples(source: &Source, event: &EventSource) -> Vec<(&'static str, Value)> {
     let mut found = vec![("complete", example_frame(event, event.example.clone()))];
     let required = source.sent.get(&event.data_name()).and_then(|data| data.get("required")?.as_array());
     let is_required = |name: &String| required.is_some_and(|names| names.iter().any(|it| it == name.as_str()));
@@ -405,7 +444,7 @@ fn example_frame(event: &EventSource, data: Value) -> Value {
 }
 
 /// An audience of the first kind that the event may go to. An ADW is the one that the payload names.
-fn example_target(event: &EventSource, in_event: bool) -> String {
+pub(crate) fn example_target(event: &EventSource, in_event: bool) -> String {
     let raw = if in_event && event.spec.layer == AdwLayer::Raw { "/raw" } else { "" };
     match audience_words(event).first().copied() {
         Some("connection") => "connection:c00000000000000ff".to_owned(),
@@ -440,10 +479,24 @@ fn index(source: &Source, files: &Tree) -> Value {
             "command": "command.schema.json",
             "publish": "publish.schema.json",
         },
+        "documents": { "asyncapi": asyncapi::PATH, "openapi": openapi::PATH },
         "events": events,
         "commands": commands,
+        "lists": lists(source),
+        "flavours": flavours::names().collect::<Vec<_>>(),
         "files": digests,
     })
+}
+
+/// Lists of values to which a minor version may add; a reader carries what it does not know (VER-02). All others are
+/// closed: a value more is a new protocol version.
+const OPEN_LISTS: &[&str] = &["ErrorCode", "GapReason"];
+
+/// Every named list of values, and whether it may grow.
+fn lists(source: &Source) -> BTreeMap<String, &'static str> {
+    let all = source.sent.iter().chain(&source.received);
+    let lists = all.filter(|(_, definition)| definition.get("enum").is_some());
+    lists.map(|(name, _)| (name.clone(), if OPEN_LISTS.contains(&name.as_str()) { "open" } else { "closed" })).collect()
 }
 
 fn index_entry(source: &Source, event: &EventSource) -> Value {

@@ -19,16 +19,25 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub mod asyncapi;
+pub mod dialects;
+pub mod diff;
 pub mod document;
+pub mod flavours;
+pub mod gate;
 pub mod lint;
+pub mod openapi;
+mod pattern;
 pub mod profile;
 pub mod reference;
+pub mod snapshot;
 pub mod source;
+pub mod subsume;
 
 pub use document::Tree;
 
 /// Version of the published schemas. They have their own, with a changelog of their own: `schemas/v1/CHANGELOG.md`.
-pub const VERSION: &str = "0.1.0";
+pub const VERSION: &str = "0.2.0";
 
 /// Where the schemas are kept, relative to the workspace.
 pub const DIRECTORY: &str = "schemas/v1";
@@ -45,6 +54,12 @@ pub enum Error {
     /// The program was started outside of a checkout; name one with `--workspace`.
     #[error("no Eventwire checkout around the current directory; name one with --workspace DIR")]
     NoWorkspace,
+    /// Two trees cannot be compared; the text says which and why.
+    #[error("{0}")]
+    NotComparable(String),
+    /// What is here cannot be released; each line says what is missing.
+    #[error("not released:\n{0}")]
+    NotReleasable(String),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
@@ -67,8 +82,8 @@ impl Error {
 pub struct Published {
     /// The files below `schemas/v1`.
     pub schemas: Tree,
-    /// The page docs/reference/events.md.
-    pub reference: String,
+    /// The pages of docs/reference that are generated, by path relative to the workspace.
+    pub reference: Tree,
 }
 
 impl Published {
@@ -76,7 +91,7 @@ impl Published {
     fn files(&self) -> Tree {
         let mut files: Tree =
             self.schemas.iter().map(|(path, text)| (format!("{DIRECTORY}/{path}"), text.clone())).collect();
-        files.insert(reference::PATH.to_owned(), self.reference.clone());
+        files.extend(self.reference.clone());
         files
     }
 }
@@ -87,7 +102,7 @@ impl Published {
 /// [`Error::Catalogue`], which no input can cause.
 pub fn generate() -> Result<Published, Error> {
     let source = source::Source::read()?;
-    Ok(Published { schemas: document::tree(&source)?, reference: reference::page(&source) })
+    Ok(Published { schemas: document::tree(&source)?, reference: reference::pages(&source)? })
 }
 
 /// What `write` changed.
@@ -162,10 +177,9 @@ pub fn drift(published: &Published, workspace: &Path) -> Result<Vec<Drift>, Erro
     let committed = committed(workspace)?;
     let mut differences = Vec::new();
     for (path, text) in &expected {
-        let found = if path == reference::PATH {
-            read_if_there(&workspace.join(path))?
-        } else {
-            committed.get(path.trim_start_matches(DIRECTORY).trim_start_matches('/')).cloned()
+        let found = match path.strip_prefix(DIRECTORY) {
+            Some(below) => committed.get(below.trim_start_matches('/')).cloned(),
+            None => read_if_there(&workspace.join(path))?,
         };
         let kind = match found {
             Some(found) if found == *text => continue,
@@ -179,6 +193,12 @@ pub fn drift(published: &Published, workspace: &Path) -> Result<Vec<Drift>, Erro
             differences.push(Drift { path: format!("{DIRECTORY}/{path}"), kind: DriftKind::Stale });
         }
     }
+    for path in read_tree(&workspace.join(reference::FOLDER))?.keys() {
+        let path = format!("{}/{path}", reference::FOLDER);
+        if !published.reference.contains_key(&path) {
+            differences.push(Drift { path, kind: DriftKind::Stale });
+        }
+    }
     Ok(differences)
 }
 
@@ -187,9 +207,13 @@ pub fn drift(published: &Published, workspace: &Path) -> Result<Vec<Drift>, Erro
 /// # Errors
 /// [`Error::File`] when a file is there but cannot be read as text.
 pub fn committed(workspace: &Path) -> Result<Tree, Error> {
-    let root = workspace.join(DIRECTORY);
+    read_tree(&workspace.join(DIRECTORY))
+}
+
+/// The files below a directory, by path relative to it; empty when there are none.
+fn read_tree(root: &Path) -> Result<Tree, Error> {
     let mut found = Tree::new();
-    let mut folders = vec![root.clone()];
+    let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -202,7 +226,7 @@ pub fn committed(workspace: &Path) -> Result<Tree, Error> {
                 continue;
             }
             let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-            let name = path.strip_prefix(&root).unwrap_or(&path);
+            let name = path.strip_prefix(root).unwrap_or(&path);
             found.insert(name.to_string_lossy().replace('\\', "/"), text);
         }
     }

@@ -1,4 +1,6 @@
-//! Proof that published files keep the profile: rules SCHEMA-01 to SCHEMA-08, one function each.
+//! Proof that published files keep the profile: rules SCHEMA-01 to SCHEMA-08, one function each; those of the
+//! derived files, SCHEMA-09 to SCHEMA-12, stand beside them in [`crate::flavours`], those of the older systems' frames and
+//! of descriptions, SCHEMA-20 to SCHEMA-22, in the modules below.
 //!
 //! The rules look at nothing but the files, as a stranger would, so a fault in the generator cannot hide in a fault of
 //! the lint. A finding names the rule, the file, the place inside of it and what to do.
@@ -9,7 +11,11 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::document::{Tree, digest};
+use crate::flavours;
 use crate::profile::{MAX_INTEGER, STANDARD_FORMATS, references, referred};
+
+mod dialects;
+mod wording;
 
 /// A place where a file breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +50,14 @@ impl File<'_> {
 
     /// Whether clients read what it describes, so that it must stay open to more members.
     fn is_for_readers(&self) -> bool {
-        self.path.starts_with("events/") || ["event.schema.json", "incoming.schema.json"].contains(&self.path)
+        self.path.starts_with("events/")
+            || ["event.schema.json", "incoming.schema.json"].contains(&self.path)
+            || (self.is_of_a_dialect() && !self.path.ends_with("/client.schema.json"))
+    }
+
+    /// Whether it describes what an older system's clients read or send, which has names and nulls of its own.
+    fn is_of_a_dialect(&self) -> bool {
+        self.path.starts_with("dialects/")
     }
 
     fn finding(&self, rule: &'static str, place: impl Into<String>, problem: impl Into<String>) -> Finding {
@@ -67,16 +80,26 @@ pub fn lint(tree: &Tree) -> Vec<Finding> {
             }),
         }
     }
-    for file in files.iter().filter(|file| file.is_schema()) {
+    for file in files.iter().filter(|file| file.is_schema() && !file.path.starts_with(flavours::FOLDER)) {
         standard_and_named(file, &mut findings);
-        event_shape(file, &mut findings);
+        wording::for_readers(file, &mut findings);
+        if file.is_of_a_dialect() {
+            dialects::tagged(file, &mut findings);
+        } else {
+            event_shape(file, &mut findings);
+        }
         unions(file, &mut findings);
         absent_not_null(file, &mut findings);
         open_for_readers(file, &mut findings);
         bounded_numbers(file, &mut findings);
     }
     two_roots(&files, &mut findings);
+    dialects::complete(&files, &mut findings);
     all_generated(&files, tree, &mut findings);
+    let parsed: Vec<(&str, &Value)> = files.iter().map(|file| (file.path, &file.json)).collect();
+    let mut found = Vec::new();
+    flavours::lint(tree, &parsed, &mut found);
+    findings.extend(found.into_iter().map(|(rule, file, place, problem)| Finding { rule, file, place, problem }));
     findings
 }
 
@@ -261,8 +284,13 @@ fn unions(file: &File<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// SCHEMA-04: optional means absent; null only where it is a value, which so far is nowhere.
+///
+/// The older systems do have null as a value; there it is a definition of its own, so that no type is two.
 fn absent_not_null(file: &File<'_>, findings: &mut Vec<Finding>) {
     each_schema(&file.json, "", &mut |schema, place| {
+        if file.is_of_a_dialect() && ["/$defs/Null", "/$defs/NoArgument"].contains(&place) {
+            return;
+        }
         let kinds = schema.get("type");
         let is_null = |kind: &Value| kind == "null";
         let by_type =
@@ -290,7 +318,9 @@ fn open_for_readers(file: &File<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     each_schema(&file.json, "", &mut |schema, place| {
-        if schema.get("additionalProperties").is_some_and(|it| it == false) {
+        // A map of names to events is closed as a union is.
+        let is_map_of_names = file.is_of_a_dialect() && place.is_empty();
+        if !is_map_of_names && schema.get("additionalProperties").is_some_and(|it| it == false) {
             findings.push(file.finding(
                 "SCHEMA-05",
                 place,
@@ -326,7 +356,7 @@ fn bounded_numbers(file: &File<'_>, findings: &mut Vec<Finding>) {
             && before.ends_with("/properties")
             && ["integer", "number"].contains(&kind)
         {
-            let is_measured = name.split('_').any(|word| MEASURES.contains(&word));
+            let is_measured = !file.is_of_a_dialect() && name.split('_').any(|word| MEASURES.contains(&word));
             if is_measured && !UNITS.iter().any(|unit| name.ends_with(unit)) {
                 findings.push(file.finding(
                     RULE,

@@ -1,4 +1,4 @@
-//! `eventwire-schemas`: generates, checks and lints the published schemas.
+//! `eventwire-schemas`: generates, checks, lints, compares and releases the published schemas.
 
 #![allow(clippy::print_stdout, reason = "a command-line tool reports on stdout")]
 
@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use eventwire_schemas::{Error, committed, drift, generate, lint, write};
+use eventwire_schemas::diff::{Report, Severity, diff};
+use eventwire_schemas::snapshot::{RELEASED, Snapshot};
+use eventwire_schemas::{Error, committed, drift, gate, generate, lint, write};
 
-/// Generates, checks and lints the JSON Schemas of Eventwire.
+/// Generates, checks, lints, compares and releases the JSON Schemas of Eventwire.
 #[derive(Parser)]
 #[command(name = "eventwire-schemas", version)]
 struct Arguments {
@@ -22,12 +24,31 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes schemas/v1 and docs/reference/events.md from the catalogue.
+    /// Writes schemas/v1 and the generated pages of docs/reference from the catalogue.
     Generate,
     /// Tells whether the committed files are what the catalogue generates; changes nothing.
     Check,
     /// Tells whether the committed schemas keep the profile, rule by rule; changes nothing.
     Lint,
+    /// Tells what changed between two published trees, and whom it breaks; needs no checkout.
+    ///
+    /// OLD and NEW are each a directory with schemas, `git:REV` (schemas/v1 as it was at a revision; `git:REV:PATH` for
+    /// another path), or a released.json. Ends with 0 when nothing breaks, 1 when something does, 2 when the two cannot
+    /// be compared.
+    Diff {
+        /// The tree that is in use.
+        old: String,
+        /// The tree that would take its place.
+        new: String,
+        /// For programs: one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tells whether the committed schemas may follow the released ones: breaking changes are announced in the changelog
+    /// and the version permits them; changes nothing.
+    Compatibility,
+    /// Makes the committed schemas the released ones that later changes are judged by.
+    Release,
 }
 
 fn main() -> ExitCode {
@@ -44,10 +65,31 @@ fn main() -> ExitCode {
 
 /// Whether all is well.
 fn run(arguments: &Arguments) -> Result<bool, Error> {
+    if let Command::Diff { old, new, json } = &arguments.command {
+        return compare(old, new, *json);
+    }
     let Some(workspace) = arguments.workspace.clone().or_else(workspace) else {
         return Err(Error::NoWorkspace);
     };
-    match arguments.command {
+    match &arguments.command {
+        Command::Diff { .. } => Ok(true),
+        Command::Compatibility => {
+            let judgement = gate::judge_workspace(&workspace)?;
+            print_changes(&judgement.report);
+            judgement.problems.iter().for_each(|problem| println!("{problem}"));
+            let (released, version) = (&judgement.released, &judgement.version);
+            let changes = judgement.report.changes.len();
+            match judgement.problems.len() {
+                0 => println!("{version} may follow {released}: {changes} changes, all permitted"),
+                problems => println!("{version} may not follow {released}: {changes} changes, {problems} problems"),
+            }
+            Ok(judgement.problems.is_empty())
+        }
+        Command::Release => {
+            let version = gate::release(&workspace)?;
+            println!("{version} is released; {RELEASED} holds it, commit it with the changelog");
+            Ok(true)
+        }
         Command::Generate => {
             let changes = write(&generate()?, &workspace)?;
             changes.written.iter().for_each(|path| println!("wrote {path}"));
@@ -71,6 +113,33 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
             println!("{} findings", findings.len());
             Ok(findings.is_empty())
         }
+    }
+}
+
+/// Prints what changed; whether nothing breaks.
+fn compare(old: &str, new: &str, json: bool) -> Result<bool, Error> {
+    let here = env::current_dir().unwrap_or_default();
+    let report = diff(&Snapshot::read(old, &here)?, &Snapshot::read(new, &here)?)?;
+    if json {
+        println!("{:#}", report.to_json());
+        return Ok(!report.is_breaking());
+    }
+    print_changes(&report);
+    let count = |severity| report.changes.iter().filter(|change| change.severity == severity).count();
+    let (major, minor, patch) = (count(Severity::Major), count(Severity::Minor), count(Severity::Patch));
+    let verdict = if report.is_breaking() { "breaking" } else { "compatible" };
+    println!("{verdict}: {major} major, {minor} minor, {patch} patch");
+    Ok(!report.is_breaking())
+}
+
+/// Files with other texts only are many as a rule, so they are counted.
+fn print_changes(report: &Report) {
+    let (texts, rest): (Vec<_>, Vec<_>) = report.changes.iter().partition(|it| it.severity == Severity::Patch);
+    rest.iter().for_each(|change| println!("{change}"));
+    match texts.as_slice() {
+        [] => {}
+        [only] => println!("{only}"),
+        [first, ..] => println!("patch texts of {} files, {} the first; --json names all", texts.len(), first.file),
     }
 }
 

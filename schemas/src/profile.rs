@@ -3,7 +3,7 @@
 //! Measured with json-schema-to-typescript, quicktype, datamodel-code-generator and Ajv in strict mode: they agree on
 //! plain objects, `oneOf` of pure references, `const` and `enum`, and disagree on nearly everything else. So each
 //! definition is brought into that form here, in one pass, and [`crate::lint`] proves on the result that it is. The
-//! rules' reasons and their ids stand in schemas/README.md; they are `SCHEMA-01` to `SCHEMA-08`.
+//! rules' reasons and their ids stand in schemas/README.md; they are `SCHEMA-01` to `SCHEMA-12`.
 
 use std::collections::BTreeMap;
 
@@ -310,7 +310,12 @@ fn union_definitions(union: &Union) -> impl Iterator<Item = (String, Value)> {
     let alternatives: Vec<Value> = union.alternatives.iter().map(|(name, ..)| reference(name)).collect();
     let whole = json!({ "title": union.name, "description": union.description, "oneOf": alternatives });
     let each = |(name, description, kind): &(&str, &str, &str)| {
-        ((*name).to_owned(), json!({ "title": name, "description": description, "type": kind }))
+        let mut one = json!({ "title": name, "description": description, "type": kind });
+        // Free form says so; an object that does not holds what it names and nothing else.
+        if let Some(members) = one.as_object_mut().filter(|_| *kind == "object") {
+            members.insert("additionalProperties".to_owned(), Value::Bool(true));
+        }
+        ((*name).to_owned(), one)
     };
     std::iter::once((union.name.to_owned(), whole)).chain(union.alternatives.iter().map(each))
 }

@@ -26,7 +26,7 @@ impl MemoryTarget {
     pub fn start(principals: &Principals) -> Result<Self, Fault> {
         let mut keys = ApiKeys::new();
         for principal in principals.known() {
-            let known = HubPrincipal { name: principal.name.as_str().into(), claims: claims(principal)? };
+            let known = HubPrincipal::new(principal.name.as_str(), claims(principal)?);
             keys.add(KeyDigest::of(&principal.token), known).map_err(refused)?;
         }
         Ok(MemoryTarget { hub: Hub::builder().authenticator(keys).build() })

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::campaigns::{PROPERTIES, SERIES, cuts, schedules};
 use crate::gateway::{Access, Gateway};
 use crate::machine::{self, Workspace};
+use crate::packages;
 use crate::process::{Outcome, capture};
 use crate::suite;
 
@@ -79,6 +80,9 @@ pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
             repeat(sizes.repeats, || test(workspace, series.package, series.arguments))
         }));
     }
+    lines.push(line("every packed crate builds from its package, without the checkout", "all crates", || {
+        packages::build(workspace, LIMIT)
+    }));
     for (what, name, access) in [
         ("conformance: one gateway with keys, all cases", "long-keys", Access::Keys),
         ("conformance: one gateway without keys, all other cases", "long-open", Access::Open),

@@ -16,6 +16,7 @@ mod gateway;
 mod long;
 mod machine;
 mod markdown;
+mod packages;
 mod process;
 mod setup;
 mod suite;
@@ -56,7 +57,7 @@ enum Task {
     },
     /// Checks the tools that the tests need and installs what it can.
     Setup,
-    /// Regenerates schemas/v1 and docs/reference/events.md.
+    /// Regenerates schemas/v1 and the generated pages of docs/reference.
     Schemas,
     /// Accepts the wire snapshots as they are now (review the diff before committing).
     Snapshots,

@@ -12,6 +12,7 @@ use crate::campaigns;
 use crate::gateway::{Access, Gateway};
 use crate::machine::Workspace;
 use crate::markdown;
+use crate::packages;
 use crate::process::{self, Outcome, capture};
 use crate::setup;
 
@@ -82,20 +83,43 @@ const STEPS: &[Step] = &[
     Step { name: "wasm", proves: "the protocol builds where there is no operating system", run: wasm },
     Step {
         name: "schemas",
-        proves: "schemas/v1 and docs/reference/events.md are what the catalogue generates",
+        proves: "schemas/v1 and the generated pages of docs/reference are what the catalogue generates",
         run: |workspace| {
             let check = ["run", "--quiet", "-p", "eventwire-schemas", "--", "check"];
             cargo(workspace, &check, minutes(20))
         },
     },
     Step {
+        name: "compatibility",
+        proves: "schemas/v1 may follow schemas/released.json: what breaks is announced and has the version for it",
+        run: |workspace| {
+            let compare = ["run", "--quiet", "-p", "eventwire-schemas", "--", "compatibility"];
+            cargo(workspace, &compare, minutes(20))
+        },
+    },
+    Step {
         name: "codegen",
-        proves: "TypeScript generated from the schemas type-checks with an exhaustive switch",
+        proves: "types that real generators make of the schemas are whole; TypeScript narrows in an exhaustive switch",
         run: |workspace| {
             let folder = node_folder(workspace, "schemas/tests/codegen")?;
             let mut command = workspace.command("node");
-            command.args(["--test", "check.mjs"]).current_dir(folder);
+            command.args(["--test", "check.mjs", "instances.mjs", "quicktype.mjs"]).current_dir(folder);
             passed(process::run(&mut command, minutes(10)), "the generated types")
+        },
+    },
+    Step {
+        name: "python",
+        proves: "the Python package: generated from the schemas, type-checked, against a gateway, as a wheel",
+        run: python,
+    },
+    Step {
+        name: "documents",
+        proves: "real tools accept asyncapi.json and openapi.json, and types generated from the latter are usable",
+        run: |workspace| {
+            let folder = node_folder(workspace, "schemas/tests/documents")?;
+            let mut command = workspace.command("node");
+            command.args(["--test", "check.mjs"]).current_dir(folder);
+            passed(process::run(&mut command, minutes(10)), "the documents")
         },
     },
     Step {
@@ -122,6 +146,11 @@ const STEPS: &[Step] = &[
         name: "browser",
         proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots",
         run: browser,
+    },
+    Step {
+        name: "package",
+        proves: "every crate that is published packs, and holds nothing that it should not",
+        run: |workspace| packages::pack(workspace).map(Verdict::Passed),
     },
     Step { name: "readme", proves: "the marked commands of README.md and the guides do what they say", run: readme },
 ];
@@ -278,6 +307,34 @@ fn wasm(workspace: &Workspace) -> Result<Verdict, String> {
     cargo(workspace, &["build", "-p", "eventwire-protocol", "--target", TARGET], minutes(20))
 }
 
+fn python(workspace: &Workspace) -> Result<Verdict, String> {
+    let environment = setup::python_environment(workspace)?;
+    let interpreter = environment.join("bin/python");
+    if !interpreter.is_file() {
+        return Err("there is no Python environment; run `cargo xtask setup`".to_owned());
+    }
+    cargo(workspace, &["build", "-p", "eventwire-gateway"], minutes(45))?;
+    let binary = workspace.binaries()?.join("eventwire");
+    let module = |arguments: &[&str]| {
+        let mut command = workspace.command(&interpreter.to_string_lossy());
+        command
+            .args(["-B", "-m"])
+            .args(arguments)
+            .current_dir(workspace.root().join(setup::PYTHON_FOLDER))
+            .env("EVENTWIRE_BINARY", &binary)
+            .env("EVENTWIRE_WHEELS", environment.join("wheels"));
+        command
+    };
+    for check in [["ruff", "check", "."].as_slice(), &["ruff", "format", "--check", "."], &["mypy"]] {
+        process::run(&mut module(check), minutes(10)).require(&check.join(" "))?;
+    }
+    let (outcome, said) = capture(&mut module(&["pytest"]), minutes(30));
+    println!("{}", said.trim_end());
+    outcome.require("pytest")?;
+    // pytest fails by itself when it finds no test.
+    Ok(Verdict::Passed(said.lines().last().unwrap_or_default().to_owned()))
+}
+
 fn node(workspace: &Workspace) -> Result<Verdict, String> {
     let folder = workspace.root().join("transports/gateway/web/test");
     let mut files: Vec<_> = std::fs::read_dir(&folder)
@@ -369,10 +426,18 @@ fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -
     let text = gateway.place(&promise.command);
     println!("$ {text}");
     let path = std::env::var("PATH").unwrap_or_default();
+    // What a reader has installed: the programs of this repository, the Python package, the npm generators.
+    let installed = [
+        workspace.binaries()?,
+        setup::python_environment(workspace)?.join("bin"),
+        workspace.root().join("schemas/tests/codegen/node_modules/.bin"),
+    ];
+    let installed = installed.map(|folder| folder.display().to_string()).join(":");
     let mut command = workspace.command("bash");
     command
         .args(["-euo", "pipefail", "-c", &text])
-        .env("PATH", format!("{}:{path}", workspace.binaries()?.display()))
+        .env("PATH", format!("{installed}:{path}"))
+        .env("NODE_PATH", workspace.root().join("schemas/tests/codegen/node_modules"))
         // The text leaves the address out where it is the default.
         .env("EVENTWIRE_URL", gateway.url());
     let (outcome, said) = capture(&mut command, minutes(1));

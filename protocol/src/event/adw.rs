@@ -268,7 +268,8 @@ pub struct AgentSummaryUpdate {
 pub struct ChatStream {
     /// The run that this event belongs to.
     pub adw_id: AdwId,
-    /// The next piece of the text. May be empty.
+    /// The next piece of the text. May be empty. Text from outside: `stream_type` says how to show it, and it is never
+    /// markup of your own page.
     pub content: String,
     /// How the text is to be shown.
     pub stream_type: StreamType,
@@ -284,7 +285,7 @@ pub struct ChatStream {
 pub struct ThinkingBlock {
     /// The run that this event belongs to.
     pub adw_id: AdwId,
-    /// The thoughts. Empty when `withheld` is true.
+    /// The thoughts. Empty when `withheld` is true. Plain text from outside: show it as text, never as markup.
     pub content: String,
     /// True when the agent thought but its text was not given out, only a signature over it. Absent means false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -369,7 +370,7 @@ pub struct FileChanged {
     pub file_path: String,
     /// What happened to the file.
     pub operation: FileOperation,
-    /// The change as a unified diff.
+    /// The change as a unified diff. Plain text from outside: show it as text, never as markup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
     /// The change in words.

@@ -20,7 +20,7 @@ pub struct Welcome {
     pub protocol: String,
     /// Name of the history that sequence numbers belong to. Send it back when you resume.
     pub epoch: Epoch,
-    /// Name and version of the server.
+    /// Name and version of the server, for instance `eventwire/0.1.0`.
     pub server: String,
     /// The server's clock.
     pub server_time: Time,
@@ -32,6 +32,10 @@ pub struct Welcome {
     pub user_id: Option<UserId>,
     /// What you may do beyond receiving.
     pub permissions: Vec<Permission>,
+    /// When your credentials end. Send `authenticate` with newer ones before that; a few seconds after it the connection is
+    /// closed with 4001. Absent when they have no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
     /// Milliseconds between two `connection.heartbeat` events.
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
     pub heartbeat_interval_ms: u64,
@@ -207,11 +211,11 @@ pub struct Error {
     pub re: Option<String>,
     /// Whether the same command may succeed later.
     pub retryable: bool,
-    /// Wait so many milliseconds before you try again.
+    /// Wait so many milliseconds before you try again; absent when there is nothing to wait for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub retry_after_ms: Option<u64>,
-    /// More about it, for people.
+    /// More about it, for people; free form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Map<String, Value>>,
 }
@@ -222,7 +226,7 @@ pub struct Reply {
     /// The `id` of the command this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub re: Option<String>,
-    /// The answer.
+    /// The answer, in the form of whoever gave it; free form.
     pub data: Map<String, Value>,
 }
 
@@ -231,6 +235,11 @@ pub struct Reply {
 pub struct Closing {
     /// Why, for people.
     pub reason: String,
+    /// The code that the connection is closed with, for transports whose end has none. What to do then stands in the table
+    /// of close codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1000, max = 4999))]
+    pub code: Option<u16>,
     /// Come back after so many milliseconds; absent when you should not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
@@ -254,6 +263,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
                 "connection_id": "c00000000000000ff", "protocol": "v1", "epoch": "9f3a77c2d1e05b64",
                 "server": "eventwire/0.1.0", "server_time": "2026-11-20T23:40:01.123456Z", "user_id": "maria",
                 "session_id": "~0123456789abcdef0123456789abcdef", "permissions": ["observe"],
+                "expires_at": "2026-11-21T00:40:01Z",
                 "heartbeat_interval_ms": 30000,
                 "limits": {"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 32, "command_burst": 64},
             }),
@@ -285,7 +295,7 @@ pub fn examples() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("reply", json!({"re": "4", "data": {"accepted": true}})),
-        ("closing", json!({"reason": "the server restarts", "reconnect_after_ms": 1800})),
+        ("closing", json!({"reason": "the server restarts", "code": 1012, "reconnect_after_ms": 1800})),
     ]
 }
 

@@ -15,7 +15,11 @@ mod value;
 
 pub use value::AnyValue;
 
-use crate::{address::Visibility, catalog::EventType, id::UserId};
+use crate::{
+    address::Visibility,
+    catalog::{Event, EventType},
+    id::UserId,
+};
 
 /// A payload that the catalogue knows.
 ///
@@ -36,6 +40,8 @@ pub trait Payload:
     + serde::Serialize
     + serde::de::DeserializeOwned
     + schemars::JsonSchema
+    + Into<Event>
+    + TryFrom<Event, Error = Event>
     + Send
     + Sync
     + 'static

@@ -223,6 +223,146 @@ test('quicktype: every event file alone gives types that type-check', async () =
   assert.deepEqual(typeCheck(files), []);
 });
 
+// ---------------------------------------------------------------------------------------------------------------
+// Frames of the older systems
+// ---------------------------------------------------------------------------------------------------------------
+
+const vectors = join(dirname(fileURLToPath(import.meta.url)), '../../../conformance/vectors');
+
+/** The golden frames of a dialect; a variant has those of its family, but for the types its own file is about. */
+function goldenFrames(dialect) {
+  const of = (name) => JSON.parse(readFileSync(join(vectors, `${name}.json`), 'utf8'));
+  const own = of(dialect.name);
+  const told = new Set(own.map((vector) => vector.type));
+  const family = dialect.variant_of ? of(dialect.variant_of).filter((vector) => !told.has(vector.type)) : [];
+  return [...own, ...family].map((vector) => vector.frame).filter((frame) => frame !== null);
+}
+
+/** An event of Socket.IO is its name and its argument. */
+const described = (dialect, frame) => (dialect.tag.socketio ? { [frame[0]]: frame[1] } : frame);
+
+test('dialects: Ajv in strict mode accepts every file and every golden frame, and refuses mutants', () => {
+  let [seen, refused] = [0, 0];
+  for (const dialect of index.dialects) {
+    for (const path of [dialect.client, dialect.rpc].filter(Boolean)) validator(path);
+    const { $defs: definitions } = read(dialect.server);
+    for (const frame of goldenFrames(dialect)) {
+      accepts(dialect.server, described(dialect, frame));
+      seen += 1;
+      const name = dialect.tag.socketio ? frame[0] : frame[dialect.tag.member];
+      const { title } = dialect.frames.find((it) => it.name === name);
+      for (const member of definitions[title].required ?? []) {
+        const mutant = structuredClone(frame);
+        delete (dialect.tag.socketio ? mutant[1] : mutant)[member];
+        refuses(dialect.server, described(dialect, mutant), `${name} without ${member}`);
+        refused += 1;
+      }
+      const other = structuredClone(frame);
+      other[dialect.tag.socketio ? 0 : dialect.tag.member] = 'of_nobody';
+      refuses(dialect.server, described(dialect, other), 'a frame of another name');
+    }
+    for (const definition of Object.values(read(dialect.client).$defs)) {
+      if (dialect.tag.socketio) continue;
+      for (const example of definition.examples ?? []) accepts(dialect.client, example);
+    }
+  }
+  assert.ok(seen > 250 && refused > 400, `${seen} frames, ${refused} mutants`);
+});
+
+test('dialects: an exhaustive switch over every frame type-checks, and one that forgets a frame does not', async () => {
+  const [whole, short] = [{}, {}];
+  for (const dialect of index.dialects.filter((it) => it.tag.member)) {
+    const { tag, name } = dialect;
+    const types = await interfaces(dialect.server);
+    const switchOver = (frames) => `import type { ServerFrame, ${frames.map((it) => it.title).join(', ')} } from './${name}';
+export function handle(frame: ServerFrame): unknown {
+  switch (frame.${tag.member}) {
+${frames.map((it) => `    case ${JSON.stringify(it.name)}: {\n      const read: ${it.title} = frame;\n      return read;\n    }`).join('\n')}
+    default: {
+      const forgotten: never = frame;
+      return forgotten;
+    }
+  }
+}
+`;
+    whole[`${name}.ts`] = types;
+    whole[`${name}.consumer.ts`] = switchOver(dialect.frames);
+    short[`${name}.ts`] = types;
+    short[`${name}.consumer.ts`] = switchOver(dialect.frames.slice(1));
+  }
+  assert.deepEqual(typeCheck(whole), []);
+  const problems = typeCheck(short).filter((problem) => problem.includes("'never'"));
+  assert.equal(problems.length, Object.keys(short).length / 2, problems.join('\n'));
+});
+
+test('dialects: events of Socket.IO are typed by name, in either direction', async () => {
+  const amiga = index.dialects.find((dialect) => dialect.name === 'amiga');
+  const files = {
+    'amiga.server.ts': await interfaces(amiga.server),
+    'amiga.client.ts': await interfaces(amiga.client),
+    'amiga.consumer.ts': `import type { ServerEvents } from './amiga.server';
+import type { ClientEvents } from './amiga.client';
+type Told = { [Name in keyof Required<ServerEvents>]: (argument: Required<ServerEvents>[Name]) => void };
+export const handlers: Partial<Told> = {
+  metrics_update: (figures) => { const at: number = figures.timestamp; void at; },
+  task_failed: (task) => { const why: string = task.error; void why; },
+};
+export const asked: ClientEvents['subscribe'] = { hours: 24, metrics: ['overview'] };
+`,
+  };
+  assert.deepEqual(typeCheck(files), []);
+  const wrong = `import type { ClientEvents } from './amiga.client';
+export const asked: ClientEvents['subscribe'] = { hours: 'all' };
+`;
+  assert.notDeepEqual(typeCheck({ ...files, 'amiga.wrong.ts': wrong }), []);
+});
+
+test('dialects: what clients send type-checks when written by hand', async () => {
+  const files = {};
+  const examples = {};
+  for (const dialect of index.dialects.filter((it) => it.tag.member)) {
+    files[`${dialect.name}.client.ts`] = await interfaces(dialect.client);
+    examples[dialect.name] = Object.values(read(dialect.client).$defs).flatMap((it) => it.examples ?? []);
+    files[`${dialect.name}.sent.ts`] = `import type { ClientFrame } from './${dialect.name}.client';
+export const frames: ClientFrame[] = ${JSON.stringify(examples[dialect.name], null, 2)};
+`;
+  }
+  assert.deepEqual(typeCheck(files), []);
+  assert.ok(Object.values(examples).every((all) => all.length >= 5));
+});
+
+test('dialects: every definition becomes one named type', async () => {
+  for (const dialect of index.dialects) {
+    for (const root of [dialect.server, dialect.client, dialect.rpc].filter(Boolean)) {
+      const text = await interfaces(root);
+      const names = [...text.matchAll(/^export (?:interface|type) (\w+)/gm)].map((match) => match[1]);
+      assert.deepEqual(names.filter((name) => /\d$/.test(name)), [], `${root}: types that exist twice`);
+      for (const name of Object.keys(read(root).$defs)) assert.ok(names.includes(name), `${root}: no type ${name}`);
+    }
+  }
+});
+
+test('quicktype: every frame of the older systems gives a type of its own', async () => {
+  const files = {};
+  for (const dialect of index.dialects) {
+    const { $defs, $schema } = read(dialect.server);
+    for (const frame of dialect.frames) {
+      // Of an object of any members it makes a map without a name.
+      if (!$defs[frame.title].properties) continue;
+      const input = new JSONSchemaInput(new FetchingJSONSchemaStore());
+      await input.addSource({ name: frame.title, schema: JSON.stringify({ $schema, ...$defs[frame.title], $defs }) });
+      const data = new InputData();
+      data.addInput(input);
+      const rendererOptions = { 'just-types': 'true', 'acronym-style': 'original' };
+      const { lines } = await quicktype({ inputData: data, lang: 'typescript', rendererOptions });
+      const text = lines.join('\n');
+      assert.match(text, new RegExp(`export (interface|type) ${frame.title}\\b`), `${dialect.name} ${frame.name}`);
+      files[`${dialect.name}.${frame.title}.quick.ts`] = text;
+    }
+  }
+  assert.deepEqual(typeCheck(files), []);
+});
+
 test('the index names every file of the published directory', () => {
   const found = readdirSync(published, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith('.json') && entry.name !== 'index.json')

@@ -25,6 +25,12 @@ pub enum BuildError {
     /// The token cannot stand in an HTTP header.
     #[error("the token has characters that cannot stand in an Authorization header")]
     Token,
+    /// A certificate of an authority cannot be used.
+    #[error("a certificate of an authority cannot be used: {why}; give PEM text")]
+    Certificate {
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// A command was not carried out.
@@ -49,6 +55,15 @@ pub enum CommandError {
     /// The connection was lost before the answer came, or there was none. Try again once connected.
     #[error("not connected")]
     Disconnected,
+    /// The connection is an event stream over HTTP, which carries no commands.
+    #[error("server-sent events carry no commands; wait for a WebSocket")]
+    NoCommands,
+    /// So many calls wait for a connection already. Wait until there is one.
+    #[error("{limit} calls wait for a connection already")]
+    Overflow {
+        /// The most that wait.
+        limit: usize,
+    },
     /// The client has ended; its last item said why. Build another one.
     #[error("the client has ended")]
     Ended,

@@ -8,17 +8,14 @@ use eventwire_protocol::{
     id::{EventId, Position, Seq},
     time::Time,
 };
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
     error::{BuildError, PublishError},
+    net::{Authorities, Dialer, bearer},
     url::Server,
 };
 
@@ -69,6 +66,15 @@ impl Draft {
         self
     }
 
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// About how many bytes it has as JSON.
+    pub(crate) fn size(&self) -> usize {
+        self.data.get().len() + self.kind.len() + 256
+    }
+
     /// Publish only if the last event of the stream has this number: keeps a second writer out.
     #[must_use]
     pub fn expected_prev(mut self, prev: Position) -> Self {
@@ -87,9 +93,9 @@ pub struct Receipt {
 /// Publishes events. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    http: Client<HttpConnector, Full<Bytes>>,
-    url: String,
-    authorization: Option<header::HeaderValue>,
+    dialer: Dialer,
+    server: Server,
+    authorization: Option<HeaderValue>,
 }
 
 #[derive(Deserialize)]
@@ -109,17 +115,21 @@ struct Refusal {
 }
 
 impl Publisher {
-    /// A publisher for the server at `http://host:port`, with a token if it wants one.
+    /// A publisher for the server at `http://host:port` or `https://host`, with a token if it wants one.
     ///
     /// # Errors
     /// The address or the token cannot be used.
     pub fn new(url: &str, token: Option<&str>) -> Result<Self, BuildError> {
-        let authorization = token.map(authorization).transpose()?;
-        Ok(Publisher {
-            http: Client::builder(TokioExecutor::new()).build_http(),
-            url: Server::parse(url)?.events(),
-            authorization,
-        })
+        Self::trusting(url, token, Authorities::default())
+    }
+
+    /// The same, where the certificate of the server is of another authority than those that browsers trust.
+    ///
+    /// # Errors
+    /// The address, the token or a certificate cannot be used.
+    pub fn trusting(url: &str, token: Option<&str>, authorities: Authorities) -> Result<Self, BuildError> {
+        let authorization = token.map(bearer).transpose()?;
+        Ok(Publisher { dialer: Dialer::new(authorities)?, server: Server::parse(url)?, authorization })
     }
 
     /// Publishes one event.
@@ -142,31 +152,47 @@ impl Publisher {
     /// The request as a whole failed; see [`PublishError`].
     pub async fn publish_all(&self, drafts: &[Draft]) -> Result<Vec<Result<Receipt, ErrorBody>>, PublishError> {
         let body = serde_json::to_vec(drafts).map_err(|error| PublishError::Unreachable(error.into()))?;
+        let (status, body) = self.post("events", body).await?;
+        if let Ok(Results { results }) = serde_json::from_slice(&body)
+            && results.len() == drafts.len()
+        {
+            return Ok(results.into_iter().map(Outcome::into_result).collect());
+        }
+        Err(refusal(status, &body))
+    }
+}
+
+impl Publisher {
+    /// Posts JSON, and reads the answer whole.
+    pub(crate) async fn post(&self, path: &str, body: Vec<u8>) -> Result<(u16, Bytes), PublishError> {
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() =
-            self.url.parse().map_err(|error: http::uri::InvalidUri| PublishError::Unreachable(error.into()))?;
+        *request.uri_mut() = self
+            .server
+            .http(path)
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| PublishError::Unreachable(error.into()))?;
         let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        let answer = self.http.request(request).await.map_err(|error| match error.is_connect() {
+        let answer = self.dialer.ask(request).await.map_err(|error| match error.is_connect() {
             true => PublishError::Unreachable(error.into()),
             false => PublishError::Unanswered(error.into()),
         })?;
         let status = answer.status().as_u16();
         let body =
             answer.into_body().collect().await.map_err(|error| PublishError::Unanswered(error.into()))?.to_bytes();
-        if let Ok(Results { results }) = serde_json::from_slice(&body)
-            && results.len() == drafts.len()
-        {
-            return Ok(results.into_iter().map(Outcome::into_result).collect());
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Refusal { error }) => Err(PublishError::Refused { status, error }),
-            Err(_) => Err(PublishError::Foreign { status }),
-        }
+        Ok((status, body))
+    }
+}
+
+/// What a refusal of the server says, if the answer is one.
+pub(crate) fn refusal(status: u16, body: &[u8]) -> PublishError {
+    match serde_json::from_slice(body) {
+        Ok(Refusal { error }) => PublishError::Refused { status, error },
+        Err(_) => PublishError::Foreign { status },
     }
 }
 
@@ -177,11 +203,4 @@ impl Outcome {
             None => Ok(Receipt { seq: self.seq }),
         }
     }
-}
-
-/// `Bearer <token>`, marked so that it is not printed.
-pub(crate) fn authorization(token: &str) -> Result<header::HeaderValue, BuildError> {
-    let mut value = header::HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| BuildError::Token)?;
-    value.set_sensitive(true);
-    Ok(value)
 }

@@ -41,13 +41,37 @@ pub enum Ended {
         /// What the server said about it.
         reason: String,
     },
-    /// The server answered the handshake with an HTTP status instead of a WebSocket.
+    /// There was nothing to show to the server: the [`TokenSource`](crate::TokenSource) has no token.
+    NoToken(String),
+    /// The server answered the handshake with an HTTP status instead of a WebSocket or an event stream.
     Refused {
         /// The status.
         status: u16,
         /// What the server said about it.
         reason: String,
     },
+}
+
+impl Ended {
+    /// Whether a new token may help: the server says that it does not know us, or no longer (4001, 401).
+    pub fn asks_for_a_token(&self) -> bool {
+        match self {
+            Ended::Closed { code, .. } => {
+                CloseCode::from_u16(*code).map(CloseCode::next) == Some(AfterClose::RefreshToken)
+            }
+            Ended::Refused { status, .. } => *status == 401,
+            Ended::Lost(_) | Ended::NoToken(_) => false,
+        }
+    }
+
+    /// The close code or the HTTP status, [`ABNORMAL`] when there was none, and what was said about it.
+    pub fn code_and_reason(&self) -> (u16, &str) {
+        match self {
+            Ended::Lost(why) | Ended::NoToken(why) => (ABNORMAL, why),
+            Ended::Closed { code, reason } => (*code, reason),
+            Ended::Refused { status, reason } => (*status, reason),
+        }
+    }
 }
 
 /// What `connection.closing` announced before the end.
@@ -78,6 +102,11 @@ pub enum Next {
         /// Why.
         reason: String,
     },
+    /// The attempts are used up.
+    GiveUp {
+        /// How many there were in a row.
+        attempts: u32,
+    },
 }
 
 /// Close code of a connection that ended without one (RFC 6455, section 7.4.1).
@@ -89,12 +118,14 @@ pub struct Reconnect {
     backoff: Backoff,
     failed: u32,
     connected_at: Option<Duration>,
+    /// A new token was got since the last good connection.
+    refreshed: bool,
 }
 
 impl Reconnect {
     /// A policy that has seen no failure yet.
     pub fn new(backoff: Backoff) -> Self {
-        Reconnect { backoff, failed: 0, connected_at: None }
+        Reconnect { backoff, failed: 0, connected_at: None, refreshed: false }
     }
 
     /// The server has welcomed us. `now` is the time since an origin of the caller.
@@ -104,33 +135,52 @@ impl Reconnect {
 
     /// The connection, or the attempt, has ended. `random` is any number; all of its bits are used.
     pub fn after(&mut self, ended: &Ended, farewell: Farewell, now: Duration, random: u64) -> Next {
-        let lasted = self.connected_at.take().map(|since| now.saturating_sub(since));
-        if lasted.is_some_and(|lasted| lasted >= self.backoff.stable_after) {
-            self.failed = 0;
-        }
-        let stop = |code, reason: &str| Next::Stop { code, reason: reason.to_owned() };
-        match ended {
-            Ended::Closed { code, reason } if !returns_after(*code) => return stop(*code, reason),
-            Ended::Refused { status, reason } if !retries_after(*status) => return stop(*status, reason),
-            _ => {}
-        }
-        let (code, why) = match ended {
-            Ended::Lost(why) => (ABNORMAL, why),
-            Ended::Closed { code, reason } => (*code, reason),
-            Ended::Refused { status, reason } => (*status, reason),
+        let stops = match ended {
+            Ended::Closed { code, .. } => !returns_after(*code),
+            Ended::Refused { status, .. } => !retries_after(*status),
+            Ended::Lost(_) | Ended::NoToken(_) => false,
         };
-        if farewell == Farewell::StayAway {
-            return stop(code, why);
+        if stops || farewell == Farewell::StayAway {
+            self.count_good(now);
+            let (code, reason) = ended.code_and_reason();
+            return Next::Stop { code, reason: reason.to_owned() };
         }
+        self.again(farewell, now, random)
+    }
+
+    /// The same, where something is different next time, such as the token or the transport: whatever was said about this
+    /// one, another attempt is made if there is one left.
+    pub fn again(&mut self, farewell: Farewell, now: Duration, random: u64) -> Next {
+        self.count_good(now);
         self.failed = self.failed.saturating_add(1);
         if self.backoff.attempts.is_some_and(|attempts| self.failed > attempts) {
-            return stop(code, &format!("gave up after {} attempts: {why}", self.failed - 1));
+            return Next::GiveUp { attempts: self.failed - 1 };
         }
         let after = match farewell {
             Farewell::ReturnAfter(wait) => wait,
             _ => self.jitter(random),
         };
         Next::Retry { attempt: self.failed, after }
+    }
+
+    /// Whether a new token is to be got after this end: once, until a connection was a good one again. A second refusal is
+    /// about us and not about the age of the token.
+    pub fn refreshes(&mut self, ended: &Ended, now: Duration) -> bool {
+        if self.is_good(now) {
+            self.refreshed = false;
+        }
+        ended.asks_for_a_token() && !std::mem::replace(&mut self.refreshed, true)
+    }
+
+    fn is_good(&self, now: Duration) -> bool {
+        self.connected_at.is_some_and(|since| now.saturating_sub(since) >= self.backoff.stable_after)
+    }
+
+    fn count_good(&mut self, now: Duration) {
+        if self.is_good(now) {
+            self.failed = 0;
+        }
+        self.connected_at = None;
     }
 
     /// Anything from nothing to the bound of this attempt, each equally likely.
@@ -216,7 +266,23 @@ mod tests {
         assert!(matches!(attempt(1, Some(0)), Next::Retry { attempt: 2, .. }));
         assert!(matches!(attempt(20, Some(2)), Next::Retry { attempt: 1, .. }));
         assert!(matches!(attempt(21, None), Next::Retry { attempt: 2, .. }));
-        assert!(matches!(attempt(22, None), Next::Stop { code: ABNORMAL, .. }));
+        assert_eq!(attempt(22, None), Next::GiveUp { attempts: 2 });
+    }
+
+    #[test]
+    fn ws_05_a_new_token_is_got_once_until_a_connection_was_a_good_one() {
+        let mut reconnect = Reconnect::new(Backoff::default());
+        let refused = Ended::Refused { status: 401, reason: String::new() };
+        let second = Duration::from_secs;
+        assert!(!reconnect.refreshes(&closed(4003), second(0)) && !reconnect.refreshes(&lost(), second(0)));
+        assert!(reconnect.refreshes(&closed(4001), second(0)));
+        assert!(!reconnect.refreshes(&refused, second(1)), "the new one is refused as well");
+        reconnect.connected(second(2));
+        assert!(!reconnect.refreshes(&closed(4001), second(3)), "welcomed and thrown out is no good connection");
+        reconnect.connected(second(4));
+        assert!(reconnect.refreshes(&closed(4001), second(14)));
+        // With another token or another way to go, a refusal is no end.
+        assert!(matches!(reconnect.again(Farewell::None, second(14), 0), Next::Retry { attempt: 1, .. }));
     }
 
     proptest! {

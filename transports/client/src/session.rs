@@ -4,6 +4,10 @@
 //! A position belongs to a [`Root`], because the frames of a root come in the order of their numbers. That one number is
 //! enough to resume, and everything at or below it is a duplicate. Holes are looked for in each exact stream, since `prev`
 //! chains the frames of one stream: a `prev` above the last number seen there names something that never came (LOG-02).
+//!
+//! The positions are the same whatever carries the frames. A WebSocket is told them in a `subscribe`; an event stream over
+//! HTTP is opened with its targets in the query and its positions as a cursor (SSE-02), and to want something else it is
+//! opened again. So a session goes on over the other transport where it stopped on the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +20,16 @@ use eventwire_protocol::{
     frame::{EventFrame, Incoming},
     id::{Epoch, Position, Seq, SessionId},
     limits::MAX_SUBSCRIPTIONS,
+    resume::Cursor,
 };
 use serde_json::Value;
 
-use crate::reconnect::Farewell;
+use crate::{reconnect::Farewell, transport::Transport};
 
 /// Most streams whose last number is kept for finding holes. An observer of a large realm forgets the quietest.
 const MAX_STREAMS: usize = 4_096;
+/// Most calls that wait for a connection.
+pub const MAX_WAITING_CALLS: usize = 64;
 
 /// Something that the application sees.
 #[derive(Clone, Debug)]
@@ -86,7 +93,10 @@ impl From<connection::GapReason> for GapReason {
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// A connection is being made.
-    Connecting,
+    Connecting {
+        /// What will carry it.
+        over: Transport,
+    },
     /// The server has said welcome; the wanted targets are being subscribed.
     Connected(Box<connection::Welcome>),
     /// The connection is gone, another attempt follows.
@@ -98,13 +108,38 @@ pub enum State {
         /// How the last one ended.
         because: crate::reconnect::Ended,
     },
-    /// The end: no further attempt is made. The last item of every client.
+    /// The end that somebody decided: the application, or a server that does not want this client back. No further attempt
+    /// is made. The last item of every client is this or [`State::Failed`].
     Closed {
         /// The close code, or the HTTP status of a refused handshake; 1000 when the application ended it.
         code: u16,
         /// Why.
         reason: String,
     },
+    /// The end because the attempts are used up ([`Backoff::attempts`](crate::Backoff::attempts)). The server may be there
+    /// again later: build another client, with the [`Checkpoint`] of this one.
+    Failed {
+        /// How many attempts in a row did not lead to a connection that lasted.
+        attempts: u32,
+        /// How the last one ended.
+        because: crate::reconnect::Ended,
+    },
+}
+
+impl State {
+    /// Whether no further attempt is made.
+    pub fn is_end(&self) -> bool {
+        matches!(self, State::Closed { .. } | State::Failed { .. })
+    }
+}
+
+/// How an event stream over HTTP is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SseRequest {
+    /// The query, without its question mark; may be empty.
+    pub query: String,
+    /// The header `Last-Event-ID`, where there is something to resume.
+    pub last_event_id: Option<String>,
 }
 
 /// A command that waits for its answer.
@@ -122,8 +157,17 @@ pub enum Output {
     Answer(CommandId, Answer),
     /// The server announced the end of this connection, and what comes after it.
     Farewell(Farewell),
+    /// The end of this event stream will be one with this close code (AUTH-11).
+    WillClose {
+        /// The code.
+        code: u16,
+        /// Why.
+        reason: String,
+    },
     /// This connection is of no use: end it, and connect again after a while.
     HangUp(String),
+    /// This event stream was opened for something else than is wanted now: open another one at once.
+    Reopen,
 }
 
 /// The answer to a command.
@@ -137,6 +181,10 @@ pub enum Answer {
     Refused(connection::Error),
     /// The connection was lost before the answer came.
     Disconnected,
+    /// The connection is an event stream, which carries no commands.
+    NoCommands,
+    /// Too many calls wait for a connection.
+    Overflow,
 }
 
 /// Everything needed to go on in another process: keep it, and hand it to the next client.
@@ -196,6 +244,16 @@ pub struct Session {
     /// The `subscribe` commands that make the targets of this connection, while unanswered.
     resumes: BTreeSet<CommandId>,
     last_id: u64,
+    /// What carries the present connection, or the attempt.
+    over: Transport,
+    /// The present event stream was asked for before its targets changed, or before the epoch of their positions was known.
+    stale: bool,
+    /// Targets whose other history was told on this connection by us; the server says so as well.
+    told: BTreeSet<Root>,
+    /// Wanted targets that the present event stream cannot carry.
+    uncarried: BTreeSet<Root>,
+    /// Where an event stream began that was cut off before its welcome: what comes without asking begins there.
+    began: Option<Position>,
 }
 
 impl Session {
@@ -253,6 +311,12 @@ impl Session {
         for root in &targets {
             self.forget(root);
         }
+        // What is for everyone comes whether it is wanted or not.
+        if self.over == Transport::Sse && targets.iter().all(|root| in_query(root).is_none()) {
+            let id = self.next_id();
+            outputs.push(Output::Answer(id, Answer::Moot));
+            return id;
+        }
         self.command(Command::Unsubscribe(Unsubscribe { streams }), outputs)
     }
 
@@ -278,13 +342,27 @@ impl Session {
 
     fn command(&mut self, command: Command, outputs: &mut Vec<Output>) -> CommandId {
         let id = self.next_id();
-        match (&command, self.connected) {
+        let over_websocket = self.over == Transport::WebSocket;
+        let changes = matches!(command, Command::Subscribe(_) | Command::Unsubscribe(_));
+        if changes && !over_websocket {
+            self.stale = true;
+            if self.connected {
+                outputs.push(Output::Reopen);
+            }
+        }
+        match (&command, self.connected && over_websocket) {
             (_, true) => {
                 send(id, &command, outputs);
                 self.pending.insert(id, Pending { command, sent: true });
             }
+            (Command::Subscribe(_), false) if self.waiting() >= MAX_WAITING_CALLS => {
+                outputs.push(Output::Answer(id, Answer::Overflow));
+            }
             (Command::Subscribe(_), false) => {
                 self.pending.insert(id, Pending { command, sent: false });
+            }
+            (Command::Ping(_) | Command::Authenticate(_), false) if self.connected => {
+                outputs.push(Output::Answer(id, Answer::NoCommands));
             }
             (Command::Unsubscribe(_), false) => outputs.push(Output::Answer(id, Answer::Moot)),
             (_, false) => outputs.push(Output::Answer(id, Answer::Disconnected)),
@@ -292,12 +370,130 @@ impl Session {
         id
     }
 
+    /// Whether there is a connection, welcomed and of use.
+    pub fn is_connected(&self) -> bool {
+        self.connected && !(self.stale && self.over == Transport::Sse)
+    }
+
+    /// What carries the present connection, or the last attempt.
+    pub fn over(&self) -> Transport {
+        self.over
+    }
+
+    /// How many calls wait for a connection.
+    fn waiting(&self) -> usize {
+        self.pending.values().filter(|pending| !pending.sent).count()
+    }
+
     // Connections ------------------------------------------------------------------------------------------------
+
+    /// The next frames come over a WebSocket.
+    pub fn over_websocket(&mut self) {
+        self.over = Transport::WebSocket;
+    }
+
+    /// The next frames come over an event stream, which is to be opened so. Of what is wanted, only ADWs, contexts, rooms and
+    /// everything that an observer sees can be asked for; one's own user and what is for everyone come without asking. Other
+    /// targets wait for a WebSocket.
+    ///
+    /// A target that was never read begins where the others stand, which may be a little before now.
+    pub fn over_sse(&mut self) -> SseRequest {
+        self.over = Transport::Sse;
+        self.adopt_asked();
+        self.uncarried = self
+            .readings
+            .iter()
+            .filter(|(root, reading)| {
+                reading.interest == Interest::Wanted && in_query(root).is_none() && **root != Root::Global
+            })
+            .map(|(root, _)| root.clone())
+            .collect();
+        let known = |reading: &Reading| (reading.interest != Interest::Seen).then_some(reading.position).flatten();
+        let low = self.readings.values().filter_map(known).max();
+        // Positions of a history whose name is not known yet cannot be written: the first welcome names it.
+        let blind = low.is_some() && self.epoch.is_none();
+        self.stale = blind;
+        let cursor = self.epoch.zip(low).map(|(epoch, low)| {
+            let mut others = BTreeMap::new();
+            let carried =
+                |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
+            for (root, reading) in self.readings.iter_mut().filter(|(root, reading)| carried(root, reading)) {
+                let position = *reading.position.get_or_insert(low);
+                if position != low {
+                    others.insert(root.clone(), position);
+                }
+            }
+            Cursor { epoch, low, others }.to_string()
+        });
+        let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (root, reading) in &self.readings {
+            if reading.interest == Interest::Wanted
+                && let Some((key, value)) = in_query(root)
+            {
+                lists.entry(key).or_default().push(value);
+            }
+        }
+        // No identifier has a character that a query would have to escape.
+        let query: Vec<String> = lists.into_iter().map(|(key, ids)| format!("{key}={}", ids.join(","))).collect();
+        SseRequest { query: query.join("&"), last_event_id: cursor }
+    }
+
+    /// An event stream said, by an `id:` line, how far it has brought everything; called behind the frame of its block. What
+    /// it says is not looked into where it cannot be read: the frames have numbers of their own.
+    pub fn passed(&mut self, id: &str) {
+        let Ok(cursor) = id.parse::<Cursor>() else { return };
+        if self.stale || self.over != Transport::Sse {
+            return;
+        }
+        if self.epoch.is_some_and(|epoch| epoch != cursor.epoch) {
+            let holds = |reading: &Reading| reading.interest != Interest::Seen && reading.position.is_some();
+            if self.began.is_some() || self.readings.values().any(holds) {
+                // The welcome will tell, and what is held be told of.
+                return;
+            }
+            self.begin_another_history(&mut Vec::new());
+        }
+        self.epoch = Some(cursor.epoch);
+        if !self.connected {
+            self.began = self.began.or(Some(cursor.low));
+        }
+        let carried =
+            |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
+        for (root, reading) in self.readings.iter_mut().filter(|(root, reading)| carried(root, reading)) {
+            let position = cursor.position(root);
+            // Before the welcome it says no more than where a target begins that was never read.
+            if self.connected || reading.position.is_none() {
+                reading.position = reading.position.max(Some(position));
+            }
+        }
+    }
+
+    /// Applications may have asked for other positions than we hold while there was no connection.
+    fn adopt_asked(&mut self) {
+        let mut asked = BTreeMap::new();
+        for pending in self.pending.values().filter(|pending| !pending.sent) {
+            let Command::Subscribe(subscribe) = &pending.command else { continue };
+            for wanted in &subscribe.streams {
+                if let (Some(since), Ok(root)) = (wanted.since, wanted.to.parse::<Root>()) {
+                    asked.insert(root, since);
+                }
+            }
+        }
+        for (root, since) in asked {
+            let Some(reading) = self.readings.get_mut(&root) else { continue };
+            let rewinds = reading.position > Some(since);
+            reading.position = Some(since);
+            if rewinds {
+                self.forget_streams_of(&root);
+            }
+        }
+    }
 
     /// The connection is gone. Unanswered calls are answered, except `subscribe`, which the next connection repeats.
     pub fn disconnected(&mut self, outputs: &mut Vec<Output>) {
         self.connected = false;
         self.resumes.clear();
+        self.told.clear();
         for reading in self.readings.values_mut() {
             (reading.replaying, reading.resuming, reading.heard) = (false, false, None);
         }
@@ -315,28 +511,22 @@ impl Session {
 
     fn welcomed(&mut self, welcome: connection::Welcome, outputs: &mut Vec<Output>) {
         self.connected = true;
+        if self.stale && self.over == Transport::Sse {
+            self.epoch = self.epoch.or(Some(welcome.epoch));
+            outputs.push(Output::Reopen);
+            return;
+        }
         outputs.push(Output::Item(Item::State(State::Connected(Box::new(welcome.clone())))));
         if self.epoch.is_some_and(|epoch| epoch != welcome.epoch) {
             self.begin_another_history(outputs);
         }
         self.epoch = Some(welcome.epoch);
         self.imply(&welcome);
-        // Applications may have asked for other positions than we hold while there was no connection.
-        let mut asked = BTreeMap::new();
-        for pending in self.pending.values() {
-            let Command::Subscribe(subscribe) = &pending.command else { continue };
-            for wanted in &subscribe.streams {
-                if let (Some(since), Ok(root)) = (wanted.since, wanted.to.parse::<Root>()) {
-                    asked.insert(root, since);
-                }
-            }
+        self.began = None;
+        if self.over == Transport::WebSocket {
+            self.adopt_asked();
+            self.resume(outputs);
         }
-        for (root, since) in asked {
-            if let Some(reading) = self.readings.get_mut(&root) {
-                reading.position = Some(since);
-            }
-        }
-        self.resume(outputs);
     }
 
     /// One `subscribe` for everything, or as few as its limit allows.
@@ -357,6 +547,7 @@ impl Session {
     /// Nothing of what was read says anything about the new history: read it from its beginning.
     fn begin_another_history(&mut self, outputs: &mut Vec<Output>) {
         self.streams.clear();
+        self.began = self.began.and(Some(Position::START));
         self.readings.retain(|_, reading| reading.interest != Interest::Seen);
         for pending in self.pending.values_mut() {
             if let Command::Subscribe(subscribe) = &mut pending.command {
@@ -370,6 +561,7 @@ impl Session {
         for (root, reading) in &mut self.readings {
             if reading.position.is_some() {
                 reading.position = Some(Position::START);
+                self.told.insert(root.clone());
                 outputs.push(Output::Item(Item::Gap(Gap {
                     stream: root.to_string(),
                     reason: GapReason::EpochChanged,
@@ -386,7 +578,8 @@ impl Session {
         let user = welcome.user_id.clone().map(Root::User);
         let home = welcome.session_id.clone().map(Root::Session);
         for root in [Some(Root::Global), user, home].into_iter().flatten() {
-            let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Implied, None));
+            self.uncarried.remove(&root);
+            let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Implied, self.began));
             if reading.interest == Interest::Seen {
                 reading.interest = Interest::Implied;
             }
@@ -478,6 +671,9 @@ impl Session {
             Event::ConnectionClosing(closing) => {
                 let wait = closing.reconnect_after_ms.map(std::time::Duration::from_millis);
                 outputs.push(Output::Farewell(wait.map_or(Farewell::StayAway, Farewell::ReturnAfter)));
+                if let (Transport::Sse, Some(code)) = (self.over, closing.code) {
+                    outputs.push(Output::WillClose { code, reason: closing.reason });
+                }
                 outputs.push(Output::Item(Item::Event(frame)));
             }
             _ => outputs.push(Output::Item(Item::Event(frame))),
@@ -486,7 +682,9 @@ impl Session {
 
     fn subscribed(&mut self, subscribed: connection::Subscribed, outputs: &mut Vec<Output>) {
         let id = subscribed.re.as_deref().and_then(read_id);
-        let is_resume = id.is_some_and(|id| self.resumes.remove(&id));
+        // The first answer on an event stream is to what it was opened with.
+        let opened = self.over == Transport::Sse && subscribed.re.is_none();
+        let is_resume = opened || id.is_some_and(|id| self.resumes.remove(&id));
         let asked = id.and_then(|id| self.pending.get(&id)).map(|pending| pending.command.clone());
         for stream in &subscribed.streams {
             let explicit = asked.as_ref().and_then(|command| since_of(command, &stream.to));
@@ -498,7 +696,7 @@ impl Session {
                     let rewinds = reading.position > Some(since);
                     reading.position = Some(since);
                     if rewinds {
-                        self.streams.retain(|audience, _| audience.root().as_ref() != Some(&stream.to));
+                        self.forget_streams_of(&stream.to);
                     }
                 }
                 None => reading.position = reading.position.or(Some(stream.head)),
@@ -523,9 +721,12 @@ impl Session {
 
     /// Calls of `subscribe` that waited for a connection are answered by the command that made its targets.
     fn answer_unsent(&mut self, subscribed: &connection::Subscribed, outputs: &mut Vec<Output>) {
+        let over_sse = self.over == Transport::Sse;
+        let unasked = |to: &str| over_sse && to.parse::<Root>().is_ok_and(|root| in_query(&root).is_none());
         let names = |command: &Command| match command {
             Command::Subscribe(subscribe) => subscribe.streams.iter().all(|wanted| {
-                subscribed.streams.iter().any(|stream| stream.to.to_string() == wanted.to)
+                unasked(&wanted.to)
+                    || subscribed.streams.iter().any(|stream| stream.to.to_string() == wanted.to)
                     || subscribed.refused.iter().any(|refused| refused.to == wanted.to)
             }),
             _ => false,
@@ -564,6 +765,9 @@ impl Session {
         match gap.reason {
             connection::GapReason::EpochChanged => {
                 if let Ok(root) = gap.stream.parse::<Root>() {
+                    if self.told.contains(&root) {
+                        return;
+                    }
                     self.forget_streams(&root);
                     if let Some(reading) = self.readings.get_mut(&root) {
                         reading.position = Some(Position::START);
@@ -662,6 +866,10 @@ impl Session {
         self.streams.retain(|audience, _| *root != Root::Realm && audience.root().as_ref() != Some(root));
     }
 
+    fn forget_streams_of(&mut self, root: &Root) {
+        self.streams.retain(|audience, _| audience.root().as_ref() != Some(root));
+    }
+
     // Answers ----------------------------------------------------------------------------------------------------
 
     fn take(&mut self, re: Option<&str>) -> Option<CommandId> {
@@ -707,6 +915,17 @@ fn since_of(command: &Command, root: &Root) -> Option<Position> {
     let Command::Subscribe(subscribe) = command else { return None };
     let wanted = subscribe.streams.iter().find(|wanted| wanted.to.parse::<Root>().is_ok_and(|to| to == *root))?;
     wanted.since
+}
+
+/// How the query of an event stream names a target, if it can (WS-04).
+fn in_query(root: &Root) -> Option<(&'static str, String)> {
+    match root {
+        Root::Adw(id) => Some(("adw", id.to_string())),
+        Root::Room(name) => Some(("room", name.to_string())),
+        Root::Session(SessionId::Context(id)) => Some(("context", id.to_string())),
+        Root::Realm => Some(("observe", "1".to_owned())),
+        _ => None,
+    }
 }
 
 /// A browser session cannot be subscribed to by anyone, so a client does not try.

@@ -1,5 +1,5 @@
-//! The session against a model server: whatever is published, lost, repeated, cut off and restarted, the application gets
-//! every event of its targets once and in order, or is told what is missing.
+//! The session against a model server: whatever is published, lost, repeated, cut off and restarted, and whatever carries it
+//! the next time, the application gets every event of its targets once and in order, or is told what is missing.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use eventwire_client::session::{Checkpoint, GapReason, Item, Output, Session};
+use eventwire_client::{
+    Transport,
+    session::{Checkpoint, GapReason, Item, Output, Session, SseRequest},
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -30,7 +33,7 @@ enum Op {
     Deliver(usize),
     /// The connection is cut; what was under way is gone.
     Cut,
-    Connect,
+    Connect(Transport),
     /// The server forgets everything and begins a new history.
     Restart,
     /// One frame under way is sent twice.
@@ -45,8 +48,19 @@ struct Server {
     /// seq, stream, prev.
     log: Vec<(u64, usize, u64)>,
     targets: BTreeSet<String>,
-    wire: VecDeque<Value>,
+    wire: VecDeque<Sent>,
+    /// On an event stream: up to where each target was put on the wire.
+    at: Option<BTreeMap<&'static str, u64>>,
 }
+
+/// What is under way: a frame, on an event stream with the cursor in its block; or a block with nothing but a cursor.
+#[derive(Clone)]
+struct Sent {
+    id: Option<String>,
+    frame: Option<Value>,
+}
+
+const ROOTS: [&str; 3] = ["adw:aaaaaaaa", "room:tasks", "global"];
 
 impl Server {
     fn head(&self, root: &str) -> u64 {
@@ -54,11 +68,29 @@ impl Server {
     }
 
     fn connection(&mut self, kind: &str, data: Value) {
-        self.wire.push_back(json!({"type": format!("connection.{kind}"), "time": "2026-11-20T23:40:01Z", "to": "connection:c0000000000000001", "data": data}));
+        let frame = json!({"type": format!("connection.{kind}"), "time": "2026-11-20T23:40:01Z", "to": "connection:c0000000000000001", "data": data});
+        self.wire.push_back(Sent { id: None, frame: Some(frame) });
     }
 
-    fn send(&mut self, (seq, stream, prev): (u64, usize, u64)) {
-        self.wire.push_back(json!({"type": "_model.event", "time": "2026-11-20T23:40:01Z", "to": STREAMS[stream].0, "seq": seq, "prev": prev, "data": {}}));
+    /// Where an event stream stands, as text.
+    fn cursor(&self) -> Option<String> {
+        let at = self.at.as_ref()?;
+        let low = at.values().min().unwrap();
+        let others =
+            at.iter().filter(|(_, position)| *position != low).map(|(root, position)| format!(",{root}={position}"));
+        Some(format!("{:016x}-{low}{}", self.epoch, others.collect::<String>()))
+    }
+
+    fn send(&mut self, (seq, stream, prev): (u64, usize, u64), live: bool) {
+        if let Some(at) = &mut self.at {
+            // What is live has everything before it.
+            at.iter_mut()
+                .filter(|(root, _)| live || **root == STREAMS[stream].1)
+                .for_each(|(_, position)| *position = seq);
+        }
+        let id = self.cursor();
+        let frame = json!({"type": "_model.event", "time": "2026-11-20T23:40:01Z", "to": STREAMS[stream].0, "seq": seq, "prev": prev, "data": {}});
+        self.wire.push_back(Sent { id, frame: Some(frame) });
     }
 
     fn publish(&mut self, stream: usize) {
@@ -66,7 +98,7 @@ impl Server {
         let prev = self.log.iter().rev().find(|(_, of, _)| *of == stream).map_or(0, |(seq, ..)| *seq);
         self.log.push((seq, stream, prev));
         if self.targets.contains(STREAMS[stream].1) {
-            self.send((seq, stream, prev));
+            self.send((seq, stream, prev), true);
         }
     }
 
@@ -91,19 +123,65 @@ impl Server {
             self.targets.insert(to.clone());
             let Some(since) = stream["since"].as_u64() else { continue };
             assert!(since == 0 || command["data"]["epoch"] == epoch.as_str(), "a position of another history");
-            let missed: Vec<_> =
-                self.log.iter().filter(|(seq, stream, _)| *seq > since && STREAMS[*stream].1 == to).copied().collect();
-            self.connection("replaying", json!({"stream": to, "from": since}));
-            for frame in &missed {
-                self.send(*frame);
+            self.replay(&to, since);
+        }
+    }
+
+    fn replay(&mut self, to: &str, since: u64) {
+        let missed: Vec<_> =
+            self.log.iter().filter(|(seq, stream, _)| *seq > since && STREAMS[*stream].1 == to).copied().collect();
+        self.connection("replaying", json!({"stream": to, "from": since}));
+        for frame in &missed {
+            self.send(*frame, false);
+        }
+        self.connection("recovered", json!({"stream": to, "recovered": missed.len(), "upto": self.head(to)}));
+    }
+
+    /// Opens an event stream: the cursor first, then everything in order, nothing live before its replay.
+    fn open(&mut self, request: &SseRequest) {
+        assert_eq!(request.query, "adw=aaaaaaaa&room=tasks");
+        let head = self.log.last().map_or(0, |(seq, ..)| *seq);
+        let given = request.last_event_id.as_deref().map(|id| {
+            let (epoch, rest) = id.split_once('-').unwrap();
+            let mut parts = rest.split(',');
+            let low: u64 = parts.next().unwrap().parse().unwrap();
+            let mut at: BTreeMap<&str, u64> = ROOTS.into_iter().map(|root| (root, low)).collect();
+            for part in parts {
+                let (root, position) = part.split_once('=').unwrap();
+                assert!(
+                    at.insert(ROOTS.into_iter().find(|known| *known == root).unwrap(), position.parse().unwrap())
+                        .is_some()
+                );
             }
-            self.connection("recovered", json!({"stream": to, "recovered": missed.len(), "upto": self.head(&to)}));
+            (u64::from_str_radix(epoch, 16).unwrap(), at)
+        });
+        let first = request.last_event_id.clone().unwrap_or_else(|| format!("{:016x}-{head}", self.epoch));
+        self.wire.push_back(Sent { id: Some(first), frame: None });
+        self.welcome();
+        self.targets = ROOTS.map(str::to_owned).into();
+        let streams: Vec<Value> =
+            ["adw:aaaaaaaa", "room:tasks"].iter().map(|to| json!({"to": to, "head": self.head(to)})).collect();
+        let epoch = format!("{:016x}", self.epoch);
+        self.connection("subscribed", json!({"epoch": epoch, "streams": streams, "refused": []}));
+        let Some((epoch, at)) = given else {
+            self.at = Some(ROOTS.into_iter().map(|root| (root, head)).collect());
+            return;
+        };
+        let of_this_history = epoch == self.epoch;
+        self.at = Some(ROOTS.into_iter().map(|root| (root, if of_this_history { at[root] } else { 0 })).collect());
+        for root in ROOTS {
+            if !of_this_history && at[root] > 0 {
+                self.connection("gap", json!({"stream": root, "reason": "epoch_changed"}));
+            }
+            self.replay(root, if of_this_history { at[root] } else { 0 });
+            self.at.as_mut().unwrap().insert(root, head);
         }
     }
 
     fn cut(&mut self) {
         self.targets.clear();
         self.wire.clear();
+        self.at = None;
     }
 }
 
@@ -149,11 +227,23 @@ impl World {
             Op::Publish(stream) => self.server.publish(*stream),
             Op::Deliver(count) => (0..*count).for_each(|_| self.deliver()),
             Op::Cut => self.cut(),
-            Op::Connect if !self.connected => {
+            Op::Connect(over) if !self.connected => {
                 self.connected = true;
-                self.server.welcome();
+                match over {
+                    Transport::WebSocket => {
+                        self.session.over_websocket();
+                        self.server.welcome();
+                    }
+                    Transport::Sse => {
+                        let request = self.session.over_sse();
+                        if let Some(id) = &request.last_event_id {
+                            self.came_in(id);
+                        }
+                        self.server.open(&request);
+                    }
+                }
             }
-            Op::Connect => {}
+            Op::Connect(_) => {}
             Op::Restart => {
                 self.cut();
                 self.ended.insert(self.server.epoch, std::mem::take(&mut self.server.log));
@@ -179,7 +269,7 @@ impl World {
             .wire
             .iter()
             .enumerate()
-            .filter(|(_, frame)| frame.get("seq").is_some())
+            .filter(|(_, sent)| sent.frame.as_ref().is_some_and(|frame| frame.get("seq").is_some()))
             .map(|(at, _)| at)
             .collect();
         (!events.is_empty()).then(|| events[index % events.len()])
@@ -194,7 +284,13 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        let Some(frame) = self.server.wire.pop_front() else { return };
+        let Some(Sent { id, frame }) = self.server.wire.pop_front() else { return };
+        let Some(frame) = frame else {
+            let id = id.unwrap();
+            self.came_in(&id);
+            self.session.passed(&id);
+            return;
+        };
         if frame["type"] == "connection.subscribed" {
             for stream in frame["data"]["streams"].as_array().unwrap() {
                 let to = stream["to"].as_str().unwrap().to_owned();
@@ -210,6 +306,9 @@ impl World {
         }
         let mut outputs = Vec::new();
         self.session.receive(&frame.to_string(), &mut outputs);
+        if let Some(id) = id {
+            self.session.passed(&id);
+        }
         for output in outputs {
             match output {
                 Output::Send(text) => self.server.subscribe(&serde_json::from_str(&text).unwrap()),
@@ -232,8 +331,22 @@ impl World {
         }
     }
 
-    fn finish(&mut self) {
-        self.step(&Op::Connect);
+    /// What an event stream is opened with, and what its first block says, is where the client comes in that was never here.
+    fn came_in(&mut self, id: &str) {
+        let (epoch, rest) = id.split_once('-').unwrap();
+        let of_this_history = u64::from_str_radix(epoch, 16).unwrap() == self.server.epoch;
+        let positions: Vec<&str> = rest.split(',').collect();
+        for root in ROOTS {
+            let named = positions.iter().find_map(|part| part.strip_prefix(root)?.strip_prefix('='));
+            let position = named.unwrap_or(positions[0]).parse().unwrap();
+            let came_before = self.from.keys().any(|(_, of)| *of == root);
+            let from = if came_before || !of_this_history { 0 } else { position };
+            self.from.entry((self.server.epoch, root.to_owned())).or_insert(from);
+        }
+    }
+
+    fn finish(&mut self, over: Transport) {
+        self.step(&Op::Connect(over));
         while !self.server.wire.is_empty() {
             self.deliver();
         }
@@ -247,12 +360,16 @@ impl World {
     }
 }
 
+fn over() -> impl Strategy<Value = Transport> {
+    prop_oneof![Just(Transport::WebSocket), Just(Transport::Sse)]
+}
+
 fn honest() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0..STREAMS.len()).prop_map(Op::Publish),
         6 => (1usize..12).prop_map(Op::Deliver),
         2 => Just(Op::Cut),
-        3 => Just(Op::Connect),
+        3 => over().prop_map(Op::Connect),
         1 => Just(Op::Restart),
         2 => any::<usize>().prop_map(Op::Repeat),
     ]
@@ -262,18 +379,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_event_comes_once_and_in_order_over_any_number_of_connections(ops in prop::collection::vec(honest(), 1..120)) {
+    fn every_event_comes_once_and_in_order_over_any_number_of_connections(
+        ops in prop::collection::vec(honest(), 1..120), last in over(),
+    ) {
         let mut world = World::new();
         for op in &ops {
             world.step(op);
         }
-        world.finish();
-        let last = world.server.epoch;
-        for epoch in 1..=last {
+        world.finish(last);
+        let latest = world.server.epoch;
+        for epoch in 1..=latest {
             for root in ["adw:aaaaaaaa", "room:tasks", "global"] {
                 let seen = world.seen.get(&epoch).and_then(|seen| seen.order.get(root)).cloned().unwrap_or_default();
                 let published = world.published(epoch, root);
-                if epoch == last {
+                if epoch == latest {
                     prop_assert_eq!(&seen, &published, "{} in history {}", root, epoch);
                 } else {
                     // A history that ended took its tail with it; the next one began with a gap.
@@ -287,13 +406,13 @@ proptest! {
 
     #[test]
     fn what_vanishes_between_two_events_of_a_stream_is_reported(
-        ops in prop::collection::vec(prop_oneof![4 => honest(), 1 => any::<usize>().prop_map(Op::Vanish)], 1..120),
+        ops in prop::collection::vec(prop_oneof![4 => honest(), 1 => any::<usize>().prop_map(Op::Vanish)], 1..120), last in over(),
     ) {
         let mut world = World::new();
         for op in ops.iter().filter(|op| !matches!(op, Op::Restart)) {
             world.step(op);
         }
-        world.finish();
+        world.finish(last);
         let Some(seen) = world.seen.get(&1) else { return Ok(()) };
         for (index, (stream, _)) in STREAMS.iter().enumerate() {
             let events = seen.events.get(*stream).cloned().unwrap_or_default();

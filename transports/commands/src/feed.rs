@@ -13,12 +13,15 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Credentials, Hub, link_request};
-use eventwire_protocol::{ApplicationCommand, ErrorBody, ErrorCode, Permission};
+use eventwire_hub::{CommandSink, Credentials, Hub, Principal, link_request};
+use eventwire_protocol::{
+    ApplicationCommand, ErrorBody, ErrorCode, Permission,
+    api::{Acknowledge, Acknowledged, Refused},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, Sleep},
@@ -151,7 +154,7 @@ impl Feed {
         let (head, body) = request.into_parts();
         match self.judge(&head, body, peer).await {
             Ok(answer) => answer,
-            Err(Refusal { status, error }) => json(status, &serde_json::json!({ "error": error })),
+            Err(Refusal { status, error }) => json(status, &Refused { error }),
         }
     }
 
@@ -187,7 +190,7 @@ impl Feed {
         let ids = match asked {
             Asked::Read => {
                 accepts_events(headers)?;
-                return Ok(self.read(&group)?);
+                return Ok(self.read(&group, &principal)?);
             }
             Asked::Acknowledge(id) => vec![id],
             Asked::AcknowledgeAll => ids(headers, body).await?,
@@ -195,8 +198,8 @@ impl Feed {
         Ok(json(StatusCode::OK, &self.acknowledge(&group, ids)))
     }
 
-    /// Opens a stream.
-    fn read(&self, group: &str) -> Result<Response<Body>, ErrorBody> {
+    /// Opens a stream. It ends with the credentials that opened it (AUTH-11, AUTH-13).
+    fn read(&self, group: &str, principal: &Principal) -> Result<Response<Body>, ErrorBody> {
         let shared = &self.shared;
         // Two commands of each lane at most are on their way; a reader that leaves more than that unread has stalled.
         let (outlet, inlet) = mpsc::channel(shared.settings.bounds.lanes_per_reader.saturating_mul(2).max(1));
@@ -226,6 +229,7 @@ impl Feed {
             inlet,
             keep_alive,
             silence: Box::pin(tokio::time::sleep(keep_alive)),
+            refused: Box::pin(shared.hub.until_refused(principal)),
             reader,
             shared: shared.clone(),
         };
@@ -243,7 +247,7 @@ impl Feed {
     }
 
     fn acknowledge(&self, group: &str, ids: Vec<String>) -> Acknowledged {
-        let mut answer = Acknowledged { acknowledged: Vec::new(), unknown: Vec::new() };
+        let mut answer = Acknowledged::default();
         let mut state = self.shared.state();
         for id in ids {
             let now = self.shared.now();
@@ -371,6 +375,8 @@ struct FeedBody {
     inlet: mpsc::Receiver<Bytes>,
     keep_alive: Duration,
     silence: Pin<Box<Sleep>>,
+    /// Ends with the credentials of the reader.
+    refused: Pin<Box<dyn Future<Output = ErrorBody> + Send>>,
     reader: ReaderId,
     shared: Arc<Shared>,
 }
@@ -380,6 +386,9 @@ impl http_body::Body for FeedBody {
     type Error = std::convert::Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.refused.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         let piece = match self.first.take() {
             Some(first) => Some(first),
             None => match self.inlet.poll_recv(cx) {
@@ -429,12 +438,6 @@ impl Asked {
             Self::Acknowledge(_) | Self::AcknowledgeAll => Method::POST,
         }
     }
-}
-
-#[derive(Serialize)]
-struct Acknowledged {
-    acknowledged: Vec<String>,
-    unknown: Vec<String>,
 }
 
 /// Why a request is refused, and with which status.
@@ -509,11 +512,6 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct List {
-        ids: Vec<String>,
-    }
     let media = single(headers, &header::CONTENT_TYPE, ErrorCode::UnsupportedMediaType)?.unwrap_or_default();
     if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(ErrorBody::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
@@ -527,7 +525,7 @@ where
         Ok(Err(_)) => return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body ended in the middle")),
         Err(_) => return Err(ErrorBody::new(ErrorCode::Timeout, "the body was not complete in time")),
     };
-    let List { ids } = serde_json::from_slice(&bytes).map_err(|error| {
+    let Acknowledge { ids } = serde_json::from_slice(&bytes).map_err(|error| {
         ErrorBody::new(ErrorCode::InvalidPayload, format!("the body must be {{\"ids\": [\"...\"]}}: {error}"))
     })?;
     if ids.len() > ACK_ITEMS {

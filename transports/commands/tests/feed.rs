@@ -174,12 +174,10 @@ async fn cmd_12_without_a_reader_or_with_too_much_waiting_the_sender_is_refused(
 #[tokio::test(start_paused = true)]
 async fn cmd_12_a_command_that_nobody_acknowledges_is_given_up_and_its_sender_is_told() {
     let hub = Hub::new();
-    let principal = Principal { name: "x".into(), claims: Claims::loopback() };
+    let principal = Principal::new("x", Claims::loopback());
     let mut client = hub.connect(ConnectRequest::new(principal, "memory")).await.unwrap();
-    let mut bystander = hub
-        .connect(ConnectRequest::new(Principal { name: "y".into(), claims: Claims::loopback() }, "memory"))
-        .await
-        .unwrap();
+    let mut bystander =
+        hub.connect(ConnectRequest::new(Principal::new("y", Claims::loopback()), "memory")).await.unwrap();
     let feed = Feed::new(hub.clone(), FeedSettings::default(), tell_sender(hub.clone()));
     let mut reader = Reader::of(&feed, "/v1/commands").await;
     feed.submit(ApplicationCommand { connection_id: client.id(), ..command("a", "browser", "EDIT") }).await.unwrap();
@@ -254,7 +252,7 @@ async fn cmd_10_only_holders_of_the_permission_read_and_acknowledge() {
         ("publisher", &[Permission::Publish, Permission::Observe, Permission::Admin, Permission::AdwRaw]),
     ] {
         let claims = Claims { permissions: permissions.iter().copied().collect(), ..Claims::anonymous() };
-        keys.add(KeyDigest::of(key), Principal { name: key.into(), claims }).unwrap();
+        keys.add(KeyDigest::of(key), Principal::new(key, claims)).unwrap();
     }
     let feed = Feed::new(Hub::builder().authenticator(keys).build(), FeedSettings::default(), ignore());
     let _reader = answer(&feed, ask("GET", "/v1/commands").header("authorization", "Bearer reader"), "").await;

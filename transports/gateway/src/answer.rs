@@ -1,6 +1,7 @@
 //! Answers that the gateway gives by itself: errors as JSON, the same shape everywhere (HTTP-02).
 
 use bytes::Bytes;
+use eventwire_protocol::api::Refused;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -45,5 +46,6 @@ pub(crate) fn raw(status: StatusCode, error: &ErrorBody) -> Vec<u8> {
 }
 
 fn text(error: &ErrorBody) -> String {
-    serde_json::json!({ "error": error }).to_string()
+    // What is written here has text keys and no numbers, so it can be written.
+    serde_json::to_string(&Refused { error: error.clone() }).unwrap_or_default()
 }

@@ -19,15 +19,17 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::answer::{self, Body};
-use crate::inspector;
 use crate::server::Answerer;
 use crate::site::{self, Mounted, Place, Site};
+use crate::{documents, inspector};
 
 /// The routes behind: what the adapters make of a request.
 pub(crate) type Routes = Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// Request headers that pages of allowed origins may send.
 const PAGE_HEADERS: &str = "authorization, content-type, last-event-id";
+/// Headers of answers that such pages may read, beside those that every page may.
+const EXPOSED_HEADERS: &str = "allow, etag, retry-after, www-authenticate";
 /// Seconds for which a browser may remember the answer to its question whether a page may ask.
 const PREFLIGHT_SECONDS: &str = "600";
 
@@ -69,6 +71,7 @@ impl Front {
                 Some(file) => file,
                 None => answer::refusal(ErrorCode::NotFound, "the inspector has no such file"),
             },
+            Place::Document => documents::serve(path, request.headers()),
             Place::Gateway => {
                 let routes = self.routes.clone();
                 as_json(safely(request, |request| routes(request, peer)).await)
@@ -105,13 +108,22 @@ impl Front {
                 answer::refusal(ErrorCode::NotFound, format!("nothing is at {}{hint}", shown(path)))
             }
         };
-        if let Some(origin) = origin {
-            // The guard let this origin in; its pages may read the answer.
-            let headers = response.headers_mut();
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.append(header::VARY, HeaderValue::from_static("origin"));
-        }
+        self.let_pages_read(origin, &mut response);
         response
+    }
+
+    /// Lets the pages of an origin that the guard let in read the answer (AUTH-14).
+    fn let_pages_read(&self, origin: Option<HeaderValue>, response: &mut Response<Body>) {
+        let headers = response.headers_mut();
+        // Also where there was no origin: a cache must not give that answer to a page.
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        let Some(origin) = origin else { return };
+        // Cookies are for origins that somebody named, and not for all the world.
+        if origin.to_str().is_ok_and(|origin| self.hub.guard().trusts_origin(origin)) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
 }
 

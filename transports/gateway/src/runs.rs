@@ -14,6 +14,7 @@ use eventwire_agents::state::{MAX_STATE_BYTES, RunState};
 use eventwire_agents::{AccessError, AgentsRoot, MAX_ROLES, RoleName};
 use eventwire_http::Refusal;
 use eventwire_hub::{Credentials, Hub, Principal, link_request};
+use eventwire_protocol::api::{AgentRun, AgentRunDetail, AgentRuns};
 use eventwire_protocol::claims::Permission;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_protocol::{AdwId, Root};
@@ -67,27 +68,6 @@ impl AgentState for States {
             Err(trouble) => Err(Refusal::from(trouble).error),
         }
     }
-}
-
-/// One run, as it is listed.
-#[derive(Debug, Serialize)]
-struct Listed {
-    adw_id: AdwId,
-    roles: Vec<String>,
-    phases: Vec<String>,
-    screenshots: Vec<String>,
-    state: bool,
-}
-
-/// One run, with its state.
-#[derive(Debug, Serialize)]
-struct Shown {
-    adw_id: AdwId,
-    roles: Vec<String>,
-    phases: Vec<String>,
-    screenshots: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<Map<String, Value>>,
 }
 
 impl Runs {
@@ -147,15 +127,15 @@ impl Runs {
             })
             .await
             .or_else(|refusal| if refusal.error.code == ErrorCode::NotFound { Ok(Vec::new()) } else { Err(refusal) })?;
-        Ok(json(&serde_json::json!({ "root": self.root.is_some(), "agents": agents })))
+        Ok(json(&AgentRuns { root: self.root.is_some(), agents }))
     }
 
     async fn show(&self, adw_id: AdwId) -> Result<Response<Bytes>, Refusal> {
         let shown = self
             .read(move |root| {
-                let Listed { adw_id, roles, phases, screenshots, .. } = listed(&root, adw_id)?;
+                let AgentRun { adw_id, roles, phases, screenshots, .. } = listed(&root, adw_id)?;
                 let state = state(&root, adw_id)?;
-                Ok(Shown { adw_id, roles, phases, screenshots, state })
+                Ok(AgentRunDetail { adw_id, roles, phases, screenshots, state })
             })
             .await?;
         Ok(json(&shown))
@@ -210,14 +190,14 @@ fn state(root: &AgentsRoot, adw_id: AdwId) -> Result<Option<Map<String, Value>>,
     }
 }
 
-fn listed(root: &AgentsRoot, adw_id: AdwId) -> Result<Listed, Trouble> {
+fn listed(root: &AgentsRoot, adw_id: AdwId) -> Result<AgentRun, Trouble> {
     let roles = root.roles(adw_id, MAX_ROLES)?;
     let pictures = |role: &RoleName| {
         let names = root.screenshots(adw_id, role, MAX_SCREENSHOTS).unwrap_or_default();
         names.into_iter().map(|name| format!("{role}/{IMAGES_DIRECTORY}/{name}")).collect::<Vec<_>>()
     };
     let phase = |role: &RoleName| serde_json::to_value(role.phase()).ok()?.as_str().map(str::to_owned);
-    Ok(Listed {
+    Ok(AgentRun {
         adw_id,
         phases: roles.iter().filter_map(phase).collect(),
         screenshots: roles.iter().flat_map(pictures).collect(),

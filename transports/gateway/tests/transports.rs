@@ -63,7 +63,7 @@ fn people() -> ApiKeys {
         ("walled", walled),
         ("nobody", everything),
     ] {
-        keys.add(KeyDigest::of(name), Principal { name: name.into(), claims }).unwrap();
+        keys.add(KeyDigest::of(name), Principal::new(name, claims)).unwrap();
     }
     keys
 }
@@ -77,7 +77,7 @@ impl World {
     }
 
     async fn publish(&self, kind: &str, to: &str, data: Value) {
-        let publisher = Principal { name: "publisher".into(), claims: Claims::loopback() };
+        let publisher = Principal::new("publisher", Claims::loopback());
         let text = json!({"type": kind, "to": to, "data": data}).to_string();
         let results = self.hub.publish(&publisher, vec![Publication::decode(&text)]).await.unwrap();
         results.into_iter().next().unwrap().unwrap();

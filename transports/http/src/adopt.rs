@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eventwire_hub::{Hub, Principal, Receipt, Secret, link_request};
 use eventwire_protocol::{
-    Audience, Dialect, ErrorBody, ErrorCode, EventKind, Publication, SessionId, address::Modifiers, dialect::Adopted,
-    id::EventId,
+    Audience, Dialect, ErrorBody, ErrorCode, EventKind, Publication, SessionId, address::Modifiers, api::PublishResult,
+    dialect::Adopted, id::EventId,
 };
 use http::{HeaderMap, HeaderName, Response};
 use serde_json::Value;
 
 use crate::{
     answer::Refusal,
-    api::{Address, Media, Outcome, outcomes, values},
+    api::{Address, Media, outcome, outcomes, values},
 };
 
 /// Whom the events of the request are for, where they do not say so themselves.
@@ -174,12 +174,12 @@ impl Run {
         &mut self,
         hub: &Hub,
         principal: &Principal,
-        results: &mut [Option<Outcome>],
+        results: &mut [Option<PublishResult>],
     ) -> Result<(), ErrorBody> {
         let receipts = hub.publish(principal, std::mem::take(&mut self.publications)).await?;
         for ((at, address), receipt) in self.places.drain(..).zip(receipts) {
             if let Some(place) = results.get_mut(at) {
-                *place = Some(Outcome::of(address, receipt));
+                *place = Some(outcome(address, receipt));
             }
         }
         Ok(())
@@ -203,7 +203,7 @@ pub(crate) async fn publish(
     if adoption.id.is_some() && texts.len() > 1 {
         return Err(invalid("Eventwire-Id is the key of one event; send events with keys one by one"));
     }
-    let mut results: Vec<Option<Outcome>> = texts.iter().map(|_| None).collect();
+    let mut results: Vec<Option<PublishResult>> = texts.iter().map(|_| None).collect();
     let mut run = Run::default();
     for (at, text) in texts.into_iter().enumerate() {
         let event = text.and_then(|text| {
@@ -219,7 +219,7 @@ pub(crate) async fn publish(
         {
             let address = Address { kind: EventKind::Known(event.kind), to: to.clone() };
             let receipt = Receipt { seq: None, prev: None, repeated: false };
-            *place = Some(Outcome::of(Some(address), Ok(receipt)));
+            *place = Some(outcome(Some(address), Ok(receipt)));
             continue;
         }
         let publication = match event {
@@ -236,7 +236,7 @@ pub(crate) async fn publish(
                     None => None,
                 };
                 if let (Some(receipt), Some(place)) = (told, results.get_mut(at)) {
-                    *place = Some(Outcome::of(Some(Address { kind, to: None }), receipt));
+                    *place = Some(outcome(Some(Address { kind, to: None }), receipt));
                     continue;
                 }
                 run.places.push((at, None));
@@ -250,7 +250,7 @@ pub(crate) async fn publish(
         run.publications.push(publication);
     }
     run.publish(hub, principal, &mut results).await?;
-    let lost = || Outcome::of(None, Err(ErrorBody::new(ErrorCode::Internal, "the hub gave no answer")));
+    let lost = || outcome(None, Err(ErrorBody::new(ErrorCode::Internal, "the hub gave no answer")));
     Ok(outcomes(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()))
 }
 

@@ -1,7 +1,7 @@
 //! Answers: JSON that nobody stores, and refusals that programs can read.
 
 use bytes::Bytes;
-use eventwire_protocol::{ErrorBody, ErrorCode};
+use eventwire_protocol::{ErrorBody, ErrorCode, api::Refused};
 use http::{
     HeaderValue, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
@@ -39,11 +39,7 @@ impl Refusal {
 
     /// The answer.
     pub fn into_response(self) -> Response<Bytes> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: &'a ErrorBody,
-        }
-        let mut response = json(self.status, &Body { error: &self.error });
+        let mut response = json(self.status, &Refused { error: self.error });
         let headers = response.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow);

@@ -3,15 +3,22 @@
 use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
-use eventwire_hub::{ConnectionInfo, Credentials, Hub, Principal, Receipt, link_request};
+use eventwire_hub::{
+    Credentials, Hub, Principal, Receipt, Revocation, Ticket, link_request, link_request::MAX_CREDENTIAL_ID_BYTES,
+};
 use eventwire_protocol::{
-    Audience, ConnectionId, Envelope, Epoch, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
-    Time, frame::read_strict, limits, route::Explanation,
+    Audience, ConnectionId, Envelope, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
+    api::{
+        Connections, EventName, Explained, Health, IssueTicket, IssuedTicket, PublishResult, PublishResults, Readiness,
+        Ready, ResolveSession, ResolvedSession, RevokeToken, RevokeUser, Revoked,
+    },
+    frame::read_strict,
+    limits,
 };
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -23,8 +30,8 @@ use crate::{
 
 /// How long the body of a request may take, unless it is set otherwise.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// Largest body that holds a cookie.
-const MAX_RESOLVE_BYTES: usize = 16 * 1024;
+/// Largest body that holds a cookie or a name.
+const MAX_SMALL_BYTES: usize = 16 * 1024;
 
 type Answer = Result<Response<Bytes>, Refusal>;
 
@@ -143,9 +150,20 @@ impl Api {
                 no_query(head.query)?;
                 require(&principal, Permission::Publish)?;
                 let media = Media::of(head.headers)?;
-                let announced = announced(head.headers);
-                let body = body::read(announced, body, MAX_RESOLVE_BYTES, self.body_deadline).await?;
+                let body = self.small(&head, body).await?;
                 resolve(hub, media, &body)
+            }
+            Endpoint::Tickets => {
+                no_query(head.query)?;
+                let body = self.small(&head, body).await?;
+                ticket(hub, &principal, &body)
+            }
+            Endpoint::Revocations => {
+                no_query(head.query)?;
+                require(&principal, Permission::Admin)?;
+                let media = Media::of(head.headers)?;
+                let body = self.small(&head, body).await?;
+                revoke(hub, media, &body)
             }
             Endpoint::Connections => {
                 no_query(head.query)?;
@@ -160,6 +178,15 @@ impl Api {
                 Err(Refusal::new(ErrorCode::Internal, "health was answered before anybody was asked who they are"))
             }
         }
+    }
+
+    /// A body that holds a few words.
+    async fn small<D: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        head: &Head<'_>,
+        body: impl Stream<Item = Result<D, E>>,
+    ) -> Result<Bytes, Refusal> {
+        Ok(body::read(announced(head.headers), body, MAX_SMALL_BYTES, self.body_deadline).await?)
     }
 
     /// AUTH-02, AUTH-03: before anything else.
@@ -292,19 +319,6 @@ fn one(text: &str) -> Result<&str, ErrorBody> {
     Ok(text)
 }
 
-/// What became of one event: where it went, or why it was refused.
-#[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<EventName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<Audience>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<Seq>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorBody>,
-}
-
 /// What an event is and whom it is for, where that could be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
@@ -312,38 +326,22 @@ pub(crate) struct Address {
     pub(crate) to: Option<Audience>,
 }
 
-impl Outcome {
-    /// Of an event with this address, where it could be read.
-    pub(crate) fn of(address: Option<Address>, receipt: Result<Receipt, ErrorBody>) -> Self {
-        match receipt {
-            Ok(receipt) => {
-                let (kind, to) = address.map_or((None, None), |Address { kind, to }| (Some(EventName(kind)), to));
-                Self { kind, to, seq: receipt.seq, error: None }
-            }
-            Err(error) => Self { kind: None, to: None, seq: None, error: Some(error) },
+/// What became of an event with this address, where it could be read.
+pub(crate) fn outcome(address: Option<Address>, receipt: Result<Receipt, ErrorBody>) -> PublishResult {
+    match receipt {
+        Ok(receipt) => {
+            let (kind, to) = address.map_or((None, None), |Address { kind, to }| (Some(EventName(kind)), to));
+            PublishResult { kind, to, seq: receipt.seq, error: None }
         }
+        Err(error) => PublishResult { error: Some(error), ..PublishResult::default() },
     }
 }
 
 /// The answer to a publisher: 202 when any event was taken, 422 when none was.
-pub(crate) fn outcomes(results: Vec<Outcome>) -> Response<Bytes> {
-    #[derive(Serialize)]
-    struct Results {
-        results: Vec<Outcome>,
-    }
+pub(crate) fn outcomes(results: Vec<PublishResult>) -> Response<Bytes> {
     let taken = results.iter().any(|outcome| outcome.error.is_none());
     let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };
-    json(status, &Results { results })
-}
-
-/// An event's type, written as its name.
-#[derive(Debug)]
-struct EventName(EventKind);
-
-impl Serialize for EventName {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.as_str())
-    }
+    json(status, &PublishResults { results })
 }
 
 /// `POST /v1/events`: publishes what a body holds (HTTP-01).
@@ -360,7 +358,7 @@ pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]
     let addresses: Vec<Option<Address>> =
         publications.iter().map(|publication| publication.as_ref().ok().map(address)).collect();
     let receipts = hub.publish(principal, publications).await?;
-    Ok(outcomes(addresses.into_iter().zip(receipts).map(|(address, receipt)| Outcome::of(address, receipt)).collect()))
+    Ok(outcomes(addresses.into_iter().zip(receipts).map(|(address, receipt)| outcome(address, receipt)).collect()))
 }
 
 /// `POST /v1/sessions/resolve`: the id of the browser session that a cookie opens (HTTP-12). The value of the cookie is
@@ -369,16 +367,7 @@ pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]
 /// # Errors
 /// `invalid_payload`.
 pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Asked {
-        cookie: String,
-    }
-    #[derive(Serialize)]
-    struct Resolved {
-        session_id: SessionId,
-    }
-    let text = match (media, read_strict(body, MAX_RESOLVE_BYTES)) {
+    let text = match (media, read_strict(body, MAX_SMALL_BYTES)) {
         (Media::Json, text) => text?,
         (Media::Lines, _) => {
             return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
@@ -386,9 +375,66 @@ pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
     };
     // What the parser would say may quote the value.
     let wrong = || Refusal::new(ErrorCode::InvalidPayload, "the body must be {\"cookie\": \"<value>\"}");
-    let Asked { cookie } = serde_json::from_str(text).map_err(|_| wrong())?;
+    let ResolveSession { cookie } = serde_json::from_str(text).map_err(|_| wrong())?;
     let session = hub.browser_session(&adopt::cookie(&cookie).map_err(Refusal::from)?);
-    Ok(json(StatusCode::OK, &Resolved { session_id: SessionId::Browser(session) }))
+    Ok(json(StatusCode::OK, &ResolvedSession { session_id: SessionId::Browser(session) }))
+}
+
+/// What an object says; an array of the same members in their order is none.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// `POST /v1/tickets`: a ticket that opens one connection as the credentials of the request would (AUTH-12). The body is
+/// empty or `{}`.
+///
+/// # Errors
+/// `malformed_frame`, `invalid_payload`, `rate_limited`, `unavailable`.
+pub fn ticket(hub: &Hub, principal: &Principal, body: &[u8]) -> Answer {
+    if !body.is_empty() {
+        let text = read_strict(body, MAX_SMALL_BYTES)?;
+        let wrong = || Refusal::new(ErrorCode::InvalidPayload, "the body must be empty or {}");
+        object::<IssueTicket>(text).ok_or_else(wrong)?;
+    }
+    let Ticket { ticket, expires_in } = hub.issue_ticket(principal)?;
+    Ok(json(
+        StatusCode::CREATED,
+        &IssuedTicket { ticket: ticket.reveal().to_owned(), expires_in_s: expires_in.as_secs() },
+    ))
+}
+
+/// `POST /v1/revocations`: takes credentials back and closes what was opened with them (AUTH-13). The body is
+/// `{"user": ".."}` or `{"token": ".."}`, the latter with the `jti` of a token or the name of an API key.
+///
+/// # Errors
+/// `unsupported_media_type`, `malformed_frame`, `invalid_payload`, `invalid_id`.
+pub fn revoke(hub: &Hub, media: Media, body: &[u8]) -> Answer {
+    if media != Media::Json {
+        return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
+    }
+    let text = read_strict(body, MAX_SMALL_BYTES)?;
+    // What the parser would say may quote a token that was put here in place of its name.
+    let wrong = || {
+        let message =
+            "the body must be {\"user\": \"<id>\"} or {\"token\": \"<jti of a token, or name of an API key>\"}";
+        Refusal::new(ErrorCode::InvalidPayload, message)
+    };
+    let revocation = match (object(text), object(text)) {
+        (Some(RevokeUser { user }), _) => {
+            let user = user.parse().map_err(|error| Refusal::new(ErrorCode::InvalidId, format!("user: {error}")))?;
+            Revocation::User(user)
+        }
+        (None, Some(RevokeToken { token })) if (1..=MAX_CREDENTIAL_ID_BYTES).contains(&token.len()) => {
+            Revocation::Token(token.into())
+        }
+        (None, Some(RevokeToken { .. })) => {
+            let message =
+                format!("token must have 1 to {MAX_CREDENTIAL_ID_BYTES} bytes: it is the name, not the token");
+            return Err(Refusal::new(ErrorCode::InvalidId, message));
+        }
+        (None, None) => return Err(wrong()),
+    };
+    Ok(json(StatusCode::OK, &Revoked { closed: hub.revoke(&revocation) }))
 }
 
 /// `GET /v1/connections`: who is connected (HTTP-06).
@@ -396,16 +442,10 @@ pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
 /// # Errors
 /// `forbidden`, `unavailable`.
 pub async fn connections(hub: &Hub, principal: &Principal) -> Answer {
-    #[derive(Serialize)]
-    struct List {
-        epoch: Epoch,
-        count: usize,
-        connections: Vec<ConnectionInfo>,
-    }
     require(principal, Permission::Admin)?;
     let (epoch, _) = hub.head().await?;
     let connections = hub.connections();
-    Ok(json(StatusCode::OK, &List { epoch, count: connections.len(), connections }))
+    Ok(json(StatusCode::OK, &Connections { epoch, count: connections.len(), connections }))
 }
 
 /// `DELETE /v1/connections/{id}`: closes one with 1008, once what waits for it has been sent (HTTP-06).
@@ -430,15 +470,6 @@ pub fn disconnect(hub: &Hub, principal: &Principal, id: &str) -> Answer {
 /// `forbidden`, `unknown_type`, `invalid_id`, `audience_not_allowed`, `not_found`; `invalid_payload` with status 400 for the
 /// query.
 pub fn explain(hub: &Hub, principal: &Principal, query: &str) -> Answer {
-    #[derive(Serialize)]
-    struct Explained {
-        #[serde(rename = "type")]
-        kind: EventName,
-        to: Audience,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        seq: Option<Seq>,
-        connections: Vec<Explanation>,
-    }
     require(principal, Permission::Observe)?;
     let mut pairs = link_request::pairs(query, &["type", "to", "connection", "seq"]).map_err(Refusal::bad_request)?;
     let mut value = |name: &str| {
@@ -476,38 +507,26 @@ pub fn explain(hub: &Hub, principal: &Principal, query: &str) -> Answer {
 
 /// `GET /health`: the process lives (HTTP-08).
 pub fn health(hub: &Hub) -> Response<Bytes> {
-    #[derive(Serialize)]
-    struct Health {
-        status: &'static str,
-        service: &'static str,
-        version: &'static str,
-        timestamp: Time,
-        uptime_seconds: u64,
-        active_connections: usize,
-        websocket_support: bool,
-    }
     let health = Health {
-        status: "healthy",
-        service: "eventwire",
-        version: env!("CARGO_PKG_VERSION"),
+        status: "healthy".to_owned(),
+        service: "eventwire".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         timestamp: hub.now(),
         uptime_seconds: hub.uptime().as_secs(),
         active_connections: hub.connection_count(),
         websocket_support: true,
+        endpoints: None,
+        config: None,
     };
     json(StatusCode::OK, &health)
 }
 
 /// `GET /ready`: whether connections are taken (HTTP-08). 503 while the server stops, and before its history answers.
 pub async fn ready(hub: &Hub) -> Response<Bytes> {
-    #[derive(Serialize)]
-    struct Ready {
-        status: &'static str,
-    }
     let (status, word) = match (hub.is_draining(), hub.head().await) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        (false, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        (false, Ok(_)) => (StatusCode::OK, "ready"),
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::Draining),
+        (false, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::Starting),
+        (false, Ok(_)) => (StatusCode::OK, Readiness::Ready),
     };
     json(status, &Ready { status: word })
 }

@@ -5,6 +5,8 @@
 //! | `/v1/events` | POST | `publish` | publishes one event, an array or NDJSON |
 //! | `/v1/events?dialect=` | POST | `publish` | the same, as the back end of an older system builds its frames |
 //! | `/v1/sessions/resolve` | POST | `publish` | the session that a cookie opens |
+//! | `/v1/tickets` | POST | | a ticket that opens one connection |
+//! | `/v1/revocations` | POST | `admin` | takes credentials back |
 //! | `/v1/connections` | GET | `admin` | who is connected |
 //! | `/v1/connections/{id}` | DELETE | `admin` | closes a connection with 1008 |
 //! | `/v1/explain` | GET | `observe` | who would receive an event, and why |

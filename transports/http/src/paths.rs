@@ -9,6 +9,10 @@ pub enum Endpoint {
     Events,
     /// Gives the session of a cookie.
     Resolve,
+    /// Gives out a ticket.
+    Tickets,
+    /// Takes credentials back.
+    Revocations,
     /// Lists connections.
     Connections,
     /// Closes a connection.
@@ -38,6 +42,8 @@ const READ: &[Method] = &[Method::GET, Method::HEAD];
 pub const ROUTES: &[Route] = &[
     Route { endpoint: Endpoint::Events, pattern: "/v1/events", methods: &[Method::POST] },
     Route { endpoint: Endpoint::Resolve, pattern: "/v1/sessions/resolve", methods: &[Method::POST] },
+    Route { endpoint: Endpoint::Tickets, pattern: "/v1/tickets", methods: &[Method::POST] },
+    Route { endpoint: Endpoint::Revocations, pattern: "/v1/revocations", methods: &[Method::POST] },
     Route { endpoint: Endpoint::Connections, pattern: "/v1/connections", methods: READ },
     Route { endpoint: Endpoint::Connection, pattern: "/v1/connections/{}", methods: &[Method::DELETE] },
     Route { endpoint: Endpoint::Explain, pattern: "/v1/explain", methods: READ },

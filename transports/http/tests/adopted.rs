@@ -50,7 +50,7 @@ async fn ask(api: &Api, target: &str, headers: &[(&str, &str)], media: &str, bod
 /// A canonical client of a user, a browser or a context.
 async fn watch(hub: &Hub, user: Option<&str>, cookie: Option<&str>, target: Option<&str>) -> Connection {
     let claims = Claims { user: user.map(|user| user.parse().unwrap()), ..Claims::anonymous() };
-    let mut request = ConnectRequest::new(Principal { name: "watcher".into(), claims }, "memory");
+    let mut request = ConnectRequest::new(Principal::new("watcher", claims), "memory");
     request.home = cookie.map(|cookie| hub.browser_session(&Secret::new(cookie)));
     request.targets = target.map(str::to_owned).into_iter().collect();
     hub.connect(request).await.unwrap()
@@ -61,7 +61,7 @@ async fn until_end(hub: &Hub, connection: &mut Connection) -> Vec<Value> {
     static ENDS: AtomicU64 = AtomicU64::new(0);
     let number = ENDS.fetch_add(1, Ordering::Relaxed);
     let end = json!({"type": "_test.end", "to": "global", "data": {"number": number}}).to_string();
-    let principal = Principal { name: "publisher".into(), claims: Claims::loopback() };
+    let principal = Principal::new("publisher", Claims::loopback());
     hub.publish(&principal, vec![Publication::decode(&end)]).await.unwrap();
     let mut seen: Vec<Value> = Vec::new();
     while seen.last().is_none_or(|event| event["data"]["number"] != number) {

@@ -51,7 +51,7 @@ fn note(to: &str, n: usize) -> String {
 }
 
 async fn watch(hub: &Hub, target: &str) -> Connection {
-    let principal = Principal { name: "watcher".into(), claims: Claims::loopback() };
+    let principal = Principal::new("watcher", Claims::loopback());
     let mut request = ConnectRequest::new(principal, "memory");
     request.targets = vec![target.into()];
     hub.connect(request).await.unwrap()
@@ -79,7 +79,7 @@ fn keyed() -> Hub {
         ("observer", Claims { permissions: [Permission::Observe].into(), ..anonymous() }),
         ("admin", Claims { permissions: [Permission::Admin].into(), ..anonymous() }),
     ] {
-        keys.add(KeyDigest::of(key), Principal { name: key.into(), claims }).unwrap();
+        keys.add(KeyDigest::of(key), Principal::new(key, claims)).unwrap();
     }
     Hub::builder().authenticator(keys).build()
 }

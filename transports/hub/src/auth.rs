@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
-use eventwire_protocol::{Claims, ErrorBody, ErrorCode, Permission};
+use eventwire_protocol::{Claims, ErrorBody, ErrorCode, Permission, Time};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -45,6 +45,27 @@ pub struct Principal {
     pub name: Arc<str>,
     /// What they may do.
     pub claims: Claims,
+    /// What they were recognised by.
+    pub credential: Credential,
+}
+
+impl Principal {
+    /// Somebody whose credentials have no end and no name of their own.
+    pub fn new(name: impl Into<Arc<str>>, claims: Claims) -> Self {
+        Self { name: name.into(), claims, credential: Credential::default() }
+    }
+}
+
+/// What is known of the credentials that somebody showed: how long they hold, and by what they can be taken back
+/// (AUTH-11, AUTH-13). Nothing in it is secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// The name under which a revocation finds it: the `jti` of a token, the name of an API key.
+    pub id: Option<Arc<str>>,
+    /// Since when it holds. API keys do not say.
+    pub issued_at: Option<Time>,
+    /// Until when it holds. API keys have no end.
+    pub expires_at: Option<Time>,
 }
 
 /// Recognises people and programs.
@@ -58,6 +79,11 @@ pub trait Authenticator: Send + Sync + 'static {
 
     /// Whether strangers are turned away. A listener that others can reach needs an authenticator that does.
     fn authenticates(&self) -> bool;
+
+    /// Whether the credential of this name never ends by itself, so that its revocation has to be remembered for good.
+    fn is_permanent(&self, _id: &str) -> bool {
+        false
+    }
 }
 
 /// Nobody has to say who they are.
@@ -84,7 +110,7 @@ impl NoAuthentication {
 #[async_trait]
 impl Authenticator for NoAuthentication {
     async fn authenticate(&self, _: &Credentials) -> Result<Principal, ErrorBody> {
-        Ok(Principal { name: "anonymous".into(), claims: self.claims.clone() })
+        Ok(Principal::new("anonymous", self.claims.clone()))
     }
 
     fn authenticates(&self) -> bool {
@@ -93,7 +119,7 @@ impl Authenticator for NoAuthentication {
 }
 
 /// The SHA-256 digest of an API key, which is all that is kept of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
@@ -138,17 +164,18 @@ impl ApiKeys {
         Self::default()
     }
 
-    /// Adds a key.
+    /// Adds a key. It is revoked by the name of its principal, unless it has another.
     ///
     /// # Errors
     /// `conflict` when the name or the key is there already: two keys must not share idempotency keys.
-    pub fn add(&mut self, digest: KeyDigest, principal: Principal) -> Result<(), ErrorBody> {
+    pub fn add(&mut self, digest: KeyDigest, mut principal: Principal) -> Result<(), ErrorBody> {
         if self.keys.iter().any(|(of, other)| *of == digest || other.name == principal.name) {
             return Err(ErrorBody::new(
                 ErrorCode::Conflict,
                 format!("API key {:?} stands twice, by name or by value", principal.name),
             ));
         }
+        principal.credential.id.get_or_insert_with(|| principal.name.clone());
         self.keys.push((digest, principal));
         Ok(())
     }
@@ -179,6 +206,10 @@ impl Authenticator for ApiKeys {
     fn authenticates(&self) -> bool {
         true
     }
+
+    fn is_permanent(&self, id: &str) -> bool {
+        self.keys.iter().any(|(_, principal)| principal.credential.id.as_deref() == Some(id))
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +217,7 @@ mod tests {
     use super::*;
 
     fn principal(name: &str) -> Principal {
-        Principal { name: name.into(), claims: Claims::anonymous() }
+        Principal::new(name, Claims::anonymous())
     }
 
     #[tokio::test]

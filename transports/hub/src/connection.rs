@@ -4,12 +4,17 @@
 //! given, and hands every frame it reads to [`Connection::receive`]. It knows nothing of events, and the hub knows nothing
 //! of sockets. The link pulls: a socket that does not drain costs its mailbox and nothing else.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use eventwire_protocol::{
     AddressedTo, Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody,
     ErrorCode, Member, Position, Request, Root, SessionId, Time,
     address::to,
+    api::ConnectionInfo,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
     dialect::AdwDefault,
     event::connection::{
@@ -21,14 +26,13 @@ use eventwire_protocol::{
     roster::Interest,
     route, version,
 };
-use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    auth::{Credentials, Principal, Secret},
+    auth::{Credential, Credentials, Principal, Secret},
     conduct::Conduct,
     history::PageBounds,
-    hub::Hub,
+    hub::{EXPIRED, Hub},
     outbox::{OutFrame, Outbox, Taken},
 };
 
@@ -85,13 +89,26 @@ pub(crate) struct Link {
     pub(crate) outbox: Outbox,
     meta: Meta,
     connected_at: Time,
+    /// What the connection lives by now; `authenticate` puts another in its place.
+    credential: Mutex<Credential>,
 }
 
 impl Link {
+    pub(crate) fn transport(&self) -> &'static str {
+        self.meta.transport
+    }
+
+    pub(crate) fn credential(&self) -> Credential {
+        self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn info(&self, id: ConnectionId, member: &Member) -> ConnectionInfo {
         let depth = self.outbox.depth();
         let claims = member.claims();
+        let Credential { id: credential, expires_at, .. } = self.credential();
         ConnectionInfo {
+            credential: credential.as_deref().map(str::to_owned),
+            expires_at,
             connection_id: id,
             dialect: member.dialect().as_str(),
             transport: self.meta.transport,
@@ -100,7 +117,7 @@ impl Link {
             role: claims.role,
             permissions: claims.permissions.iter().copied().collect(),
             subscriptions: member.subscriptions(),
-            remote_address: self.meta.remote_address,
+            remote_address: self.meta.remote_address.map(|address| address.to_string()),
             user_agent: self.meta.user_agent.clone(),
             connected_at: self.connected_at,
             queued_frames: depth.frames,
@@ -110,48 +127,6 @@ impl Link {
             lagging: depth.behind,
         }
     }
-}
-
-/// One row of the list of connections.
-#[derive(Clone, Debug, Serialize)]
-pub struct ConnectionInfo {
-    /// Its id.
-    pub connection_id: ConnectionId,
-    /// How it spells the protocol.
-    pub dialect: &'static str,
-    /// Its transport.
-    pub transport: &'static str,
-    /// Its user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
-    /// Its browser session (the hash, never the cookie).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-    /// Its part in contexts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<eventwire_protocol::Role>,
-    /// What it may do.
-    pub permissions: Vec<eventwire_protocol::Permission>,
-    /// What it asked for.
-    pub subscriptions: Vec<Root>,
-    /// The peer's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote_address: Option<IpAddr>,
-    /// What the peer calls itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<String>,
-    /// Since when.
-    pub connected_at: Time,
-    /// Frames that wait for its socket.
-    pub queued_frames: usize,
-    /// Bytes that wait for its socket.
-    pub queued_bytes: usize,
-    /// Frames handed to its link.
-    pub delivered: u64,
-    /// Events dropped or not spellable.
-    pub dropped: u64,
-    /// Whether it is being fed from the log.
-    pub lagging: bool,
 }
 
 /// What a link does next.
@@ -170,6 +145,8 @@ pub struct Connection {
     hub: Hub,
     id: ConnectionId,
     link: Arc<Link>,
+    /// When its credentials are no longer taken, if they have an end.
+    refused_from: Option<Time>,
     bucket: TokenBucket,
     strikes: Vec<Instant>,
     opened: Instant,
@@ -191,6 +168,8 @@ impl Drop for Connection {
             let outbox = &self.link.outbox;
             conduct.leaving(self.id, outbox.epoch(), &outbox.handed());
         }
+        // Under the lock, so that no figure has it twice or not at all.
+        self.hub.core.tally.closed(self.link.outbox.closing(), self.link.outbox.depth().counters);
         drop(registry);
         if let Some(conduct) = &mut self.conduct {
             conduct.closed(self.id);
@@ -247,7 +226,7 @@ impl Connection {
         let settings = &core.settings;
         let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta } = request;
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
-        let claims = principal.claims;
+        let claims = principal.claims.clone();
         let context = conduct.as_ref().and_then(|conduct| conduct.context()).cloned().map(SessionId::Context);
         match conduct.as_mut().and_then(|conduct| conduct.welcome()) {
             Some(words) => outbox.tell_in_words(words, now),
@@ -261,6 +240,7 @@ impl Connection {
                     session_id: home.map(SessionId::Browser).or_else(|| context.clone()),
                     user_id: claims.user.clone(),
                     permissions: claims.permissions.iter().copied().collect(),
+                    expires_at: principal.credential.expires_at,
                     heartbeat_interval_ms: millis(settings.heartbeat),
                     limits: ConnectionLimits {
                         max_frame_bytes: limits::MAX_COMMAND_BYTES as u64,
@@ -278,9 +258,12 @@ impl Connection {
             outbox.hold(root);
         }
         let peer = meta.remote_address;
-        let link = Arc::new(Link { outbox, meta, connected_at: now });
+        let credential = Mutex::new(principal.credential.clone());
+        let link = Arc::new(Link { outbox, meta, connected_at: now, credential });
         {
             let mut registry = core.registry_mut();
+            // Again, now that a revocation would find the connection: one that came in between did not (AUTH-13).
+            core.still_holds(&principal)?;
             if registry.roster.len() >= settings.max_connections {
                 return Err(ErrorBody::new(
                     ErrorCode::Unavailable,
@@ -297,6 +280,7 @@ impl Connection {
             }
             registry.roster.connect(id, member);
             registry.links.insert(id, link.clone());
+            core.tally.opened(link.transport(), dialect.as_str());
         }
         let opened = Instant::now();
         let (next_heartbeat, next_ping) = (opened + settings.heartbeat, opened + settings.ping);
@@ -305,6 +289,7 @@ impl Connection {
         let mut connection = Self {
             link,
             id,
+            refused_from: core.refused_from(&principal.credential),
             bucket,
             strikes: Vec::new(),
             opened,
@@ -380,6 +365,7 @@ impl Connection {
     /// Waits for what to do next. Cancel safe.
     pub async fn next(&mut self) -> Outgoing {
         loop {
+            self.lapse();
             match self.link.outbox.take() {
                 Taken::Frames(frames) => return Outgoing::Frames(frames),
                 Taken::Close(code, reason) => return Outgoing::Close(code, reason),
@@ -395,9 +381,14 @@ impl Connection {
                     }
                 }
                 Taken::Idle => {
+                    let mut next = self.next_heartbeat.min(self.next_ping);
+                    if let Some(end) = self.refused_from {
+                        // Asked anew at every turn, so that a wall clock that is set is believed after a heartbeat.
+                        next = next.min(Instant::now() + self.hub.until(end));
+                    }
                     tokio::select! {
                         () = self.link.outbox.changed() => {}
-                        () = tokio::time::sleep_until(self.next_heartbeat.min(self.next_ping)) => {}
+                        () = tokio::time::sleep_until(next) => {}
                     }
                 }
             }
@@ -405,6 +396,7 @@ impl Connection {
             if now >= self.next_ping {
                 self.next_ping = now + self.hub.core.settings.ping;
                 if self.unanswered_pings >= limits::UNANSWERED_PINGS {
+                    self.link.outbox.close(CloseCode::PingTimeout, "transport pings stay unanswered");
                     return Outgoing::Close(CloseCode::PingTimeout, "transport pings stay unanswered".into());
                 }
                 self.unanswered_pings += 1;
@@ -414,6 +406,13 @@ impl Connection {
                 self.next_heartbeat = now + self.hub.core.settings.heartbeat;
                 self.heartbeat();
             }
+        }
+    }
+
+    /// Closes the connection when its credentials have ended (AUTH-11).
+    fn lapse(&self) {
+        if self.refused_from.is_some_and(|end| end <= self.now()) {
+            self.link.outbox.close(CloseCode::Unauthorised, EXPIRED);
         }
     }
 
@@ -486,7 +485,9 @@ impl Connection {
     /// Puts a frame of the client to work and the answer into the mailbox. Never fails: what is wrong with the frame is
     /// told to its sender and to nobody else (CMD-03).
     pub async fn receive(&mut self, bytes: &[u8]) {
-        if !self.take_turn() {
+        self.lapse();
+        // Whoever is on the way out asks for nothing more.
+        if self.link.outbox.is_closing() || !self.take_turn() {
             return;
         }
         if let Some(mut conduct) = self.conduct.take() {
@@ -727,9 +728,11 @@ impl Connection {
 
     async fn authenticate(&mut self, re: Option<String>, token: String) -> Result<(), ErrorBody> {
         let credentials = Credentials { token: Some(Secret::new(token)), peer: self.peer };
-        let Principal { claims, .. } = self.hub.authenticate(&credentials).await?;
+        let principal = self.hub.authenticate(&credentials).await?;
+        let Principal { claims, credential, .. } = &principal;
         let lost = {
             let mut registry = self.hub.core.registry_mut();
+            self.hub.core.still_holds(&principal)?;
             if registry.roster.member(self.id).is_some_and(|member| member.claims().user != claims.user) {
                 return Err(ErrorBody::new(
                     ErrorCode::Forbidden,
@@ -740,9 +743,11 @@ impl Connection {
             for root in &lost {
                 self.link.outbox.forget(root);
             }
-            self.link.outbox.purge(|audience| may_see(&claims, audience));
+            self.link.outbox.purge(|audience| may_see(claims, audience));
+            *self.link.credential.lock().unwrap_or_else(PoisonError::into_inner) = credential.clone();
             lost
         };
+        self.refused_from = self.hub.core.refused_from(credential);
         let now = self.now();
         if !lost.is_empty() {
             let streams = lost.into_iter().map(|to| UnsubscribedStream { to }).collect();
@@ -750,6 +755,9 @@ impl Connection {
         }
         let mut data = serde_json::Map::new();
         data.insert("permissions".into(), claims.permissions.iter().map(|it| it.as_str()).collect());
+        if let Some(end) = credential.expires_at {
+            data.insert("expires_at".into(), end.to_string().into());
+        }
         self.link.outbox.tell(&Reply { re, data }, now);
         Ok(())
     }

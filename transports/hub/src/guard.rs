@@ -68,12 +68,7 @@ impl Guard {
     /// `origin_not_allowed`, naming the setting.
     pub fn check_origin(&self, origin: Option<&str>) -> Result<(), ErrorBody> {
         let Some(origin) = origin else { return Ok(()) };
-        let loopback = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"))
-            .is_some_and(|host| is_loopback_name(without_port(host)));
-        if loopback || self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
-        {
+        if self.trusts_origin(origin) || self.allowed_origins.iter().any(|allowed| allowed == "*") {
             return Ok(());
         }
         Err(ErrorBody::new(
@@ -83,6 +78,18 @@ impl Guard {
                 shown(origin)
             ),
         ))
+    }
+}
+
+impl Guard {
+    /// Whether an origin is let in for its own sake: a loopback origin, or one that is named. Only such pages may use the
+    /// cookies of this server; those that `*` let in may not (AUTH-14).
+    pub fn trusts_origin(&self, origin: &str) -> bool {
+        let loopback = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"))
+            .is_some_and(|host| is_loopback_name(without_port(host)));
+        loopback || self.allowed_origins.iter().any(|allowed| allowed != "*" && allowed.eq_ignore_ascii_case(origin))
     }
 }
 
@@ -157,6 +164,22 @@ mod tests {
         ] {
             let error = guard.check_origin(Some(origin)).unwrap_err();
             assert!(error.message.contains("allowed_origins"), "{origin}");
+        }
+    }
+
+    #[test]
+    fn auth_14_only_origins_that_are_named_are_trusted_with_cookies() {
+        let guard = Guard { allowed_origins: vec!["*".into(), "https://app.example".into()], ..Guard::default() };
+        for (origin, trusted) in [
+            ("https://app.example", true),
+            ("https://APP.example", true),
+            ("http://localhost:3000", true),
+            ("https://evil.example", false),
+            ("null", false),
+            ("*", false),
+        ] {
+            assert_eq!(guard.trusts_origin(origin), trusted, "{origin}");
+            assert!(guard.check_origin(Some(origin)).is_ok(), "* lets everybody in");
         }
     }
 

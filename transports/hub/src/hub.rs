@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,22 +13,26 @@ use eventwire_protocol::{
     AddressedTo, AdwId, Audience, BrowserSession, Claims, CloseCode, ConnectionId, Dialect, Envelope, Epoch, ErrorBody,
     ErrorCode, EventKind, Permission, Position, Publication, RoomName, Roster, SessionId, Time, UserId,
     address::to,
+    api::ConnectionInfo,
     delivery::MailboxBounds,
     event::connection::{Closing, Error},
     limits,
     route::{self, Explanation},
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
-    auth::{Authenticator, Credentials, NoAuthentication, Principal, Secret},
+    auth::{Authenticator, Credential, Credentials, NoAuthentication, Principal, Secret},
     backplane::{Backplane, SingleNode},
     clock::{Clock, SystemClock},
     conduct::{Conduct, Tap},
-    connection::{ConnectRequest, Connection, ConnectionInfo, Link},
+    connection::{ConnectRequest, Connection, Link},
+    figures::{Figures, Tally},
     guard::Guard,
     history::{Append, Checkpoint, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
+    passes::{Passes, SseCookie, Ticket, WhenFull},
+    revocation::{Revocation, Revocations},
     sequencer::{self, Answers, Job},
     session_key::SessionKey,
 };
@@ -46,6 +50,10 @@ pub struct Settings {
     pub guard: Guard,
     /// Most connections at once.
     pub max_connections: usize,
+    /// How long credentials are still taken after their end (AUTH-11).
+    pub expiry_grace: Duration,
+    /// How far in the future the end of credentials may lie that have one: for so long a revocation is remembered (AUTH-13).
+    pub max_token_age: Duration,
     /// Dialects whose clients may connect without credentials where others need them (AUTH-09); of a family, any.
     pub anonymous: Vec<Dialect>,
 }
@@ -58,6 +66,8 @@ impl Default for Settings {
             ping: limits::PING,
             guard: Guard::default(),
             max_connections: 100_000,
+            expiry_grace: limits::EXPIRY_GRACE,
+            max_token_age: limits::MAX_TOKEN_AGE,
             anonymous: Vec::new(),
         }
     }
@@ -130,7 +140,13 @@ impl Builder {
         let history =
             self.history.unwrap_or_else(|| Arc::new(MemoryHistory::new(Epoch::from_bits(random()), self.bounds)));
         let (jobs, queue) = mpsc::channel(sequencer::QUEUE);
+        // Issued a moment ahead by a clock that is ahead, and taken a moment after its end.
+        let memory = self.settings.max_token_age + 2 * self.settings.expiry_grace;
         let core = Arc::new(Core {
+            tickets: Passes::new(limits::TICKET_AGE, limits::TICKETS, WhenFull::Refuse),
+            cookies: Passes::new(limits::SSE_COOKIE_AGE, limits::SSE_COOKIES, WhenFull::DropOldest),
+            revocations: Mutex::new(Revocations::new(memory, limits::REVOCATIONS)),
+            revoked: broadcast::Sender::new(64),
             settings: self.settings,
             authenticator: self.authenticator,
             history,
@@ -138,6 +154,7 @@ impl Builder {
             clock: self.clock,
             taps: self.taps,
             session_key: self.session_key.unwrap_or_else(SessionKey::random),
+            tally: Tally::default(),
             registry: RwLock::default(),
             // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
             next_id: AtomicU64::new((random() & 0x00ff_ffff) << 40),
@@ -148,6 +165,9 @@ impl Builder {
         Hub { core, jobs }
     }
 }
+
+/// Longer than this nobody sleeps at once: the wall clock may be set.
+const FAR: Duration = Duration::from_secs(30);
 
 /// 64 random bits of the operating system. Without a working source of randomness there is no safe epoch; the process
 /// then mixes what it has, which still differs from start to start.
@@ -169,6 +189,12 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) taps: Vec<Arc<dyn Tap>>,
     session_key: SessionKey,
+    pub(crate) tickets: Passes,
+    pub(crate) cookies: Passes,
+    revocations: Mutex<Revocations>,
+    /// Tells streams that are not connections of the hub.
+    revoked: broadcast::Sender<Revocation>,
+    pub(crate) tally: Tally,
     registry: RwLock<Registry>,
     next_id: AtomicU64,
     draining: AtomicBool,
@@ -198,7 +224,30 @@ impl Core {
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
+
+    /// When credentials are no longer taken, for those that have an end (AUTH-11).
+    pub(crate) fn refused_from(&self, credential: &Credential) -> Option<Time> {
+        let grace = i64::try_from(self.settings.expiry_grace.as_micros()).unwrap_or(i64::MAX);
+        credential.expires_at.map(|end| end.plus_micros(grace))
+    }
+
+    /// Whether credentials that were right when they were looked at still are: not ended, not taken back (AUTH-11, AUTH-13).
+    pub(crate) fn still_holds(&self, principal: &Principal) -> Result<(), ErrorBody> {
+        let now = self.clock.now();
+        if self.refused_from(&principal.credential).is_some_and(|end| end <= now) {
+            return Err(ErrorBody::new(ErrorCode::Unauthorised, EXPIRED));
+        }
+        if self.revocations.lock().unwrap_or_else(PoisonError::into_inner).refuses(principal) {
+            return Err(ErrorBody::new(ErrorCode::Unauthorised, REVOKED));
+        }
+        Ok(())
+    }
 }
+
+/// What somebody is told whose credentials have ended.
+pub(crate) const EXPIRED: &str = "your credentials have expired; come back with new ones";
+/// What somebody is told whose credentials were taken back.
+pub(crate) const REVOKED: &str = "your credentials were revoked; come back with new ones";
 
 /// A running realm on one node. Cheap to clone; all clones are the same hub.
 #[derive(Clone)]
@@ -257,7 +306,17 @@ impl Hub {
     /// # Errors
     /// `unauthorised`.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
-        self.core.authenticator.authenticate(credentials).await
+        let principal = self.core.authenticator.authenticate(credentials).await?;
+        self.core.still_holds(&principal)?;
+        let Settings { max_token_age, expiry_grace, .. } = &self.core.settings;
+        let longest = i64::try_from((*max_token_age + *expiry_grace).as_micros()).unwrap_or(i64::MAX);
+        if principal.credential.expires_at.is_some_and(|end| end > self.now().plus_micros(longest)) {
+            // A revocation would be forgotten before it ends.
+            let message =
+                format!("a token may hold for {} seconds at most; issue shorter ones", max_token_age.as_secs());
+            return Err(ErrorBody::new(ErrorCode::Unauthorised, message));
+        }
+        Ok(principal)
     }
 
     /// Who opens a connection of a dialect: as [`authenticate`](Self::authenticate), unless the settings let strangers
@@ -268,9 +327,114 @@ impl Hub {
     pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
-            return Ok(Principal { name: "anonymous".into(), claims: Claims::anonymous() });
+            return Ok(Principal::new("anonymous", Claims::anonymous()));
         }
         self.authenticate(credentials).await
+    }
+
+    /// Gives out a ticket, which opens one connection as by the credentials of the principal (AUTH-12).
+    ///
+    /// # Errors
+    /// `rate_limited` when too many of the principal's wait to be redeemed; `unavailable`.
+    pub fn issue_ticket(&self, principal: &Principal) -> Result<Ticket, ErrorBody> {
+        let ticket = self.core.tickets.issue(principal)?;
+        Ok(Ticket { ticket, expires_in: self.core.tickets.age() })
+    }
+
+    /// Who bought a ticket. Whatever becomes of the connection, it is good for no other.
+    ///
+    /// # Errors
+    /// `unauthorised`, with the same words for a ticket that was never given out, was redeemed, came too late, or was bought
+    /// with credentials that have ended since.
+    pub fn redeem_ticket(&self, ticket: &Secret) -> Result<Principal, ErrorBody> {
+        let principal = self.core.tickets.redeem(ticket).filter(|principal| self.core.still_holds(principal).is_ok());
+        principal.map(Arc::unwrap_or_clone).ok_or_else(|| {
+            let message = "the ticket is not good, or no longer; buy another: POST /v1/tickets";
+            ErrorBody::new(ErrorCode::Unauthorised, message)
+        })
+    }
+
+    /// Gives out a cookie with which an `EventSource` of this principal comes back (AUTH-12).
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub fn issue_sse_cookie(&self, principal: &Principal) -> Result<SseCookie, ErrorBody> {
+        let left = principal.credential.expires_at.map(|end| {
+            let micros = end.as_unix_micros().saturating_sub(self.now().as_unix_micros());
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        });
+        let value = self.core.cookies.issue(principal)?;
+        Ok(SseCookie { value, max_age: left.unwrap_or(Duration::MAX).min(self.core.cookies.age()) })
+    }
+
+    /// Whose cookie it is.
+    ///
+    /// # Errors
+    /// `unauthorised`.
+    pub fn recognise_sse_cookie(&self, value: &Secret) -> Result<Principal, ErrorBody> {
+        let principal = self.core.cookies.show(value).filter(|principal| self.core.still_holds(principal).is_ok());
+        principal.map(Arc::unwrap_or_clone).ok_or_else(|| {
+            ErrorBody::new(ErrorCode::Unauthorised, "the cookie is not good any more; buy a ticket: POST /v1/tickets")
+        })
+    }
+
+    /// Takes credentials back (AUTH-13): closes every connection that was opened with them with 4001, and lets nobody in with
+    /// them again, nor with tickets and cookies that were bought with them. Says how many connections are being closed.
+    ///
+    /// A user's revocation refuses every token that was issued up to now. API keys have no date of issue: their connections
+    /// as that user are closed, and they are taken back themselves by their names.
+    pub fn revoke(&self, revocation: &Revocation) -> usize {
+        let core = &self.core;
+        let permanent = matches!(revocation, Revocation::Token(id) if core.authenticator.is_permanent(id));
+        // First nobody comes in any more, then everybody goes: whoever is between the two is looked at again when it is put
+        // into the roster.
+        let now = self.now();
+        core.revocations.lock().unwrap_or_else(PoisonError::into_inner).add(revocation.clone(), permanent, now);
+        let concerned =
+            |principal: &Principal| revocation.concerns(&principal.credential, principal.claims.user.as_ref());
+        core.tickets.take_back(concerned);
+        core.cookies.take_back(concerned);
+        let registry = core.registry();
+        let links = registry.roster.members().filter_map(|(id, member)| {
+            let link = registry.links.get(&id)?;
+            revocation.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
+        });
+        let closed = links.inspect(|link| link.outbox.cut(CloseCode::Unauthorised, REVOKED)).count();
+        drop(registry);
+        let _ = core.revoked.send(revocation.clone());
+        closed
+    }
+
+    /// Waits until the credentials of a principal end or are taken back, and says which: for streams that are no connections
+    /// of the hub and outlive the request that opened them.
+    pub fn until_refused(&self, principal: &Principal) -> impl Future<Output = ErrorBody> + Send + use<> {
+        // Subscribed before the first look, so that nothing falls between.
+        let mut revoked = self.core.revoked.subscribe();
+        let (hub, principal) = (self.clone(), principal.clone());
+        async move {
+            loop {
+                if let Err(error) = hub.core.still_holds(&principal) {
+                    return error;
+                }
+                let left = hub.core.refused_from(&principal.credential).map_or(FAR, |end| hub.until(end));
+                tokio::select! {
+                    revocation = revoked.recv() => match revocation {
+                        Ok(it) if it.concerns(&principal.credential, principal.claims.user.as_ref()) => {
+                            return ErrorBody::new(ErrorCode::Unauthorised, REVOKED);
+                        }
+                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                    },
+                    () = tokio::time::sleep(left.min(FAR)) => {}
+                }
+            }
+        }
+    }
+
+    /// How long it is until a moment of the wall clock; nothing once it is over.
+    pub(crate) fn until(&self, moment: Time) -> Duration {
+        let micros = moment.as_unix_micros().saturating_sub(self.now().as_unix_micros());
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
     /// Connects a client. The answer is the link's to drive; dropping it disconnects.
@@ -345,13 +509,15 @@ impl Hub {
             .collect();
         let mut answers = if appends.is_empty() { Vec::new() } else { self.submit(appends).await? }.into_iter();
         let lost = || ErrorBody::new(ErrorCode::Internal, "the history gave no answer");
-        Ok(admitted
+        let outcomes: Vec<Result<Receipt, ErrorBody>> = admitted
             .into_iter()
             .map(|admitted| {
                 admitted?;
                 answers.next().ok_or_else(lost)??.into_iter().next().ok_or_else(lost)
             })
-            .collect())
+            .collect();
+        self.core.tally.refused(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).map(|error| error.code));
+        Ok(outcomes)
     }
 
     /// Tells everyone who would receive `event` and reads the dialect something else in its place, in the words of the
@@ -420,6 +586,16 @@ impl Hub {
             .members()
             .filter_map(|(id, member)| registry.links.get(&id).map(|link| link.info(id, member)))
             .collect()
+    }
+
+    /// Figures since the start. Costs a look at every mailbox.
+    pub fn figures(&self) -> Figures {
+        let registry = self.core.registry();
+        let present = registry.roster.members().filter_map(|(id, member)| {
+            let link = registry.links.get(&id)?;
+            Some((link.transport(), member.dialect().as_str(), link.outbox.depth()))
+        });
+        self.core.tally.with(present)
     }
 
     /// How many are connected.
@@ -496,6 +672,7 @@ impl Hub {
             let wait = window.saturating_mul(place) / count;
             let closing = Closing {
                 reason: "the server is stopping".into(),
+                code: Some(CloseCode::Restart.as_u16()),
                 reconnect_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0) + 500),
             };
             link.outbox.tell(&closing, now);
@@ -520,7 +697,7 @@ impl Default for Hub {
 
 /// Admission of what a principal hands in: permission first, so that nobody learns more than that.
 fn admit(principal: &Principal, publication: Publication, now: Time) -> Result<Record, ErrorBody> {
-    let Principal { name, claims } = principal;
+    let Principal { name, claims, .. } = principal;
     may_publish(claims, &publication.to)?;
     let (id, expected_prev) = (publication.id.clone(), publication.expected_prev);
     let digest = id.is_some().then(|| digest(&publication));

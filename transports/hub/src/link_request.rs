@@ -6,10 +6,15 @@
 
 use eventwire_protocol::{ErrorBody, ErrorCode, limits, resume::Cursor};
 
-use crate::auth::Secret;
+use crate::{
+    auth::{Credentials, Principal, Secret},
+    hub::Hub,
+};
 
 /// Longest token that is read, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// Longest name of credentials, in bytes: the `jti` of a token, the name of an API key.
+pub const MAX_CREDENTIAL_ID_BYTES: usize = 256;
 /// How much of a user agent is kept, in characters.
 const USER_AGENT_CHARS: usize = 256;
 
@@ -57,6 +62,7 @@ pub fn pairs(query: &str, known: &[&'static str]) -> Result<Vec<(&'static str, S
 /// | `room` | rooms, separated by commas |
 /// | `observe` | `1`: everything an observer may see; `0`: not |
 /// | `cursor` | the place up to which an earlier connection received everything, as the server gave it out |
+/// | `ticket` | in place of a token, what `POST /v1/tickets` gave out (AUTH-12) |
 ///
 /// ```
 /// use eventwire_hub::link_request::ConnectQuery;
@@ -72,6 +78,8 @@ pub struct ConnectQuery {
     pub targets: Vec<String>,
     /// The place to resume from.
     pub cursor: Option<Cursor>,
+    /// What is shown in place of a token. Any text: one that cannot be a ticket is refused like one that is none.
+    pub ticket: Option<Secret>,
 }
 
 impl ConnectQuery {
@@ -82,10 +90,14 @@ impl ConnectQuery {
     /// than 256 targets. The HTTP status is 400, whatever the code.
     pub fn parse(query: &str) -> Result<Self, ErrorBody> {
         let mut read = Self::default();
-        for (name, value) in pairs(query, &["adw", "context", "room", "observe", "cursor"])? {
+        for (name, value) in pairs(query, &["adw", "context", "room", "observe", "cursor", "ticket"])? {
             let kind = match (name, value.as_str()) {
                 ("cursor", text) => {
                     read.cursor = Some(cursor("cursor", text)?);
+                    continue;
+                }
+                ("ticket", text) => {
+                    read.ticket = Some(Secret::new(text));
                     continue;
                 }
                 ("observe", "0") => continue,
@@ -161,6 +173,20 @@ pub fn bearer<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<S
     token_of(token.trim_matches(' ')).map(Some).ok_or_else(unreadable)
 }
 
+/// Who a request comes from that shows a ticket or a token, or nothing (AUTH-12).
+///
+/// # Errors
+/// `unauthorised`, also for a ticket beside a token, of which only one can be meant; then the ticket is still good.
+pub async fn newcomer(hub: &Hub, ticket: Option<&Secret>, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+    match ticket {
+        Some(_) if credentials.token.is_some() => {
+            Err(ErrorBody::new(ErrorCode::Unauthorised, "show a ticket or a token, not both"))
+        }
+        Some(ticket) => hub.redeem_ticket(ticket),
+        None => hub.authenticate(credentials).await,
+    }
+}
+
 /// A text as a token: 1 to [`MAX_TOKEN_BYTES`] of `A-Za-z0-9-._~+/=:`, `None` otherwise.
 pub fn token_of(text: &str) -> Option<Secret> {
     let fits = (1..=MAX_TOKEN_BYTES).contains(&text.len())
@@ -195,6 +221,15 @@ mod tests {
         assert_eq!(read.cursor.unwrap().to_string(), "9f3a77c2d1e05b64-4711,global=12");
         assert_eq!(ConnectQuery::parse("").unwrap(), ConnectQuery::default());
         assert_eq!(ConnectQuery::parse("observe=0").unwrap(), ConnectQuery::default());
+    }
+
+    #[test]
+    fn auth_12_a_ticket_in_a_query_is_never_printed_and_stands_once() {
+        let read = ConnectQuery::parse("ticket=hush%26more&room=x").unwrap();
+        assert_eq!(read.ticket.as_ref().map(Secret::reveal), Some("hush&more"));
+        assert!(!format!("{read:?}").contains("hush"));
+        assert!(!refused("ticket=hush&ticket=hush").contains("hush"));
+        assert!(!refused("ticket=hush&adw=").contains("hush"));
     }
 
     #[test]

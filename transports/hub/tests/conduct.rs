@@ -43,7 +43,7 @@ impl Conduct for Echo {
 }
 
 fn request(dialect: Dialect) -> ConnectRequest {
-    let principal = Principal { name: "anonymous".into(), claims: Claims::loopback() };
+    let principal = Principal::new("anonymous", Claims::loopback());
     ConnectRequest { dialect, ..ConnectRequest::new(principal, "memory") }
 }
 
@@ -241,7 +241,7 @@ async fn a_connection_that_comes_for_a_context_is_in_it_from_the_start_and_is_no
     let claims =
         Claims { contexts: Scope::Only(["a".parse().unwrap(), "b".parse().unwrap()].into()), ..Claims::anonymous() };
     let request = |context: &str| {
-        let principal = Principal { name: "u".into(), claims: claims.clone() };
+        let principal = Principal::new("u", claims.clone());
         let request = ConnectRequest { dialect: Dialect::SharedContext, ..ConnectRequest::new(principal, "memory") };
         (request, Box::new(Visitor(context.parse().unwrap())))
     };
@@ -291,7 +291,7 @@ async fn who_leaves_says_how_far_its_link_was_handed_the_log() {
     };
     let open = async |handed: &Arc<Mutex<Vec<(Root, u64)>>>, cursor: Option<Cursor>| {
         let claims = Claims { user: Some("maria".parse().unwrap()), ..Claims::loopback() };
-        let principal = Principal { name: "maria".into(), claims };
+        let principal = Principal::new("maria", claims);
         let request = ConnectRequest { dialect: Dialect::Product, cursor, ..ConnectRequest::new(principal, "memory") };
         hub.connect_as(request, Box::new(Leaver(handed.clone()))).await.unwrap()
     };

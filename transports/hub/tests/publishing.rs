@@ -158,7 +158,7 @@ async fn log_03_what_is_refused_in_a_batch_leaves_the_rest_alone() {
 async fn auth_04_publishing_needs_the_permission_and_the_reach() {
     let hub = Hub::new();
     let event = json!({"type": "_t.x", "to": "adw:aaaaaaaa", "data": {}});
-    let mut principal = Principal { name: "p".into(), claims: Claims::anonymous() };
+    let mut principal = Principal::new("p", Claims::anonymous());
     assert_eq!(publish(&hub, &principal, event.clone()).await.unwrap_err().code, ErrorCode::Forbidden);
     principal.claims.permissions.insert(Permission::Publish);
     assert!(publish(&hub, &principal, event.clone()).await.is_ok());
@@ -182,7 +182,7 @@ impl Authenticator for TwoTokens {
             }
             _ => return Err(ErrorBody::new(ErrorCode::Unauthorised, "no")),
         }
-        Ok(Principal { name: "p".into(), claims })
+        Ok(Principal::new("p", claims))
     }
 
     fn authenticates(&self) -> bool {

@@ -36,8 +36,7 @@ fn vocabulary(dialect: Dialect) -> BTreeMap<String, BTreeSet<String>> {
 #[tokio::test]
 async fn route_05_no_frame_of_one_dialect_reaches_a_connection_of_another() {
     let hub = Hub::new();
-    let principal =
-        Principal { name: "u".into(), claims: Claims { user: Some("u".parse().unwrap()), ..Claims::loopback() } };
+    let principal = Principal::new("u", Claims { user: Some("u".parse().unwrap()), ..Claims::loopback() });
     let mut clients = Vec::new();
     for dialect in Dialect::ALL {
         let options = ConnectOptions {
@@ -119,7 +118,7 @@ proptest! {
                 let target = if session == 2 { "room:other" } else { SESSIONS[session] };
                 let options = ConnectOptions {
                     dialect,
-                    principal: Some(Principal { name: user.into(), claims }),
+                    principal: Some(Principal::new(user, claims)),
                     home: home.then(|| eventwire_protocol::BrowserSession::from_hash(7)),
                     ..ConnectOptions::wanting([target, "room:tasks", "adw:29fb6a3e"])
                 };
@@ -127,7 +126,7 @@ proptest! {
                 client.drain().await;
                 clients.push((dialect, vocabulary_or_none(dialect), client));
             }
-            let publisher = Principal { name: "p".into(), claims: Claims::loopback() };
+            let publisher = Principal::new("p", Claims::loopback());
             for (place, target) in sent {
                 let (event_type, mut data) = catalog::examples().remove(place);
                 let spec = event_type.spec();

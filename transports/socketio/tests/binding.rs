@@ -287,7 +287,7 @@ async fn sio_01_a_websocket_takes_over_a_session_that_polls_and_one_that_breaks_
 async fn sio_03_who_is_refused_gets_a_connect_error_and_may_try_again() {
     let mut keys = ApiKeys::new();
     let claims = Claims { user: Some("maria".parse().unwrap()), ..Claims::anonymous() };
-    keys.add(KeyDigest::of("key-of-maria"), Principal { name: "maria".into(), claims }).unwrap();
+    keys.add(KeyDigest::of("key-of-maria"), Principal::new("maria", claims)).unwrap();
     let server = serve(Hub::builder().authenticator(keys).build()).await;
     let mut socket = Client::open(&server).await;
     for auth in ["", r#"{"token":"hush"}"#, r#"{"token":["hush"]}"#, "{}"] {

@@ -3,15 +3,15 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use eventwire_hub::{
-    ConnectQuery, ConnectRequest, Credentials, Hub, Secret,
-    link_request::{bearer, cursor, single, user_agent},
+    ConnectQuery, ConnectRequest, Credentials, Hub, Principal, Secret,
+    link_request::{bearer, cursor, newcomer, single, user_agent},
 };
 use eventwire_protocol::{ErrorBody, ErrorCode, limits, resume::Cursor};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
 use crate::{
     body::{SseBody, pair},
-    encode,
+    cookie, encode,
     feed::Feed,
     rejection::Rejection,
 };
@@ -54,6 +54,9 @@ struct Head {
     query: ConnectQuery,
     last: Option<Cursor>,
     token: Option<Secret>,
+    cookie: Option<Secret>,
+    /// Whether the browser speaks TLS to whoever stands in front.
+    secure: bool,
     agent: Option<String>,
 }
 
@@ -96,7 +99,8 @@ impl SseAcceptor {
         let host = header_of(headers, header::HOST, ErrorCode::HostNotAllowed)?;
         // A request line that names a host counts more than the header (RFC 9112, section 3.2.2).
         guard.check_host(request.uri().authority().map(http::uri::Authority::as_str).or(host))?;
-        guard.check_origin(header_of(headers, header::ORIGIN, ErrorCode::OriginNotAllowed)?)?;
+        let origin = header_of(headers, header::ORIGIN, ErrorCode::OriginNotAllowed)?;
+        guard.check_origin(origin)?;
         if !accepts_events(headers) {
             let message = "this path answers with text/event-stream; the header Accept must allow it";
             return Err(ErrorBody::new(ErrorCode::NotAcceptable, message).into());
@@ -107,12 +111,42 @@ impl SseAcceptor {
             .map_err(Rejection::bad_request)?;
         let token = bearer(values(headers, header::AUTHORIZATION))?;
         let agent = headers.get(header::USER_AGENT).and_then(|value| user_agent(value.as_bytes()));
-        Ok(Head { query, last, token, agent })
+        // Not for pages of everywhere, even where they may connect (AUTH-14).
+        let cookie = cookie::read(headers).filter(|_| origin.is_none_or(|origin| guard.trusts_origin(origin)));
+        let secure = cookie::is_secure(headers);
+        Ok(Head { query, last, token, cookie, secure, agent })
+    }
+
+    /// Who it is, and the cookie with which an `EventSource` comes back, which does so with the ticket of its first time in
+    /// the address (AUTH-12).
+    async fn visitor(
+        &self,
+        shown: &Credentials,
+        ticket: Option<&Secret>,
+        cookie: Option<&Secret>,
+        secure: bool,
+    ) -> Result<(Principal, Option<HeaderValue>), ErrorBody> {
+        let known = || cookie.filter(|_| shown.token.is_none()).map(|cookie| self.hub.recognise_sse_cookie(cookie));
+        if ticket.is_none()
+            && let Some(Ok(principal)) = known()
+        {
+            return Ok((principal, None));
+        }
+        match newcomer(&self.hub, ticket, shown).await {
+            Ok(principal) if ticket.is_some() => {
+                let cookie = self.hub.issue_sse_cookie(&principal)?;
+                Ok((principal, Some(cookie::write(&cookie, secure))))
+            }
+            Ok(principal) => Ok((principal, None)),
+            Err(error) => known().and_then(Result::ok).map(|principal| (principal, None)).ok_or(error),
+        }
     }
 
     async fn connect(&self, head: Head, peer: Option<IpAddr>) -> Result<Response<SseBody>, Rejection> {
-        let Head { query, last, token, agent } = head;
-        let principal = self.hub.authenticate(&Credentials { token, peer }).await?;
+        let Head { query, last, token, cookie, secure, agent } = head;
+        let shown = Credentials { token, peer };
+        let visitor = self.visitor(&shown, query.ticket.as_ref(), cookie.as_ref(), secure);
+        let (principal, cookie) = visitor.await?;
         let returning = last.is_some();
         let mut connect = ConnectRequest::new(principal, "sse");
         connect.targets = query.targets;
@@ -122,7 +156,13 @@ impl SseAcceptor {
         connect.meta.remote_address = peer;
         connect.meta.user_agent = agent;
         match self.start(connect).await {
-            Ok(body) => Ok(response(body)),
+            Ok(body) => {
+                let mut response = response(body);
+                if let Some(cookie) = cookie {
+                    response.headers_mut().append(header::SET_COOKIE, cookie);
+                }
+                Ok(response)
+            }
             // A reconnecting EventSource that is answered with an error never comes back.
             Err(error) if error.code == ErrorCode::Unavailable && returning => {
                 Ok(response(SseBody::only(encode::retry(self.options.retry))))

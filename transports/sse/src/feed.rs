@@ -105,7 +105,8 @@ impl Feed {
             Some(closing) => (Vec::new(), closing),
             None => {
                 let millis = u64::try_from(self.options.retry.as_millis()).unwrap_or(u64::MAX);
-                let closing = Closing { reason, reconnect_after_ms: returns.then_some(millis) };
+                let closing =
+                    Closing { reason, code: Some(code.as_u16()), reconnect_after_ms: returns.then_some(millis) };
                 (self.event(&closing), closing)
             }
         };

@@ -64,6 +64,7 @@
 
 mod acceptor;
 mod body;
+mod cookie;
 mod encode;
 mod feed;
 mod filter;

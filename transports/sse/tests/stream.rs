@@ -104,7 +104,7 @@ async fn sse_04_nothing_that_is_published_begins_a_line_of_its_own() {
 #[tokio::test]
 async fn sse_05_what_cannot_become_a_stream_is_refused_in_words() {
     let mut keys = ApiKeys::new();
-    keys.add(KeyDigest::of("key"), Principal { name: "p".into(), claims: Claims::anonymous() }).unwrap();
+    keys.add(KeyDigest::of("key"), Principal::new("p", Claims::anonymous())).unwrap();
     let acceptor = SseAcceptor::new(Hub::builder().authenticator(keys).build());
     let post = Request::post("/v1/sse").header("host", "localhost");
     let bearer = |request: http::request::Builder| request.header("authorization", "Bearer key");

@@ -183,7 +183,7 @@ impl Amiga {
             Ok(update) => update,
             // The system of origin has one status for this, and its pages look for it.
             Err(error) => {
-                return Ok(answer::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.message })));
+                return Ok(answer::plain_refusal(StatusCode::INTERNAL_SERVER_ERROR, &error));
             }
         };
         let figures = amiga::metrics_update(&update, self.hub.now());
@@ -235,6 +235,6 @@ impl System for Amiga {
             pattern if pattern == OVERVIEW.pattern => self.overview(&request, peer).await,
             _ => Ok(test_page()),
         };
-        answered.unwrap_or_else(|error| answer::json(status_of(&error), &json!({ "error": error.message })))
+        answered.unwrap_or_else(|error| answer::plain_refusal(status_of(&error), &error))
     }
 }

@@ -3,7 +3,10 @@
 use std::{error::Error, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use eventwire_protocol::{ErrorBody, ErrorCode};
+use eventwire_protocol::{
+    ErrorBody, ErrorCode,
+    api::{Refused, systems::PlainError},
+};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
@@ -42,7 +45,12 @@ pub fn status_of(error: &ErrorBody) -> StatusCode {
 
 /// A refusal in the form of this protocol, for paths where the older system defines none.
 pub fn refusal(error: &ErrorBody) -> Response<Body> {
-    json(status_of(error), &serde_json::json!({ "error": error }))
+    json(status_of(error), &Refused { error: error.clone() })
+}
+
+/// A refusal in the form that most of the older systems share: one sentence.
+pub fn plain_refusal(status: StatusCode, error: &ErrorBody) -> Response<Body> {
+    json(status, &PlainError { error: error.message.clone().into_owned() })
 }
 
 /// The whole body of a request.

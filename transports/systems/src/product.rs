@@ -18,6 +18,7 @@ use eventwire_hub::{CommandSink, Conduct, ConnectRequest, Connection, Hub, Meta,
 use eventwire_protocol::{
     ApplicationCommand, Claims, CloseCode, Command, ConnectionId, Dialect, Envelope, Epoch, ErrorBody, ErrorCode,
     Member, Position, Request as HubRequest, Root, Scope, Time, UserId,
+    api::systems::{SocketStats, UserSockets},
     command::Ping,
     dialect::product::{self, Asked},
     event::product::UserActivity,
@@ -108,12 +109,12 @@ impl Product {
     async fn stats(&self, headers: &http::HeaderMap) -> Result<Response<Body>, ErrorBody> {
         let me = self.user(headers).await?;
         let present = self.0.state.table().present();
-        let mine = present.get(&me.user).map(|count| json!({"userId": me.user, "connectionCount": count}));
-        let stats = json!({
-            "totalConnections": present.values().sum::<usize>(),
-            "uniqueUsers": present.len(),
-            "userConnections": mine.into_iter().collect::<Vec<_>>(),
-        });
+        let mine = present.get(&me.user).map(|count| UserSockets { user_id: me.user, connection_count: *count });
+        let stats = SocketStats {
+            total_connections: present.values().sum(),
+            unique_users: present.len(),
+            user_connections: mine.into_iter().collect(),
+        };
         Ok(answer::json(StatusCode::OK, &stats))
     }
 }
@@ -169,7 +170,7 @@ impl System for Product {
         let agent = ask.headers.get(header::USER_AGENT);
         let user_agent = agent.and_then(|value| eventwire_hub::link_request::user_agent(value.as_bytes()));
         let dialect = if ask.dialect.family() == Dialect::Product { ask.dialect } else { Dialect::Product };
-        let principal = Principal { name: format!("product:{}", found.user).into(), claims };
+        let principal = Principal::new(format!("product:{}", found.user), claims);
         let request = ConnectRequest {
             dialect,
             cursor,
@@ -195,7 +196,7 @@ impl System for Product {
 
 /// A refusal as the system's own endpoints write it.
 fn refusal(error: &ErrorBody) -> Response<Body> {
-    answer::json(answer::status_of(error), &json!({"error": error.message}))
+    answer::plain_refusal(answer::status_of(error), error)
 }
 
 /// The place that a socket takes up with its user. Given back when it is dropped, whatever became of the socket.

@@ -19,6 +19,10 @@ use async_trait::async_trait;
 use eventwire_hub::{ConnectRequest, Hub, Meta, link_request};
 use eventwire_protocol::{
     Audience, CloseCode, ContextId, Dialect, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Root,
+    api::{
+        Health,
+        systems::{BroadcastAnswer, ContextConfig, ContextEndpoints},
+    },
     dialect::{
         Adopted,
         shared_context::{MAX_FRAME_BYTES, context_id},
@@ -28,7 +32,7 @@ use eventwire_protocol::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json, value::to_raw_value};
+use serde_json::{Value, value::to_raw_value};
 
 use crate::{Admission, Ask, Body, Route, System, answer, principal, visitor};
 use visitor::Visitor;
@@ -135,27 +139,25 @@ impl SharedContext {
     /// The body that pages of this system read, over that of every listener. Which port they are to open a socket at is
     /// the one that they asked at.
     fn health(&self, headers: &HeaderMap) -> Response<Body> {
-        let mut health = json!({
-            "status": "healthy",
-            "service": "eventwire",
-            "version": version::SERVER.rsplit('/').next(),
-            "timestamp": self.hub.now(),
-            "uptime_seconds": self.hub.uptime().as_secs(),
-            "active_connections": self.hub.connection_count(),
-            "websocket_support": true,
-            "endpoints": {
-                "websocket": "/ws/{session_id}",
-                "mcp": "/mcp/{session_id}",
-                "broadcast": "/broadcast/{session_id}",
-                "health": HEALTH,
-            },
-        });
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<http::uri::Authority>().ok());
-        if let (Some(host), Some(members)) = (host, health.as_object_mut())
-            && let Some(port) = host.port_u16()
-        {
-            members.insert("config".into(), json!({"websocket_port": port, "websocket_host": host.host()}));
-        }
+        let health = Health {
+            status: "healthy".to_owned(),
+            service: "eventwire".to_owned(),
+            version: version::SERVER.rsplit('/').next().unwrap_or_default().to_owned(),
+            timestamp: self.hub.now(),
+            uptime_seconds: self.hub.uptime().as_secs(),
+            active_connections: self.hub.connection_count(),
+            websocket_support: true,
+            endpoints: Some(ContextEndpoints {
+                websocket: "/ws/{session_id}".to_owned(),
+                mcp: "/mcp/{session_id}".to_owned(),
+                broadcast: "/broadcast/{session_id}".to_owned(),
+                health: HEALTH.to_owned(),
+            }),
+            config: host.and_then(|host| {
+                Some(ContextConfig { websocket_port: host.port_u16()?, websocket_host: host.host().to_owned() })
+            }),
+        };
         answer::json(StatusCode::OK, &health)
     }
 }
@@ -228,9 +230,18 @@ impl System for SharedContext {
                     Err(error) => Err(error),
                 };
                 match told {
-                    Ok(context) => answer::json(StatusCode::OK, &json!({"success": true, "session_id": context})),
+                    Ok(context) => {
+                        let told = BroadcastAnswer { success: true, session_id: Some(context), error: None };
+                        answer::json(StatusCode::OK, &told)
+                    }
                     Err(error) => {
-                        answer::json(broadcast_status(&error), &json!({"success": false, "error": error.message}))
+                        let status = broadcast_status(&error);
+                        let refused = BroadcastAnswer {
+                            success: false,
+                            session_id: None,
+                            error: Some(error.message.into_owned()),
+                        };
+                        answer::json(status, &refused)
                     }
                 }
             }

@@ -468,7 +468,7 @@ fn keys() -> ApiKeys {
     let mut keys = ApiKeys::new();
     for name in ["maria", "tom"] {
         let claims = Claims { user: Some(name.parse::<UserId>().unwrap()), ..Claims::anonymous() };
-        keys.add(KeyDigest::of(&format!("key-of-{name}")), Principal { name: name.into(), claims }).unwrap();
+        keys.add(KeyDigest::of(&format!("key-of-{name}")), Principal::new(name, claims)).unwrap();
     }
     keys
 }

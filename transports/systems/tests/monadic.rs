@@ -60,7 +60,7 @@ fn server() -> Server {
 }
 
 fn publisher() -> Principal {
-    Principal { name: "back end".into(), claims: Claims::loopback() }
+    Principal::new("back end", Claims::loopback())
 }
 
 /// One page in a browser.
@@ -926,7 +926,7 @@ async fn bug_b3_and_mon_11_with_one_user_it_goes_to_all_pages_once_and_to_no_oth
 async fn mon_11_who_may_not_publish_may_not_without_a_session_either() {
     let server = server_with(Settings { single_user: true, ..Settings::default() }, None, StateBounds::default());
     let _tabs = server.browsers().await;
-    let nobody = Principal { name: "nobody".into(), claims: Claims::anonymous() };
+    let nobody = Principal::new("nobody", Claims::anonymous());
     let said = server.monadic.publish_without_session(&nobody, EventType::ChatCancel, &json!({})).await;
     assert_eq!(said.unwrap_err().code, ErrorCode::Forbidden);
 }

@@ -143,7 +143,7 @@ impl World {
     /// Publishes as a back end does.
     async fn publish(&self, kind: &str, to: &str, data: Value) {
         let text = json!({"type": kind, "to": to, "data": data}).to_string();
-        let principal = Principal { name: "back end".into(), claims: Claims::loopback() };
+        let principal = Principal::new("back end", Claims::loopback());
         self.hub.publish(&principal, vec![Publication::decode(&text)]).await.unwrap().remove(0).unwrap();
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::{
     Conduct, ConnectQuery, ConnectRequest, Credentials, Hub, Secret,
-    link_request::{bearer, single, token_of, user_agent},
+    link_request::{bearer, newcomer, single, token_of, user_agent},
 };
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode, limits, version};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -161,7 +161,7 @@ impl WebSocketAcceptor {
     /// # Errors
     /// In the order of the checks: 405 `method_not_allowed`; 426 `upgrade_required` and `unsupported_version`; 400 for the
     /// key; 403 `host_not_allowed` and `origin_not_allowed` (AUTH-02, AUTH-03); 400 `unsupported_subprotocol` (WS-01); 400
-    /// for the query (WS-04); 401 `unauthorised` (WS-02); 503 `unavailable` while the hub is full or stopping.
+    /// for the query (WS-04); 503 `unavailable` while the hub is full or stopping; 401 `unauthorised` (WS-02, AUTH-12).
     pub fn negotiate<'a, B>(
         &'a self,
         request: &Request<B>,
@@ -171,8 +171,10 @@ impl WebSocketAcceptor {
         let agent = request.headers().get(header::USER_AGENT).and_then(|value| user_agent(value.as_bytes()));
         async move {
             let Head { accept, subprotocol, query, token } = read?;
-            let principal = self.hub.authenticate(&Credentials { token, peer }).await?;
+            // A ticket is not spent on a connection that will not be.
             check_room(&self.hub)?;
+            let shown = Credentials { token, peer };
+            let principal = newcomer(&self.hub, query.ticket.as_ref(), &shown).await?;
             let mut connect = ConnectRequest::new(principal, "websocket");
             connect.targets = query.targets;
             connect.cursor = query.cursor;

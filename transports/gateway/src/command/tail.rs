@@ -156,7 +156,7 @@ impl Tail {
                 self.connected = true;
                 self.remarks.note(&format!("connected to {} as {}", self.url, welcome.connection_id));
             }
-            Item::State(State::Connecting) => {}
+            Item::State(State::Connecting { .. }) => {}
             Item::State(State::Reconnecting { after, because, .. }) if self.connected => {
                 let seconds = after.as_secs_f32();
                 self.remarks
@@ -171,6 +171,10 @@ impl Tail {
             }
             Item::State(State::Closed { code, reason }) => {
                 return Err(Failure::Failed(format!("{}: closed with {code}: {}", self.url, plain(&reason))));
+            }
+            Item::State(State::Failed { attempts, because }) => {
+                let why = ended_text(&because);
+                return Err(Failure::Failed(format!("{}: gave up after {attempts} attempts: {why}", self.url)));
             }
         }
         Ok(())
@@ -229,7 +233,7 @@ fn gap_text(gap: &Gap) -> String {
 fn ended_text(ended: &eventwire_client::reconnect::Ended) -> String {
     use eventwire_client::reconnect::Ended;
     match ended {
-        Ended::Lost(why) => plain(why).into_owned(),
+        Ended::Lost(why) | Ended::NoToken(why) => plain(why).into_owned(),
         Ended::Closed { code, reason } => format!("closed with {code}: {}", plain(reason)),
         Ended::Refused { status, reason } => format!("status {status}: {}", plain(reason)),
     }

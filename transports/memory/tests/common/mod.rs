@@ -9,11 +9,11 @@ use eventwire_protocol::{Claims, Publication};
 use serde_json::{Value, json};
 
 pub(crate) fn anyone() -> Principal {
-    Principal { name: "anyone".into(), claims: Claims::loopback() }
+    Principal::new("anyone", Claims::loopback())
 }
 
 pub(crate) fn user(name: &str) -> Principal {
-    Principal { name: name.into(), claims: Claims { user: Some(name.parse().unwrap()), ..Claims::anonymous() } }
+    Principal::new(name, Claims { user: Some(name.parse().unwrap()), ..Claims::anonymous() })
 }
 
 /// Publishes one event; gives its number, if it is logged.

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) fn anyone() -> Principal {
-    Principal { name: "anyone".into(), claims: Claims::loopback() }
+    Principal::new("anyone", Claims::loopback())
 }
 
 /// Publishes a text as an event, as it stands; gives its number.

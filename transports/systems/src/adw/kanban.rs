@@ -132,7 +132,7 @@ impl Kanban {
     /// Publishes for the page, with the page's own permissions as they are now.
     async fn publish(&self, connection: &Connection, line: Adopted) -> Result<(), ErrorBody> {
         let Some(member) = connection.member() else { return Ok(()) };
-        let principal = Principal { name: self.name.clone(), claims: member.claims().clone() };
+        let principal = Principal::new(self.name.clone(), member.claims().clone());
         let publication = publication(line);
         let answers = connection.hub().publish(&principal, vec![publication]).await?;
         answers.into_iter().try_for_each(|answer| answer.map(drop))

@@ -7,8 +7,15 @@
 use std::net::IpAddr;
 
 use eventwire_hub::Principal;
-use eventwire_protocol::{AdwId, Dialect, ErrorBody, ErrorCode, Permission, Root, frame::read_strict};
+use eventwire_protocol::{
+    AdwId, Dialect, ErrorBody, ErrorCode, Permission, Root,
+    api::systems::{
+        AgentStateAnswer, Broadcasted, DetailError, PlainError, Stage, StageReport, ValidationError, ValidationProblem,
+    },
+    frame::read_strict,
+};
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use super::{Adw, kanban::publication};
@@ -16,10 +23,6 @@ use crate::{Body, Route, answer};
 
 /// Largest body, in bytes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
-
-/// Columns of the board.
-const STAGES: &[&str] =
-    &["backlog", "plan", "build", "test", "review", "document", "ready-to-merge", "pr", "completed", "errored"];
 
 /// Whose answers a path gives.
 #[derive(Clone, Copy)]
@@ -95,7 +98,7 @@ async fn taken(
     route: &'static Route,
     request: Request<Body>,
     peer: Option<IpAddr>,
-) -> Result<Map<String, Value>, Refused> {
+) -> Result<Broadcasted, Refused> {
     let (head, body) = request.into_parts();
     let principal = crate::principal(&adw.hub, &head.headers, peer).await?;
     if !principal.claims.may(Permission::Publish) {
@@ -115,16 +118,20 @@ async fn taken(
     let adw_id = subject(route, &body)?;
     let wanted = wanted(adw, route, &body)?;
     let times: Vec<String> = publish_all(adw, &principal, wanted.frames).await?;
-    let mut told = Map::new();
-    told.insert("status".into(), "success".into());
-    told.insert("message".into(), wanted.message.into());
-    told.insert("adw_id".into(), json!(adw_id));
+    let mut told = Broadcasted {
+        status: "success".to_owned(),
+        message: wanted.message,
+        adw_id: adw_id.to_string(),
+        ..Broadcasted::default()
+    };
     for member in wanted.echo {
         let value = match (*member, body.get(*member)) {
-            ("timestamp", None) => times.first().cloned().map(Value::from),
-            (_, value) => value.cloned(),
+            ("timestamp", None) => times.first().cloned(),
+            (_, value) => value.and_then(Value::as_str).map(str::to_owned),
         };
-        told.insert((*member).to_owned(), value.unwrap_or_default());
+        if let Some(place) = told.echo(member) {
+            *place = value;
+        }
     }
     Ok(told)
 }
@@ -335,24 +342,30 @@ fn workflow_update(body: &Map<String, Value>) -> Result<Wanted, Refused> {
 fn stage_event(body: &Map<String, Value>) -> Result<Wanted, Refused> {
     let stage = |member: &'static str| match body.get(member) {
         None => Ok(None),
-        Some(Value::String(stage)) if STAGES.contains(&stage.as_str()) => Ok(Some(stage.clone())),
-        Some(_) => Err(Refused::Choice(format!("{member} must be one of {}", STAGES.join(", ")))),
+        Some(value) => match Stage::deserialize(value) {
+            Ok(stage) => Ok(Some(json!(stage))),
+            Err(_) => {
+                let names: Vec<String> =
+                    Stage::ALL.iter().filter_map(|it| Some(json!(it).as_str()?.to_owned())).collect();
+                Err(Refused::Choice(format!("{member} must be one of {}", names.join(", "))))
+            }
+        },
     };
     let (from, to) = if let Some(to) = stage("to_stage")? {
         (stage("from_stage")?, Some(to))
     } else {
         let Some(event_type) = body.get("event_type") else { return Err(missing("to_stage")) };
         let name = stage("stage_name")?.ok_or_else(|| missing("stage_name"))?;
-        match event_type.as_str().unwrap_or_default() {
-            "stage_started" => (stage("previous_stage")?, Some(name)),
-            "workflow_started" => (Some("backlog".to_owned()), Some(name)),
+        match StageReport::deserialize(event_type) {
+            Ok(StageReport::StageStarted) => (stage("previous_stage")?, Some(name)),
+            Ok(StageReport::WorkflowStarted) => (Some(json!(Stage::Backlog)), Some(name)),
             // Where nothing follows, the end of the workflow says where the ticket goes.
-            "stage_completed" => (Some(name), stage("next_stage")?),
+            Ok(StageReport::StageCompleted) => (Some(name), stage("next_stage")?),
             // The ticket passes this stage by; what follows will say that it has begun.
-            "stage_skipped" => (Some(name), None),
-            "stage_failed" | "workflow_failed" => (Some(name), Some("errored".to_owned())),
-            "workflow_completed" => (Some(name), Some("ready-to-merge".to_owned())),
-            _ => return Err(Refused::Choice("event_type is none of a stage or a workflow".to_owned())),
+            Ok(StageReport::StageSkipped) => (Some(name), None),
+            Ok(StageReport::StageFailed | StageReport::WorkflowFailed) => (Some(name), Some(json!(Stage::Errored))),
+            Ok(StageReport::WorkflowCompleted) => (Some(name), Some(json!(Stage::ReadyToMerge))),
+            Err(_) => return Err(Refused::Choice("event_type is none of a stage or a workflow".to_owned())),
         }
     };
     let Some(to) = to else {
@@ -360,8 +373,8 @@ fn stage_event(body: &Map<String, Value>) -> Result<Wanted, Refused> {
         return Ok(Wanted { frames: Vec::new(), message, echo: &["event_type"] });
     };
     let mut data = members(body, &["adw_id", "workflow_name", "message", "timestamp"]);
-    data.extend(from.map(|from| ("from_stage".to_owned(), from.into())));
-    data.insert("to_stage".into(), to.into());
+    data.extend(from.map(|from| ("from_stage".to_owned(), from)));
+    data.insert("to_stage".into(), to);
     let mut wanted = Wanted::one("stage_transition", data.into(), "Stage transition broadcasted", &[]);
     wanted.echo = if body.contains_key("to_stage") { &["to_stage"] } else { &["event_type"] };
     Ok(wanted)
@@ -381,7 +394,12 @@ pub(super) async fn state(
     }
 }
 
-async fn read_state(adw: &Adw, id: &str, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Value, Refused> {
+async fn read_state(
+    adw: &Adw,
+    id: &str,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<AgentStateAnswer, Refused> {
     let principal = crate::principal(&adw.hub, headers, peer).await?;
     let adw_id: AdwId =
         id.parse().map_err(|_| Refused::Choice("the ADW id must be 8 alphanumeric characters".to_owned()))?;
@@ -394,31 +412,30 @@ async fn read_state(adw: &Adw, id: &str, headers: &HeaderMap, peer: Option<IpAdd
     let read = tokio::task::spawn_blocking(move || agents.state(adw_id)).await;
     let state = read.map_err(|_| ErrorBody::new(ErrorCode::Internal, "the state cannot be read"))??;
     let state = state.ok_or_else(unknown)?;
-    Ok(json!({ "adw_id": adw_id, "state": state, "timestamp": adw.hub.now() }))
+    Ok(AgentStateAnswer { adw_id, state, timestamp: adw.hub.now() })
 }
 
 fn refusal(manner: Manner, refused: Refused) -> Response<Body> {
     match (manner, refused) {
         (Manner::Api, Refused::Body(member, message)) => {
-            let at: Vec<&str> = ["body"].into_iter().chain(member).collect();
-            let kind = if message.ends_with("is required") { "missing" } else { "value_error" };
-            let detail = json!([{ "type": kind, "loc": at, "msg": message }]);
-            answer::json(StatusCode::UNPROCESSABLE_ENTITY, &json!({ "detail": detail }))
+            let loc = ["body"].into_iter().chain(member).map(str::to_owned).collect();
+            let kind = if message.ends_with("is required") { "missing" } else { "value_error" }.to_owned();
+            let detail = vec![ValidationProblem { kind, loc, msg: message }];
+            answer::json(StatusCode::UNPROCESSABLE_ENTITY, &ValidationError { detail })
         }
-        (Manner::Api, Refused::Choice(message)) => answer::json(StatusCode::BAD_REQUEST, &json!({ "detail": message })),
-        (Manner::Trigger, Refused::Body(_, message) | Refused::Choice(message)) => {
-            answer::json(StatusCode::BAD_REQUEST, &json!({ "error": message }))
+        (Manner::Api, Refused::Choice(detail)) => answer::json(StatusCode::BAD_REQUEST, &DetailError { detail }),
+        (Manner::Trigger, Refused::Body(_, error) | Refused::Choice(error)) => {
+            answer::json(StatusCode::BAD_REQUEST, &PlainError { error })
         }
         (manner, Refused::Error(error)) => {
             let status = match error.code {
                 ErrorCode::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => answer::status_of(&error),
             };
-            let name = match manner {
-                Manner::Api => "detail",
-                Manner::Trigger => "error",
-            };
-            answer::json(status, &json!({ name: error.message }))
+            match manner {
+                Manner::Api => answer::json(status, &DetailError { detail: error.message.into_owned() }),
+                Manner::Trigger => answer::plain_refusal(status, &error),
+            }
         }
     }
 }

@@ -6,11 +6,13 @@ use bytes::{Bytes, BytesMut};
 use eventwire_hub::{Hub, link_request};
 use eventwire_protocol::{
     Audience, Dialect, Envelope, ErrorBody, ErrorCode, EventKind, ItemId, Permission, Publication, UserId,
-    address::Modifiers, event::product::InstallProgress, frame,
+    address::Modifiers,
+    api::systems::{BadLine, InstallSummary},
+    event::product::InstallProgress,
+    frame,
 };
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::Product;
@@ -61,31 +63,6 @@ impl Told {
         let line = self.lines;
         self.first_bad.get_or_insert_with(|| (line, error.into()));
     }
-}
-
-/// What the sender is told at the end.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Summary {
-    success: bool,
-    install_id: Option<ItemId>,
-    events: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    bad_lines: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_bad_line: Option<BadLine>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Serialize)]
-struct BadLine {
-    line: u64,
-    error: String,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// One installation that is being told.
@@ -296,11 +273,11 @@ impl Stream<'_> {
     fn summary(self, broken: Option<ErrorBody>) -> Response<Body> {
         let Told { events, bad_lines, first_bad, .. } = self.told;
         let status = broken.as_ref().map_or(StatusCode::OK, answer::status_of);
-        let summary = Summary {
+        let summary = InstallSummary {
             success: broken.is_none() && bad_lines == 0,
             install_id: self.install,
             events,
-            bad_lines,
+            bad_lines: (bad_lines > 0).then_some(bad_lines),
             first_bad_line: first_bad.map(|(line, error)| BadLine { line, error }),
             error: broken.map(|error| error.message.into_owned()),
         };

@@ -60,7 +60,7 @@ fn with_keys() -> Hub {
         ("producer", claims(&["aaaaaaaa", "bbbbbbbb"], &[Permission::Publish])),
         ("stranger", claims(&["cccccccc"], &[Permission::Publish])),
     ] {
-        keys.add(KeyDigest::of(name), Principal { name: name.into(), claims }).unwrap();
+        keys.add(KeyDigest::of(name), Principal::new(name, claims)).unwrap();
     }
     Hub::builder().authenticator(keys).build()
 }
@@ -124,7 +124,7 @@ fn names(frames: &[Value]) -> Vec<&str> {
 }
 
 async fn publish(hub: &Hub, kind: &str, to: &str, data: &Value) {
-    let principal = Principal { name: "test".into(), claims: Claims::loopback() };
+    let principal = Principal::new("test", Claims::loopback());
     let text = json!({"type": kind, "to": to, "data": data}).to_string();
     hub.publish(&principal, vec![Publication::decode(&text)]).await.unwrap().remove(0).unwrap();
 }

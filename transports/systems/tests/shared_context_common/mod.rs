@@ -42,7 +42,7 @@ impl Authenticator for People {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let token = credentials.token.as_ref().map(|token| token.reveal().to_owned()).unwrap_or_default();
         let claims = claims_of(&token).ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorised, "who are you?"))?;
-        Ok(Principal { name: token.into(), claims })
+        Ok(Principal::new(token, claims))
     }
 
     fn authenticates(&self) -> bool {
@@ -109,7 +109,7 @@ impl World {
         if let Some(time) = event.time {
             text["time"] = json!(time);
         }
-        let backend = Principal { name: "backend".into(), claims: claims_of("backend").unwrap() };
+        let backend = Principal::new("backend", claims_of("backend").unwrap());
         let receipts = self.hub.publish(&backend, vec![Publication::decode(&text.to_string())]).await.unwrap();
         receipts.into_iter().next().unwrap().unwrap_or_else(|error| panic!("{frame}: {error}"));
     }

@@ -44,7 +44,7 @@ pub fn text(content: impl Into<String>) -> TextBlock {
 }
 
 pub fn principal(name: &str) -> Principal {
-    Principal { name: name.into(), claims: Claims::loopback() }
+    Principal::new(name, Claims::loopback())
 }
 
 /// A request that becomes a WebSocket.

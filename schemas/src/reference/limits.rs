@@ -1,0 +1,118 @@
+//! The page of limits.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use eventwire_protocol::limits::{self, StreamBounds};
+
+use super::GENERATED;
+
+/// Name of the constant, value, and what it bounds.
+type Row = (&'static str, String, &'static str);
+
+/// The page.
+pub(super) fn page() -> String {
+    let mut page = format!(
+        "# Limits\n\n{GENERATED}\n\n\
+         How much there may be of anything, and for how long. `connection.welcome` tells a client those that it lives under,\n\
+         and [the configuration](configuration.md) which of them an operator may change.\n\n\
+         | limit | value | of |\n| --- | --- | --- |\n"
+    );
+    for (name, value, meaning) in rows() {
+        let _ = writeln!(page, "| `{}` | {value} | {meaning} |", name.to_lowercase());
+    }
+    page.push_str("\n## What the history keeps of one stream\n\nWhat exceeds any of these goes, oldest first.\n\n");
+    page.push_str("| streams | events | bytes | age |\n| --- | --- | --- | --- |\n");
+    for (streams, bounds) in [("of ADWs", StreamBounds::ADW), ("all others", StreamBounds::DEFAULT)] {
+        let _ = writeln!(page, "| {streams} | {} | {} | {} |", bounds.events, bytes(bounds.bytes), time(bounds.age));
+    }
+    page.push_str("\nThe rules: [LIMIT](../spec/LIMIT.md), [FLOW](../spec/FLOW.md).\n");
+    page
+}
+
+fn rows() -> Vec<Row> {
+    vec![
+        ("MAX_COMMAND_BYTES", bytes(limits::MAX_COMMAND_BYTES), "One frame from a client."),
+        ("MAX_EVENT_BYTES", bytes(limits::MAX_EVENT_BYTES), "One event from a publisher."),
+        ("MAX_BATCH_BYTES", bytes(limits::MAX_BATCH_BYTES), "The body of one request with several events."),
+        ("MAX_BATCH_ITEMS", limits::MAX_BATCH_ITEMS.to_string(), "Events in one request."),
+        ("MAX_DEPTH", limits::MAX_DEPTH.to_string(), "Levels of nested JSON."),
+        (
+            "MAX_SUBSCRIPTIONS",
+            limits::MAX_SUBSCRIPTIONS.to_string(),
+            "Targets that one connection is subscribed to, and that one command names.",
+        ),
+        ("MAX_CURSOR_BYTES", bytes(limits::MAX_CURSOR_BYTES), "A cursor."),
+        ("MAX_COMMAND_ID_BYTES", bytes(limits::MAX_COMMAND_ID_BYTES), "The `id` of a command."),
+        ("MAX_JOINED_BYTES", bytes(limits::MAX_JOINED_BYTES), "A frame that joined `append` parts make."),
+        ("COMMANDS_PER_SECOND", limits::COMMANDS_PER_SECOND.to_string(), "Commands a second, sustained."),
+        ("COMMAND_BURST", limits::COMMAND_BURST.to_string(), "Commands at once after a pause."),
+        (
+            "STRIKES_PER_MINUTE",
+            limits::STRIKES_PER_MINUTE.to_string(),
+            "Refused frames in a minute, after which the connection is closed with 4029.",
+        ),
+        ("MAILBOX_FRAMES", limits::MAILBOX_FRAMES.to_string(), "Frames that wait for one connection."),
+        ("MAILBOX_BYTES", bytes(limits::MAILBOX_BYTES), "Bytes that wait for one connection."),
+        ("PAGE_EVENTS", limits::PAGE_EVENTS.to_string(), "Events in one page of a replay."),
+        (
+            "PAGE_BYTES",
+            bytes(limits::PAGE_BYTES),
+            "Bytes in one page of a replay; a larger event makes a page of its own.",
+        ),
+        ("LATEST_KEYS", limits::LATEST_KEYS.to_string(), "Keys for which the newest `latest` event is kept."),
+        ("LATEST_AGE", time(limits::LATEST_AGE), "How long a `latest` event is kept."),
+        ("IDEMPOTENCY_AGE", time(limits::IDEMPOTENCY_AGE), "How long an idempotency key is remembered."),
+        ("HEARTBEAT", time(limits::HEARTBEAT), "Between two `connection.heartbeat` events."),
+        ("PING", time(limits::PING), "Between two pings of the transport."),
+        (
+            "UNANSWERED_PINGS",
+            limits::UNANSWERED_PINGS.to_string(),
+            "Unanswered pings of the transport after which the connection is closed with 4002.",
+        ),
+        ("STALL", time(limits::STALL), "How long a socket may accept nothing before it is closed with 4008."),
+        ("REALM_BYTES", bytes(limits::REALM_BYTES), "What the history keeps over all streams."),
+    ]
+}
+
+fn bytes(count: usize) -> String {
+    match count {
+        count if count >= 1024 * 1024 && count.is_multiple_of(1024 * 1024) => format!("{} MiB", count / (1024 * 1024)),
+        count if count >= 1024 && count.is_multiple_of(1024) => format!("{} KiB", count / 1024),
+        count => format!("{count} bytes"),
+    }
+}
+
+fn time(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds >= 3600 && seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        seconds if seconds >= 120 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A limit that is added to the table of limits must be added to the page.
+    #[test]
+    fn limit_01_every_limit_is_on_the_page() {
+        let table = include_str!("../../../protocol/src/limits.rs");
+        let named: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub const ")?.split_once(':').map(|(name, _)| name))
+            .collect();
+        let shown: Vec<&str> = rows().iter().map(|(name, ..)| *name).collect();
+        assert_eq!(shown, named);
+    }
+
+    #[test]
+    fn sizes_and_times_are_said_in_the_largest_unit_that_fits() {
+        assert_eq!(
+            [bytes(128), bytes(1024), bytes(1 << 20), bytes(1500)],
+            ["128 bytes", "1 KiB", "1 MiB", "1500 bytes"]
+        );
+        assert_eq!([30, 90, 600, 86_400].map(|it| time(Duration::from_secs(it))), ["30 s", "90 s", "10 min", "24 h"]);
+    }
+}
