@@ -83,6 +83,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
   let stream = false;
   let cursor: string | undefined;
   let lastId = 0;
+  /** Highest number that was read of this history. */
+  let top = 0;
   const readings = new Map<string, Reading>();
   /** Exact stream to its last number, the quietest first. */
   const streams = new Map<string, number>();
@@ -151,7 +153,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
 
   const undecided = (root: string) => {
     const reading = readings.get(root);
-    return reading && reading.asked !== ON;
+    return reading?.wanted && reading.asked !== ON;
   };
 
   /** Something that was asked for does not come. */
@@ -179,6 +181,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     if (other) {
       // Nothing of what was read says anything about the new history: read it from its beginning.
       streams.clear();
+      top = 0;
       for (const [root, reading] of readings) {
         if (!reading.named) readings.delete(root);
         else if (reading.at !== undefined) {
@@ -221,7 +224,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
       event.data.refused.forEach(turnDown);
       ask();
     }
-    if (type === "connection.unsubscribed") for (const { to } of event.data.streams) unsubscribed(to);
+    // A permission was lost. What was asked here is forgotten already, and may be wanted again.
+    if (type === "connection.unsubscribed" && !re) for (const { to } of event.data.streams) unsubscribed(to);
     if (type === "connection.error") {
       const { code, message, retryable } = event.data;
       for (const [to, { asked }] of named()) {
@@ -269,7 +273,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     if (root === "*") for (const [other, { under }] of readings) if (under) forget(other);
   };
 
-  for (const [root, at] of Object.entries(resume.positions)) want(root).at = at;
+  for (const [root, at] of Object.entries(resume.positions)) top = Math.max(top, (want(root).at = at));
   targets.forEach(want);
 
   return {
@@ -310,16 +314,14 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     /** An SSE stream is about to be the connection: the query to open it with. */
     query(): string {
       const names: Record<string, string[]> = {};
-      const all = named();
       // One position for all, and those that differ: the form of a cursor is rule SSE-08. Of a target that has no position yet,
       // from now on means: from the last number that is known of any.
-      const low = Math.max(0, ...all.map(([, { at }]) => at ?? 0));
-      let place = `${epoch}-${low}`;
+      let place = `${epoch}-${top}`;
       cursor = undefined;
-      for (const [root, reading] of all) {
+      for (const [root, reading] of named()) {
         // Without an epoch there is no cursor. The stream is opened once more as soon as it has named one.
         reading.deaf = !epoch && reading.at !== undefined;
-        if (epoch && (reading.at ??= low) !== low) place += `,${root}=${reading.at}`;
+        if (epoch && (reading.at ??= top) !== top) place += `,${root}=${reading.at}`;
         if (!SPEAKABLE.test(root)) continue;
         const [kind, id] = root.split(/:(.*)/s) as [string, string?];
         (names[id ? kind.replace("session", "context") : "observe"] ??= []).push(id ?? "1");
@@ -356,6 +358,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         const reading = readings.get(root) ?? readings.get("*") ?? read(root);
         if (reading.deaf || seq <= (reading.at ?? 0)) return;
         reading.at = seq;
+        if (seq > top) top = seq;
         const last = streams.get(to) ?? prev;
         streams.delete(to);
         streams.set(to, seq);
