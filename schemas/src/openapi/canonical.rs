@@ -17,8 +17,8 @@ events (`/v1/sse`) or Socket.IO. What travels on those is described by `asyncapi
 here, but for the few that say otherwise; the listener of an older system answers the same paths, gives its own meaning to those that it \
 shares with others (`/`, `/ws`, `/health`), and leaves the rest to the application's pages.
 
-**Credentials.** A gateway without keys, on loopback, lets everybody on the machine do everything. With keys, each request shows one as \
-`Authorization: Bearer <key>`; what it may do is said by its permissions and by what it reaches.
+**Credentials.** A gateway without keys, on loopback, lets everybody on the machine do everything. With keys, each request shows one, or a token (JWT), as \
+`Authorization: Bearer <key or token>`; what it may do is said by its permissions and by what it reaches.
 
 **Refusals.** Whatever is refused is answered with `{\"error\": {\"code\", \"message\"}}`: the code is for programs, the message for people. \
 The endpoints of older systems write refusals as their clients expect them. Whatever the path, a request can be answered with 400, 403, 408, \
@@ -37,6 +37,7 @@ const TAGS: &[(&str, &str)] = &[
     ("administration", "Who is connected, and who would receive what."),
     ("agents", "Agent runs on disk."),
     ("health", "For whoever watches the process."),
+    ("documents", "What this version speaks: schemas, AsyncAPI, OpenAPI."),
     ("pages", "The inspector, and the pages of an application."),
     ("adw", "The agentic kanban: its sockets, what its workflows post, the state of a run."),
     ("amiga", "AMIGA monitoring: figures over Socket.IO, server-sent events and plain requests."),
@@ -88,7 +89,7 @@ pub(super) fn security_schemes() -> Value {
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key, `Authorization: Bearer <key>`. Not needed where the gateway has no keys.",
+            "description": "An API key or a token (JWT), `Authorization: Bearer <key or token>`. Not needed where the gateway has no keys.",
         },
         "subprotocolToken": {
             "type": "apiKey",
@@ -245,8 +246,77 @@ pub(super) fn operations() -> Vec<Operation> {
     all.extend([ticket(), revoke()]);
     all.extend([connections(), disconnect(), explain()]);
     all.extend([runs(), run(), screenshot()]);
+    all.extend([metrics(), published_root(), published(), asyncapi(), openapi()]);
     all.extend(socket_io());
     all
+}
+
+fn metrics() -> Operation {
+    let example = "# HELP eventwire_connections Connections there are.\n# TYPE eventwire_connections gauge\neventwire_connections{dialect=\"canonical\",transport=\"websocket\"} 1\n";
+    operation("get", "/metrics", "getMetricsText", "health", "Figures of the server, as Prometheus reads them.")
+        .access(Access::Holder("observe"), Form::Coded)
+        .answers(200, text_answer("The figures.", "text/plain", "Text 0.0.4 of Prometheus.", example))
+        .and_head()
+}
+
+/// An answer that whoever has it already gets as 304.
+fn kept(description: &str, content: Value) -> Value {
+    json!({
+        "description": description,
+        "headers": {
+            "ETag": { "description": "Names this content; send it back in `If-None-Match`.", "required": true, "schema": { "type": "string" } },
+        },
+        "content": content,
+    })
+}
+
+fn document(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    operation("get", path, id, "documents", summary)
+        .parameter(header("If-None-Match", "The `ETag` of what you have.", text(), "\"9f3a77c2d1e05b64\""))
+        .answers(304, json!({ "description": "You have it already." }))
+        .refuses(404, Form::Coded, &[E::NotFound])
+        .and_head()
+}
+
+fn published_root() -> Operation {
+    operation("get", "/v1/schemas", "listSchemas", "documents", "Leads to `/v1/schemas/`, which is the list of what is published.")
+        .answers(308, json!({
+            "description": "The list is below.",
+            "headers": { "Location": { "description": "Where it is.", "required": true, "schema": { "const": "/v1/schemas/" } } },
+        }))
+        .and_head()
+}
+
+fn published() -> Operation {
+    let content = json!({
+        "application/schema+json": { "schema": reference("AnyValue") },
+        "application/json": { "schema": reference("AnyValue"), "example": { "protocol": "v1", "version": "0.1.0" } },
+        "text/markdown": { "schema": { "type": "string", "description": "The changelog." } },
+    });
+    document("/v1/schemas/{path}", "getSchema", "A schema, an example, or a list of them.")
+        .says("What was published with this version: `index.json` lists it, and is what an empty path gives. The path may have several segments, such as `events/adw.text_block.schema.json`.")
+        .parameter(in_path("path", "The path of a file in the list.", text(), "index.json"))
+        .answers(200, kept("The file.", content))
+}
+
+fn asyncapi() -> Operation {
+    document("/v1/asyncapi.json", "getAsyncapi", "The channels and what travels on them (AsyncAPI 3.0).").answers(
+        200,
+        kept(
+            "The document.",
+            json!({ "application/json": { "schema": reference("AnyValue"), "example": { "asyncapi": "3.0.0" } } }),
+        ),
+    )
+}
+
+fn openapi() -> Operation {
+    document("/v1/openapi.json", "getOpenapi", "This document (OpenAPI 3.1).").answers(
+        200,
+        kept(
+            "The document.",
+            json!({ "application/json": { "schema": reference("AnyValue"), "example": { "openapi": "3.1.0" } } }),
+        ),
+    )
 }
 
 fn pages() -> Operation {

@@ -45,6 +45,9 @@ pub struct Entry {
     /// Contexts it reaches.
     #[serde(default)]
     pub sessions: Vec<String>,
+    /// Nothing older is replayed to it, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_from: Option<String>,
 }
 
 /// A permission, as it is written.
@@ -152,17 +155,43 @@ fn parse(entry: &Entry) -> Result<ApiKey, String> {
     if entry.name.trim().is_empty() || entry.name.chars().any(char::is_control) {
         return Err("name: expected visible text".to_owned());
     }
-    let claims = Claims {
-        user: entry.user.as_deref().map(|user| parse_id("user", user)).transpose()?,
-        role: entry.role.map(Into::into),
-        contexts: scope("sessions", &entry.sessions)?,
-        adws: scope("adws", &entry.adws)?,
-        rooms: scope("rooms", &entry.rooms)?,
+    let grants = Grants {
+        user: entry.user.as_deref(),
+        role: entry.role,
         permissions: entry.permissions.iter().map(|permission| (*permission).into()).collect(),
-        history_from: None,
+        adws: &entry.adws,
+        rooms: &entry.rooms,
+        sessions: &entry.sessions,
+        history_from: entry.history_from.as_deref(),
     };
-    let principal = Principal::new(entry.name.as_str(), claims);
+    let principal = Principal::new(entry.name.as_str(), grants.claims()?);
     Ok(ApiKey { digest: parse_digest(&entry.sha256)?, principal })
+}
+
+/// What an entry or a token grants, as it is written.
+pub(crate) struct Grants<'a> {
+    pub(crate) user: Option<&'a str>,
+    pub(crate) role: Option<EntryRole>,
+    pub(crate) permissions: BTreeSet<Permission>,
+    pub(crate) adws: &'a [String],
+    pub(crate) rooms: &'a [String],
+    pub(crate) sessions: &'a [String],
+    pub(crate) history_from: Option<&'a str>,
+}
+
+impl Grants<'_> {
+    /// What it means; a name that is none is an error.
+    pub(crate) fn claims(self) -> Result<Claims, String> {
+        Ok(Claims {
+            user: self.user.map(|user| parse_id("user", user)).transpose()?,
+            role: self.role.map(Into::into),
+            contexts: scope("sessions", self.sessions)?,
+            adws: scope("adws", self.adws)?,
+            rooms: scope("rooms", self.rooms)?,
+            permissions: self.permissions,
+            history_from: self.history_from.map(|time| parse_id("history_from", time)).transpose()?,
+        })
+    }
 }
 
 fn parse_digest(text: &str) -> Result<KeyDigest, String> {

@@ -17,6 +17,7 @@ use crate::front::Routes;
 const PREFIX: &str = "/v1/commands";
 
 /// How commands reach the back end.
+#[derive(Clone)]
 pub(crate) enum BackEnd {
     /// It reads `GET /v1/commands`.
     Feed(Feed),
@@ -62,6 +63,22 @@ impl BackEnd {
         match self {
             Self::Feed(feed) => Arc::new(feed.clone()),
             Self::Webhook(webhook) => Arc::new(webhook.clone()),
+        }
+    }
+
+    /// How many commands no back end has acknowledged.
+    pub(crate) fn pending(&self) -> usize {
+        match self {
+            Self::Feed(feed) => feed.pending(),
+            Self::Webhook(webhook) => webhook.pending(),
+        }
+    }
+
+    /// How many back ends read.
+    pub(crate) fn readers(&self) -> usize {
+        match self {
+            Self::Feed(feed) => feed.readers(),
+            Self::Webhook(_) => 0,
         }
     }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::command::{api_key, explain, publish, tail};
+use crate::command::{api_key, explain, publish, tail, token};
 use crate::config::{self, ENV_PREFIX, Layer};
 
 /// Real-time events from back ends to the people watching them.
@@ -38,6 +38,8 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// Make an API key and the entry for the api_keys_file
     ApiKey(api_key::ApiKeyArgs),
+    /// Make a short-lived token (JWT) for trying things, with a key of your own
+    Token(token::TokenArgs),
 }
 
 /// Flags of `serve`.
@@ -124,6 +126,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Tail(flags) => in_runtime(tail::run(flags)),
         Command::Explain(flags) => in_runtime(explain::run(flags)),
         Command::ApiKey(flags) => api_key::run(&flags),
+        Command::Token(flags) => token::run(&flags),
     }
 }
 

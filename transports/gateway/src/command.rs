@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod explain;
 pub mod publish;
 pub mod tail;
+pub mod token;
 
 use std::path::PathBuf;
 

@@ -30,7 +30,7 @@ pub const DEFAULT_FILE: &str = "eventwire.toml";
 const ENV_NOT_SETTINGS: [&str; 5] = ["CONFIG", "URL", "TOKEN", "SHARED", "LONG"];
 
 /// Words people write for a setting whose name looks nothing like them.
-const SYNONYMS: [(&str, &str); 15] = [
+const SYNONYMS: [(&str, &str); 18] = [
     ("address", "listen"),
     ("agents_dir", "agents"),
     ("agents_root", "agents"),
@@ -40,6 +40,9 @@ const SYNONYMS: [(&str, &str); 15] = [
     ("format", "log_format"),
     ("host", "listen"),
     ("hosts", "allowed_hosts"),
+    ("jwks", "jwt_key_file"),
+    ("jwt_key", "jwt_key_file"),
+    ("jwt_secret", "jwt_key_file"),
     ("keys", "api_keys_file"),
     ("level", "log"),
     ("origins", "allowed_origins"),
@@ -125,6 +128,38 @@ pub struct Layer {
     #[arg(long, value_name = "FILE", help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_keys_file: Option<PathBuf>,
+
+    /// File with the keys that verify tokens (JWT); turns authentication on, alone or beside api_keys_file. A JWK set, a public key
+    /// in PEM (RS256, EdDSA), else a secret of at least 32 bytes (HS256). Read again when it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_key_file: Option<PathBuf>,
+
+    /// The issuer (iss) that tokens must have
+    #[arg(long, value_name = "ISSUER", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_issuer: Option<String>,
+
+    /// The audience (aud) that tokens must have; unset, one that has any is refused
+    #[arg(long, value_name = "AUDIENCE", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_audience: Option<String>,
+
+    /// The claim with what a token grants: an object with the members role, permissions, adws, rooms, sessions and history_from,
+    /// as in api_keys_file
+    #[arg(long, value_name = "NAME", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_claim: Option<String>,
+
+    /// Seconds by which the clocks of issuer and gateway may be apart; a connection is closed so long after its token's end
+    #[arg(long, value_name = "SECONDS", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_leeway_seconds: Option<u64>,
+
+    /// Seconds for which a token may still hold when it is shown; longer ones are refused, for so long revocations are remembered
+    #[arg(long, value_name = "SECONDS", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_max_seconds: Option<u64>,
 
     /// Dialects of older systems whose pages may connect without a key although api_keys_file is set, comma separated: monadic,
     /// amiga, shared_context, adw. Strangers may listen there and ask the application; they may not publish
@@ -301,6 +336,12 @@ pub struct Settings {
     pub replay: Option<Speed>,
     pub no_sample: bool,
     pub api_keys_file: Option<PathBuf>,
+    pub jwt_key_file: Option<PathBuf>,
+    pub jwt_issuer: Option<String>,
+    pub jwt_audience: Option<String>,
+    pub jwt_claim: String,
+    pub jwt_leeway_seconds: u64,
+    pub jwt_max_seconds: u64,
     pub anonymous: Vec<String>,
     pub insecure: bool,
     pub allowed_hosts: Vec<String>,
@@ -347,6 +388,12 @@ impl Default for Settings {
             replay: None,
             no_sample: false,
             api_keys_file: None,
+            jwt_key_file: None,
+            jwt_issuer: None,
+            jwt_audience: None,
+            jwt_claim: "eventwire".to_owned(),
+            jwt_leeway_seconds: limits::EXPIRY_GRACE.as_secs(),
+            jwt_max_seconds: limits::MAX_TOKEN_AGE.as_secs(),
             anonymous: Vec::new(),
             insecure: false,
             allowed_hosts: Vec::new(),
@@ -579,6 +626,7 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
     let paths = [
         &mut layer.agents,
         &mut layer.api_keys_file,
+        &mut layer.jwt_key_file,
         &mut layer.port_file,
         &mut layer.session_secret_file,
         &mut layer.commands_secret_file,
@@ -612,6 +660,8 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         ("history_seconds", settings.history_seconds, 1..=366 * DAY),
         ("history_adw_seconds", settings.history_adw_seconds, 1..=366 * DAY),
         ("drain_seconds", settings.drain_seconds, 0..=DAY),
+        ("jwt_leeway_seconds", settings.jwt_leeway_seconds, 0..=60),
+        ("jwt_max_seconds", settings.jwt_max_seconds, 60..=31 * DAY),
     ];
     if let Some((name, value, bounds)) = seconds.iter().find(|(_, value, bounds)| !bounds.contains(value)) {
         return Err(ConfigError(format!("{name} = {value}: must lie between {} and {}", bounds.start(), bounds.end())));
@@ -669,9 +719,16 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         }
     }
     let is_loopback = settings.listen.iter().all(|listener| listener.listen().is_loopback());
-    if settings.single_user && (settings.api_keys_file.is_some() || !is_loopback) {
+    let authenticates = settings.api_keys_file.is_some() || settings.jwt_key_file.is_some();
+    if settings.single_user && (authenticates || !is_loopback) {
         return Err(ConfigError(
-            "single_user is for one person on one machine: not with api_keys_file, and on loopback addresses only"
+            "single_user is for one person on one machine: not with api_keys_file or jwt_key_file, and on loopback addresses only"
+                .to_owned(),
+        ));
+    }
+    if settings.jwt_key_file.is_none() && (settings.jwt_issuer.is_some() || settings.jwt_audience.is_some()) {
+        return Err(ConfigError(
+            "jwt_issuer and jwt_audience say something of tokens, and jwt_key_file is not set: no token would be taken"
                 .to_owned(),
         ));
     }

@@ -19,9 +19,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::answer::{self, Body};
-use crate::inspector;
 use crate::server::Answerer;
 use crate::site::{self, Mounted, Place, Site};
+use crate::{documents, inspector};
 
 /// The routes behind: what the adapters make of a request.
 pub(crate) type Routes = Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
@@ -71,6 +71,7 @@ impl Front {
                 Some(file) => file,
                 None => answer::refusal(ErrorCode::NotFound, "the inspector has no such file"),
             },
+            Place::Document => documents::serve(path, request.headers()),
             Place::Gateway => {
                 let routes = self.routes.clone();
                 as_json(safely(request, |request| routes(request, peer)).await)

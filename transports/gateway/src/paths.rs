@@ -5,7 +5,7 @@
 
 use http::Method;
 
-/// One path; a segment in braces stands for any one segment.
+/// One path; a segment in braces stands for any one segment, and `{path}` for everything from there on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Path {
     /// How it is written.
@@ -22,6 +22,7 @@ pub(crate) const PATHS: &[Path] = &[
     Path { pattern: "/assets/{file}", methods: READ },
     Path { pattern: "/health", methods: READ },
     Path { pattern: "/ready", methods: READ },
+    Path { pattern: "/metrics", methods: READ },
     Path { pattern: "/v1/ws", methods: &[Method::GET] },
     Path { pattern: "/v1/sse", methods: &[Method::GET] },
     Path { pattern: "/v1/events", methods: &[Method::POST] },
@@ -34,6 +35,10 @@ pub(crate) const PATHS: &[Path] = &[
     Path { pattern: "/v1/connections", methods: READ },
     Path { pattern: "/v1/connections/{id}", methods: &[Method::DELETE] },
     Path { pattern: "/v1/explain", methods: READ },
+    Path { pattern: "/v1/schemas", methods: READ },
+    Path { pattern: "/v1/schemas/{path}", methods: READ },
+    Path { pattern: "/v1/asyncapi.json", methods: READ },
+    Path { pattern: "/v1/openapi.json", methods: READ },
     Path { pattern: "/v1/agents", methods: READ },
     Path { pattern: "/v1/agents/{adw_id}", methods: READ },
     Path { pattern: "/v1/agents/{adw_id}/screenshots/{file}", methods: READ },
@@ -61,6 +66,9 @@ pub(crate) fn find(method: &Method, path: &str) -> Found {
 
 impl Path {
     fn matches(&self, path: &str) -> bool {
+        if let Some(before) = self.pattern.strip_suffix("{path}") {
+            return path.starts_with(before);
+        }
         let mut segments = path.split('/');
         let all = self.pattern.split('/').all(|expected| {
             let segment = segments.next();
@@ -122,6 +130,10 @@ mod tests {
             ("/v1/sse", Method::HEAD, Found::Methods("GET, OPTIONS".to_owned())),
             ("/v1/events", Method::GET, Found::Methods("POST, OPTIONS".to_owned())),
             ("/v1/connections/", Method::GET, Found::Nothing(Some("/v1/connections"))),
+            ("/v1/schemas/", Method::GET, Found::Path),
+            ("/v1/schemas/events/adw.text_block.schema.json", Method::HEAD, Found::Path),
+            ("/v1/schemas/index.json", Method::POST, Found::Methods("GET, HEAD, OPTIONS".to_owned())),
+            ("/v1/schema", Method::GET, Found::Nothing(Some("/v1/schemas"))),
             ("/v1/agents/a/b/c", Method::GET, Found::Nothing(None)),
             ("//", Method::GET, Found::Nothing(None)),
             ("/v1/event", Method::POST, Found::Nothing(Some("/v1/events"))),

@@ -27,10 +27,11 @@ use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
+use crate::jwt::{Accepted, Expectations, Jwt, KeyFile};
 use crate::pages::{Directory, Pages, Upstream};
 use crate::site::{Mounted, Site};
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, metrics_source, routes, sample, server, socketio, systems};
+use crate::{api_keys, metrics_source, routes, sample, scrape, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -59,18 +60,24 @@ pub fn run(flags: ServeArgs) -> Result<ExitCode, Failure> {
 async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<ExitCode, Failure> {
     let mut stops = Stops::new()?;
     let keys = settings.api_keys_file.as_deref().map(read_keys).transpose()?;
-    let access = Access::of(settings, keys.as_ref());
+    let tokens = settings.jwt_key_file.as_deref().map(|file| read_tokens(file, settings)).transpose()?;
+    let accepted = Accepted { keys, tokens: tokens.as_ref().map(|(tokens, _)| Arc::clone(tokens)) };
+    let authenticates = accepted.keys.is_some() || accepted.tokens.is_some();
+    let access = Access::of(settings, &accepted);
     let mut listeners = Vec::new();
     for listener in &settings.listen {
         let address = listener.listen().0;
-        eventwire_hub::guard::check_bind(address, keys.is_some(), settings.insecure)
+        eventwire_hub::guard::check_bind(address, authenticates, settings.insecure)
             .map_err(|error| Failure::Usage(error.message.into_owned()))?;
         let bound = TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))?;
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
     let remembered = systems::Remembered::new(settings);
-    let hub = hub(settings, keys, &remembered)?;
+    let hub = hub(settings, authenticates.then_some(accepted), &remembered)?;
+    if let Some((tokens, file)) = tokens {
+        tokio::spawn(file.follow(tokens, signal(SignalKind::hangup())?));
+    }
     let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
     let mut systems = systems::all(settings, &hub, &back_end.sink(), remembered, runs.root())?;
@@ -83,7 +90,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let socketio = socketio::server(&hub, &amiga);
     systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
     let api = Api::new(hub.clone()).fallback(systems.fallback);
-    let routes = back_end.mount(routes::all(&hub, runs.root(), api));
+    let routes = scrape::mount(&hub, &back_end, back_end.mount(routes::all(&hub, runs.root(), api)));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -165,7 +172,7 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, keys: Option<ApiKeys>, remembered: &systems::Remembered) -> Result<Hub, Failure> {
+fn hub(settings: &Settings, accepted: Option<Accepted>, remembered: &systems::Remembered) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
@@ -186,7 +193,8 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>, remembered: &systems::Remembe
             },
             max_connections: settings.max_connections,
             anonymous: settings.anonymous.iter().filter_map(|name| config::open_dialect(name)).collect(),
-            ..HubSettings::default()
+            expiry_grace: Duration::from_secs(settings.jwt_leeway_seconds),
+            max_token_age: Duration::from_secs(settings.jwt_max_seconds),
         })
         .memory_bounds(MemoryBounds {
             adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),
@@ -194,8 +202,8 @@ fn hub(settings: &Settings, keys: Option<ApiKeys>, remembered: &systems::Remembe
             realm_bytes: settings.history_realm_bytes.as_usize(),
             ..MemoryBounds::default()
         });
-    Ok(match keys {
-        Some(keys) => builder.authenticator(keys).build(),
+    Ok(match accepted {
+        Some(accepted) => builder.authenticator(accepted).build(),
         None if is_loopback(settings) => builder.authenticator(NoAuthentication::loopback()).build(),
         None => builder.authenticator(NoAuthentication::insecure()).build(),
     })
@@ -206,6 +214,18 @@ fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {
         |what: &dyn std::fmt::Display| Failure::Usage(format!("session_secret_file {}: {what}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
     SessionKey::of_secret(&Secret::new(text.trim())).map_err(|error| wrong(&error.message))
+}
+
+fn read_tokens(file: &Path, settings: &Settings) -> Result<(Arc<Jwt>, KeyFile), Failure> {
+    let mut file = KeyFile::new(file);
+    let keys = file.read().map_err(|error| Failure::Usage(format!("jwt_key_file {error}")))?;
+    let expected = Expectations {
+        issuer: settings.jwt_issuer.clone(),
+        audience: settings.jwt_audience.clone(),
+        claim: settings.jwt_claim.clone(),
+        leeway: Duration::from_secs(settings.jwt_leeway_seconds),
+    };
+    Ok((Arc::new(Jwt::new(keys, expected)), file))
 }
 
 fn read_keys(file: &Path) -> Result<ApiKeys, Failure> {
@@ -220,24 +240,28 @@ fn read_keys(file: &Path) -> Result<ApiKeys, Failure> {
 
 /// Who may do what, as it is told at the start.
 enum Access {
-    Keys(usize),
+    Credentials { keys: usize, token_keys: usize },
     Machine { proxied: bool },
     Everybody,
 }
 
 impl Access {
-    fn of(settings: &Settings, keys: Option<&ApiKeys>) -> Self {
-        match keys {
-            Some(keys) => Self::Keys(keys.len()),
-            None if is_loopback(settings) => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
-            None => Self::Everybody,
+    fn of(settings: &Settings, accepted: &Accepted) -> Self {
+        let keys = accepted.keys.as_ref().map_or(0, ApiKeys::len);
+        match accepted.tokens.as_ref().map_or(0, |tokens| tokens.key_count()) {
+            token_keys if keys + token_keys > 0 => Self::Credentials { keys, token_keys },
+            _ if is_loopback(settings) => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
+            _ => Self::Everybody,
         }
     }
 
     fn text(&self) -> String {
         match self {
-            Self::Keys(1) => "one API key".to_owned(),
-            Self::Keys(count) => format!("{count} API keys"),
+            Self::Credentials { keys, token_keys: 0 } => counted(*keys, "API key"),
+            Self::Credentials { keys: 0, token_keys } => format!("tokens (JWT) of {}", counted(*token_keys, "key")),
+            Self::Credentials { keys, token_keys } => {
+                format!("{}, and tokens (JWT) of {}", counted(*keys, "API key"), counted(*token_keys, "key"))
+            }
             Self::Machine { proxied: false } => {
                 "everybody on this machine may do everything (no api_keys_file)".to_owned()
             }
@@ -251,6 +275,10 @@ impl Access {
     fn is_risky(&self) -> bool {
         matches!(self, Self::Everybody | Self::Machine { proxied: true })
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("one {what}") } else { format!("{count} {what}s") }
 }
 
 /// Where agent runs come from.

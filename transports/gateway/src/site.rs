@@ -11,6 +11,7 @@ use eventwire_websocket::{Options, WebSocketAcceptor};
 use http::header::HeaderMap;
 use http::{Method, header};
 
+use crate::documents;
 use crate::front::Routes;
 use crate::pages::Pages;
 use crate::paths::{self, Found};
@@ -53,6 +54,8 @@ pub(crate) enum Place<'a> {
     Gateway,
     /// To the inspector.
     Inspector,
+    /// To the published schemas and documents.
+    Document,
     /// To one of the older systems, which is asked in this dialect.
     System(&'a Mounted, &'static Route, Dialect),
     /// To the Socket.IO server.
@@ -104,6 +107,7 @@ impl Site {
         if self.dialect == Dialect::Canonical || !paths::is_inspector(path) {
             match paths::find(method, path) {
                 Found::Path if paths::is_inspector(path) => return Place::Inspector,
+                Found::Path if documents::is_document(path) => return Place::Document,
                 Found::Path => return Place::Gateway,
                 Found::Methods(methods) => allowed = Some(allowed.unwrap_or(methods)),
                 Found::Nothing(_) => {}

@@ -63,10 +63,17 @@ fn every_setting_is_read_from_all_three_places() {
         "static" => "monadic=/some/where",
         "upstream" | "commands_webhook" | "product_lookup_url" | "context_query_url" => "http://localhost:5000",
         "context_times" => "iso",
-        "product_jwt_issuer" | "product_jwt_audience" | "product_cookie" => "of-my-own",
+        "product_jwt_issuer"
+        | "product_jwt_audience"
+        | "product_cookie"
+        | "jwt_issuer"
+        | "jwt_audience"
+        | "jwt_claim" => "of-my-own",
+        "jwt_leeway_seconds" => "33",
         "port_file"
         | "agents"
         | "api_keys_file"
+        | "jwt_key_file"
         | "session_secret_file"
         | "product_jwt_key_file"
         | "commands_secret_file"
@@ -220,6 +227,9 @@ fn values_out_of_bounds_and_contradictions_are_refused() {
         ("--allowed-origins https://a.example/", "allowed_origins: \"https://a.example/\" is not an origin"),
         ("--allowed-origins a.example", "allowed_origins: \"a.example\" is not an origin"),
         ("--from-start", "from_start is set without agents"),
+        ("--jwt-leeway-seconds 61", "jwt_leeway_seconds = 61: must lie between 0 and 60"),
+        ("--jwt-max-seconds 59", "jwt_max_seconds = 59: must lie between 60 and"),
+        ("--jwt-issuer me", "jwt_issuer and jwt_audience say something of tokens, and jwt_key_file is not set"),
     ] {
         let told = load(line, &[], "").unwrap_err();
         assert!(told.starts_with(expected), "expected {expected}\n    told {told}");

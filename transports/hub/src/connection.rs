@@ -94,6 +94,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    pub(crate) fn transport(&self) -> &'static str {
+        self.meta.transport
+    }
+
     pub(crate) fn credential(&self) -> Credential {
         self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -164,6 +168,8 @@ impl Drop for Connection {
             let outbox = &self.link.outbox;
             conduct.leaving(self.id, outbox.epoch(), &outbox.handed());
         }
+        // Under the lock, so that no figure has it twice or not at all.
+        self.hub.core.tally.closed(self.link.outbox.closing(), self.link.outbox.depth().counters);
         drop(registry);
         if let Some(conduct) = &mut self.conduct {
             conduct.closed(self.id);
@@ -274,6 +280,7 @@ impl Connection {
             }
             registry.roster.connect(id, member);
             registry.links.insert(id, link.clone());
+            core.tally.opened(link.transport(), dialect.as_str());
         }
         let opened = Instant::now();
         let (next_heartbeat, next_ping) = (opened + settings.heartbeat, opened + settings.ping);
@@ -389,6 +396,7 @@ impl Connection {
             if now >= self.next_ping {
                 self.next_ping = now + self.hub.core.settings.ping;
                 if self.unanswered_pings >= limits::UNANSWERED_PINGS {
+                    self.link.outbox.close(CloseCode::PingTimeout, "transport pings stay unanswered");
                     return Outgoing::Close(CloseCode::PingTimeout, "transport pings stay unanswered".into());
                 }
                 self.unanswered_pings += 1;

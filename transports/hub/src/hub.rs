@@ -28,6 +28,7 @@ use crate::{
     clock::{Clock, SystemClock},
     conduct::{Conduct, Tap},
     connection::{ConnectRequest, Connection, Link},
+    figures::{Figures, Tally},
     guard::Guard,
     history::{Append, Checkpoint, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
     passes::{Passes, SseCookie, Ticket, WhenFull},
@@ -153,6 +154,7 @@ impl Builder {
             clock: self.clock,
             taps: self.taps,
             session_key: self.session_key.unwrap_or_else(SessionKey::random),
+            tally: Tally::default(),
             registry: RwLock::default(),
             // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
             next_id: AtomicU64::new((random() & 0x00ff_ffff) << 40),
@@ -192,6 +194,7 @@ pub(crate) struct Core {
     revocations: Mutex<Revocations>,
     /// Tells streams that are not connections of the hub.
     revoked: broadcast::Sender<Revocation>,
+    pub(crate) tally: Tally,
     registry: RwLock<Registry>,
     next_id: AtomicU64,
     draining: AtomicBool,
@@ -506,13 +509,15 @@ impl Hub {
             .collect();
         let mut answers = if appends.is_empty() { Vec::new() } else { self.submit(appends).await? }.into_iter();
         let lost = || ErrorBody::new(ErrorCode::Internal, "the history gave no answer");
-        Ok(admitted
+        let outcomes: Vec<Result<Receipt, ErrorBody>> = admitted
             .into_iter()
             .map(|admitted| {
                 admitted?;
                 answers.next().ok_or_else(lost)??.into_iter().next().ok_or_else(lost)
             })
-            .collect())
+            .collect();
+        self.core.tally.refused(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).map(|error| error.code));
+        Ok(outcomes)
     }
 
     /// Tells everyone who would receive `event` and reads the dialect something else in its place, in the words of the
@@ -581,6 +586,16 @@ impl Hub {
             .members()
             .filter_map(|(id, member)| registry.links.get(&id).map(|link| link.info(id, member)))
             .collect()
+    }
+
+    /// Figures since the start. Costs a look at every mailbox.
+    pub fn figures(&self) -> Figures {
+        let registry = self.core.registry();
+        let present = registry.roster.members().filter_map(|(id, member)| {
+            let link = registry.links.get(&id)?;
+            Some((link.transport(), member.dialect().as_str(), link.outbox.depth()))
+        });
+        self.core.tally.with(present)
     }
 
     /// How many are connected.

@@ -59,6 +59,22 @@ pub struct Counters {
     pub unspeakable: u64,
     /// How often the mailbox overflowed into the log.
     pub overflowed: u64,
+    /// Events that took the place of an older value, or were joined to the part before, while they waited.
+    pub conflated: u64,
+    /// Gaps that were reported.
+    pub gaps: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        let Self { delivered, dropped, unspeakable, overflowed, conflated, gaps } = other;
+        self.delivered += delivered;
+        self.dropped += dropped;
+        self.unspeakable += unspeakable;
+        self.overflowed += overflowed;
+        self.conflated += conflated;
+        self.gaps += gaps;
+    }
 }
 
 /// How much waits for one connection.
@@ -182,7 +198,8 @@ impl Outbox {
 
     fn put(&self, state: &mut State, event: Arc<Committed>) {
         match state.mailbox.put(event.clone()) {
-            Put::Queued | Put::Replaced | Put::Joined | Put::Dropped => {}
+            Put::Queued | Put::Dropped => {}
+            Put::Replaced | Put::Joined => state.counters.conflated += 1,
             Put::Unspeakable => state.counters.unspeakable += 1,
             Put::Postponed => {
                 state.stale.extend(event.envelope().audience().root());
@@ -266,6 +283,7 @@ impl Outbox {
         state.mailbox.purge_logged(|audience| audience.root().as_ref() == Some(root));
         if other_epoch {
             let gap = Gap { stream: root.to_string(), reason: GapReason::EpochChanged, from_seq: None, to_seq: None };
+            state.counters.gaps += 1;
             self.say(&mut state, &gap, now);
         }
         let notice = state.tracker.follow(root.clone(), at, announce);
@@ -344,9 +362,14 @@ impl Outbox {
         self.wake();
     }
 
+    /// The code that the connection is being closed with.
+    pub fn closing(&self) -> Option<CloseCode> {
+        lock(&self.state).closing.as_ref().map(|(code, _)| *code)
+    }
+
     /// Whether the connection is being closed.
     pub fn is_closing(&self) -> bool {
-        lock(&self.state).closing.is_some()
+        self.closing().is_some()
     }
 
     /// What to do next. What waits comes first, but a connection that is behind gets a page after every batch, so that
@@ -444,6 +467,7 @@ impl Outbox {
             return None;
         }
         state.reported.insert(stream.clone(), floor.floor);
+        state.counters.gaps += 1;
         let from_seq = Position::new(since.as_u64() + 1);
         self.frame(&Gap { stream, reason, from_seq, to_seq: Some(floor.floor) }, now)
     }

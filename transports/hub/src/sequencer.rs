@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use eventwire_protocol::{Committed, ErrorBody, ErrorCode, route::route};
+use eventwire_protocol::{Committed, ErrorBody, ErrorCode, EventKind, route::route};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -79,12 +79,21 @@ async fn commit(core: &Core, group: &mut Vec<Job>) {
                 .collect()
         }));
     }
+    core.tally.published(own.iter().map(|event| family(event)));
     let due = core.backplane.exchange(own).await;
     deliver(core, &due);
     let mut answers = answers.into_iter();
     for (count, reply) in replies {
         // A publisher that no longer waits has published all the same.
         let _ = reply.send(Ok(answers.by_ref().take(count).collect()));
+    }
+}
+
+/// The family of an event; all of vendor space is one, for anybody may make up names there.
+fn family(event: &Committed) -> &'static str {
+    match event.envelope().kind() {
+        EventKind::Known(known) => known.spec().family,
+        _ => "_",
     }
 }
 

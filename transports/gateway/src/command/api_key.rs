@@ -35,6 +35,9 @@ pub struct ApiKeyArgs {
     /// Contexts it may join and publish to, comma separated; * for all
     #[arg(long = "session", value_name = "ID,..", value_delimiter = ',', default_value = "*")]
     pub sessions: Vec<String>,
+    /// Nothing older is replayed to it: a time such as 2026-11-20T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub history_from: Option<String>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -58,6 +61,7 @@ pub fn run(flags: &ApiKeyArgs) -> Result<ExitCode, Failure> {
         adws: flags.adws.clone(),
         rooms: flags.rooms.clone(),
         sessions: flags.sessions.clone(),
+        history_from: flags.history_from.clone(),
     };
     let toml = crate::api_keys::write(&entry)
         .and_then(|toml| crate::api_keys::read(&toml).map(|_| toml))

@@ -51,7 +51,7 @@ const VARIABLES: &[(&str, Dialect, Effect)] = &[
     ("MONITORING_DEBUG", Dialect::Amiga, Verbose),
     ("CORS_ORIGINS", Dialect::Amiga, Origins),
     ("FLASK_SECRET_KEY", Dialect::Amiga, Nothing("signs nothing here; api_keys_file says who may do what")),
-    ("JWT_SECRET_KEY", Dialect::Amiga, Nothing("is not read; api_keys_file says who may do what")),
+    ("JWT_SECRET_KEY", Dialect::Amiga, Nothing("is not read; jwt_key_file names a file with the key of tokens")),
     ("MONITORING_AUTO_RESTART", Dialect::Amiga, Nothing("is the business of what starts the gateway")),
     ("SHARED_CONTEXT_HOST", Dialect::SharedContext, Host),
     (

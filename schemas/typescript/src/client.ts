@@ -1,0 +1,477 @@
+/**
+ * The shell around the session: it opens links, moves frames, keeps time, and answers the application. What it decides about
+ * targets, positions and repetitions is in session.ts, and when to come back in reconnect.ts.
+ */
+
+import type { ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
+import type { Link, Listener, WebSocketClass } from "./link.js";
+import { reconnecting, type Backoff, type Ended } from "./reconnect.js";
+import { session, type Answer, type Call } from "./session.js";
+import { openStream } from "./sse.js";
+import { EventwireError, type Checkpoint, type EventOf, type Gap, type State, type Subscribed, type Target, type Transport } from "./types.js";
+import { openWebSocket } from "./websocket.js";
+
+/**
+ * A token, or where to get one. While it cannot be got (the promise is rejected) the client tries again as if the server could
+ * not be reached. `undefined`: the person is not known any more; the client connects without, and is `failed` with 401 where the
+ * server wants one.
+ */
+export type TokenSource = string | ((signal: AbortSignal) => Promise<string | undefined> | string | undefined);
+
+export interface Options {
+  /** Targets to receive from the start. */
+  targets?: readonly string[];
+  /** A token for a server that wants one; a function is asked again before the token expires and when it was refused. */
+  token?: TokenSource;
+  /** In place of a token: gets a single-use ticket from your back end (`POST /v1/tickets`), once for each connection. */
+  ticket?: (signal: AbortSignal) => Promise<string> | string;
+  /** Which transports, the preferred one first. `["websocket", "sse"]` unless set. */
+  transports?: readonly Transport[];
+  /** Go on where another client stopped; see `checkpoint`. */
+  resume?: Checkpoint;
+  /** When to connect again. */
+  backoff?: Backoff;
+  /** Most commands of `send` that wait, for a connection or their answer; one more is refused with `queue_full`. 32 unless set. */
+  queueLimit?: number;
+  /** Milliseconds for a connection to be made, and for a sign of life after a ping. 10,000 unless set. */
+  timeout?: number;
+  /** Milliseconds between two pings. 15,000 unless set. None are sent while the page is hidden. */
+  pingInterval?: number;
+  /** Milliseconds on SSE before a WebSocket is tried again. 60,000 unless set. */
+  upgradeDelay?: number;
+  /** Whether SSE carries cookies to other origins: `include`. `same-origin` unless set. */
+  credentials?: RequestCredentials;
+  /** Closes the client. */
+  signal?: AbortSignal;
+  // Others than the global ones. Time and chance have no options: fake timers of test runners replace the global ones.
+  WebSocket?: WebSocketClass;
+  fetch?: typeof globalThis.fetch;
+}
+
+/** What can be listened for beside the types of events. */
+export interface Signals {
+  /** Every event of the application: all but the `connection` family, in order, each once. */
+  "*": IncomingEvent;
+  state: State;
+  /** See `Client.latency`; also while a ping takes long. */
+  latency: number;
+  gap: Gap;
+  /** A target that was wanted is refused and not asked for again. */
+  refused: RefusedStream;
+  /** Every frame as it came, before anything is done about it; without `event` when it cannot be read. */
+  frame: { text: string; event: IncomingEvent | undefined };
+}
+
+export type Handler<K extends keyof Signals | Event["type"]> = (value: K extends keyof Signals ? Signals[K] : K extends Event["type"] ? EventOf<K> : never) => void;
+
+export interface Abortable {
+  signal?: AbortSignal;
+}
+
+/** A connection that keeps itself alive. Made by `createClient` or `connect`. */
+export interface Client {
+  /** Where the connection stands. */
+  readonly state: State;
+  /**
+   * Milliseconds that the last ping took, or that the present one takes already where that is more; over SSE, those
+   * from the request to the welcome.
+   */
+  readonly latency: number | undefined;
+  /** What is subscribed, or will be with the next connection. */
+  readonly targets: string[];
+  /** Connects, now, unless it is connected or about to be. Also after `close`, and when the client is `failed`. */
+  start(): void;
+  /** Ends the connection. What was asked and is not answered is rejected. `start` goes on from where this stops. */
+  close(): void;
+  /**
+   * Receives targets, now and after every reconnect. Without a connection it is answered by the next one. Rejects when every
+   * target is refused; otherwise the answer says what was refused. To read `*` from a position, name `global` beside it: what
+   * everybody receives is read by itself.
+   */
+  subscribe(targets: string | Target | readonly (string | Target)[], options?: Abortable): Promise<Subscribed>;
+  /** No longer receives targets, now and after every reconnect. */
+  unsubscribe(targets: string | readonly string[], options?: Abortable): Promise<void>;
+  /**
+   * Sends a command and resolves with the event that answers it. Without a connection it waits in a queue of `queueLimit`. When
+   * the connection is lost before the answer came, it is rejected with `disconnected` and never sent again by itself.
+   */
+  send(type: string, data?: unknown, options?: Abortable): Promise<IncomingEvent>;
+  /** Sends text as it is, for consoles and tests. False when there is no WebSocket. */
+  sendText(text: string): boolean;
+  /** Goes on with another token, now and after every reconnect. When it is refused, the old one stays. */
+  authenticate(token: string, options?: Abortable): Promise<void>;
+  /**
+   * Goes over to another transport, at once; nothing is lost and nothing comes twice. To a WebSocket the stream goes on until the
+   * socket is there, and stays if it does not come. To `sse` while on SSE: opens the stream anew.
+   */
+  switchTo(transport: Transport): void;
+  /** How far everything was read, as far as handlers and iterators were given it. */
+  checkpoint(): Checkpoint;
+  /** Calls `handler` for every event of a type, for all (`*`), or for a signal. Returns the function that ends it. */
+  on<K extends keyof Signals | Event["type"]>(type: K, handler: Handler<K>, options?: Abortable): () => void;
+}
+
+/** One connection, or the attempt to make one. */
+interface Line extends Listener {
+  readonly transport: Transport;
+  link?: Link;
+  welcomed?: boolean;
+  over?: boolean;
+  /** When the server was heard last. */
+  last: number;
+}
+
+const many = <T>(value: T | readonly T[]): T[] => [value].flat() as T[];
+
+/** A client of the server at `url`: `https://host`, `wss://host/v1/ws`, or in a browser a path. It does nothing before `start`. */
+export function createClient(url: string | URL, options: Options = {}): Client {
+  const {
+    token,
+    ticket,
+    transports = ["websocket", "sse"],
+    queueLimit = 32,
+    timeout = 10_000,
+    pingInterval = 15_000,
+    upgradeDelay = 60_000,
+    credentials = "same-origin",
+    signal: outer,
+    WebSocket = globalThis.WebSocket,
+    fetch = globalThis.fetch,
+  } = options;
+  const base = `${new URL(url, globalThis.location?.href)}`.replace(/^ws/, "http").replace(/(\/v1\/\w+)?\/?([?#].*)?$/, "/v1/");
+  const renewable = typeof token === "function" || !!ticket;
+  const reconnect = reconnecting(options.backoff ?? {});
+  const handlers = new Map<string, Set<(value: any) => void>>();
+  const timers: Record<string, any> = {};
+  let state: State = { phase: "idle" };
+  let latency: number | undefined;
+  let line: Line | undefined;
+  /** A WebSocket that is to take the place of an SSE stream. */
+  let rival: Line | undefined;
+  /** The transports that the present attempt has not tried. */
+  let untried: Transport[];
+  let first = transports[0] as Transport;
+  let bearer: string | undefined;
+  /** What the server said before the end: come back after so many milliseconds, or (-1) not at all. */
+  let farewell: number | undefined;
+  let control = new AbortController();
+  /** When the ping went out that is not answered. */
+  let asked = 0;
+
+  const on: Client["on"] = (type, handler, { signal } = {}) => {
+    const all = handlers.get(type) ?? new Set();
+    const off = () => all.delete(handler);
+    handlers.set(type, all);
+    if (!signal?.aborted) all.add(handler);
+    signal?.addEventListener("abort", off);
+    return off;
+  };
+
+  const emit = (type: string, value: unknown) => {
+    handlers.get(type)?.forEach((handler) => {
+      try {
+        handler(value);
+      } catch (error) {
+        // A handler that throws is the application's affair; the other handlers and the connection go on.
+        (globalThis.reportError ?? console.error)(error);
+      }
+    });
+  };
+
+  /** One timer of each name; without `run` none. A longer time than 23 days would overflow. */
+  const wait = (name: string, ms = 0, run?: () => void) => {
+    clearTimeout(timers[name]);
+    if (run) timers[name] = setTimeout(run, Math.min(ms, 2e9));
+  };
+
+  // What is not answered yet has taken so long at least.
+  const slow = () => (asked && Date.now() - asked > (latency ?? 0) ? Date.now() - asked : latency);
+
+  const enter = (next: State) => {
+    state = next;
+    emit("state", state);
+  };
+
+  const call = <T>(begin: (call: Call) => () => void, { signal }: Abortable = {}): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const control = new AbortController();
+      let abandon = () => {};
+      signal?.throwIfAborted();
+      signal?.addEventListener(
+        "abort",
+        () => {
+          abandon();
+          reject(signal.reason);
+        },
+        control,
+      );
+      abandon = begin((answer: Answer) => {
+        control.abort();
+        const event = answer as EventOf<"connection.error">;
+        if (typeof answer === "string") reject(new EventwireError(answer));
+        else if (event.type === "connection.error") reject(new EventwireError(event.data.code, event.data.message, event.data));
+        else resolve(answer as T);
+      });
+      if (state.phase === "failed" || state.phase === "closed") core.cut(state.phase);
+    });
+
+  const send: Client["send"] = async (type, data, options) => {
+    if (core.pending.size >= queueLimit) throw new EventwireError("queue_full");
+    return call((answer) => core.command(type, data, answer), options);
+  };
+
+  const sendText = (text: string) => {
+    const link = line?.welcomed && line.link;
+    return (link && link.send?.(text)) || false;
+  };
+
+  // Connections
+
+  const drop = (line: Line) => {
+    line.over = true;
+    wait(line.transport);
+    line.link?.close();
+  };
+
+  /** Everything ends; without a state only so that it can begin anew. */
+  const stop = (next?: State) => {
+    for (const each of [line, rival]) if (each) drop(each);
+    line = rival = undefined;
+    for (const name in timers) wait(name);
+    control.abort();
+    core.cut();
+    if (!next) return;
+    enter(next);
+    core.cut(next.phase as "closed" | "failed");
+  };
+
+  const close = () => stop({ phase: "closed" });
+
+  const attempt = (count: number, refresh?: boolean) => {
+    // The one that worked last comes first.
+    untried = transports.filter((transport) => transport !== first);
+    farewell = undefined;
+    enter({ phase: "connecting", attempt: count });
+    line = open(first, refresh);
+  };
+
+  const authorise = async (refresh?: boolean) => {
+    if (ticket) return [undefined, await ticket(control.signal)] as const;
+    if (refresh || !bearer) bearer = typeof token === "function" ? await token(control.signal) : token;
+    return [bearer] as const;
+  };
+
+  const open = (transport: Transport, refresh?: boolean): Line => {
+    const sse = transport === "sse";
+    let opened = 0;
+    const self: Line = {
+      transport,
+      last: Date.now(),
+      heard() {
+        self.last = Date.now();
+      },
+      frame(text) {
+        if (self.over) return;
+        let event: IncomingEvent | undefined;
+        try {
+          event = JSON.parse(text);
+        } catch {
+          // Listeners of `frame` see it.
+        }
+        if (typeof event?.type !== "string" || !event.data) event = undefined;
+        const welcome = event?.type === "connection.welcome" && (event as EventOf<"connection.welcome">).data;
+        self.heard();
+        if (welcome) {
+          self.welcomed = true;
+          wait(transport);
+          latency = self.last - opened;
+          if (self === rival) {
+            // From here on the stream is silent, and the socket asks for everything behind what the stream brought.
+            if (line) drop(line);
+            core.cut();
+            rival = undefined;
+            line = self;
+          }
+        }
+        if (self !== line) return;
+        emit("frame", { text, event });
+        if (welcome) greeted(transport, welcome);
+        if (event?.type === "connection.closing") farewell = (event as EventOf<"connection.closing">).data.reconnect_after_ms ?? -1;
+        if (event) core.take(event, sse);
+      },
+      cursor: (id) => core.begin(id),
+      end(why) {
+        if (self.over) return;
+        drop(self);
+        ended(self, why);
+      },
+      lost: (reason) => self.end({ code: 1006, reason: `${reason}` }),
+    };
+    wait(transport, timeout, () => self.lost("timeout"));
+    authorise(refresh)
+      .then(([token, ticket]) => {
+        if (self.over) return;
+        const query = new URLSearchParams(sse ? core.query() : "");
+        if (ticket) query.set("ticket", ticket);
+        const url = `${base}${sse ? "sse" : "ws"}?${query}`;
+        opened = Date.now();
+        self.link = sse ? openStream(fetch, url, token, credentials, self) : openWebSocket(WebSocket, url, token, self);
+      })
+      .catch(self.lost);
+    return self;
+  };
+
+  const greeted = (transport: Transport, welcome: ConnectionWelcomeData & { expires_at?: string }) => {
+    first = transport;
+    asked = 0;
+    reconnect.welcomed(Date.now());
+    enter({ phase: "connected", transport, welcome });
+    beat();
+    expire(welcome.expires_at, welcome.server_time);
+    wait("upgrade");
+    later();
+  };
+
+  /** Tries a WebSocket again after a while, if that is the transport that is preferred. */
+  const later = () => {
+    if (transports[0] === "websocket" && !line?.link?.send) wait("upgrade", upgradeDelay, () => switchTo("websocket"));
+  };
+
+  const ended = (from: Line, why: Ended) => {
+    if (from === rival) {
+      rival = undefined;
+      later();
+      return;
+    }
+    line = undefined;
+    wait("pulse");
+    core.cut();
+    const { code, reason } = why;
+    const unclear = !from.welcomed && code < 4000 && code !== 401 && code !== 403;
+    const other = unclear && untried.shift();
+    if (other) {
+      line = open(other);
+      return;
+    }
+    // An address without a stream is no reason to give up where there are sockets.
+    const next = reconnect.next(unclear && transports[1] ? 1006 : code, farewell, Date.now(), Math.random(), renewable);
+    if (!next) return stop({ phase: "failed", code, reason });
+    const { attempt: count, delay, refresh } = next;
+    enter({ phase: "reconnecting", attempt: count, retryAt: Date.now() + delay, code, reason });
+    wait("retry", delay, () => attempt(count + 1, refresh));
+  };
+
+  const switchTo = (transport: Transport) => {
+    if (!line?.welcomed) return;
+    if (transport === "sse") {
+      drop(line);
+      core.cut();
+      line = open(transport);
+    } else if (!line.link?.send) rival ??= open(transport);
+  };
+
+  // Time
+
+  /** The page is visible again, or the network is there again. */
+  const wake = () => {
+    // A server that said when to return is not asked earlier.
+    if (globalThis.document?.hidden || farewell) return;
+    if (state.phase === "reconnecting") {
+      wait("retry");
+      attempt(state.attempt + 1);
+    } else if (line?.welcomed) beat();
+  };
+
+  /** Is anybody there? A browser does not show the server's own pings to us. */
+  const beat = () => {
+    const here = line as Line;
+    if (here.link?.send && !globalThis.document?.hidden && !asked) {
+      const sent = (asked = Date.now());
+      send("ping").then(
+        () => {
+          if (here !== line) return;
+          latency = Date.now() - sent;
+          asked = 0;
+          emit("latency", latency);
+          wait("pulse", pingInterval, beat);
+        },
+        () => {},
+      );
+    }
+    if (asked) emit("latency", slow());
+    // A stream has a comment every 15 s; a socket of a hidden page has heartbeats.
+    if (Date.now() - here.last >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
+    else wait("pulse", asked ? timeout / 3 : pingInterval, beat);
+  };
+
+  /** Gets another token when four fifths of the time of this one are over. */
+  const expire = (end: string | undefined, time: string) => {
+    if (end && token) wait("token", (Date.parse(end) - Date.parse(time)) * 0.8, () =>
+      authorise(true)
+        .then(([token]) => authenticate(token as string))
+        // Where it does not work, the server says so when the old token expires, and the reconnect gets a fresh one.
+        .catch(() => {}),
+    );
+  };
+
+  const authenticate: Client["authenticate"] = async (token, options) => {
+    // The token of a stream is in its head.
+    if (line?.link?.send) await send("authenticate", { token }, options);
+    bearer = token;
+    if (!line?.link?.send) switchTo("sse");
+  };
+
+  const core = session(
+    {
+      emit,
+      send: sendText,
+      lost: (reason) => line?.lost(reason),
+      // The targets of a stream are in its address: other targets are another stream. Changes of one moment are one.
+      reopen: () => wait("reopen", 0, () => switchTo("sse")),
+    },
+    options.targets ?? [],
+    options.resume,
+  );
+
+  return {
+    get state() {
+      return state;
+    },
+    get latency() {
+      return slow();
+    },
+    get targets() {
+      return core.wanted();
+    },
+    start() {
+      if (line || outer?.aborted) return;
+      stop();
+      control = new AbortController();
+      for (const name of ["online", "visibilitychange"] as const) globalThis.addEventListener?.(name, wake, control);
+      outer?.addEventListener("abort", close, control);
+      attempt(1);
+    },
+    close,
+    async subscribe(targets, options) {
+      const wanted = many(targets).map((target) => (typeof target === "string" ? { to: target } : target));
+      const result = await call<Subscribed>((answer) => core.subscribe(wanted, answer), options);
+      const [refused] = result.refused;
+      if (refused && result.refused.length === wanted.length) throw new EventwireError(refused.code, refused.message, result.refused);
+      return result;
+    },
+    unsubscribe: (targets, options) => call((answer) => core.unsubscribe(many(targets), answer), options),
+    send,
+    sendText,
+    authenticate,
+    switchTo,
+    checkpoint: core.checkpoint,
+    on,
+  };
+}
+
+/** A client that connects at once. */
+export function connect(url: string | URL, options?: Options): Client {
+  const client = createClient(url, options);
+  client.start();
+  return client;
+}

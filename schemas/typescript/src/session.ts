@@ -1,0 +1,372 @@
+/**
+ * What a client remembers over all of its connections: which targets it wants, how far it has read each of them, and which of
+ * its commands are unanswered. No socket, no clock, no randomness: frames go in, and what follows from them goes to the `Sink`.
+ *
+ * A position belongs to a root (`adw:x`, `global`, `*`), because the frames of a root come in the order of their numbers. That
+ * one number is enough to resume, and everything at or below it is a duplicate. Holes are looked for in each exact stream,
+ * since `prev` chains the frames of one stream: a `prev` above the last number seen there names something that never came.
+ */
+
+import type { ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
+import type { Checkpoint, Gap, Subscribed, Target } from "./types.js";
+
+/** Most streams whose last number is kept for finding holes. An observer of a large realm forgets the quietest. */
+const MAX_STREAMS = 4096;
+/** Most targets in one command. */
+const MAX_TARGETS = 256;
+/** What the query of an SSE stream has words for. A browser session comes with its cookie. */
+const SPEAKABLE = /^(\*|(adw|room|session):[^~])/;
+
+/** The answer to a command: the event that is it, what became of a subscription, or the code of an error of our own. */
+export type Answer = IncomingEvent | Subscribed | "disconnected" | "needs_websocket" | "closed" | "failed";
+
+/** Whoever waits for an answer, which comes at most once. */
+export type Call = (answer: Answer) => void;
+
+/** Where the session's words go. */
+export interface Sink {
+  /** Send this text over the present WebSocket. */
+  send(text: string): void;
+  /** Hand this to the application: an event by its type or by `*`, a gap, or a refused target. */
+  emit(type: string, value: IncomingEvent | Gap | RefusedStream): void;
+  /** This connection is of no use: end it, and connect again after a while. */
+  lost(reason: string): void;
+  /** The targets are others than those that the SSE stream was opened for. */
+  reopen(): void;
+}
+
+interface Reading {
+  /** Whether the application asked for it. */
+  wanted?: boolean | undefined;
+  /** Whether it is subscribed by name so that it resumes: also what comes without asking. Other readings are frames that came
+   *  although nobody asked. */
+  named?: boolean | undefined;
+  /** No longer asked for by name, but it still comes under `*` and has a place of its own there. */
+  under?: boolean | undefined;
+  /** Last number that was read; unknown until the server has said where the target stands. */
+  at?: number | undefined;
+  /** The command, or the stream, that asked for it on this connection; `ON` when that was answered. */
+  asked?: string | undefined;
+  /** What comes before the answer comes again in the replay, in its order; counted now, it would hide what lies before it. */
+  deaf?: boolean;
+  /** Between `replaying` and `recovered`. */
+  behind?: boolean;
+  /** What the last heartbeat of this connection said, since it was subscribed or replayed. */
+  heard?: number | undefined;
+}
+
+interface Pending {
+  type: string;
+  data: unknown;
+  call: Call;
+  /** Whether it went out over the present connection. */
+  sent?: boolean;
+}
+
+/** A call of `subscribe` that waits for its targets. */
+interface Watcher {
+  targets: string[];
+  refused: RefusedStream[];
+  call: Call;
+}
+
+const STREAM = "sse";
+const ON = "on";
+const rootOf = (to: string): string => to.split("/", 1)[0] as string;
+
+export type Session = ReturnType<typeof session>;
+
+export function session(sink: Sink, targets: readonly string[], resume: Checkpoint = { positions: {} }) {
+  let { epoch } = resume;
+  let live = false;
+  /** Whether the connection is an SSE stream, and where that begins. */
+  let stream = false;
+  let cursor: string | undefined;
+  let lastId = 0;
+  /** Highest number that was read of this history. */
+  let top = 0;
+  const readings = new Map<string, Reading>();
+  /** Exact stream to its last number, the quietest first. */
+  const streams = new Map<string, number>();
+  const pending = new Map<string, Pending>();
+  const watchers = new Set<Watcher>();
+
+  const read = (root: string): Reading => {
+    let reading = readings.get(root);
+    if (!reading) readings.set(root, (reading = {}));
+    return reading;
+  };
+  const want = (root: string): Reading => Object.assign(read(root), { wanted: true, named: true, under: false });
+  const named = () => [...readings].filter(([, reading]) => reading.named);
+  const wanted = () => named().flatMap(([root, reading]) => (reading.wanted ? root : []));
+  const forgetStreams = (root: string) => {
+    for (const stream of streams.keys()) if (root === "*" || rootOf(stream) === root) streams.delete(stream);
+  };
+  const forget = (root: string) => {
+    readings.delete(root);
+    forgetStreams(root);
+  };
+
+  const hole = (stream: string, last: number, upto: number) => sink.emit("gap", { stream, reason: "hole", from_seq: last + 1, to_seq: upto });
+
+  // Commands
+
+  const answer = (re: string | undefined, answer: Answer) => {
+    const command = pending.get(re ?? "");
+    pending.delete(re ?? "");
+    command?.call(answer);
+  };
+
+  const flush = () => {
+    for (const [id, command] of pending) {
+      const { type, data, sent } = command;
+      if (sent) continue;
+      command.sent = true;
+      if (stream) answer(id, "needs_websocket");
+      else sink.send(JSON.stringify({ type, id, data }));
+    }
+  };
+
+  /** Asks for what this connection was not asked for: in one command, or as few as its limit allows. */
+  const ask = () => {
+    const missing = named().filter(([, { asked }]) => !asked);
+    // What has no words there waits for a WebSocket.
+    if (stream && missing.some(([root]) => SPEAKABLE.test(root))) sink.reopen();
+    for (let from = 0; !stream && from < missing.length; from += MAX_TARGETS) {
+      const id = `${++lastId}`;
+      const streams = missing.slice(from, from + MAX_TARGETS).map(([to, reading]) => {
+        const since = reading.at;
+        reading.asked = id;
+        reading.deaf = since !== undefined;
+        return { to, since };
+      });
+      sink.send(JSON.stringify({ type: "subscribe", id, data: { epoch, streams } }));
+    }
+    // Calls whose targets are all decided.
+    for (const watcher of watchers) {
+      const { targets, refused, call } = watcher;
+      if (targets.some(undecided)) continue;
+      watchers.delete(watcher);
+      call({ refused });
+    }
+  };
+
+  const undecided = (root: string) => {
+    const reading = readings.get(root);
+    return reading?.wanted && reading.asked !== ON;
+  };
+
+  /** Something that was asked for does not come. */
+  const turnDown = (target: RefusedStream) => {
+    const { to } = target;
+    for (const { targets, refused } of watchers) if (targets.includes(to)) refused.push(target);
+    if (readings.get(to)?.wanted) sink.emit("refused", target);
+    forget(to);
+  };
+
+  const command = (type: string, data: unknown, call: Call): (() => void) => {
+    const id = `${++lastId}`;
+    pending.set(id, { type, data, call });
+    if (live) flush();
+    return () => pending.delete(id);
+  };
+
+  // Frames
+
+  const welcomed = (welcome: ConnectionWelcomeData) => {
+    const { user_id: user, session_id: home } = welcome;
+    const other = epoch && epoch !== welcome.epoch;
+    live = true;
+    epoch = welcome.epoch;
+    if (other) {
+      // Nothing of what was read says anything about the new history: read it from its beginning.
+      streams.clear();
+      top = 0;
+      for (const [root, reading] of readings) {
+        if (!reading.named) readings.delete(root);
+        else if (reading.at !== undefined) {
+          reading.at = 0;
+          sink.emit("gap", { stream: root, reason: "epoch_changed" });
+        }
+      }
+    }
+    // What comes without asking is subscribed as well, since only what is subscribed resumes. An observer is no exception: the
+    // server keeps these apart from everything else it observes, so their frames have an order of their own.
+    for (const root of ["global", user && `user:${user}`, home && `session:${home}`]) {
+      if (!root) continue;
+      const reading = read(root);
+      reading.named = true;
+      if (stream) reading.asked = ON;
+    }
+    if (stream) {
+      const [head, ...places] = (cursor ?? "").split(",") as [string, ...string[]];
+      // A cursor of another history says nothing about this one.
+      for (const [root, reading] of readings) reading.at ??= head.startsWith(epoch) ? +(places.find((place) => place.startsWith(root + "=")) ?? head).replace(/.*[-=]/, "") : 0;
+    } else ask();
+    flush();
+  };
+
+  const unlogged = (event: Event) => {
+    // Only the members of the `connection` family mean something here.
+    const { re, stream: name } = event.data as { re?: string; stream?: string };
+    const reading = readings.get(name ?? "") ?? {};
+    const { type } = event;
+    if (type === "connection.welcome") welcomed(event.data);
+    if (type === "connection.subscribed") {
+      for (const { to, head } of event.data.streams) {
+        const reading = readings.get(to);
+        // It was unsubscribed while the stream was opened.
+        if (!reading && stream) sink.reopen();
+        // It may have been asked for anew meanwhile, from another place: that is answered later.
+        if (reading?.asked !== (re ?? STREAM)) continue;
+        Object.assign(reading as Reading, { asked: ON, deaf: false, heard: undefined, at: reading?.at ?? head });
+      }
+      event.data.refused.forEach(turnDown);
+      ask();
+    }
+    // A permission was lost. What was asked here is forgotten already, and may be wanted again.
+    if (type === "connection.unsubscribed" && !re) for (const { to } of event.data.streams) unsubscribed(to);
+    if (type === "connection.error") {
+      const { code, message, retryable } = event.data;
+      for (const [to, { asked }] of named()) {
+        if (!re || asked !== re) continue;
+        // Without its targets the connection would look alive and stay silent.
+        if (retryable) return sink.lost(message);
+        turnDown({ to, code, message });
+      }
+      ask();
+    }
+    if (type === "connection.gap") {
+      const { reason, to_seq = 0 } = event.data;
+      const changed = reason === "epoch_changed";
+      if (changed) {
+        forgetStreams(name as string);
+        reading.at = 0;
+      } else if ((streams.get(name as string) ?? Infinity) < to_seq) streams.set(name as string, to_seq);
+      // Of a stream that begins under another epoch the welcome told already.
+      if (!changed || !stream) sink.emit("gap", event.data);
+    }
+    if (type === "connection.replaying") Object.assign(reading, { behind: true, heard: undefined });
+    if (type === "connection.recovered") Object.assign(reading, { behind: false, at: Math.max(reading.at ?? 0, event.data.upto) });
+    // How far each target was sent comes in order with the frames, so being behind means that a tail is lost. What the first
+    // heartbeat of a target says may be the reach of the log where it was subscribed, above its last event; a number that grew
+    // since names an event.
+    if (type === "connection.heartbeat") {
+      for (const { to, seq } of event.data.positions) {
+        const reading = readings.get(to);
+        if (!reading || reading.behind) continue;
+        const { heard = seq, at = seq } = reading;
+        reading.heard = seq;
+        if (heard >= seq || at >= seq) continue;
+        reading.at = seq;
+        hole(to, at, seq);
+      }
+    }
+    answer(re, event);
+  };
+
+  const unsubscribed = (root: string) => {
+    const reading = readings.get(root);
+    // What is observed comes under `*` from where it is.
+    if (reading && root !== "*" && readings.has("*")) Object.assign(reading, { wanted: false, under: true });
+    else forget(root);
+    if (root === "*") for (const [other, { under }] of readings) if (under) forget(other);
+  };
+
+  for (const [root, at] of Object.entries(resume.positions)) top = Math.max(top, (want(root).at = at));
+  targets.forEach(want);
+
+  return {
+    wanted,
+    command,
+    /** The commands that are not answered. */
+    pending: pending as ReadonlyMap<string, unknown>,
+
+    /** How far everything wanted was read. */
+    checkpoint(): Checkpoint {
+      return JSON.parse(JSON.stringify({ epoch, positions: Object.fromEntries(named().map(([root, { at }]) => [root, at])) }));
+    },
+
+    /** Wants targets, and says so as soon as there is a connection. Returns the function after which nobody waits for it. */
+    subscribe(wishes: readonly Target[], call: Call): () => void {
+      const watcher: Watcher = { targets: wishes.map(({ to }) => to), refused: [], call };
+      watchers.add(watcher);
+      for (const { to, since } of wishes) {
+        const reading = want(to);
+        if (since === undefined) continue;
+        // The application asks to read from here: what it has behind it is no duplicate.
+        forgetStreams(to);
+        Object.assign(reading, { at: since, asked: undefined, deaf: true });
+      }
+      if (live) ask();
+      return () => watchers.delete(watcher);
+    },
+
+    /** No longer wants targets. */
+    unsubscribe(roots: readonly string[], call: Call): () => void {
+      roots.forEach(unsubscribed);
+      if (live && !stream) return command("unsubscribe", { streams: roots.map((to) => ({ to })) }, call);
+      if (live) sink.reopen();
+      call({ refused: [] });
+      return () => {};
+    },
+
+    /** An SSE stream is about to be the connection: the query to open it with. */
+    query(): string {
+      const names: Record<string, string[]> = {};
+      // One position for all, and those that differ: the form of a cursor is rule SSE-08. Of a target that has no position yet,
+      // from now on means: from the last number that is known of any.
+      let place = `${epoch}-${top}`;
+      cursor = undefined;
+      for (const [root, reading] of named()) {
+        // Without an epoch there is no cursor. The stream is opened once more as soon as it has named one.
+        reading.deaf = !epoch && reading.at !== undefined;
+        if (epoch && (reading.at ??= top) !== top) place += `,${root}=${reading.at}`;
+        if (!SPEAKABLE.test(root)) continue;
+        const [kind, id] = root.split(/:(.*)/s) as [string, string?];
+        (names[id ? kind.replace("session", "context") : "observe"] ??= []).push(id ?? "1");
+        if (!reading.deaf) reading.asked = STREAM;
+      }
+      // The lists join themselves with commas.
+      const query = new URLSearchParams(names as unknown as Record<string, string>);
+      if (epoch) query.set("cursor", place);
+      return `${query}`;
+    },
+
+    /** The SSE stream says where it begins. */
+    begin(id: string): void {
+      cursor ??= id;
+    },
+
+    /** The connection is gone. Commands that were sent are answered, with `end` all calls; targets are asked for again. */
+    cut(end?: "closed" | "failed"): void {
+      live = false;
+      for (const [root, { wanted, named, under, at }] of readings) readings.set(root, { wanted, named, under, at });
+      for (const [id, { sent, type }] of pending) if (sent || end) answer(id, end ?? (type === "unsubscribe" ? { refused: [] } : "disconnected"));
+      if (!end) return;
+      for (const { call } of watchers) call(end);
+      watchers.clear();
+    },
+
+    /** Takes one frame of the server. `sse`: whether it came over a stream, and not over a WebSocket. */
+    take(frame: IncomingEvent, sse: boolean): void {
+      stream = sse;
+      const { to, seq, prev = 0 } = frame as { to: string; seq?: number; prev?: number };
+      if (seq) {
+        // Whose position a frame moves: that of its own root where it is read by itself, else that of the realm.
+        const root = rootOf(to);
+        const reading = readings.get(root) ?? readings.get("*") ?? read(root);
+        if (reading.deaf || seq <= (reading.at ?? 0)) return;
+        reading.at = seq;
+        if (seq > top) top = seq;
+        const last = streams.get(to) ?? prev;
+        streams.delete(to);
+        streams.set(to, seq);
+        if (streams.size > MAX_STREAMS) streams.delete(streams.keys().next().value as string);
+        if (last < prev) hole(to, last, prev);
+      } else unlogged(frame as Event);
+      sink.emit(frame.type, frame);
+      if (!frame.type.startsWith("connection.")) sink.emit("*", frame);
+    },
+  };
+}

@@ -1,0 +1,239 @@
+// The session against a model of the server, under random scripts: connections that break at any frame, in either direction;
+// transports that take turns; restarts with another history; histories that forget; frames that are repeated. The oracle keeps
+// books of its own: what was committed, and what must have come.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { seeded, source } from "../support/source.mjs";
+
+const { session } = await source("session.ts");
+
+const ROOTS = ["adw:aaaaaaaa", "room:a", "room:b", "session:shop"];
+const root = (to) => to.split("/")[0];
+
+/** What the server keeps, and how it answers (docs/spec, LOG, CMD, WS and SSE). */
+class Server {
+  constructor(random) {
+    this.random = random;
+    this.restart();
+  }
+  restart() {
+    this.epoch = Math.floor(this.random() * 2 ** 40).toString(16).padStart(16, "0");
+    this.epochs = [...(this.epochs ?? []), this.epoch];
+    this.log = [];
+    this.floors = new Map();
+    this.seq = 0;
+    this.line = undefined;
+  }
+  publish(to) {
+    const prev = this.log.findLast((event) => event.to === to)?.seq ?? this.floors.get(to) ?? 0;
+    const event = { type: "_t.n", time: "t", to, seq: ++this.seq, prev, data: { n: this.seq } };
+    this.log.push(event);
+    const { line } = this;
+    if (line && (line.live.has(root(to)) || (line.live.has("*") && !line.live.has(root(to))))) line.out.push(event);
+    return event;
+  }
+  /** Forgets the oldest of a stream. */
+  evict(to) {
+    const kept = this.log.filter((event) => event.to === to);
+    for (const event of kept.slice(0, Math.ceil(kept.length / 2))) {
+      this.floors.set(to, event.seq);
+      this.log.splice(this.log.indexOf(event), 1);
+    }
+  }
+  connect(query) {
+    const line = (this.line = { out: [], live: new Set(["global"]), sse: query !== undefined });
+    line.out.push({ type: "connection.welcome", to: "connection:c", data: { epoch: this.epoch, user_id: "u", heartbeat_interval_ms: 30000, server_time: "t" } });
+    for (const implied of ["user:u"]) line.live.add(implied);
+    if (query === undefined) return line;
+    const names = new URLSearchParams(query);
+    const cursor = names.get("cursor");
+    line.cursor = cursor ?? `${this.epoch}-${this.seq}`;
+    const [head, ...others] = line.cursor.split(",");
+    const [epoch, low] = head.split("-");
+    const places = new Map(others.map((other) => other.split("=")));
+    const wanted = [];
+    for (const [key, list] of names) {
+      if (key === "cursor") continue;
+      for (const id of list.split(",")) wanted.push({ observe: "*", adw: `adw:${id}`, room: `room:${id}`, context: `session:${id}` }[key]);
+    }
+    line.out.push({ type: "connection.subscribed", to: "connection:c", data: { epoch: this.epoch, streams: wanted.map((to) => ({ to, head: this.head(to) })), refused: [] } });
+    for (const to of ["global", "user:u", ...wanted]) {
+      line.live.add(to);
+      if (cursor) this.replay(to, Number(places.get(to) ?? low), epoch);
+    }
+    return line;
+  }
+  head(to) {
+    return Math.max(0, ...this.log.filter((event) => to === "*" || root(event.to) === to).map(({ seq }) => seq), ...[...this.floors].filter(([stream]) => to === "*" || root(stream) === to).map(([, floor]) => floor));
+  }
+  replay(to, since, epoch) {
+    const { out } = this.line;
+    if (since > 0 && epoch !== this.epoch) {
+      out.push({ type: "connection.gap", to: "connection:c", data: { stream: to, reason: "epoch_changed" } });
+      since = 0;
+    }
+    out.push({ type: "connection.replaying", to: "connection:c", data: { stream: to, from: since } });
+    for (const [stream, floor] of this.floors) if (root(stream) === to && floor > since) out.push({ type: "connection.gap", to: "connection:c", data: { stream, reason: "expired", from_seq: since + 1, to_seq: floor } });
+    const events = this.log.filter((event) => root(event.to) === to && event.seq > since);
+    out.push(...events);
+    out.push({ type: "connection.recovered", to: "connection:c", data: { stream: to, recovered: events.length, upto: this.seq } });
+  }
+  take(text) {
+    const { line } = this;
+    const { type, id, data } = JSON.parse(text);
+    if (type === "subscribe") {
+      line.out.push({ type: "connection.subscribed", to: "connection:c", data: { re: id, epoch: this.epoch, streams: data.streams.map(({ to }) => ({ to, head: this.head(to) })), refused: [] } });
+      for (const { to, since } of data.streams) {
+        line.live.add(to);
+        if (since !== undefined) this.replay(to, since, data.epoch);
+      }
+    } else if (type === "unsubscribe") {
+      for (const { to } of data.streams) if (!["global", "user:u"].includes(to)) line.live.delete(to);
+      line.out.push({ type: "connection.unsubscribed", to: "connection:c", data: { re: id, streams: data.streams } });
+    } else line.out.push({ type: "connection.pong", to: "connection:c", data: { re: id, server_time: "t" } });
+  }
+}
+
+function play(seed, steps) {
+  const { next, below, pick } = seeded(seed);
+  const server = new Server(next);
+  const told = [];
+  let toServer = [];
+  let reopening = false;
+  let line;
+  let answered = 0;
+  let asked = 0;
+  const core = session(
+    {
+      send: (text) => toServer.push(text),
+      emit: (type, value) => {
+        if (type === "*") told.push({ epoch: server.epoch, event: value });
+        if (type === "gap") told.push({ epoch: server.epoch, gap: value });
+      },
+      lost: () => assert.fail("nothing was refused"),
+      reopen: () => (reopening = true),
+    },
+    ROOTS.slice(0, 2),
+  );
+  // The books: what was committed, by epoch; and from where on each root was wanted without a break.
+  const committed = [];
+  const since = new Map();
+  // What was unsubscribed at some time owes nothing; its order and its repetitions are judged all the same.
+  const fickle = new Set();
+  const cut = () => {
+    line = server.line = undefined;
+    toServer = [];
+    reopening = false;
+    core.cut();
+  };
+  const connect = (sse) => {
+    line = server.connect(sse ? core.query() : undefined);
+    if (sse) core.begin(line.cursor);
+  };
+  const hear = () => {
+    const frame = line.out.shift();
+    core.take(structuredClone(frame), line.sse);
+    // A server that says a frame twice. (Of what is no longer wanted nothing is remembered.)
+    if (frame.seq && next() < 0.1 && !fickle.has(root(frame.to))) core.take(structuredClone(frame), line.sse);
+    // Everything from the answer on must come, whatever happens to the connection.
+    if (frame.type === "connection.subscribed") {
+      const heads = line.sse ? [...frame.data.streams, ...["global", "user:u"].map((to) => ({ to, head: 0 }))] : frame.data.streams;
+      for (const { to, head } of heads) if (!since.has(to)) since.set(to, { epoch: server.epoch, from: line.sse ? Number(/[^-=]*$/.exec(line.cursor.split(",").find((place) => place.startsWith(`${to}=`)) ?? line.cursor.split(",")[0])[0]) : head });
+    }
+  };
+  const settle = () => {
+    for (let turn = 0; turn < 10_000; turn += 1) {
+      if (!line) connect(next() < 0.5);
+      else if (line.out.length) hear();
+      else if (toServer.length) server.take(toServer.shift());
+      else if (reopening) {
+        cut();
+        connect(true);
+      } else return;
+    }
+    assert.fail("it does not come to rest");
+  };
+  for (let step = 0; step < steps; step += 1) {
+    const chance = next();
+    if (chance < 0.35) {
+      const event = server.publish(pick([...ROOTS, "session:shop/agent_only", "global", "user:u", "room:nobody"]));
+      committed.push({ epoch: server.epoch, event });
+    } else if (chance < 0.7) {
+      if (!line) connect(next() < 0.5);
+      else if (line.out.length) hear();
+    } else if (chance < 0.82) {
+      if (line && toServer.length) server.take(toServer.shift());
+    } else if (chance < 0.88) {
+      if (reopening || next() < 0.5) cut();
+    } else if (chance < 0.93) {
+      asked += 1;
+      core.subscribe([{ to: pick(ROOTS) }], () => (answered += 1));
+    } else if (chance < 0.95) {
+      const to = pick(ROOTS.slice(2));
+      fickle.add(to);
+      core.unsubscribe([to], () => {});
+    } else if (chance < 0.98) server.evict(pick([...ROOTS, "global"]));
+    else {
+      cut();
+      server.restart();
+    }
+  }
+  settle();
+  if (line.sse && next() < 0.5) {
+    cut();
+    settle();
+  }
+
+  assert.equal(answered, asked, "every subscribe is answered once");
+  // Order, and nothing twice.
+  const last = new Map();
+  for (const { epoch, event } of told) {
+    if (!event) continue;
+    const key = `${epoch} ${root(event.to)}`;
+    assert.ok(event.seq > (last.get(key) ?? 0), `${event.to}: ${event.seq} after ${last.get(key)}`);
+    last.set(key, event.seq);
+  }
+  // Nothing lost: whatever was committed to a wanted root came, or was told as a gap.
+  const came = new Set(told.flatMap(({ epoch, event }) => (event ? `${epoch} ${event.seq}` : [])));
+  const lost = committed.filter(({ epoch, event }) => {
+    const begin = since.get(root(event.to));
+    if (!begin || fickle.has(root(event.to)) || came.has(`${epoch} ${event.seq}`)) return false;
+    // Before it was wanted.
+    const at = server.epochs.indexOf(epoch);
+    if (at < server.epochs.indexOf(begin.epoch) || (epoch === begin.epoch && event.seq <= begin.from)) return false;
+    const gap = told.some(({ epoch: when, gap }) => {
+      if (!gap) return false;
+      if (gap.reason === "epoch_changed") return root(gap.stream) === root(event.to) && server.epochs.indexOf(when) > at;
+      return gap.stream === event.to && when === epoch && gap.from_seq <= event.seq && event.seq <= gap.to_seq;
+    });
+    return !gap;
+  });
+  assert.deepEqual(lost, [], "lost without a word");
+  // No false alarm: a gap of numbers names something that did not come, and no hole is seen where the server has none.
+  for (const { epoch, gap } of told) {
+    if (!gap || gap.reason === "epoch_changed") continue;
+    assert.equal(gap.reason, "expired", JSON.stringify(gap));
+  }
+  return { events: told.filter(({ event }) => event).length, gaps: told.filter(({ gap }) => gap).length };
+}
+
+test("random scripts: nothing lost without a word, nothing twice, order kept", (t) => {
+  const scripts = Number(process.env.SCRIPTS ?? 2000);
+  const first = Number(process.env.SEED ?? Date.now() % 1_000_000);
+  let events = 0;
+  let gaps = 0;
+  for (let seed = first; seed < first + scripts; seed += 1) {
+    try {
+      const found = play(seed, 40 + (seed % 200));
+      events += found.events;
+      gaps += found.gaps;
+    } catch (error) {
+      error.message = `SEED=${seed} SCRIPTS=1: ${error.message}`;
+      throw error;
+    }
+  }
+  t.diagnostic(`${scripts} scripts from seed ${first}: ${events} events, ${gaps} gaps`);
+  assert.ok(events > scripts * 5 && gaps > scripts / 10, "the scripts do something");
+});

@@ -1,0 +1,709 @@
+//! JSON Web Tokens as credentials (AUTH-10): the keys that verify them, and what their claims grant.
+//!
+//! An application that knows its users signs a short-lived token for each, and this is where such a token becomes a
+//! [`Principal`]. Nothing of a token is used before its signature holds. Which algorithm a key is for is said by the key and
+//! never by the token, so that the public half of an RSA key is no secret for HS256 to anybody. What a token does not grant is
+//! refused, and a word that is not known is an error.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use eventwire_hub::link_request::MAX_CREDENTIAL_ID_BYTES;
+use eventwire_hub::{ApiKeys, Authenticator, Credential, Credentials, Principal};
+use eventwire_protocol::Time;
+use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::api_keys::{EntryPermission, EntryRole, Grants};
+use crate::config::one_line;
+
+/// Fewest bytes of a secret for HS256 (RFC 7518, section 3.2).
+pub const MIN_SECRET_BYTES: usize = 32;
+/// Fewest bytes of an RSA modulus: 2048 bits (RFC 7518, section 3.3).
+const MIN_RSA_BYTES: usize = 256;
+/// Most keys in a file.
+const MAX_KEYS: usize = 64;
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What is expected of a token beside its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectations {
+    /// The issuer (`iss`); unset, any whose signature holds.
+    pub issuer: Option<String>,
+    /// The audience (`aud`); unset, a token that names one was made for somebody else.
+    pub audience: Option<String>,
+    /// The claim with what it grants.
+    pub claim: String,
+    /// How far clocks may be apart.
+    pub leeway: Duration,
+}
+
+/// The keys of a file, by the algorithm that each is for.
+#[derive(Debug)]
+pub struct Keys(Vec<Key>);
+
+#[derive(Debug)]
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl Keys {
+    /// Reads a file: a JWK set or one JWK, a public key in PEM (RSA for RS256, Ed25519 for EdDSA), else a secret for HS256.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line that does not repeat it.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.starts_with('{') {
+            return Self::of_jwks(text);
+        }
+        let (algorithm, key) = if text.contains("-----BEGIN") { of_pem(text)? } else { of_secret(text)? };
+        Ok(Self(vec![Key { id: None, algorithm, key }]))
+    }
+
+    fn of_jwks(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        let set = match value.get("keys") {
+            Some(Value::Array(set)) => set.clone(),
+            Some(_) => return Err("keys must be an array of JWKs".to_owned()),
+            None => vec![value],
+        };
+        if set.len() > MAX_KEYS {
+            return Err(format!("{} keys; at most {MAX_KEYS} are read", set.len()));
+        }
+        let keys = set.into_iter().filter_map(|key| of_jwk(key).transpose()).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() {
+            return Err("no key in it is for verifying RS256, EdDSA or HS256".to_owned());
+        }
+        Ok(Self(keys))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The keys that may have signed a token with this header: those for its algorithm, and of these the one it names.
+    fn of<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = &'a Key> {
+        self.0.iter().filter(|key| {
+            key.algorithm == header.alg
+                && match (&key.id, &header.kid) {
+                    (Some(id), Some(named)) => id == named,
+                    _ => true,
+                }
+        })
+    }
+}
+
+fn of_pem(text: &str) -> Result<(Algorithm, DecodingKey), String> {
+    if text.contains("PRIVATE KEY-----") {
+        return Err("this is a private key; it belongs to the issuer, and its public half here".to_owned());
+    }
+    if text.matches("-----BEGIN").count() > 1 {
+        return Err("more than one PEM block; several keys are written as a JWK set".to_owned());
+    }
+    if let Ok(key) = DecodingKey::from_ed_pem(text.as_bytes()) {
+        return Ok((Algorithm::EdDSA, key));
+    }
+    let Ok(key) = DecodingKey::from_rsa_pem(text.as_bytes()) else {
+        return Err("not the PEM text of a public RSA or Ed25519 key".to_owned());
+    };
+    if key.try_get_as_bytes().is_ok_and(|der| der.len() < MIN_RSA_BYTES) {
+        return Err("an RSA key needs at least 2048 bits".to_owned());
+    }
+    Ok((Algorithm::RS256, key))
+}
+
+fn of_secret(text: &str) -> Result<(Algorithm, DecodingKey), String> {
+    if text.starts_with("ssh-") {
+        return Err("this is a public key as ssh writes it; write it as PEM".to_owned());
+    }
+    if text.len() < MIN_SECRET_BYTES {
+        return Err(format!("a secret for HS256 needs at least {MIN_SECRET_BYTES} bytes"));
+    }
+    Ok((Algorithm::HS256, DecodingKey::from_secret(text.as_bytes())))
+}
+
+/// A key of a set; `None` when it is for something else.
+fn of_jwk(value: Value) -> Result<Option<Key>, String> {
+    let name = value.get("kid").and_then(Value::as_str).unwrap_or("without kid").to_owned();
+    let at = |what: &str| format!("key {name:?}: {what}");
+    // A key of a kind that a later standard brings is not for us, and no reason to refuse the others.
+    let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { return Ok(None) };
+    let (algorithm, short) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) => {
+            let bytes = rsa.n.trim_end_matches('=').len() * 3 / 4;
+            (Algorithm::RS256, (bytes < MIN_RSA_BYTES).then_some("an RSA key needs at least 2048 bits"))
+        }
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => (Algorithm::EdDSA, None),
+        AlgorithmParameters::OctetKey(secret) => {
+            let bytes = secret.value.trim_end_matches('=').len() * 3 / 4;
+            (Algorithm::HS256, (bytes < MIN_SECRET_BYTES).then_some("a secret for HS256 needs at least 32 bytes"))
+        }
+        _ => return Ok(None),
+    };
+    let meant = match algorithm {
+        Algorithm::RS256 => KeyAlgorithm::RS256,
+        Algorithm::EdDSA => KeyAlgorithm::EdDSA,
+        _ => KeyAlgorithm::HS256,
+    };
+    let other_use = jwk.common.public_key_use.as_ref().is_some_and(|its| *its != PublicKeyUse::Signature);
+    if other_use || jwk.common.key_algorithm.as_ref().is_some_and(|its| *its != meant) {
+        return Ok(None);
+    }
+    if let Some(what) = short {
+        return Err(at(what));
+    }
+    let key = DecodingKey::from_jwk(&jwk).map_err(|_| at("its parameters cannot be read"))?;
+    Ok(Some(Key { id: jwk.common.key_id, algorithm, key }))
+}
+
+/// What the claim of a token grants: the members of an API key's entry. Absent means none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenGrants {
+    /// Part in contexts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<EntryRole>,
+    /// What it may do beyond listening.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<EntryPermission>,
+    /// Agent runs it reaches; `*` for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adws: Vec<String>,
+    /// Rooms it reaches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<String>,
+    /// Contexts it reaches.
+    #[serde(alias = "contexts", skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<String>,
+    /// Nothing older is replayed to it, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_from: Option<String>,
+}
+
+/// Recognises people by their tokens. The keys can be put in the place of others while it works.
+#[derive(Debug)]
+pub struct Jwt {
+    keys: RwLock<Arc<Keys>>,
+    expected: Expectations,
+}
+
+impl Jwt {
+    /// Tokens that these keys verify.
+    pub fn new(keys: Keys, expected: Expectations) -> Self {
+        Self { keys: RwLock::new(Arc::new(keys)), expected }
+    }
+
+    /// Puts other keys in the place of these. Connections that are open stay until their tokens end.
+    pub fn replace_keys(&self, keys: Keys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Who shows this token.
+    ///
+    /// # Errors
+    /// `unauthorised`. Before the signature holds, nothing is said but that; afterwards the holder learns what is wrong with
+    /// the token, which is the issuer's to mend.
+    pub fn verify(&self, token: &str) -> Result<Principal, ErrorBody> {
+        let claims = self.verified(token)?;
+        self.principal(&claims).map_err(|what| {
+            let what: String = one_line(&what).chars().filter(|c| !c.is_control()).take(300).collect();
+            refused(format!("the token's signature holds, but {what}"))
+        })
+    }
+
+    /// The claims, once the signature holds and the token is for here and for now.
+    fn verified(&self, token: &str) -> Result<Map<String, Value>, ErrorBody> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| unknown())?;
+        // An extension that must be understood (RFC 7515, section 4.1.11) is not.
+        if header.crit.is_some() {
+            return Err(unknown());
+        }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut outcome = Err(unknown());
+        for key in keys.of(&header) {
+            let validation = self.validation(key.algorithm);
+            outcome = match jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation) {
+                Ok(token) => return Ok(token.claims),
+                Err(error) => Err(match error.kind() {
+                    ErrorKind::ExpiredSignature => refused("the token has expired; come back with a new one"),
+                    ErrorKind::ImmatureSignature => refused("the token is not valid yet (nbf)"),
+                    ErrorKind::InvalidIssuer => refused("the token is of another issuer (iss)"),
+                    ErrorKind::InvalidAudience => refused("the token is for another audience (aud)"),
+                    ErrorKind::MissingRequiredClaim(claim) => refused(format!("the token has no {claim}")),
+                    _ => continue,
+                }),
+            };
+        }
+        outcome
+    }
+
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let Expectations { issuer, audience, leeway, .. } = &self.expected;
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = leeway.as_secs();
+        validation.validate_nbf = true;
+        let mut required = vec!["exp", "sub"];
+        if let Some(issuer) = issuer {
+            validation.set_issuer(&[issuer]);
+            required.push("iss");
+        }
+        if let Some(audience) = audience {
+            validation.set_audience(&[audience]);
+            required.push("aud");
+        }
+        validation.set_required_spec_claims(&required);
+        validation
+    }
+
+    fn principal(&self, claims: &Map<String, Value>) -> Result<Principal, String> {
+        let text = |name: &str| match claims.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(format!("its {name} is no text")),
+        };
+        let time = |name: &str| match claims.get(name).map(Value::as_f64) {
+            None => Ok(None),
+            // A NumericDate may have a fraction (RFC 7519, section 2). One after the year 9999 is no date.
+            Some(Some(seconds)) if (0.0..253_402_300_800.0).contains(&seconds) => {
+                #[expect(clippy::cast_possible_truncation, reason = "the bounds leave room")]
+                let micros = (seconds * 1_000_000.0) as i64;
+                Ok(Some(Time::from_unix_micros(micros)))
+            }
+            Some(_) => Err(format!("its {name} is no time")),
+        };
+        let issued_at = time("iat")?;
+        let leeway = i64::try_from(self.expected.leeway.as_micros()).unwrap_or(i64::MAX);
+        if issued_at.is_some_and(|issued| issued > now().plus_micros(leeway)) {
+            // A revocation tells older tokens from newer ones by it.
+            return Err("it was issued in the future (iat)".to_owned());
+        }
+        let id = text("jti")?;
+        if id.is_some_and(|id| id.is_empty() || id.len() > MAX_CREDENTIAL_ID_BYTES) {
+            return Err(format!("its jti does not have 1 to {MAX_CREDENTIAL_ID_BYTES} bytes"));
+        }
+        let user = text("sub")?.ok_or("it has no sub")?;
+        let claim = &self.expected.claim;
+        let grants = match claims.get(claim) {
+            None => TokenGrants::default(),
+            Some(granted @ Value::Object(_)) => {
+                serde_json::from_value(granted.clone()).map_err(|error| format!("its claim {claim}: {error}"))?
+            }
+            Some(_) => return Err(format!("its claim {claim} is no object")),
+        };
+        let permissions: BTreeSet<_> = grants.permissions.iter().map(|it| (*it).into()).collect();
+        let claims = Grants {
+            user: Some(user),
+            role: grants.role,
+            permissions,
+            adws: &grants.adws,
+            rooms: &grants.rooms,
+            sessions: &grants.sessions,
+            history_from: grants.history_from.as_deref(),
+        };
+        let claims = claims.claims().map_err(|what| format!("its claims: {what}"))?;
+        let credential = Credential { id: id.map(Into::into), issued_at, expires_at: time("exp")? };
+        Ok(Principal { credential, ..Principal::new(format!("jwt:{user}"), claims) })
+    }
+}
+
+/// The wall clock, which jsonwebtoken reads too.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn refused(message: impl Into<String>) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unauthorised, message.into())
+}
+
+fn unknown() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unauthorised, "valid credentials are needed: Authorization: Bearer <API key or token>")
+}
+
+/// API keys and tokens, whichever somebody shows.
+#[derive(Debug, Clone, Default)]
+pub struct Accepted {
+    /// The API keys.
+    pub keys: Option<ApiKeys>,
+    /// The tokens.
+    pub tokens: Option<Arc<Jwt>>,
+}
+
+#[async_trait]
+impl Authenticator for Accepted {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        if let Some(keys) = &self.keys {
+            let known = keys.authenticate(credentials).await;
+            if known.is_ok() || self.tokens.is_none() {
+                return known;
+            }
+        }
+        match (&self.tokens, &credentials.token) {
+            (Some(tokens), Some(token)) => tokens.verify(token.reveal()),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn authenticates(&self) -> bool {
+        true
+    }
+
+    fn is_permanent(&self, id: &str) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.is_permanent(id))
+    }
+}
+
+/// The file with the keys, and what it looked like when it was read.
+#[derive(Debug)]
+pub struct KeyFile {
+    path: PathBuf,
+    seen: Option<(SystemTime, u64)>,
+}
+
+impl KeyFile {
+    /// A file that was not read yet.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), seen: None }
+    }
+
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// What is wrong, in one line with the name of the file.
+    pub fn read(&mut self) -> Result<Keys, String> {
+        // Before reading: a file that is written meanwhile is read again.
+        self.seen = self.look();
+        let text = std::fs::read_to_string(&self.path).map_err(|error| error.to_string());
+        text.and_then(|text| Keys::read(&text)).map_err(|what| format!("{}: {what}", self.path.display()))
+    }
+
+    fn look(&self) -> Option<(SystemTime, u64)> {
+        let found = std::fs::metadata(&self.path).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    }
+
+    /// Reads the keys again, when the file has changed and when `asked` says so, for as long as the process lives. A file that
+    /// cannot be read changes nothing.
+    pub async fn follow(mut self, tokens: Arc<Jwt>, mut asked: tokio::signal::unix::Signal) {
+        loop {
+            tokio::select! {
+                _ = asked.recv() => {}
+                () = tokio::time::sleep(LOOK) => {
+                    let found = self.look();
+                    if found.is_none() || found == self.seen {
+                        continue;
+                    }
+                }
+            }
+            match self.read() {
+                Ok(keys) => {
+                    tracing::info!(keys = keys.len(), "the keys of tokens were read again");
+                    tokens.replace_keys(keys);
+                }
+                Err(error) => tracing::error!(%error, "the keys of tokens were not read again; the older ones stay"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventwire_hub::{KeyDigest, Secret};
+    use eventwire_protocol::claims::{Claims, Permission, Role, Scope};
+    use jsonwebtoken::EncodingKey;
+    use serde_json::json;
+
+    use super::*;
+
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+    const ED_PRIVATE: &str = include_str!("../tests/keys/ed25519.private.pem");
+    const ED_PUBLIC: &str = include_str!("../tests/keys/ed25519.public.pem");
+    const RSA_PRIVATE: &str = include_str!("../tests/keys/rsa.private.pem");
+    const RSA_PUBLIC: &str = include_str!("../tests/keys/rsa.public.pem");
+    const RSA_SHORT: &str = include_str!("../tests/keys/rsa-short.public.pem");
+
+    fn expected() -> Expectations {
+        Expectations { issuer: None, audience: None, claim: "eventwire".into(), leeway: Duration::from_secs(5) }
+    }
+
+    fn jwt(file: &str) -> Jwt {
+        Jwt::new(Keys::read(file).unwrap(), expected())
+    }
+
+    fn at(seconds: i64) -> i64 {
+        now().as_unix_micros() / 1_000_000 + seconds
+    }
+
+    /// A token for ada that holds for a minute, with these claims over it.
+    fn token(header: &Header, key: &EncodingKey, more: Value) -> String {
+        let mut claims = json!({"sub": "ada", "exp": at(60), "iat": at(0)});
+        for (name, value) in more.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        jsonwebtoken::encode(header, &claims, key).unwrap()
+    }
+
+    fn hs(more: Value) -> String {
+        token(&Header::new(Algorithm::HS256), &EncodingKey::from_secret(SECRET.as_bytes()), more)
+    }
+
+    fn rs(more: Value) -> String {
+        token(&Header::new(Algorithm::RS256), &EncodingKey::from_rsa_pem(RSA_PRIVATE.as_bytes()).unwrap(), more)
+    }
+
+    fn ed(kid: Option<&str>) -> String {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::EdDSA) };
+        token(&header, &EncodingKey::from_ed_pem(ED_PRIVATE.as_bytes()).unwrap(), json!({}))
+    }
+
+    fn told(jwt: &Jwt, token: &str) -> String {
+        let error = jwt.verify(token).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unauthorised);
+        error.message.into_owned()
+    }
+
+    #[test]
+    fn auth_10_each_of_the_three_algorithms_is_verified_by_its_own_kind_of_key() {
+        let (secret, rsa, ed25519) = (jwt(SECRET), jwt(RSA_PUBLIC), jwt(ED_PUBLIC));
+        let tokens = [hs(json!({})), rs(json!({})), ed(None)];
+        for (at, jwt) in [&secret, &rsa, &ed25519].into_iter().enumerate() {
+            for (of, token) in tokens.iter().enumerate() {
+                assert_eq!(jwt.verify(token).is_ok(), at == of, "{at} {of}");
+            }
+        }
+        let ada = secret.verify(&tokens[0]).unwrap();
+        assert_eq!(ada.claims.user, Some("ada".parse().unwrap()));
+        assert_eq!(&*ada.name, "jwt:ada");
+        assert!(ada.credential.expires_at > Some(now()) && ada.credential.issued_at.is_some());
+    }
+
+    #[test]
+    fn auth_10_a_public_key_is_no_secret() {
+        // What an attacker has who knows the public key: its text, in every form that it may be kept in.
+        let forms = [RSA_PUBLIC.to_owned(), RSA_PUBLIC.trim().to_owned(), RSA_PUBLIC.replace('\n', "")];
+        for form in forms {
+            let forged = token(&Header::new(Algorithm::HS256), &EncodingKey::from_secret(form.as_bytes()), json!({}));
+            for file in [RSA_PUBLIC, ED_PUBLIC] {
+                assert!(jwt(file).verify(&forged).is_err());
+            }
+        }
+        let forged = token(&Header::new(Algorithm::HS256), &EncodingKey::from_secret(ED_PUBLIC.as_bytes()), json!({}));
+        assert!(jwt(ED_PUBLIC).verify(&forged).is_err());
+        // A header that says that there is no signature, or another algorithm than the key's.
+        let good = rs(json!({}));
+        let (_, rest) = good.split_once('.').unwrap();
+        for header in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJSUzUxMiJ9", "e30", ""] {
+            assert!(jwt(RSA_PUBLIC).verify(&format!("{header}.{rest}")).is_err(), "{header}");
+        }
+        let (unsigned, _) = rest.split_once('.').unwrap();
+        assert!(jwt(RSA_PUBLIC).verify(&format!("eyJhbGciOiJub25lIn0.{unsigned}.")).is_err());
+    }
+
+    #[test]
+    fn auth_10_nothing_of_a_token_is_told_before_its_signature_holds() {
+        let jwt = jwt(SECRET);
+        let generic = told(&jwt, "no token");
+        let good = hs(json!({}));
+        let (signed, signature) = good.rsplit_once('.').unwrap();
+        let (header, _) = signed.split_once('.').unwrap();
+        let expired = hs(json!({"exp": at(-3600)}));
+        let (expired_body, _) = expired.rsplit_once('.').unwrap();
+        for forged in [
+            format!("{expired_body}.{signature}"),
+            format!("{signed}."),
+            format!("{header}.e30.{signature}"),
+            format!("{signed}.{signature}A"),
+            signed.to_owned(),
+            String::new(),
+            "..".to_owned(),
+            format!("{good}.x"),
+        ] {
+            assert_eq!(told(&jwt, &forged), generic, "{forged}");
+        }
+        assert!(told(&jwt, &expired).contains("expired"));
+        let crit = Header { crit: Some(vec!["exp".into()]), ..Header::new(Algorithm::HS256) };
+        let crit = token(&crit, &EncodingKey::from_secret(SECRET.as_bytes()), json!({}));
+        assert_eq!(told(&jwt, &crit), generic);
+    }
+
+    #[test]
+    fn auth_10_a_token_is_for_here_and_for_now() {
+        let strict = Jwt::new(
+            Keys::read(SECRET).unwrap(),
+            Expectations { issuer: Some("https://id".into()), audience: Some("events".into()), ..expected() },
+        );
+        let good = json!({"iss": "https://id", "aud": ["other", "events"]});
+        strict.verify(&hs(good.clone())).unwrap();
+        for (name, value, word) in [
+            ("exp", json!(at(-10)), "expired"),
+            ("exp", Value::Null, "no exp"),
+            ("sub", Value::Null, "no sub"),
+            ("nbf", json!(at(60)), "not valid yet"),
+            ("iss", json!("https://evil"), "another issuer"),
+            ("iss", Value::Null, "no iss"),
+            ("aud", json!("other"), "another audience"),
+            ("aud", Value::Null, "no aud"),
+            ("iat", json!(at(60)), "issued in the future"),
+            ("iat", json!("now"), "iat is no time"),
+            ("jti", json!(7), "jti is no text"),
+            ("jti", json!(""), "jti does not have"),
+            ("sub", json!("no spaces"), "user:"),
+        ] {
+            let mut claims = good.clone();
+            claims[name] = value;
+            let said = told(&strict, &hs(claims));
+            assert!(said.contains(word), "{name}: {said}");
+        }
+        // A little apart is near enough; without a setting, a token for somebody else is refused all the same.
+        strict.verify(&hs(json!({"iss": "https://id", "aud": "events", "exp": at(-3), "nbf": at(3)}))).unwrap();
+        assert!(told(&jwt(SECRET), &hs(json!({"aud": "somebody else"}))).contains("another audience"));
+        jwt(SECRET).verify(&hs(json!({"iss": "anybody", "jti": "1", "more": {"unknown": true}}))).unwrap();
+    }
+
+    #[test]
+    fn auth_10_a_token_grants_what_it_names_and_nothing_else() {
+        let granted = |claim: Value| jwt(SECRET).verify(&hs(json!({"jti": "t-1", "eventwire": claim})));
+        let nothing = granted(json!({})).unwrap();
+        assert_eq!(
+            nothing.claims,
+            Claims {
+                user: Some("ada".parse().unwrap()),
+                contexts: Scope::none(),
+                adws: Scope::none(),
+                rooms: Scope::none(),
+                ..Claims::anonymous()
+            }
+        );
+        assert_eq!(nothing.credential.id.as_deref(), Some("t-1"));
+        let much = granted(json!({
+            "role": "agent", "permissions": ["publish", "adw_raw"], "adws": ["29fb6a3e"], "rooms": ["*"],
+            "contexts": ["lobby"], "history_from": "2026-11-20T00:00:00Z",
+        }));
+        let much = much.unwrap().claims;
+        assert_eq!(much.permissions, [Permission::Publish, Permission::AdwRaw].into());
+        assert_eq!((much.role, &much.rooms), (Some(Role::Agent), &Scope::All));
+        assert_eq!(much.adws, Scope::Only(["29fb6a3e".parse().unwrap()].into()));
+        assert_eq!(much.contexts, Scope::Only(["lobby".parse().unwrap()].into()));
+        assert_eq!(much.history_from.unwrap().to_string(), "2026-11-20T00:00:00Z");
+        for claim in [
+            json!({"permissions": ["root"]}),
+            json!({"permissions": "publish"}),
+            json!({"role": "admin"}),
+            json!({"admin": true}),
+            json!({"user": "bob"}),
+            json!({"adws": ["../etc"]}),
+            json!({"rooms": ["*", "x"]}),
+            json!({"history_from": "yesterday"}),
+            json!(["publish"]),
+            json!("publish"),
+        ] {
+            let error = granted(claim.clone()).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Unauthorised, "{claim}");
+            assert!(error.message.contains("claim") && !error.message.contains('\n'), "{claim}: {}", error.message);
+        }
+        let elsewhere = Expectations { claim: "https://eventwire.example/grants".into(), ..expected() };
+        let elsewhere = Jwt::new(Keys::read(SECRET).unwrap(), elsewhere);
+        let namespaced = hs(json!({"https://eventwire.example/grants": {"permissions": ["observe"]}, "eventwire": 1}));
+        assert!(elsewhere.verify(&namespaced).unwrap().claims.may(Permission::Observe));
+    }
+
+    /// The members of a JWK of a PEM key, as openssl prints them, taken from jsonwebtoken.
+    fn jwk(kid: &str, pem: &str) -> Value {
+        let (_, key) = of_pem(pem).unwrap();
+        let jwk = Jwk::from_decoding_key(&key, None).unwrap();
+        let mut value = serde_json::to_value(jwk).unwrap();
+        value["kid"] = json!(kid);
+        value
+    }
+
+    #[test]
+    fn auth_10_of_a_set_the_key_is_chosen_that_the_token_names() {
+        let set = json!({"keys": [jwk("old", ED_PUBLIC), {"kty": "quantum", "kid": "later"}]}).to_string();
+        let tokens = jwt(&set);
+        assert_eq!(tokens.key_count(), 1);
+        assert!(tokens.verify(&ed(Some("old"))).is_ok() && tokens.verify(&ed(None)).is_ok());
+        assert!(tokens.verify(&ed(Some("new"))).is_err(), "a name that no key has");
+        assert!(jwt(ED_PUBLIC).verify(&ed(Some("anything"))).is_ok(), "a single key has no name");
+        // Other keys in their place: the older token no longer holds.
+        tokens.replace_keys(Keys::read(RSA_PUBLIC).unwrap());
+        assert!(tokens.verify(&ed(Some("old"))).is_err() && tokens.verify(&rs(json!({}))).is_ok());
+        // Names do not lead to a key of another kind.
+        let both = json!({"keys": [jwk("a", ED_PUBLIC), {"kty": "oct", "kid": "a", "k": "YSBzZWNyZXQgb2YgYXQgbGVhc3QgdGhpcnR5LXR3byBieXRlcw", "alg": "HS256"}]});
+        let both = jwt(&both.to_string());
+        assert!(both.verify(&ed(Some("a"))).is_ok() && both.verify(&hs(json!({}))).is_ok());
+    }
+
+    #[test]
+    fn auth_10_a_file_without_a_usable_key_is_refused_in_one_line() {
+        let mut encryption = jwk("e", ED_PUBLIC);
+        encryption["use"] = json!("enc");
+        let mut other = jwk("o", ED_PUBLIC);
+        other["crv"] = json!("X25519");
+        for (file, word) in [
+            (String::new(), "at least 32 bytes"),
+            ("short".into(), "at least 32 bytes"),
+            (ED_PRIVATE.into(), "private key"),
+            (RSA_PRIVATE.into(), "private key"),
+            (RSA_SHORT.into(), "2048 bits"),
+            (format!("{ED_PUBLIC}{RSA_PUBLIC}"), "JWK set"),
+            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".into(), "not the PEM text"),
+            ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAA".into(), "as PEM"),
+            ("{".into(), "not JSON"),
+            ("{}".into(), "no key in it"),
+            (r#"{"keys":{}}"#.into(), "array"),
+            (json!({"keys": [encryption]}).to_string(), "no key in it"),
+            (json!({"keys": [other]}).to_string(), "no key in it"),
+            (json!({"keys": [{"kty": "oct", "k": "c2hvcnQ"}]}).to_string(), "at least 32 bytes"),
+            (json!({"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}).to_string(), "2048 bits"),
+            (json!({"keys": vec![jwk("k", ED_PUBLIC); 65]}).to_string(), "at most 64"),
+        ] {
+            let told = Keys::read(&file).unwrap_err();
+            assert!(told.contains(word) && !told.contains('\n'), "{word}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn auth_10_keys_and_tokens_work_beside_each_other() {
+        let mut keys = ApiKeys::new();
+        keys.add(KeyDigest::of("key-of-bob"), Principal::new("bob", Claims::anonymous())).unwrap();
+        let both = Accepted { keys: Some(keys.clone()), tokens: Some(Arc::new(jwt(SECRET))) };
+        let ask = async |accepted: &Accepted, token: &str| {
+            let shown = Credentials { token: Some(Secret::new(token)), peer: None };
+            accepted.authenticate(&shown).await.map(|principal| principal.name.to_string()).map_err(|error| error.code)
+        };
+        assert_eq!(ask(&both, "key-of-bob").await.as_deref(), Ok("bob"));
+        assert_eq!(ask(&both, &hs(json!({}))).await.as_deref(), Ok("jwt:ada"));
+        assert_eq!(ask(&both, "key-of-eve").await, Err(ErrorCode::Unauthorised));
+        assert_eq!(
+            ask(&Accepted { keys: Some(keys), tokens: None }, &hs(json!({}))).await,
+            Err(ErrorCode::Unauthorised)
+        );
+        let tokens = Accepted { keys: None, tokens: both.tokens.clone() };
+        assert_eq!(ask(&tokens, "key-of-bob").await, Err(ErrorCode::Unauthorised));
+        assert!(tokens.authenticate(&Credentials::default()).await.is_err());
+        assert!(both.is_permanent("bob") && !both.is_permanent("ada"));
+    }
+}

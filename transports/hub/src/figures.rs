@@ -1,0 +1,92 @@
+//! Figures of a running hub, for those who operate it (HTTP-14).
+//!
+//! Nothing is counted twice for the sake of figures: mailboxes count for themselves under the lock they hold anyway, and what
+//! they counted is added up when somebody asks, and once more when a connection leaves. What remains is counted where it
+//! happens once for all receivers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use eventwire_protocol::{CloseCode, ErrorCode};
+
+use crate::outbox::{Counters, Depth};
+
+/// Figures of a hub since its start. What goes up only is of all connections, gone ones included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Connections there are, by transport and dialect.
+    pub connections: BTreeMap<(&'static str, &'static str), u64>,
+    /// Connections there were, by transport and dialect, the present ones included.
+    pub opened: BTreeMap<(&'static str, &'static str), u64>,
+    /// Connections that have ended, by the code they were closed with; `None` for those that left by themselves.
+    pub closed: BTreeMap<Option<u16>, u64>,
+    /// Events committed, by family; those in vendor space are `_`.
+    pub published: BTreeMap<&'static str, u64>,
+    /// Publications refused, by code.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// What mailboxes counted.
+    pub counters: Counters,
+    /// Frames that wait in mailboxes.
+    pub waiting_frames: u64,
+    /// Bytes that wait in mailboxes.
+    pub waiting_bytes: u64,
+    /// Connections that are being fed from the log.
+    pub lagging: u64,
+}
+
+/// What is counted while the hub runs.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<Figures>);
+
+impl Tally {
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Events were committed.
+    pub(crate) fn published(&self, families: impl Iterator<Item = &'static str>) {
+        let mut figures = self.figures();
+        for family in families {
+            *figures.published.entry(family).or_default() += 1;
+        }
+    }
+
+    /// Publications were refused.
+    pub(crate) fn refused(&self, codes: impl Iterator<Item = ErrorCode>) {
+        let mut codes = codes.peekable();
+        if codes.peek().is_none() {
+            return;
+        }
+        let mut figures = self.figures();
+        for code in codes {
+            *figures.refused.entry(code.as_str()).or_default() += 1;
+        }
+    }
+
+    /// A connection came.
+    pub(crate) fn opened(&self, transport: &'static str, dialect: &'static str) {
+        *self.figures().opened.entry((transport, dialect)).or_default() += 1;
+    }
+
+    /// A connection has gone, with what its mailbox counted.
+    pub(crate) fn closed(&self, code: Option<CloseCode>, counters: Counters) {
+        let mut figures = self.figures();
+        *figures.closed.entry(code.map(CloseCode::as_u16)).or_default() += 1;
+        figures.counters += counters;
+    }
+
+    /// Everything so far, with what the present connections have.
+    pub(crate) fn with(&self, present: impl Iterator<Item = (&'static str, &'static str, Depth)>) -> Figures {
+        let mut figures = self.figures().clone();
+        for (transport, dialect, depth) in present {
+            *figures.connections.entry((transport, dialect)).or_default() += 1;
+            figures.counters += depth.counters;
+            figures.waiting_frames += depth.frames as u64;
+            figures.waiting_bytes += depth.bytes as u64;
+            figures.lagging += u64::from(depth.behind);
+        }
+        figures
+    }
+}
