@@ -745,7 +745,8 @@ fn changed(document: &Value, dice: &mut Dice) -> Value {
     let pointer = dice.pick(&all).clone();
     // How many definitions may be referred to from here.
     let reach = pointer.strip_prefix("/$defs/D").map_or(4, |rest| rest[..1].parse().unwrap());
-    let reach = reach.min(document["$defs"].as_object().unwrap().len());
+    let definitions = document["$defs"].as_object().unwrap();
+    let reach = (0..reach).take_while(|at| definitions.contains_key(&format!("D{at}"))).count();
     let place = document.pointer_mut(&pointer).unwrap();
     let shift = |dice: &mut Dice| if dice.chance(2) { 1.0 } else { -1.0 };
     match dice.below(8) {
