@@ -578,7 +578,7 @@ async fn what_is_queued_while_the_gateway_is_away_is_published_once_and_in_order
     fates.push(
         queue
             .push(draft("adw.text_block", "global", json!({"adw_id": ADW, "content": "x"})))
-            .map_or_else(|_| panic!(), |fate| fate),
+            .unwrap_or_else(|_| panic!()),
     );
     let full = queue.push(note(40)).unwrap_err();
     assert_eq!((full.events, queue.len()), (40, 40));
