@@ -66,6 +66,7 @@ test("React: in strict mode one connection stays, state and events are shown, an
       root.render(h(StrictMode, null, h(App)));
       await tick();
     });
+    for (let turn = 0; turn < 100 && node.querySelector("b").textContent !== "connected"; turn += 1) await act(tick);
     assert.equal(server.made, 1, "sockets that were opened");
     assert.equal(node.querySelector("b").textContent, "connected");
     assert.equal(node.querySelector("i").textContent, "good");
