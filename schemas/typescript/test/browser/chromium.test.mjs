@@ -88,10 +88,11 @@ test("the example page shows state, events and text that stays text", { timeout:
 });
 
 test("in Chromium, switches of the transport and cuts of the network lose nothing and repeat nothing", { timeout: 120_000 }, async () => {
-  const server = await gateway();
+  // The page waits as applications do, for seconds; the history must reach over that.
+  const server = await gateway({ args: ["--history-events", "100000"] });
   const net = await proxy(server.port);
   const { page, complaints, got, gaps } = await example(net.url);
-  const numbers = publisher(server.url, TARGETS, 2);
+  const numbers = publisher(server.url, TARGETS, 4);
   try {
     const wanted = Number(process.env.BROWSER_SWITCHES ?? 300);
     const switches = await page.evaluate(async (wanted) => {
