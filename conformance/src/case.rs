@@ -175,6 +175,9 @@ pub struct Connect {
     /// Begin at this cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Show this ticket, which an earlier step bought. Beside it a key is shown only if `as` names somebody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
     /// The first frames, when the case is about them; nothing is taken off then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub greeting: Option<Vec<Value>>,

@@ -208,6 +208,10 @@ impl Stage<'_> {
         if let Some(cursor) = &step.cursor {
             dial.cursor = Some(self.scope.text(cursor)?);
         }
+        if let Some(ticket) = &step.ticket {
+            dial.ticket = Some(self.scope.text(ticket)?);
+            dial.principal = dial.principal.filter(|_| step.principal.is_some());
+        }
         match (self.target.connect(&dial).await, &step.refused) {
             (Ok(link), None) => self.greet(&step.client, dial, link, step.greeting.as_deref()).await,
             (Err(Fault::Refused { code, .. }), Some(expected)) if code == *expected => Ok(()),

@@ -24,7 +24,8 @@ use crate::{
 
 /// Where a receiver stands in one history: everything up to `low`, but for some roots another position.
 ///
-/// Written as `<epoch>-<low>[,<root>=<position>]...`; clients treat it as opaque (SSE-03).
+/// Written as `<epoch>-<low>[,<root>=<position>]...`; a client that knows its positions may write one
+/// (SSE-03, SSE-08).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The history that the positions belong to.
@@ -56,7 +57,8 @@ impl FromStr for Cursor {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        const WRONG: IdError = IdError::new("a cursor", "must be one that this server gave out");
+        const WRONG: IdError =
+            IdError::new("a cursor", "must be one that this server gave out, or written as SSE-08 says");
         let position = |text: &str| {
             let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
             text.parse().ok().filter(|_| canonical).and_then(Position::new).ok_or(WRONG)

@@ -13,7 +13,7 @@ use std::{
 
 const GROUPS: &[&str] = &[
     "ENV", "EVT", "ROUTE", "LOG", "FLOW", "CMD", "AUTH", "WS", "SSE", "SIO", "HTTP", "LIMIT", "VER", "MON", "PRD",
-    "CTX", "ADW",
+    "CTX", "ADW", "DOC",
 ];
 
 /// Where ids are cited, and tests are.

@@ -649,7 +649,7 @@ impl<'a> File<'a> {
             let now = self.now(name);
             let place = Place { pointer: format!("/$defs/{now}"), name: now.to_owned() };
             let Some(after) = definition(self.new, now) else {
-                // What only a dropped event needed goes with it.
+                // What only a dropped member of a union needed goes with it.
                 if still_needed.contains(name) {
                     let place = Place { pointer: format!("/$defs/{name}"), name: name.clone() };
                     let detail = "the definition is gone; what referred to it says what for".to_owned();
@@ -730,7 +730,7 @@ impl<'a> File<'a> {
         }
     }
 
-    /// Members of unions of events that are gone.
+    /// Members of unions that are gone.
     fn dropped_members(&self) -> Vec<String> {
         let mut dropped = Vec::new();
         let nodes = std::iter::once((self.old, Some(self.new)))
@@ -738,7 +738,7 @@ impl<'a> File<'a> {
         for (before, after) in nodes {
             let now = after.map(union).unwrap_or_default();
             for member in union(before) {
-                if is_frame(self.old, member) && !now.contains(&self.now(member)) {
+                if !now.contains(&self.now(member)) {
                     dropped.push(member.to_owned());
                 }
             }
@@ -881,7 +881,7 @@ impl<'a> File<'a> {
             if after.contains(&self.now(member)) {
                 continue;
             }
-            let frame = frame_type(self.old, member);
+            let frame = self.frame(self.old, member, place);
             let (pointer, name) = (format!("/$defs/{member}"), (*member).to_owned());
             let (seen, detail) = match (frame, self.role) {
                 (Some(frame), Role::Events) => {
@@ -900,7 +900,7 @@ impl<'a> File<'a> {
         let was: Vec<&str> = before.iter().map(|it| self.now(it)).collect();
         for member in after.iter().filter(|member| !was.contains(member)) {
             let (pointer, name) = (format!("/$defs/{member}"), (*member).to_owned());
-            match frame_type(self.new, member) {
+            match self.frame(self.new, member, place) {
                 Some(frame) => {
                     let place = Place { pointer, name };
                     let detail = match self.role {
@@ -917,6 +917,13 @@ impl<'a> File<'a> {
                 }
             }
         }
+    }
+
+    /// What a member of a union is called if it is a frame: its `type`, or in a dialect, whose frames may be told apart in
+    /// another way, its own name.
+    fn frame<'b>(&self, document: &'b Value, member: &'b str, place: &Place) -> Option<&'b str> {
+        let is_root_of_dialect = place.pointer.is_empty() && self.path.starts_with("dialects/");
+        frame_type(document, member).or_else(|| is_root_of_dialect.then_some(member))
     }
 
     /// The values of a list. An open one may grow; a closed one grants or decides something and may not.
@@ -1175,11 +1182,6 @@ fn union(schema: &Value) -> Vec<&str> {
 /// The `type` of an event, command or publication.
 fn frame_type<'a>(document: &'a Value, name: &str) -> Option<&'a str> {
     definition(document, name)?.pointer("/properties/type/const")?.as_str()
-}
-
-fn is_frame(document: &Value, name: &str) -> bool {
-    frame_type(document, name).is_some()
-        || definition(document, name).is_some_and(|it| it.pointer("/properties/type").is_some())
 }
 
 /// All definitions that a schema refers to, directly or not.

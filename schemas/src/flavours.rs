@@ -330,7 +330,10 @@ pub(crate) fn lint(tree: &Tree, files: &[(&str, &Value)], found: &mut Vec<Found>
         .filter(|(path, _)| !path.starts_with(FOLDER))
         .map(|(path, text)| (path.clone(), text.clone()))
         .collect();
-    let Ok(derived) = derive(&originals) else { return };
+    let derived = match derive(&originals) {
+        Ok(derived) => derived,
+        Err(error) => return found.push(("SCHEMA-12", FOLDER.to_owned(), String::new(), error.to_string())),
+    };
     for (path, text) in &derived {
         match tree.get(path) {
             Some(there) if there == text => {}

@@ -15,6 +15,7 @@ use crate::flavours;
 use crate::profile::{MAX_INTEGER, STANDARD_FORMATS, references, referred};
 
 mod dialects;
+mod documents;
 mod wording;
 
 /// A place where a file breaks a rule.
@@ -95,6 +96,7 @@ pub fn lint(tree: &Tree) -> Vec<Finding> {
     }
     two_roots(&files, &mut findings);
     dialects::complete(&files, &mut findings);
+    documents::documents(&files, &mut findings);
     all_generated(&files, tree, &mut findings);
     let parsed: Vec<(&str, &Value)> = files.iter().map(|file| (file.path, &file.json)).collect();
     let mut found = Vec::new();

@@ -360,9 +360,7 @@ impl Operation {
     fn written(&self, codes: &BTreeMap<String, String>, errors: &mut Map<String, Value>) -> Value {
         let mut responses: BTreeMap<u16, Value> = self.answers.iter().cloned().collect();
         for (status, forms) in self.refusals() {
-            if !responses.contains_key(&status) {
-                responses.insert(status, refusal(status, &forms, codes, errors));
-            }
+            responses.entry(status).or_insert_with(|| refusal(status, &forms, codes, errors));
         }
         let responses = responses.into_iter().map(|(status, answer)| (status.to_string(), answer)).collect();
         let mut written = self.frame(self.id.to_owned(), self.summary.to_owned(), responses);

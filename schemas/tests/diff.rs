@@ -467,8 +467,27 @@ fn files_of_any_name_are_compared_and_say_who_is_broken() {
     let changes = compared(&tree("frame", &thing), &tree("frame", &wider)).changes;
     assert_eq!(told(&changes), [("Shown.at", "widened", Severity::Major, Refuses, Accepts)]);
     assert_eq!((changes[0].role, changes[0].file.as_str()), (Role::Events, "dialects/x/frame.schema.json"));
-    let changes = compared(&tree("command", &thing), &tree("command", &wider)).changes;
-    assert_eq!(changes[0].role, Role::Requests);
+    for written_by_clients in ["command", "client", "publish"] {
+        let changes = compared(&tree(written_by_clients, &thing), &tree(written_by_clients, &wider)).changes;
+        assert_eq!(changes[0].role, Role::Requests);
+    }
+    // A dialect tells its frames apart in its own way; one more is an event more.
+    let frames = |names: &[&str]| {
+        let union: Vec<Value> = names.iter().map(|name| json!({ "$ref": format!("#/$defs/{name}") })).collect();
+        let all: serde_json::Map<String, Value> = names
+            .iter()
+            .map(|name| {
+                let event =
+                    json!({ "type": "object", "properties": { "event": { "const": name } }, "required": ["event"] });
+                ((*name).to_owned(), event)
+            })
+            .collect();
+        json!({ "title": "Frame", "oneOf": union, "$defs": all })
+    };
+    let changes = compared(&tree("server", &frames(&["A", "B"])), &tree("server", &frames(&["A", "B", "C"]))).changes;
+    assert_eq!(told(&changes), [("C", "added", Severity::Minor, Copes, Accepts)]);
+    let changes = compared(&tree("client", &frames(&["A", "B", "C"])), &tree("client", &frames(&["A", "B"]))).changes;
+    assert_eq!(told(&changes), [("C", "removed", Severity::Major, Accepts, Refuses)]);
     let changes = compared(&tree("frame", &thing), &tree("frames", &thing)).changes;
     let kinds: Vec<_> = changes.iter().map(|it| (it.kind, it.severity)).collect();
     assert_eq!(kinds, [("removed", Severity::Major)], "without an index, the files that are there count");
@@ -726,7 +745,8 @@ fn changed(document: &Value, dice: &mut Dice) -> Value {
     let pointer = dice.pick(&all).clone();
     // How many definitions may be referred to from here.
     let reach = pointer.strip_prefix("/$defs/D").map_or(4, |rest| rest[..1].parse().unwrap());
-    let reach = reach.min(document["$defs"].as_object().unwrap().len());
+    let definitions = document["$defs"].as_object().unwrap();
+    let reach = (0..reach).take_while(|at| definitions.contains_key(&format!("D{at}"))).count();
     let place = document.pointer_mut(&pointer).unwrap();
     let shift = |dice: &mut Dice| if dice.chance(2) { 1.0 } else { -1.0 };
     match dice.below(8) {

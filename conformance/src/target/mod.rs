@@ -77,6 +77,8 @@ pub struct Dial {
     pub observe: bool,
     /// Where the initial set continues from.
     pub cursor: Option<String>,
+    /// The ticket that is shown.
+    pub ticket: Option<String>,
     /// Whether the cursor comes as `Last-Event-ID`, as a reconnecting EventSource sends it.
     pub cursor_as_last_event_id: bool,
 }

@@ -269,6 +269,9 @@ fn query(dial: &Dial) -> String {
     if let (Some(cursor), false) = (&dial.cursor, dial.cursor_as_last_event_id) {
         parts.push(format!("cursor={}", escape(cursor)));
     }
+    if let Some(ticket) = &dial.ticket {
+        parts.push(format!("ticket={}", escape(ticket)));
+    }
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 

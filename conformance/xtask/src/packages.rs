@@ -1,6 +1,6 @@
 //! The crates as they are published: that each packs, what is in it, and that it builds from what is in it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::machine::Workspace;
 use crate::process::{Outcome, capture};
@@ -45,8 +45,16 @@ pub(crate) fn pack(workspace: &Workspace) -> Result<String, String> {
 }
 
 /// Packs every crate and builds it from its package.
+///
+/// Cargo keeps what it unpacked by the place of the packages and their versions, and does not look again: of a version that
+/// it has seen in the same place it builds what was in it then. So each run has a place of its own.
 pub(crate) fn build(workspace: &Workspace, limit: Duration) -> Result<String, String> {
-    let said = cargo_package(workspace, &[], limit)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let place = workspace.root().join(format!("target/verified-{}", now.as_nanos()));
+    let done = cargo_package(workspace, &["--target-dir", &place.to_string_lossy()], limit);
+    let removed = std::fs::remove_dir_all(&place).map_err(|error| format!("{}: {error}", place.display()));
+    let said = done?;
+    removed?;
     let count = said.lines().filter(|line| line.trim_start().starts_with("Verifying ")).count();
     match count {
         0 => Err("cargo package verified no crate".to_owned()),

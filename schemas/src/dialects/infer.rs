@@ -821,10 +821,11 @@ pub fn flat(node: &Node, at: &str, found: &mut Map<String, Value>) {
         }
         for origin in &form.origins {
             let entry = found.entry(at.to_owned()).or_insert_with(|| json!([]));
-            let mut said = json!({ "event": origin.event, "from": origin.place });
-            if !origin.how.is_empty() {
-                said["how"] = origin.how.clone().into();
-            }
+            let said = if origin.how.is_empty() {
+                json!({ "event": origin.event, "from": origin.place })
+            } else {
+                json!({ "event": origin.event, "from": origin.place, "how": origin.how })
+            };
             if let Value::Array(all) = entry
                 && !all.contains(&said)
             {

@@ -290,7 +290,7 @@ fn published_root() -> Operation {
 fn published() -> Operation {
     let content = json!({
         "application/schema+json": { "schema": reference("AnyValue") },
-        "application/json": { "schema": reference("AnyValue") },
+        "application/json": { "schema": reference("AnyValue"), "example": { "protocol": "v1", "version": "0.1.0" } },
         "text/markdown": { "schema": { "type": "string", "description": "The changelog." } },
     });
     document("/v1/schemas/{path}", "getSchema", "A schema, an example, or a list of them.")
@@ -300,13 +300,23 @@ fn published() -> Operation {
 }
 
 fn asyncapi() -> Operation {
-    document("/v1/asyncapi.json", "getAsyncapi", "The channels and what travels on them (AsyncAPI 3.0).")
-        .answers(200, kept("The document.", json!({ "application/json": { "schema": reference("AnyValue") } })))
+    document("/v1/asyncapi.json", "getAsyncapi", "The channels and what travels on them (AsyncAPI 3.0).").answers(
+        200,
+        kept(
+            "The document.",
+            json!({ "application/json": { "schema": reference("AnyValue"), "example": { "asyncapi": "3.0.0" } } }),
+        ),
+    )
 }
 
 fn openapi() -> Operation {
-    document("/v1/openapi.json", "getOpenapi", "This document (OpenAPI 3.1).")
-        .answers(200, kept("The document.", json!({ "application/json": { "schema": reference("AnyValue") } })))
+    document("/v1/openapi.json", "getOpenapi", "This document (OpenAPI 3.1).").answers(
+        200,
+        kept(
+            "The document.",
+            json!({ "application/json": { "schema": reference("AnyValue"), "example": { "openapi": "3.1.0" } } }),
+        ),
+    )
 }
 
 fn pages() -> Operation {

@@ -71,6 +71,21 @@ fn rows() -> Vec<Row> {
             "Unanswered pings of the transport after which the connection is closed with 4002.",
         ),
         ("STALL", time(limits::STALL), "How long a socket may accept nothing before it is closed with 4008."),
+        ("TICKET_AGE", time(limits::TICKET_AGE), "How long a ticket waits to be redeemed."),
+        ("TICKETS", limits::TICKETS.to_string(), "Tickets of one principal that wait to be redeemed."),
+        ("SSE_COOKIE_AGE", time(limits::SSE_COOKIE_AGE), "How long the cookie of an event stream holds at most."),
+        (
+            "SSE_COOKIES",
+            limits::SSE_COOKIES.to_string(),
+            "Cookies of event streams that one principal has at a time; the oldest makes room.",
+        ),
+        (
+            "EXPIRY_GRACE",
+            time(limits::EXPIRY_GRACE),
+            "How long credentials are still taken after their end, for clocks that are apart.",
+        ),
+        ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "How far in the future the end of credentials may lie."),
+        ("REVOCATIONS", limits::REVOCATIONS.to_string(), "Revocations that are remembered one by one."),
         ("REALM_BYTES", bytes(limits::REALM_BYTES), "What the history keeps over all streams."),
     ]
 }

@@ -193,8 +193,11 @@ mod tests {
             let data = values("data");
             let id = values("id").into_iter().rfind(|id| !id.contains('\0'));
             let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-            let retry =
-                values("retry").into_iter().filter(|text| digits(text)).filter_map(|text| text.parse().ok()).last();
+            let retry = values("retry")
+                .into_iter()
+                .filter(|text| digits(text))
+                .filter_map(|text| text.parse().ok())
+                .next_back();
             if !data.is_empty() || id.is_some() || retry.is_some() {
                 blocks.push(block(id, (!data.is_empty()).then(|| data.join("\n")).as_deref(), retry));
             }

@@ -1017,6 +1017,17 @@ mod tests {
             seen
         }
 
+        /// Goes on over a socket, and gives the command that resumes.
+        fn over_a_socket(&mut self) -> Value {
+            self.session.disconnected(&mut self.outputs);
+            self.session.over_websocket();
+            self.outputs.clear();
+            self.welcome(EPOCH);
+            let command = self.sent().pop().unwrap();
+            self.outputs.clear();
+            command
+        }
+
         fn reconnect(&mut self, epoch: &str) -> Value {
             self.session.disconnected(&mut self.outputs);
             self.welcome(epoch);
@@ -1267,6 +1278,129 @@ mod tests {
         let sizes: Vec<_> =
             probe.sent().iter().map(|command| command["data"]["streams"].as_array().unwrap().len()).collect();
         assert_eq!(sizes, [256, 45]);
+    }
+
+    fn reopens(probe: &mut Probe) -> bool {
+        let reopens = probe.outputs.iter().any(|output| matches!(output, Output::Reopen));
+        probe.outputs.clear();
+        reopens
+    }
+
+    /// Opens an event stream that says where it begins, or goes on where it was asked to.
+    fn open(probe: &mut Probe, first: &str) -> SseRequest {
+        probe.session.disconnected(&mut probe.outputs);
+        let request = probe.session.over_sse();
+        let id = request.last_event_id.clone().unwrap_or_else(|| first.to_owned());
+        probe.session.passed(&id);
+        probe.welcome(EPOCH);
+        request
+    }
+
+    fn subscribed(probe: &mut Probe, targets: &[&str]) {
+        let streams: Vec<Value> = targets.iter().map(|to| json!({"to": to, "head": 9})).collect();
+        probe.on_connection("subscribed", json!({"epoch": EPOCH, "streams": streams, "refused": []}));
+    }
+
+    #[test]
+    fn sse_08_what_is_read_over_a_socket_goes_on_over_an_event_stream_and_back() {
+        let mut probe = Probe::new(&["adw:aaaaaaaa", "session:ctx", "room:b", "room:a"]);
+        probe.welcome(EPOCH);
+        probe.accept(3);
+        probe.frame("adw:aaaaaaaa", 7, 3);
+        let request = open(&mut probe, "");
+        assert_eq!(request.query, "adw=aaaaaaaa&context=ctx&room=a,b");
+        let cursor: Cursor = request.last_event_id.unwrap().parse().unwrap();
+        let at = |root: &str| cursor.position(&root.parse().unwrap()).as_u64();
+        assert_eq!((at("adw:aaaaaaaa"), at("room:a"), at("global")), (7, 3, 3));
+        subscribed(&mut probe, &["adw:aaaaaaaa", "session:ctx", "room:a", "room:b"]);
+        probe.frame("room:a", 9, 3);
+        probe.session.passed(&format!("{EPOCH}-9,room:b=3"));
+        let command = probe.over_a_socket();
+        let at = |to| since(&command, to).as_u64();
+        assert_eq!(
+            (at("adw:aaaaaaaa"), at("room:a"), at("room:b"), at("global")),
+            (Some(9), Some(9), Some(3), Some(9))
+        );
+    }
+
+    #[test]
+    fn an_event_stream_is_opened_again_for_what_is_wanted_or_not_any_more() {
+        let mut probe = Probe::new(&["room:a"]);
+        assert_eq!(open(&mut probe, &format!("{EPOCH}-5")).last_event_id, None);
+        subscribed(&mut probe, &["room:a"]);
+        probe.outputs.clear();
+        let id = probe.session.subscribe(vec![("room:b".parse().unwrap(), Position::new(2))], &mut probe.outputs);
+        assert!(reopens(&mut probe));
+        let request = open(&mut probe, "");
+        assert_eq!(request.query, "room=a,b");
+        assert_eq!(request.last_event_id.unwrap(), format!("{EPOCH}-5,room:b=2"));
+        subscribed(&mut probe, &["room:a", "room:b"]);
+        let answered = |output: &Output| matches!(output, Output::Answer(same, Answer::Done(_)) if *same == id);
+        assert!(probe.outputs.iter().any(answered));
+        probe.outputs.clear();
+        // What is for everyone comes anyway.
+        probe.session.unsubscribe(vec![Root::Global], &mut probe.outputs);
+        assert!(!reopens(&mut probe));
+        probe.session.unsubscribe(vec!["room:a".parse().unwrap()], &mut probe.outputs);
+        assert!(reopens(&mut probe));
+        assert_eq!(open(&mut probe, "").query, "room=b");
+        // Wanted while the stream is being opened: too late for it.
+        probe.session.disconnected(&mut probe.outputs);
+        probe.session.over_sse();
+        probe.session.subscribe(vec![("room:c".parse().unwrap(), None)], &mut probe.outputs);
+        assert!(!reopens(&mut probe));
+        probe.welcome(EPOCH);
+        assert!(!probe.session.is_connected() && reopens(&mut probe));
+    }
+
+    #[test]
+    fn positions_without_the_name_of_their_history_wait_for_a_welcome() {
+        let positions = BTreeMap::from([("room:a".parse().unwrap(), Position::new(4).unwrap())]);
+        let session = Session::new([], Checkpoint { epoch: None, positions });
+        let mut probe = Probe { session, outputs: Vec::new() };
+        assert_eq!(open(&mut probe, &format!("{EPOCH}-90")).last_event_id, None);
+        let connected = |output: &Output| matches!(output, Output::Item(Item::State(State::Connected(_))));
+        assert!(!probe.outputs.iter().any(connected), "this one is of no use");
+        assert!(reopens(&mut probe));
+        assert_eq!(open(&mut probe, "").last_event_id.unwrap(), format!("{EPOCH}-4"));
+        assert!(probe.outputs.iter().any(connected) && !reopens(&mut probe));
+    }
+
+    #[test]
+    fn a_target_that_an_event_stream_does_not_carry_stays_where_it_was() {
+        let mut probe = Probe::new(&["room:a", "user:somebody"]);
+        probe.welcome(EPOCH);
+        probe.accept(3);
+        let request = open(&mut probe, "");
+        assert_eq!(request.query, "room=a");
+        subscribed(&mut probe, &["room:a"]);
+        probe.session.passed(&format!("{EPOCH}-50"));
+        let command = probe.over_a_socket();
+        let at = |to| since(&command, to).as_u64();
+        assert_eq!((at("user:somebody"), at("room:a")), (Some(3), Some(50)));
+    }
+
+    #[test]
+    fn auth_11_the_end_of_an_event_stream_has_the_code_that_was_said_before() {
+        let mut probe = Probe::new(&[]);
+        open(&mut probe, &format!("{EPOCH}-0"));
+        probe.outputs.clear();
+        probe.on_connection("closing", json!({"reason": "the token has ended", "code": 4001}));
+        let said = |output: &Output| matches!(output, Output::WillClose { code: 4001, reason } if reason == "the token has ended");
+        assert!(probe.outputs.iter().any(said));
+        // A socket is closed with its code, which says the same.
+        probe.over_a_socket();
+        probe.on_connection("closing", json!({"reason": "the token has ended", "code": 4001}));
+        assert!(!probe.outputs.iter().any(said));
+    }
+
+    #[test]
+    fn an_event_stream_carries_no_commands() {
+        let mut probe = Probe::new(&[]);
+        open(&mut probe, &format!("{EPOCH}-0"));
+        probe.outputs.clear();
+        let id = probe.session.ping(None, &mut probe.outputs);
+        assert!(matches!(probe.outputs[..], [Output::Answer(same, Answer::NoCommands)] if same == id));
     }
 
     #[test]

@@ -112,10 +112,13 @@ impl Credentials {
         Some((need, source))
     }
 
-    fn authorization(&self) -> Option<HeaderValue> {
+    /// The header `Authorization`, if there is a token. One that cannot stand in a header is as good as none, and is said.
+    fn authorization(&self) -> Result<Option<HeaderValue>, Ended> {
         match &self.present {
-            Some(Credential::Token { token, .. }) => bearer(token).ok(),
-            _ => None,
+            Some(Credential::Token { token, .. }) => {
+                bearer(token).map(Some).map_err(|error| Ended::NoToken(error.to_string()))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -383,7 +386,7 @@ impl Task {
                 if let Some(cursor) = asked.last_event_id {
                     headers.insert(LAST_EVENT_ID, HeaderValue::from_str(&cursor).map_err(lost_for)?);
                 }
-                if let Some(authorization) = self.credentials.authorization() {
+                if let Some(authorization) = self.credentials.authorization()? {
                     headers.insert(header::AUTHORIZATION, authorization);
                 }
                 let dialer = self.dialer.clone();
@@ -400,7 +403,7 @@ impl Task {
         let mut request = url.into_client_request().map_err(lost_for)?;
         let headers = request.headers_mut();
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version::SUBPROTOCOL));
-        if let Some(authorization) = self.credentials.authorization() {
+        if let Some(authorization) = self.credentials.authorization()? {
             headers.insert(header::AUTHORIZATION, authorization);
         }
         let (dialer, dialled) = (self.dialer.clone(), self.server.http("ws"));

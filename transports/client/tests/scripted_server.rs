@@ -12,8 +12,8 @@
 use std::time::Duration;
 
 use eventwire_client::{
-    Backoff, BuildError, Client, CommandError, Draft, GapReason, Item, Items, Liveness, PublishError, Publisher, State,
-    Transport, reconnect::Ended,
+    Backoff, BuildError, Client, CommandError, Draft, GapReason, Item, Items, Liveness, PublishError, Publisher, Queue,
+    QueueBounds, State, Transport, reconnect::Ended,
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -521,4 +521,42 @@ async fn publishing_gives_each_event_its_outcome() {
     assert!(matches!(outcome, Err(PublishError::Foreign { status: 200 })));
     drop(server);
     assert!(matches!(publisher.publish(&room).await, Err(PublishError::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn a_queue_sends_again_what_was_not_answered_under_the_same_id_and_is_bounded() {
+    let server = Server::start().await;
+    let backoff = Backoff { base: Duration::from_millis(1), max: Duration::from_millis(1), ..Backoff::default() };
+    let publisher = Publisher::new(&server.url(), None).unwrap();
+    let queue = Queue::new(publisher, QueueBounds { events: 2, bytes: 1_000 }, backoff);
+    let draft = |n: usize| Draft::raw("_test.event", "room:a".parse().unwrap(), &json!({"n": n})).unwrap();
+    let first = queue.push(draft(1)).unwrap();
+    // Taken, perhaps published, and never answered.
+    let mut stream = server.stream().await;
+    let mut taken = vec![0; 4096];
+    let mut length = 0;
+    while !String::from_utf8_lossy(&taken[..length]).contains("}}") {
+        length += soon("a request", stream.read(&mut taken[length..])).await.unwrap();
+    }
+    let second = queue.push(draft(2)).unwrap();
+    let full = queue.push(draft(3)).unwrap_err();
+    assert_eq!((full.events, queue.len()), (2, 2));
+    drop(stream);
+    let body = |request: &str| -> Value { serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap() };
+    let before = body(&String::from_utf8_lossy(&taken[..length]));
+    let busy = json!({"error": {"code": "unavailable", "message": "the server restarts"}});
+    let again = body(&server.answer("503 Service Unavailable", &busy).await);
+    assert_eq!(again[0], before[0], "the same event under the same id");
+    assert!(again[0]["id"].as_str().is_some_and(|id| id.len() > 16) && again[0]["id"] != again[1]["id"], "{again}");
+    let results = json!({"results": [{"seq": 7}, {"error": {"code": "forbidden", "message": "no"}}]});
+    assert_eq!(body(&server.answer("202 Accepted", &results).await), again);
+    assert_eq!(soon("a fate", first).await.unwrap().unwrap().seq.map(|seq| seq.as_u64()), Some(7));
+    assert_eq!(soon("a fate", second).await.unwrap().unwrap_err().message, "no");
+    soon("an empty queue", queue.settled()).await;
+    // A single event may be larger than the bound; nothing else finds room beside it.
+    let large = Draft::raw("_test.event", "room:a".parse().unwrap(), &json!({"text": "x".repeat(5_000)})).unwrap();
+    let lost = queue.push(large).unwrap();
+    assert!(queue.push(draft(4)).is_err());
+    drop(queue);
+    assert!(soon("a fate", lost).await.is_none(), "nobody knows");
 }

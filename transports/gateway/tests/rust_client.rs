@@ -16,10 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Gateway, soon};
+use common::{Gateway, ask, run, soon};
 use eventwire_client::{
-    Backoff, Builder, Checkpoint, Client, CommandError, Draft, Fallback, Fate, Gap, GapReason, Item, Items, Liveness,
-    Phase, Publisher, Quality, Queue, QueueBounds, State, Transport, Typed, reconnect::Ended,
+    Backoff, Builder, Checkpoint, Client, CommandError, Credential, Draft, Fallback, Fate, Gap, GapReason, Item, Items,
+    Liveness, Phase, Publisher, Quality, Queue, QueueBounds, State, Transport, Typed, reconnect::Ended,
 };
 use eventwire_protocol::{event::adw::TextBlock, id::Position};
 use serde_json::json;
@@ -578,7 +578,7 @@ async fn what_is_queued_while_the_gateway_is_away_is_published_once_and_in_order
     fates.push(
         queue
             .push(draft("adw.text_block", "global", json!({"adw_id": ADW, "content": "x"})))
-            .map_or_else(|_| panic!(), |fate| fate),
+            .unwrap_or_else(|_| panic!()),
     );
     let full = queue.push(note(40)).unwrap_err();
     assert_eq!((full.events, queue.len()), (40, 40));
@@ -638,4 +638,76 @@ async fn a_client_that_gave_up_says_so_and_one_that_was_closed_says_that() {
     assert!(matches!(last(closed).await, Item::State(State::Closed { code: 1000, .. })));
     let end = last(items).await;
     assert!(matches!(end, Item::State(State::Failed { attempts: 3, because: Ended::Lost(_) })), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn auth_12_and_auth_13_tickets_open_each_connection_and_what_is_taken_back_ends_it() {
+    for over in BOTH {
+        let key = |arguments: &[&str]| -> serde_json::Value {
+            serde_json::from_str(&run(&[&["api-key", "--json"], arguments].concat(), "").stdout).unwrap()
+        };
+        let made = [
+            key(&["--name", "ada", "--user", "ada", "--permission", "publish"]),
+            key(&["--name", "root", "--permission", "admin"]),
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("keys.toml");
+        let entries: Vec<_> = made.iter().map(|made| &made["entry"]).collect();
+        std::fs::write(&file, toml::to_string(&json!({"key": entries})).unwrap()).unwrap();
+        let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
+        let [ada, root] = [0, 1].map(|n: usize| made[n]["key"].as_str().unwrap());
+        let line = Line::to(gateway.address).await;
+
+        let seller = Publisher::new(&gateway.url(), Some(ada)).unwrap();
+        let sold = Arc::new(AtomicUsize::new(0));
+        let (buys, counts) = (seller.clone(), sold.clone());
+        // Every connection is a good one, however short.
+        let stable_after = Duration::ZERO;
+        let backoff = Backoff { base: Duration::from_millis(1), attempts: Some(3), stable_after, ..Backoff::default() };
+        let builder = line.client().transports([over]).backoff(backoff).token_source(move |_| {
+            let (buys, counts) = (buys.clone(), counts.clone());
+            async move {
+                let ticket = buys.ticket().await?;
+                counts.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, eventwire_client::PublishError>(Credential::ticket(ticket.ticket))
+            }
+        });
+        let targets = [("room:tasks".parse().unwrap(), Position::START)].into();
+        let (_client, mut items) = builder.resume(Checkpoint { epoch: None, positions: targets }).build().unwrap();
+        let (_other, mut held) = line.client().transports([over]).token(ada).build().unwrap();
+        connected(&mut held).await;
+        let note = |n: usize| draft("_test.note", "room:tasks", json!({"n": n}));
+        let mut seen = Seen::default();
+        for n in 1..4 {
+            seller.publish(&note(n)).await.unwrap();
+            seen.read(&mut items, |seen| seen.count == n).await;
+            line.break_now(Fault::Cut);
+            connected(&mut held).await;
+        }
+        assert!(sold.load(Ordering::Relaxed) >= 3, "a ticket opens one connection");
+        connected(&mut items).await;
+
+        let bearer = format!("Bearer {root}");
+        let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+        let revoked =
+            ask(gateway.address, hyper::Method::POST, "/v1/revocations", &headers, r#"{"token": "ada"}"#).await;
+        assert_eq!(revoked.status, 200, "{revoked:?}");
+        let end = |mut items: Items| async move {
+            loop {
+                match soon("the end", items.next()).await.expect("an end") {
+                    Item::State(state) if state.is_end() => return state,
+                    _ => {}
+                }
+            }
+        };
+        // Whoever has but this token is sent away for good, by the code that an event stream has no place for.
+        let state = end(held).await;
+        assert!(matches!(&state, State::Closed { code: 4001, .. }), "{over:?}: {state:?}");
+        // Whoever can ask for another asks, and gets none.
+        let state = end(items).await;
+        assert!(
+            matches!(&state, State::Failed { because: Ended::NoToken(why), .. } if why.contains("401")),
+            "{state:?}"
+        );
+    }
 }

@@ -83,13 +83,16 @@ async fn seconds(clock: &ManualClock, count: u64) {
 
 /// Reads to the end and gives the code.
 async fn ended(client: &mut MemoryClient) -> CloseCode {
-    loop {
-        match client.next_frame().await {
-            Ok(_) => {}
-            Err(Closed::ByServer(code, _)) => return code,
-            Err(other) => panic!("{other}"),
+    let end = async {
+        loop {
+            match client.next_frame().await {
+                Ok(_) => {}
+                Err(Closed::ByServer(code, _)) => return code,
+                Err(other) => panic!("{other}"),
+            }
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(3600), end).await.expect("an end")
 }
 
 fn is_open(client: &mut MemoryClient) -> bool {

@@ -1002,6 +1002,10 @@ class ConnectionClosingData(Model):
     """
     Why, for people.
     """
+    code: Annotated[StrictInt | None, Field(ge=1000, le=4999)] = None
+    """
+    The code that the connection is closed with, for transports whose end has none. What to do then stands in the table of close codes.
+    """
     reconnect_after_ms: Annotated[
         StrictInt | None, Field(ge=0, le=9007199254740991)
     ] = None
@@ -1053,7 +1057,7 @@ class ConnectionReplyData(Model):
     """
     data: dict[str, Any]
     """
-    The answer.
+    The answer, in the form of whoever gave it; free form.
     """
 
 
@@ -3015,7 +3019,7 @@ class AdwChatStreamData(Model):
     """
     content: StrictStr
     """
-    The next piece of the text. May be empty.
+    The next piece of the text. May be empty. Text from outside: `stream_type` says how to show it, and it is never markup of your own page.
     """
     stream_type: StreamType
     """
@@ -3096,7 +3100,7 @@ class AdwFileChangedData(Model):
     """
     diff: StrictStr | None = None
     """
-    The change as a unified diff.
+    The change as a unified diff. Plain text from outside: show it as text, never as markup.
     """
     summary: StrictStr | None = None
     """
@@ -3143,7 +3147,7 @@ class AdwFileChangedDraft(Model):
     """
     diff: StrictStr | None = None
     """
-    The change as a unified diff.
+    The change as a unified diff. Plain text from outside: show it as text, never as markup.
     """
     summary: StrictStr | None = None
     """
@@ -3837,7 +3841,7 @@ class AdwThinkingBlockData(Model):
     """
     content: StrictStr
     """
-    The thoughts. Empty when `withheld` is true.
+    The thoughts. Empty when `withheld` is true. Plain text from outside: show it as text, never as markup.
     """
     withheld: StrictBool | None = None
     """
@@ -7769,11 +7773,11 @@ class ConnectionErrorData(Model):
     """
     retry_after_ms: Annotated[StrictInt | None, Field(ge=0, le=9007199254740991)] = None
     """
-    Wait so many milliseconds before you try again.
+    Wait so many milliseconds before you try again; absent when there is nothing to wait for.
     """
     details: dict[str, Any] | None = None
     """
-    More about it, for people.
+    More about it, for people; free form.
     """
 
 
@@ -7999,7 +8003,7 @@ class ConnectionWelcomeData(Model):
     """
     server: StrictStr
     """
-    Name and version of the server.
+    Name and version of the server, for instance `eventwire/0.1.0`.
     """
     server_time: Time
     """
@@ -8016,6 +8020,10 @@ class ConnectionWelcomeData(Model):
     permissions: list[Permission]
     """
     What you may do beyond receiving.
+    """
+    expires_at: Time | None = None
+    """
+    When your credentials end. Send `authenticate` with newer ones before that; a few seconds after it the connection is closed with 4001. Absent when they have no end.
     """
     heartbeat_interval_ms: Annotated[StrictInt, Field(ge=1, le=9007199254740991)]
     """
