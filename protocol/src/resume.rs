@@ -476,6 +476,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sse_08_a_client_writes_a_cursor_from_the_positions_that_it_holds() {
+        let read: Cursor = "9f3a77c2d1e05b64-4711,adw:29fb6a3e=4702,global=0,*=12,session:a:b=9".parse().unwrap();
+        let at = |root: &str| read.position(&root.parse().unwrap()).as_u64();
+        assert_eq!(read.epoch.to_string(), "9f3a77c2d1e05b64");
+        assert_eq!(
+            ["adw:29fb6a3e", "global", "*", "session:a:b", "room:tasks", "user:maria"].map(at),
+            [4702, 0, 12, 9, 4711, 4711]
+        );
+        // In whatever order, and also where a root stands like the rest.
+        let other = "9f3a77c2d1e05b64-4711,session:a:b=9,room:tasks=4711,*=12,global=0,adw:29fb6a3e=4702";
+        assert_eq!(other.parse::<Cursor>().unwrap().position(&"room:tasks".parse().unwrap()).as_u64(), 4711);
+    }
+
+    #[test]
     fn sse_03_cursors_read_back_as_written_and_hostile_ones_are_refused() {
         let text = "9f3a77c2d1e05b64-4711,global=12,adw:29fb6a3e=0,*=3";
         let cursor: Cursor = text.parse().unwrap();
