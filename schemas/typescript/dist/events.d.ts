@@ -7,7 +7,7 @@ export type IncomingEvent = Event | UnknownEvent;
  */
 export type Event = ConnectionWelcomeEvent | ConnectionPongEvent | ConnectionHeartbeatEvent | ConnectionSubscribedEvent | ConnectionUnsubscribedEvent | ConnectionReplayingEvent | ConnectionRecoveredEvent | ConnectionGapEvent | ConnectionErrorEvent | ConnectionReplyEvent | ConnectionClosingEvent | AdwAgentLogEvent | AdwAgentSummaryUpdateEvent | AdwChatStreamEvent | AdwThinkingBlockEvent | AdwToolUsePreEvent | AdwToolUsePostEvent | AdwFileChangedEvent | AdwSummaryUpdateEvent | AdwTextBlockEvent | AdwWorkflowPhaseTransitionEvent | AdwAgentOutputChunkEvent | AdwScreenshotAvailableEvent | AdwSpecCreatedEvent | AdwSystemLogEvent | AdwTriggerResponseEvent | AdwStatusUpdateEvent | AdwWorkflowLogEvent | AdwStageTransitionEvent | AdwSessionRegisteredEvent | AdwTicketNotificationResponseEvent | AdwAgentCreatedEvent | AdwAgentUpdatedEvent | AdwAgentDeletedEvent | AdwAgentStatusChangeEvent | AdwOrchestratorUpdatedEvent | AdwChatMessageEvent | AdwTypingIndicatorEvent | ChatWaitEvent | ChatFragmentEvent | ChatStreamingCompleteEvent | ChatClearFragmentsEvent | ChatThinkingEvent | ChatReasoningEvent | ChatToolExecutingEvent | ChatTurnFinishedEvent | ChatClearedEvent | ChatCancelEvent | ChatProcessingStatusEvent | ChatSystemInfoEvent | ChatSuccessEvent | ChatNoticeEvent | ChatErrorEvent | ChatUserEvent | ChatHtmlEvent | ChatChangeStatusEvent | ChatEditSuccessEvent | ChatDisplaySampleEvent | ChatSampleSuccessEvent | ChatAiUserStartedEvent | ChatAiUserEvent | ChatAiUserFinishedEvent | ChatAppsEvent | ChatParametersEvent | ChatPastMessagesEvent | ChatStatsEvent | ChatLanguageUpdatedEvent | ChatContextExtractionStartedEvent | ChatContextUpdateEvent | ChatVoicesEvent | ChatMcpStatusEvent | ChatSttEvent | ChatSttPartialEvent | ChatAudioEvent | ChatFragmentWithAudioEvent | ChatWebSpeechEvent | ChatTtsProgressEvent | ChatTtsCompleteEvent | ChatTtsStoppedEvent | ChatTtsNoticeEvent | ChatTokenVerifiedEvent | ChatTokenNotVerifiedEvent | ChatOpenAiApiErrorEvent | ChatPdfTitlesEvent | ChatPdfDeletedEvent | ChatPrivacyStateEvent | ChatPrivacyToggleAckEvent | ChatPrivacyRegistryEvent | ChatPrivacyExportDataEvent | ChatPrivacyExportErrorEvent | ChatVerifyConfidenceStartEvent | ChatVerifyConfidenceEvent | ChatLibraryConversationsEvent | ChatLibraryStatsEvent | ChatLibraryDeletedEvent | ChatLibrarySavedEvent | ChatLibraryRagStateEvent | ChatLibraryTitleSuggestedEvent | ChatLibraryScopeUpdatedEvent | ChatLibraryRenamedEvent | ChatLibraryConversationDataEvent | DocumentStatusEvent | RagProgressEvent | MessageChunkEvent | InstallProgressEvent | SessionExpiringEvent | UserActivityEvent | McpConnectingEvent | McpConnectedEvent | McpConnectErrorEvent | McpToolResultEvent | McpDisconnectedEvent | McpReconnectingEvent | McpSseEventEvent | MetricsUpdateEvent | MetricsIntervalUpdatedEvent | TaskUpdateEvent | TaskProgressEvent | TaskCompleteEvent | TaskFailedEvent | TaskStoppedEvent | TaskToolExecutionEvent | AssistantResponseEvent | AssistantCommandResultEvent | AssistantClearedEvent | ContextNewMessageEvent | ContextSessionUpdateEvent | ContextMemoryUpdateEvent | ContextTypingEvent | ContextMessagesEvent | ContextSessionInfoEvent;
 /**
- * UTC instant, RFC 3339 with Z, to the microsecond.
+ * An instant in UTC, as RFC 3339 writes it with `Z`, for instance `2026-11-20T23:40:01.123456Z`. Up to six digits of the second's fraction; `Date` in a browser keeps three of them.
  */
 export type Time = string;
 /**
@@ -529,7 +529,7 @@ export interface ConnectionWelcomeData {
      */
     epoch: Epoch;
     /**
-     * Name and version of the server.
+     * Name and version of the server, for instance `eventwire/0.1.0`.
      */
     server: string;
     /**
@@ -548,6 +548,10 @@ export interface ConnectionWelcomeData {
      * What you may do beyond receiving.
      */
     permissions: Permission[];
+    /**
+     * When your credentials end. Send `authenticate` with newer ones before that; a few seconds after it the connection is closed with 4001. Absent when they have no end.
+     */
+    expires_at?: Time;
     /**
      * Milliseconds between two `connection.heartbeat` events.
      */
@@ -886,11 +890,11 @@ export interface ConnectionErrorData {
      */
     retryable: boolean;
     /**
-     * Wait so many milliseconds before you try again.
+     * Wait so many milliseconds before you try again; absent when there is nothing to wait for.
      */
     retry_after_ms?: number;
     /**
-     * More about it, for people.
+     * More about it, for people; free form.
      */
     details?: {
         [k: string]: unknown;
@@ -919,7 +923,7 @@ export interface ConnectionReplyData {
      */
     re?: string;
     /**
-     * The answer.
+     * The answer, in the form of whoever gave it; free form.
      */
     data: {
         [k: string]: unknown;
@@ -947,6 +951,10 @@ export interface ConnectionClosingData {
      * Why, for people.
      */
     reason: string;
+    /**
+     * The code that the connection is closed with, for transports whose end has none. What to do then stands in the table of close codes.
+     */
+    code?: number;
     /**
      * Come back after so many milliseconds; absent when you should not.
      */
@@ -1101,7 +1109,7 @@ export interface AdwChatStreamData {
      */
     adw_id: AdwId;
     /**
-     * The next piece of the text. May be empty.
+     * The next piece of the text. May be empty. Text from outside: `stream_type` says how to show it, and it is never markup of your own page.
      */
     content: string;
     /**
@@ -1145,7 +1153,7 @@ export interface AdwThinkingBlockData {
      */
     adw_id: AdwId;
     /**
-     * The thoughts. Empty when `withheld` is true.
+     * The thoughts. Empty when `withheld` is true. Plain text from outside: show it as text, never as markup.
      */
     content: string;
     /**
@@ -1319,7 +1327,7 @@ export interface AdwFileChangedData {
      */
     operation: FileOperation;
     /**
-     * The change as a unified diff.
+     * The change as a unified diff. Plain text from outside: show it as text, never as markup.
      */
     diff?: string;
     /**

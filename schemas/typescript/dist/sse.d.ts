@@ -5,4 +5,4 @@
 import type { Link, Listener } from "./link.js";
 /** Cuts a stream of text into fields (WHATWG HTML, section 9.2.6). Returns the function that takes the next piece. */
 export declare function parser({ frame, cursor }: Pick<Listener, "frame" | "cursor">): (piece: string) => void;
-export declare function openStream(fetch: typeof globalThis.fetch, url: string, token: string | undefined, credentials: RequestCredentials, listener: Listener): Link;
+export declare function openStream(fetch: typeof globalThis.fetch, url: string, token: string | undefined, credentials: RequestCredentials | undefined, listener: Listener): Link;

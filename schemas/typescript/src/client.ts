@@ -3,7 +3,7 @@
  * targets, positions and repetitions is in session.ts, and when to come back in reconnect.ts.
  */
 
-import type { ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
+import type { ConnectionClosingData, ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
 import type { Link, Listener, WebSocketClass } from "./link.js";
 import { reconnecting, type Backoff, type Ended } from "./reconnect.js";
 import { session, type Answer, type Call } from "./session.js";
@@ -133,7 +133,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     timeout = 10_000,
     pingInterval = 15_000,
     upgradeDelay = 60_000,
-    credentials = "same-origin",
+    credentials,
     signal: outer,
     WebSocket = globalThis.WebSocket,
     fetch = globalThis.fetch,
@@ -152,8 +152,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   let untried: Transport[];
   let first = transports[0] as Transport;
   let bearer: string | undefined;
-  /** What the server said before the end: come back after so many milliseconds, or (-1) not at all. */
-  let farewell: number | undefined;
+  /** What the server said before the end. */
+  let farewell: ConnectionClosingData | undefined;
   let control = new AbortController();
   /** When the ping went out that is not answered. */
   let asked = 0;
@@ -173,7 +173,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
         handler(value);
       } catch (error) {
         // A handler that throws is the application's affair; the other handlers and the connection go on.
-        (globalThis.reportError ?? console.error)(error);
+        console.error(error);
       }
     });
   };
@@ -304,7 +304,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
           // Last, since a handler may close the client.
           enter({ phase: "connected", transport, welcome });
         }
-        if (event?.type === "connection.closing") farewell = (event as EventOf<"connection.closing">).data.reconnect_after_ms ?? -1;
+        if (event?.type === "connection.closing") farewell = (event as EventOf<"connection.closing">).data;
         if (event) core.take(event, sse);
       },
       cursor: (id) => core.begin(id),
@@ -343,6 +343,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     line = undefined;
     wait("pulse");
     core.cut();
+    // A stream has no close code of its own.
+    code = farewell?.code ?? code;
     const unclear = !from.welcomed && code < 4000 && code !== 401 && code !== 403;
     const other = unclear && untried.shift();
     if (other) {
@@ -350,7 +352,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
       return;
     }
     // An address without a stream is no reason to give up where there are sockets.
-    const next = reconnect.next(unclear && transports[1] ? 1006 : code, farewell, Date.now(), Math.random(), renewable);
+    const next = reconnect.next(unclear && transports[1] ? 1006 : code, farewell && (farewell.reconnect_after_ms ?? -1), Date.now(), Math.random(), renewable);
     if (!next) return stop({ phase: "failed", code, reason });
     const { attempt: count, delay, refresh } = next;
     wait("retry", delay, () => attempt(count + 1, refresh));
@@ -413,7 +415,10 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   const authenticate: Client["authenticate"] = async (token, options) => {
     // The token of a stream is in its head.
     const socket = line?.link?.send;
-    if (socket) await send("authenticate", { token }, options);
+    if (socket) {
+      const { time, data } = await send("authenticate", { token }, options);
+      expire((data as any).data.expires_at, time);
+    }
     bearer = token;
     if (!socket) switchTo("sse");
   };

@@ -140,7 +140,7 @@ export type Event =
   | ContextMessagesEvent
   | ContextSessionInfoEvent;
 /**
- * UTC instant, RFC 3339 with Z, to the microsecond.
+ * An instant in UTC, as RFC 3339 writes it with `Z`, for instance `2026-11-20T23:40:01.123456Z`. Up to six digits of the second's fraction; `Date` in a browser keeps three of them.
  */
 export type Time = string;
 /**
@@ -694,7 +694,7 @@ export interface ConnectionWelcomeData {
    */
   epoch: Epoch;
   /**
-   * Name and version of the server.
+   * Name and version of the server, for instance `eventwire/0.1.0`.
    */
   server: string;
   /**
@@ -713,6 +713,10 @@ export interface ConnectionWelcomeData {
    * What you may do beyond receiving.
    */
   permissions: Permission[];
+  /**
+   * When your credentials end. Send `authenticate` with newer ones before that; a few seconds after it the connection is closed with 4001. Absent when they have no end.
+   */
+  expires_at?: Time;
   /**
    * Milliseconds between two `connection.heartbeat` events.
    */
@@ -1051,11 +1055,11 @@ export interface ConnectionErrorData {
    */
   retryable: boolean;
   /**
-   * Wait so many milliseconds before you try again.
+   * Wait so many milliseconds before you try again; absent when there is nothing to wait for.
    */
   retry_after_ms?: number;
   /**
-   * More about it, for people.
+   * More about it, for people; free form.
    */
   details?: {
     [k: string]: unknown;
@@ -1084,7 +1088,7 @@ export interface ConnectionReplyData {
    */
   re?: string;
   /**
-   * The answer.
+   * The answer, in the form of whoever gave it; free form.
    */
   data: {
     [k: string]: unknown;
@@ -1112,6 +1116,10 @@ export interface ConnectionClosingData {
    * Why, for people.
    */
   reason: string;
+  /**
+   * The code that the connection is closed with, for transports whose end has none. What to do then stands in the table of close codes.
+   */
+  code?: number;
   /**
    * Come back after so many milliseconds; absent when you should not.
    */
@@ -1266,7 +1274,7 @@ export interface AdwChatStreamData {
    */
   adw_id: AdwId;
   /**
-   * The next piece of the text. May be empty.
+   * The next piece of the text. May be empty. Text from outside: `stream_type` says how to show it, and it is never markup of your own page.
    */
   content: string;
   /**
@@ -1310,7 +1318,7 @@ export interface AdwThinkingBlockData {
    */
   adw_id: AdwId;
   /**
-   * The thoughts. Empty when `withheld` is true.
+   * The thoughts. Empty when `withheld` is true. Plain text from outside: show it as text, never as markup.
    */
   content: string;
   /**
@@ -1484,7 +1492,7 @@ export interface AdwFileChangedData {
    */
   operation: FileOperation;
   /**
-   * The change as a unified diff.
+   * The change as a unified diff. Plain text from outside: show it as text, never as markup.
    */
   diff?: string;
   /**

@@ -23,13 +23,13 @@ export function parser({ frame, cursor }: Pick<Listener, "frame" | "cursor">): (
   };
 }
 
-export function openStream(fetch: typeof globalThis.fetch, url: string, token: string | undefined, credentials: RequestCredentials, listener: Listener): Link {
+export function openStream(fetch: typeof globalThis.fetch, url: string, token: string | undefined, credentials: RequestCredentials | undefined, listener: Listener): Link {
   const control = new AbortController();
   const { signal } = control;
   const read = async () => {
     const headers: Record<string, string> = { accept: "text/event-stream" };
     if (token) headers["authorization"] = `Bearer ${token}`;
-    const response = await fetch(url, { headers, signal, credentials, cache: "no-store" });
+    const response = await fetch(url, { headers, signal, ...(credentials && { credentials }) });
     const { status, body } = response;
     if (status !== 200 || !body) {
       const { error } = await response.json().catch(() => ({}));

@@ -53,7 +53,7 @@ export class Link {
   #filled = false;
   /** What comes without asking has an order of its own beside that of everything else. */
   #own = new Set();
-  /** Subscriptions that a person typed, by their id: the client does not know of them. */
+  /** What a person typed is subscribed to and unsubscribed from, by the id of the command: the client does not know of it. */
   #typed = new Map();
   /** Up to here the server has said itself what is missing. */
   #excused = 0;
@@ -113,7 +113,7 @@ export class Link {
   sendText(text) {
     if (this.state.phase !== "live") return false;
     const { frame } = decode(text);
-    if (frame?.type === "subscribe" && Array.isArray(frame.data.streams)) this.#typed.set(frame.id, objects(frame.data.streams));
+    if (/^(un)?subscribe$/.test(frame?.type) && Array.isArray(frame.data.streams)) this.#typed.set(frame.id, objects(frame.data.streams));
     return this.#client.sendText(text);
   }
 
@@ -138,7 +138,11 @@ export class Link {
     // The page hears of a frame before the client acts on it.
     this.options.onFrame(event, text);
     if (type === "connection.recovered" && data.stream === "*") this.filling = false;
-    if (type === "connection.unsubscribed") this.#enter("live", "");
+    if (type === "connection.unsubscribed") {
+      // It goes out once more, so that the client knows.
+      if (this.#typed.delete(data.re)) this.#client.unsubscribe(objects(data.streams).map(({ to }) => to)).catch(() => {});
+      this.#enter("live", "");
+    }
   }
 
   // Comes before the client subscribes to anything.

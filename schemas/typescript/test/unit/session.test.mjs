@@ -213,7 +213,8 @@ function play(seed, steps) {
   assert.deepEqual(lost, [], "lost without a word");
   // No false alarm: a gap of numbers names something that did not come, and no hole is seen where the server has none.
   for (const { epoch, gap } of told) {
-    if (!gap || gap.reason === "epoch_changed") continue;
+    // What was unsubscribed and wanted again at once has missed what came between; a hole may say so.
+    if (!gap || gap.reason === "epoch_changed" || fickle.has(root(gap.stream))) continue;
     assert.equal(gap.reason, "expired", JSON.stringify(gap));
   }
   return { events: told.filter(({ event }) => event).length, gaps: told.filter(({ gap }) => gap).length };

@@ -168,7 +168,8 @@ test("what was unsubscribed is not resumed, until the page observes again", asyn
   made.link.sendText(JSON.stringify({ type: "subscribe", id: "c1", data: { streams: [{ to: "room:a" }] } }));
   made.sockets[0].subscribed({ "room:a": 1 }, { re: "c1" });
   made.sockets[0].subscribed({ "room:a": 1 });
-  made.sockets[0].say("unsubscribed", { streams: [{ to: "*" }] });
+  made.link.sendText('{"type":"unsubscribe","id":"c2","data":{"streams":[{"to":"*"}]}}');
+  made.sockets[0].say("unsubscribed", { re: "c2", streams: [{ to: "*" }] });
   assert.deepEqual(made.link.connection.subscriptions, ["room:a"]);
   const next = await again(made);
   assert.deepEqual(next.asked(), { global: 0, "room:a": 1 });
@@ -176,6 +177,13 @@ test("what was unsubscribed is not resumed, until the page observes again", asyn
   assert.deepEqual(next.asked(1), { "*": undefined });
   made.link.observe();
   assert.equal(next.commands("subscribe").length, 2, "once");
+});
+
+test("what the server takes away by itself is not resumed", async () => {
+  const made = await observing();
+  made.sockets[0].say("unsubscribed", { streams: [{ to: "*" }] });
+  assert.deepEqual(made.link.connection.subscriptions, []);
+  assert.deepEqual((await again(made)).asked(), { global: 0 });
 });
 
 // ------------------------------------------------------------------------------------------ coming back
@@ -336,7 +344,9 @@ test("a root that is unsubscribed while it replays is not passed over by the sta
   made.sockets[0].subscribed({ "adw:29fb6a3e": 0 });
   made.sockets[0].event(20);
   made.sockets[0].say("replaying", { stream: "adw:29fb6a3e", from: 20 });
+  made.link.sendText('{"type":"unsubscribe","data":{"streams":[{"to":"adw:29fb6a3e"}]}}');
   made.sockets[0].say("unsubscribed", { streams: [{ to: "adw:29fb6a3e" }] });
+  assert.deepEqual(made.sockets[0].commands("unsubscribe").length, 2, "the client is told of it, once");
   made.sockets[0].event(21);
   made.sockets[0].event(90, "room:a");
   const next = await again(made);

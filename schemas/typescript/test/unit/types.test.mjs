@@ -1,0 +1,61 @@
+// What a team sees in its editor: the published types under `tsc --strict`.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import ts from "typescript";
+
+const here = fileURLToPath(new URL("../..", import.meta.url));
+const types = readFileSync(join(here, "dist/known.js"), "utf8").match(/^ {4}"[a-z_.]+",$/gm).map((line) => JSON.parse(line.trim().slice(0, -1)));
+
+function problems(text) {
+  // Inside the package, so that `@eventwire/client` is resolved by its own package.json, as an application would.
+  const scratch = mkdtempSync(join(here, ".types-"));
+  try {
+    const path = join(scratch, "app.mts");
+    writeFileSync(path, text);
+    const options = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, lib: ["lib.es2022.d.ts", "lib.dom.d.ts"], types: [] };
+    return ts.getPreEmitDiagnostics(ts.createProgram([path], options)).map((it) => ts.flattenDiagnosticMessageText(it.messageText, "\n"));
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+const handler = (cases) => `
+import type { Event, IncomingEvent } from "@eventwire/client";
+import { isKnown } from "@eventwire/client/events";
+export function handle(incoming: IncomingEvent): string {
+  if (!isKnown(incoming)) return incoming.type;
+  const event: Event = incoming;
+  switch (event.type) {
+${cases.map((type) => `    case ${JSON.stringify(type)}: return event.to;`).join("\n")}
+    default: { const forgotten: never = event; return forgotten; }
+  }
+}`;
+
+test("a switch over every type is exhaustive, and one that forgets a type does not compile", () => {
+  assert.ok(types.length > 80, String(types.length));
+  assert.deepEqual(problems(handler(types)), []);
+  const found = problems(handler(types.slice(1)));
+  assert.ok(found.some((problem) => problem.includes("'never'")), found.join("\n"));
+});
+
+test("handlers and iterators are typed by the event, and a misspelt member does not compile", () => {
+  const use = (member) => `
+import { connect, type EventOf } from "@eventwire/client";
+import { events } from "@eventwire/client/iterate";
+const client = connect("https://example.org", { targets: ["adw:29fb6a3e"], token: async () => "t" });
+const off: () => void = client.on("adw.text_block", (event) => { const text: string = event.data.${member}; void text; });
+client.on("gap", ({ stream, reason }) => { void [stream, reason]; });
+client.on("*", (event) => { void event.type; });
+export async function read(): Promise<EventOf<"adw.tool_use_pre"> | undefined> {
+  for await (const event of events(client, { types: ["adw.tool_use_pre"] })) return event;
+  off();
+  return undefined;
+}`;
+  assert.deepEqual(problems(use("content")), []);
+  assert.ok(problems(use("contents")).some((problem) => problem.includes("contents")));
+});
