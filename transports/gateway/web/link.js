@@ -102,19 +102,19 @@ export class Link {
     this.#enter("stopped", detail, { code: 1000 });
   }
 
-  /** Observes everything, if it does not. */
+  /** Observes everything, if it does not already. */
   observe() {
     this.#observing = true;
     // What becomes of it is in the answer, which is a frame.
-    if (!this.#client.targets.includes("*")) this.#client.subscribe("*").catch(() => {});
+    this.#client.subscribe("*").catch(() => {});
   }
 
   /** Sends text as it stands; false when there is no open connection. */
   sendText(text) {
-    if (this.state.phase !== "live") return false;
+    if (!this.#client.sendText(text)) return false;
     const { frame } = decode(text);
     if (/^(un)?subscribe$/.test(frame?.type) && Array.isArray(frame.data.streams)) this.#typed.set(frame.id, objects(frame.data.streams));
-    return this.#client.sendText(text);
+    return true;
   }
 
   // ------------------------------------------------------------------------------------------ frames

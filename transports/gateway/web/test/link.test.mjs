@@ -159,7 +159,11 @@ test("a refusal to observe is kept with its reason until it is granted, and aske
   assert.equal(link.state.phase, "live");
   const next = await again(made);
   assert.deepEqual(next.asked(), { global: 0, "*": undefined });
-  next.subscribed({ global: 0, "*": 0 });
+  assert.equal(link.refusal, null, "until it is refused again");
+  next.subscribed({ global: 0 }, { refused: [{ to: "*", code: "forbidden", message: "still needs observe" }] });
+  assert.equal(link.refusal, "still needs observe");
+  link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}');
+  next.subscribed({ "*": 0 }, { re: "c1" });
   assert.equal(link.refusal, null);
 });
 
@@ -177,6 +181,15 @@ test("what was unsubscribed is not resumed, until the page observes again", asyn
   assert.deepEqual(next.asked(1), { "*": undefined });
   made.link.observe();
   assert.equal(next.commands("subscribe").length, 2, "once");
+});
+
+test("the star typed again is wanted like that of the page: its refusal is not for ever", async () => {
+  const made = await observing();
+  made.sockets[0].say("unsubscribed", { streams: [{ to: "*" }] });
+  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}');
+  made.sockets[0].subscribed({ "*": 0 }, { re: "c1" });
+  (await again(made)).subscribed({ global: 0 }, { refused: [{ to: "*", code: "unavailable", message: "not now" }] });
+  assert.ok("*" in (await again(made)).asked());
 });
 
 test("what the server takes away by itself is not resumed", async () => {
@@ -367,6 +380,14 @@ test("without an open connection nothing is sent", async () => {
   assert.equal(link.sendText('{"type":"ping"}'), false);
 });
 
+test("what was typed and not answered is forgotten with its connection", async () => {
+  const made = await observing();
+  made.link.sendText('{"type":"unsubscribe","data":{"streams":[{"to":"room:a"}]}}');
+  const next = await again(made);
+  next.say("unsubscribed", { streams: [{ to: "room:b" }] });
+  assert.equal(next.commands("unsubscribe").length, 0);
+});
+
 // ------------------------------------------------------------------------------------------ what is shown
 
 test("a hole in a stream is shown before the event that proves it, unless the server said so itself", async () => {
@@ -551,6 +572,7 @@ test("stop is for good, start is at once", async () => {
   const { link, sockets, states } = await observing();
   link.stop();
   assert.deepEqual(link.state, { phase: "stopped", detail: "closed by this page", retryAt: null, code: 1000 });
+  assert.deepEqual(link.connection.subscriptions, []);
   assert.equal(sockets[0].closed, 1000);
   await pass(60_000);
   assert.equal(sockets.length, 1);
