@@ -315,7 +315,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
       },
       lost: (reason) => self.end({ code: 1006, reason: `${reason}` }),
     };
-    wait(transport, timeout, () => self.lost("timeout"));
+    wait(transport, timeout, () => self.lost("silence"));
     authorise(refresh)
       .then(([token, ticket]) => {
         if (self.over) return;
@@ -398,7 +398,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     }
     if (asked) emit("latency", slow());
     // A stream has a comment every 15 s; a socket of a hidden page has heartbeats.
-    if (Date.now() - here.last >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
+    if (Date.now() - Math.max(here.last, asked) >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
     else wait("pulse", asked ? timeout / 3 : pingInterval, beat);
   };
 

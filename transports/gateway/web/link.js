@@ -25,8 +25,7 @@ const WORDS = {
   4008: "this page read too slowly",
   4009: "another connection took this one's place",
   4029: "too many commands",
-  silence: "the connection went silent",
-  timeout: "no answer from the server",
+  silence: "no answer from the server",
 };
 
 /** Why a connection ended, in one line. */
