@@ -404,8 +404,11 @@ fn typescript(workspace: &Workspace, groups: &[&str]) -> Result<Verdict, String>
             Some(count) => tests += count,
         }
         // What was measured: the size of the core, and how many switches there were.
-        let measured = |line: &&str| line.starts_with("# core: ") || line.contains(" switches");
-        let figures = said.lines().filter(measured).filter(|line| !line.contains("Subtest") && !line.contains("ok "));
+        let measured = |line: &&str| {
+            line.starts_with("# ")
+                && (line.contains(" bytes gzip") || line.contains(" switches and") || line.contains(" of "))
+        };
+        let figures = said.lines().filter(measured).filter(|line| !line.contains("Subtest") && !line.contains("\\n"));
         remarks.extend(figures.map(|line| line.trim_start_matches("# ").to_owned()));
     }
     remarks.dedup();
