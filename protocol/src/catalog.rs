@@ -6,10 +6,13 @@
 //! whom it need not be told to (ROUTE-06). The enums, the decoder, typed addressing, the schemas, the reference
 //! and the snapshots all come out of this table (EVT-01); nothing about an event type is written anywhere else.
 
+use std::sync::LazyLock;
+
 use serde_json::value::RawValue;
 
 use crate::{
     address::{AddressedTo, AdwLayer, Audience, AudienceKind, Visibility, to},
+    bounds::Bounds,
     error::{ErrorBody, ErrorCode},
     event::{Payload, adw, chat, connection, context, mcp, metrics, product},
 };
@@ -178,6 +181,16 @@ macro_rules! catalogue {
                 match name {
                     $(concat!($family, ".", $name) => Some(Self::$variant),)+
                     _ => None,
+                }
+            }
+
+            /// EVT-08: the bounds of the payload's members, read when they are first needed.
+            pub(crate) fn bounds(self) -> &'static Bounds {
+                match self {
+                    $(Self::$variant => {
+                        static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| Bounds::of(EventType::$variant));
+                        &BOUNDS
+                    })+
                 }
             }
 
