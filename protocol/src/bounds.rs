@@ -5,7 +5,7 @@
 //! (its kind, its words, the pattern of an identifier) its Rust type keeps by itself when it is read.
 
 use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     catalog::EventType,
@@ -45,12 +45,32 @@ impl Bounds {
     /// # Errors
     /// `invalid_payload`, naming the first member that does not, what it is and what it may be.
     pub(crate) fn check(&self, payload: &Map<String, Value>) -> Result<(), ErrorBody> {
+        self.check_as(View::Sent, payload)
+    }
+
+    /// What is out of bounds in a payload that its type could not read, if that is what is wrong with it: a port of 70000
+    /// is more than its Rust type holds, and its sender is told of the port and not of the type.
+    pub(crate) fn explain(&self, payload: &RawValue) -> Option<ErrorBody> {
+        let written: Map<String, Value> = serde_json::from_str(payload.get()).ok()?;
+        self.check_as(View::Written, &written).err()
+    }
+
+    fn check_as(&self, view: View, payload: &Map<String, Value>) -> Result<(), ErrorBody> {
         let Some(Shape::Object { members, each }) = &self.0 else { return Ok(()) };
-        check_members(members, each.as_deref(), payload).map_err(|fault| {
+        check_members(members, each.as_deref(), payload, view).map_err(|fault| {
             let path: String = fault.path.into_iter().rev().collect();
             ErrorBody::new(ErrorCode::InvalidPayload, format!("data{path} {}", fault.problem))
         })
     }
+}
+
+/// How a payload is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// As its type wrote it: every member is of its kind, and null only where null is a value.
+    Sent,
+    /// As its publisher wrote it: null is absent (EVT-06), and kinds are for the type to judge.
+    Written,
 }
 
 /// What is bounded in a value; parts of it without bounds are left out.
@@ -183,12 +203,14 @@ impl Shape {
         if may_be_null { Self::Nullable(Box::new(self)) } else { self }
     }
 
-    fn check(&self, value: &Value) -> Result<(), Fault> {
+    fn check(&self, value: &Value, view: View) -> Result<(), Fault> {
         match (self, value) {
             (Self::Number(range), Value::Number(number)) if number.as_f64().is_some_and(|it| range.holds(it)) => Ok(()),
             (Self::Number(range), Value::Number(number)) => Err(Fault::new(format!("must be {range}, not {number}"))),
             // What serde_json writes for them. No JSON text brings them, so they are of the server's own making.
-            (Self::Number(range), Value::Null) => Err(Fault::new(format!("must be {range}, not infinite or NaN"))),
+            (Self::Number(range), Value::Null) if view == View::Sent => {
+                Err(Fault::new(format!("must be {range}, not infinite or NaN")))
+            }
             (Self::Text(range), Value::String(text)) => {
                 let length = text.chars().count();
                 if range.holds_length(length) {
@@ -206,11 +228,14 @@ impl Shape {
                 items
                     .iter()
                     .enumerate()
-                    .try_for_each(|(at, item)| each.check(item).map_err(|fault| fault.inside(format!("[{at}]"))))
+                    .try_for_each(|(at, item)| each.check(item, view).map_err(|fault| fault.inside(format!("[{at}]"))))
             }
-            (Self::Object { members, each }, Value::Object(object)) => check_members(members, each.as_deref(), object),
+            (Self::Object { members, each }, Value::Object(object)) => {
+                check_members(members, each.as_deref(), object, view)
+            }
             (Self::Nullable(_), Value::Null) => Ok(()),
-            (Self::Nullable(inner), other) => inner.check(other),
+            (Self::Nullable(inner), other) => inner.check(other, view),
+            (_, _) if view == View::Written => Ok(()),
             (Self::Number(_) | Self::Text(_) | Self::List { .. } | Self::Object { .. }, _) => {
                 Err(Fault::new("is not of the kind that its schema says".to_owned()))
             }
@@ -218,16 +243,21 @@ impl Shape {
     }
 }
 
-fn check_members(members: &[(String, Shape)], each: Option<&Shape>, object: &Map<String, Value>) -> Result<(), Fault> {
+fn check_members(
+    members: &[(String, Shape)],
+    each: Option<&Shape>,
+    object: &Map<String, Value>,
+    view: View,
+) -> Result<(), Fault> {
     for (name, shape) in members {
         if let Some(value) = object.get(name) {
-            shape.check(value).map_err(|fault| fault.inside(format!(".{name}")))?;
+            shape.check(value, view).map_err(|fault| fault.inside(format!(".{name}")))?;
         }
     }
     let Some(each) = each else { return Ok(()) };
     let others = object.iter().filter(|(name, _)| !members.iter().any(|(known, _)| known == *name));
     for (name, value) in others {
-        each.check(value).map_err(|fault| {
+        each.check(value, view).map_err(|fault| {
             let shown: String = name.chars().take(64).collect();
             fault.inside(format!(".{shown}"))
         })?;
@@ -280,6 +310,13 @@ mod tests {
             told("data.elapsed_seconds must be 0 to 9007199254740991, not 9007199254740992")
         );
         assert!(with("task.progress", "/elapsed_seconds", json!(u64::MAX)).is_err());
+        // More than the Rust type holds.
+        assert_eq!(with("mcp.connecting", "/port", json!(70_000)), told("data.port must be 1 to 65535, not 70000"));
+        assert_eq!(with("mcp.connecting", "/port", json!(-1)), told("data.port must be 1 to 65535, not -1"));
+        // What else is wrong is told as before.
+        assert!(with("mcp.connecting", "/port", json!("80")).unwrap_err().contains("expected u16"));
+        let both = json!({ "error": "x", "port": null, "mcp_connection_id": 7 });
+        assert!(admitted("mcp.connect_error", &both).unwrap_err().contains("mcp.connect_error: invalid type"));
         assert_eq!(with("task.progress", "/percent", json!(100)), Ok(()));
         assert_eq!(with("task.progress", "/percent", json!(100.5)), told("data.percent must be 0 to 100, not 100.5"));
         assert_eq!(with("task.progress", "/percent", json!(-0.5)), told("data.percent must be 0 to 100, not -0.5"));

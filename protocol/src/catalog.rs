@@ -287,7 +287,9 @@ macro_rules! catalogue {
 
 fn read<P: Payload>(event_type: EventType, data: &RawValue) -> Result<P, ErrorBody> {
     serde_json::from_str(data.get()).map_err(|error| {
-        ErrorBody::new(ErrorCode::InvalidPayload, format!("data of {}: {error}", event_type.spec().name))
+        let unreadable =
+            || ErrorBody::new(ErrorCode::InvalidPayload, format!("data of {}: {error}", event_type.spec().name));
+        event_type.bounds().explain(data).unwrap_or_else(unreadable)
     })
 }
 
