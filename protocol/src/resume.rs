@@ -24,7 +24,8 @@ use crate::{
 
 /// Where a receiver stands in one history: everything up to `low`, but for some roots another position.
 ///
-/// Written as `<epoch>-<low>[,<root>=<position>]...`; clients treat it as opaque (SSE-03).
+/// Written as `<epoch>-<low>[,<root>=<position>]...`; a client that knows its positions may write one
+/// (SSE-03, SSE-08).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The history that the positions belong to.
@@ -56,7 +57,8 @@ impl FromStr for Cursor {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        const WRONG: IdError = IdError::new("a cursor", "must be one that this server gave out");
+        const WRONG: IdError =
+            IdError::new("a cursor", "must be one that this server gave out, or written as SSE-08 says");
         let position = |text: &str| {
             let canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
             text.parse().ok().filter(|_| canonical).and_then(Position::new).ok_or(WRONG)
@@ -472,6 +474,20 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sse_08_a_client_writes_a_cursor_from_the_positions_that_it_holds() {
+        let read: Cursor = "9f3a77c2d1e05b64-4711,adw:29fb6a3e=4702,global=0,*=12,session:a:b=9".parse().unwrap();
+        let at = |root: &str| read.position(&root.parse().unwrap()).as_u64();
+        assert_eq!(read.epoch.to_string(), "9f3a77c2d1e05b64");
+        assert_eq!(
+            ["adw:29fb6a3e", "global", "*", "session:a:b", "room:tasks", "user:maria"].map(at),
+            [4702, 0, 12, 9, 4711, 4711]
+        );
+        // In whatever order, and also where a root stands like the rest.
+        let other = "9f3a77c2d1e05b64-4711,session:a:b=9,room:tasks=4711,*=12,global=0,adw:29fb6a3e=4702";
+        assert_eq!(other.parse::<Cursor>().unwrap().position(&"room:tasks".parse().unwrap()).as_u64(), 4711);
+    }
 
     #[test]
     fn sse_03_cursors_read_back_as_written_and_hostile_ones_are_refused() {

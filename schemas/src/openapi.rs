@@ -1,7 +1,7 @@
 //! `openapi.json`: every endpoint that the gateway answers over HTTP, as an OpenAPI 3.1 document (DOC-02).
 //!
 //! The bodies are the types that the transports write, [`eventwire_protocol::api`], brought into the profile; what can be
-//! published is what `publish.schema.json` says. The endpoints stand in two tables, [`canonical`] and [`older`]. That the
+//! published is what `publish.schema.json` says. The endpoints stand in two tables, `canonical` and `older`. That the
 //! tables are those of the gateway, that every answer is one that the document has, and that every example of a request
 //! is accepted, is proven against a running gateway by its own tests.
 

@@ -50,8 +50,13 @@ const TOOLS: &[Tool] = &[
 const NODE_MAJOR: u32 = 18;
 
 /// Folders with a package-lock.json whose packages tests need.
-pub(crate) const NODE_FOLDERS: &[&str] =
-    &["transports/gateway/web/test/browser", "schemas/tests/codegen", "schemas/tests/documents", "conformance/seeds"];
+pub(crate) const NODE_FOLDERS: &[&str] = &[
+    "transports/gateway/web/test/browser",
+    "schemas/tests/codegen",
+    "schemas/tests/documents",
+    "schemas/typescript",
+    "conformance/seeds",
+];
 
 /// Checks every tool, installs the missing ones when it can, and installs the locked npm packages.
 ///

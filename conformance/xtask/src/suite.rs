@@ -108,6 +108,16 @@ const STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "typescript",
+        proves: "the TypeScript client: types and dist/ are fresh, 5 KB, models, frameworks, and against a gateway in Node",
+        run: |workspace| typescript(workspace, &["unit", "gateway"]),
+    },
+    Step {
+        name: "typescript-browser",
+        proves: "the TypeScript client in Chromium: its example page, cuts, kills and switches of transport",
+        run: |workspace| typescript(workspace, &["browser"]),
+    },
+    Step {
         name: "python",
         proves: "the Python package: generated from the schemas, type-checked, against a gateway, as a wheel",
         run: python,
@@ -371,6 +381,36 @@ fn node_folder(workspace: &Workspace, name: &str) -> Result<PathBuf, String> {
         return Err(format!("{name} has no node_modules; run `cargo xtask setup`"));
     }
     Ok(folder)
+}
+
+/// The tests of `@eventwire/client`, which start gateways of their own.
+fn typescript(workspace: &Workspace, groups: &[&str]) -> Result<Verdict, String> {
+    let folder = node_folder(workspace, "schemas/typescript")?;
+    build(workspace)?;
+    let binary = workspace.binaries()?.join("eventwire");
+    let mut tests = 0;
+    let mut remarks = Vec::new();
+    for group in groups {
+        let mut command = workspace.command("node");
+        command
+            .args(["test/run.mjs", group, "--test-reporter=tap"])
+            .env("EVENTWIRE_BINARY", &binary)
+            .current_dir(&folder);
+        let (outcome, said) = capture(&mut command, minutes(10));
+        println!("{said}");
+        outcome.require(&format!("node test/run.mjs {group}"))?;
+        match tap_count(&said, "pass") {
+            None | Some(0) => return Err(format!("no test ran in {group}")),
+            Some(count) => tests += count,
+        }
+        // What was measured: the size of the core, and how many switches there were.
+        let measured = |line: &&str| line.starts_with("# core: ") || line.contains(" switches");
+        let figures = said.lines().filter(measured).filter(|line| !line.contains("Subtest") && !line.contains("ok "));
+        remarks.extend(figures.map(|line| line.trim_start_matches("# ").to_owned()));
+    }
+    remarks.dedup();
+    remarks.insert(0, format!("{tests} tests"));
+    Ok(Verdict::Passed(remarks.join("; ")))
 }
 
 fn browser(workspace: &Workspace) -> Result<Verdict, String> {

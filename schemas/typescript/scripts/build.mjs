@@ -1,11 +1,12 @@
 // Builds dist/ from src/: index.js, the core in one minified file without imports, which a page can load as it is; known.js and
-// react.js; and the types of all. Prints the size of the core and fails above 5 KB.
+// react.js; and the types of all. The gateway's inspector uses the core, and gets a copy: a crate holds nothing from outside of its
+// folder. Prints the size of the core and fails above 5 KB.
 //
 //     node scripts/build.mjs [--check]
 //
 // With --check nothing is written: everything is built beside, and a difference from what is committed fails.
 
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -19,8 +20,11 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 /** Largest core in bytes: minified by esbuild, gzip -9. */
 export const LIMIT = 5 * 1024;
 
+/** The inspector's copy of dist/index.js. */
+const COPY = join(here, "../../transports/gateway/web/eventwire.js");
+
 /** Names of members that only the modules of the core know: of targets, links and the session. They become short. */
-const INTERNAL = "named under deaf behind heard asked last frame cursor link welcomed over lost begin query cut take reopen sent call open pending emit wanted refresh delay";
+const INTERNAL = "named under deaf behind heard asked last frame cursor link welcomed over lost begin query cut take reopen sent call open pending emit wanted refresh delay command";
 
 /** What a page bundles, by what it imports. */
 export const ENTRIES = {
@@ -81,9 +85,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv.includes("--check")) {
     const source = existing(join(here, "src"));
     const generated = await generate();
+    const made = await build();
+    const copied = existsSync(COPY) ? readFileSync(COPY, "utf8") : undefined;
     const stale = [
       ...differences(generated, Object.fromEntries(Object.keys(generated).map((name) => [name, source[name]])), "src"),
-      ...differences(await build(), existing(dist), "dist"),
+      ...differences(made, existing(dist), "dist"),
+      ...(copied === made["index.js"] ? [] : ["transports/gateway/web/eventwire.js is not dist/index.js"]),
     ];
     if (stale.length) {
       console.error(`${stale.join("\n")}\nrun \`npm run generate && npm run build\` in schemas/typescript`);
@@ -94,6 +101,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     rmSync(dist, { recursive: true, force: true });
     mkdirSync(dist);
     for (const [name, text] of Object.entries(made)) writeFileSync(join(dist, name), text);
+    writeFileSync(COPY, made["index.js"]);
   }
   const found = await sizes();
   for (const [name, bytes] of Object.entries(found)) console.log(`${name}: ${bytes} bytes gzip`);

@@ -179,18 +179,15 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   /** One timer of each name; without `run` none. A longer time than 23 days would overflow. */
-  const wait = (name: string, ms = 0, run?: () => void) => {
+  const wait = (name: string, ms = 0, run?: false | (() => void)) => {
     clearTimeout(timers[name]);
     if (run) timers[name] = setTimeout(run, Math.min(ms, 2e9));
   };
 
   // What is not answered yet has taken so long at least.
-  const slow = () => (asked && Date.now() - asked > (latency ?? 0) ? Date.now() - asked : latency);
+  const slow = () => (asked ? Math.max(Date.now() - asked, latency ?? 0) : latency);
 
-  const enter = (next: State) => {
-    state = next;
-    emit("state", state);
-  };
+  const enter = (next: State) => emit("state", (state = next));
 
   const call = <T>(begin: (call: Call) => () => void, { signal }: Abortable = {}): Promise<T> =>
     new Promise((resolve, reject) => {
@@ -251,8 +248,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     // The one that worked last comes first.
     untried = transports.filter((transport) => transport !== first);
     farewell = undefined;
-    enter({ phase: "connecting", attempt: count });
     line = open(first, refresh);
+    enter({ phase: "connecting", attempt: count });
   };
 
   const authorise = async (refresh?: boolean) => {
@@ -279,7 +276,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
           // Listeners of `frame` see it.
         }
         if (typeof event?.type !== "string" || !event.data) event = undefined;
-        const welcome = event?.type === "connection.welcome" && (event as EventOf<"connection.welcome">).data;
+        const welcome = event?.type === "connection.welcome" && (event as EventOf<"connection.welcome">).data as ConnectionWelcomeData & { expires_at?: string };
         self.heard();
         if (welcome) {
           self.welcomed = true;
@@ -295,7 +292,18 @@ export function createClient(url: string | URL, options: Options = {}): Client {
         }
         if (self !== line) return;
         emit("frame", { text, event });
-        if (welcome) greeted(transport, welcome);
+        // A handler may have closed the client.
+        if (self !== line) return;
+        if (welcome) {
+          first = transport;
+          asked = 0;
+          reconnect.welcomed(self.last);
+          beat();
+          expire(welcome.expires_at, welcome.server_time);
+          later();
+          // Last, since a handler may close the client.
+          enter({ phase: "connected", transport, welcome });
+        }
         if (event?.type === "connection.closing") farewell = (event as EventOf<"connection.closing">).data;
         if (event) core.take(event, sse);
       },
@@ -307,7 +315,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
       },
       lost: (reason) => self.end({ code: 1006, reason: `${reason}` }),
     };
-    wait(transport, timeout, () => self.lost("timeout"));
+    wait(transport, timeout, () => self.lost("silence"));
     authorise(refresh)
       .then(([token, ticket]) => {
         if (self.over) return;
@@ -321,23 +329,12 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     return self;
   };
 
-  const greeted = (transport: Transport, welcome: ConnectionWelcomeData) => {
-    first = transport;
-    asked = 0;
-    reconnect.welcomed(Date.now());
-    enter({ phase: "connected", transport, welcome });
-    beat();
-    expire(welcome.expires_at, welcome.server_time);
-    wait("upgrade");
-    later();
-  };
-
   /** Tries a WebSocket again after a while, if that is the transport that is preferred. */
   const later = () => {
-    if (transports[0] === "websocket" && !line?.link?.send) wait("upgrade", upgradeDelay, () => switchTo("websocket"));
+    wait("upgrade", upgradeDelay, transports[0] === "websocket" && !line?.link?.send && (() => switchTo("websocket")));
   };
 
-  const ended = (from: Line, why: Ended) => {
+  const ended = (from: Line, { code, reason }: Ended) => {
     if (from === rival) {
       rival = undefined;
       later();
@@ -346,9 +343,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     line = undefined;
     wait("pulse");
     core.cut();
-    const { reason } = why;
     // A stream has no close code of its own.
-    const code = farewell?.code ?? why.code;
+    code = farewell?.code ?? code;
     const unclear = !from.welcomed && code < 4000 && code !== 401 && code !== 403;
     const other = unclear && untried.shift();
     if (other) {
@@ -359,8 +355,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     const next = reconnect.next(unclear && transports[1] ? 1006 : code, farewell && (farewell.reconnect_after_ms ?? -1), Date.now(), Math.random(), renewable);
     if (!next) return stop({ phase: "failed", code, reason });
     const { attempt: count, delay, refresh } = next;
-    enter({ phase: "reconnecting", attempt: count, retryAt: Date.now() + delay, code, reason });
     wait("retry", delay, () => attempt(count + 1, refresh));
+    enter({ phase: "reconnecting", attempt: count, retryAt: Date.now() + delay, code, reason });
   };
 
   const switchTo = (transport: Transport) => {
@@ -402,7 +398,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     }
     if (asked) emit("latency", slow());
     // A stream has a comment every 15 s; a socket of a hidden page has heartbeats.
-    if (Date.now() - here.last >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
+    if (Date.now() - Math.max(here.last, asked) >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
     else wait("pulse", asked ? timeout / 3 : pingInterval, beat);
   };
 
@@ -418,12 +414,13 @@ export function createClient(url: string | URL, options: Options = {}): Client {
 
   const authenticate: Client["authenticate"] = async (token, options) => {
     // The token of a stream is in its head.
-    if (line?.link?.send) {
+    const socket = line?.link?.send;
+    if (socket) {
       const { time, data } = await send("authenticate", { token }, options);
       expire((data as any).data.expires_at, time);
     }
     bearer = token;
-    if (!line?.link?.send) switchTo("sse");
+    if (!socket) switchTo("sse");
   };
 
   const core = session(

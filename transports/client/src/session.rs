@@ -1302,7 +1302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_over_a_socket_goes_on_over_an_event_stream_and_back() {
+    fn sse_08_what_is_read_over_a_socket_goes_on_over_an_event_stream_and_back() {
         let mut probe = Probe::new(&["adw:aaaaaaaa", "session:ctx", "room:b", "room:a"]);
         probe.welcome(EPOCH);
         probe.accept(3);

@@ -67,8 +67,17 @@ async fn auth_09_strangers_listen_where_the_operator_lets_them_and_do_nothing_el
     let mut chat = open(format!("ws://{monadic}/"), None).await.unwrap();
     let mut other = open(format!("ws://{monadic}/"), None).await.unwrap();
     let headers = [("authorization", bearer.as_str())];
-    let listed = ask(gateway.address, Method::GET, "/v1/connections", &headers, "").await.json();
+    // A socket is open for its client a moment before it is in the list.
+    let mut listed = Value::Null;
+    for _ in 0..100 {
+        listed = ask(gateway.address, Method::GET, "/v1/connections", &headers, "").await.json();
+        if listed["connections"].as_array().is_some_and(|pages| pages.len() == 2) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     let pages = listed["connections"].as_array().unwrap();
+    assert_eq!(pages.len(), 2, "{pages:?}");
     assert!(pages.iter().all(|page| page["permissions"] == json!([])), "{pages:?}");
     let session = pages[0]["session_id"].as_str().unwrap();
     assert_ne!(session, pages[1]["session_id"].as_str().unwrap());

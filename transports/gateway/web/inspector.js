@@ -4,7 +4,7 @@
 import { Api } from "./api.js";
 import { $, h, setText } from "./dom.js";
 import { Link } from "./link.js";
-import { duration, eventEntry, gapSentence, markEntry, Positions, Tail } from "./model.js";
+import { duration, eventEntry, gapSentence, markEntry, Tail } from "./model.js";
 import { Runs } from "./timeline.js";
 import { ConnectionsView } from "./view-connections.js";
 import { ConsoleView } from "./view-console.js";
@@ -22,11 +22,11 @@ class Inspector {
   #arrived = [];
   #wasLive = false;
   #blindSince = null;
+  #epoch = null;
 
   constructor() {
     this.tail = new Tail();
     this.runs = new Runs();
-    this.positions = new Positions();
     this.gaps = 0;
     this.api = new Api(new URL(".", document.baseURI), () => this.#askToken(this.#tokenReason()));
     this.link = new Link({
@@ -36,6 +36,7 @@ class Inspector {
       probe: () => this.api.probe(),
       onState: (state) => this.#state(state),
       onFrame: (frame, text) => this.#frame(frame, text),
+      onHole: (hole) => this.#gap({ ...hole, reason: "they never arrived here" }),
       onNote: (label, text, tone) => this.#mark(label, text, tone),
     });
     this.views = { events: new EventsView(this), runs: new RunsView(this), connections: new ConnectionsView(this), console: new ConsoleView(this), why: new WhyView(this) };
@@ -54,7 +55,7 @@ class Inspector {
     $("banner-action").addEventListener("click", () => {
       const { phase } = this.link.state;
       if (phase === "token" || phase === "forbidden" || this.link.refusal !== null) this.#askToken();
-      else if (phase === "live") this.link.command("subscribe", { streams: [{ to: "*" }] }).catch(() => {});
+      else if (phase === "live") this.link.observe();
       else this.link.start();
     });
     setInterval(() => this.#status(), 1000);
@@ -137,25 +138,20 @@ class Inspector {
     this.#arrived.push(performance.now());
     switch (frame.type) {
       case "connection.welcome":
-        if (this.positions.enter(String(data.epoch))) {
+        if (this.#epoch !== null && this.#epoch !== data.epoch) {
           this.runs.clear();
           this.views.runs.restart();
           this.#mark("new history", `the server began a new history (epoch ${data.epoch}): seq starts over, earlier events cannot be replayed`, "gap");
         }
-        break;
-      case "connection.unsubscribed":
-        this.positions.restart();
+        this.#epoch = data.epoch;
         break;
       case "connection.gap":
-        this.positions.excuse(data.to_seq);
         this.#gap(data, text);
         break;
       default:
         break;
     }
-    const hole = this.link.settled(frame) ? this.positions.see(frame) : null;
-    if (hole !== null) this.#gap({ stream: frame.to, ...hole, reason: "they never arrived here" });
-    if (frame.type !== "connection.gap" && this.tail.push(eventEntry(frame, text, this.positions.epoch))) this.runs.ingest(frame);
+    if (frame.type !== "connection.gap" && this.tail.push(eventEntry(frame, text, this.#epoch))) this.runs.ingest(frame);
     if (this.tail.entries.length > this.tail.maxEntries * 1.2 || this.tail.characters > this.tail.maxCharacters * 1.2) this.tail.trim();
     this.views.console.received(frame);
     this.refresh();

@@ -1,6 +1,6 @@
-// What frames mean to the inspector, without a browser: decoding, one-line summaries, positions and holes per stream,
-// the bounded tail and the filters over it. Nothing in here touches the DOM, the clock or the network, so that all
-// of it is tested with plain node (see test/).
+// What frames mean to the inspector, without a browser: decoding, one-line summaries, the bounded tail and the
+// filters over it. Nothing in here touches the DOM, the clock or the network, so that all of it is tested with plain
+// node (see test/).
 
 /** Newest events kept in the tail. */
 export const MAX_ENTRIES = 5000;
@@ -204,47 +204,6 @@ export function clock(time) {
   const date = new Date(at);
   const pad = (n, width) => String(n).padStart(width, "0");
   return `${pad(date.getHours(), 2)}:${pad(date.getMinutes(), 2)}:${pad(date.getSeconds(), 2)}.${pad(date.getMilliseconds(), 3)}`;
-}
-
-// ---------------------------------------------------------------------------------------------------- positions and holes
-
-/**
- * The last logged `seq` seen per stream, and the duplicates and holes that follow from it.
- * A frame whose `prev` lies beyond the last `seq` seen of its stream proves that something between is missing.
- */
-export class Positions {
-  #last = new Map();
-  #excused = 0;
-  epoch = null;
-
-  /** Takes the epoch of the connection; a new one starts from nothing. Returns whether an earlier epoch ended. */
-  enter(epoch) {
-    if (this.epoch === epoch) return false;
-    const ended = this.epoch !== null;
-    this.epoch = epoch;
-    this.#last.clear();
-    this.#excused = 0;
-    return ended;
-  }
-
-  /** A gap that the server announced explains every hole that ends at or below `upto`. */
-  excuse(upto) {
-    if (Number.isFinite(upto)) this.#excused = Math.max(this.#excused, upto);
-  }
-
-  /** Forgets what was seen of all streams: the next frame of each begins anew (a subscription was dropped and renewed). */
-  restart() {
-    this.#last.clear();
-  }
-
-  /** Notes a frame; returns `{from_seq, to_seq}` when events of its stream are missing before it, else `null`. */
-  see(frame) {
-    if (!Number.isSafeInteger(frame.seq)) return null;
-    const last = this.#last.get(frame.to);
-    if (last === undefined || frame.seq > last) this.#last.set(frame.to, frame.seq);
-    if (last === undefined || !Number.isSafeInteger(frame.prev) || frame.prev <= last || frame.prev <= this.#excused) return null;
-    return { from_seq: last + 1, to_seq: frame.prev };
-  }
 }
 
 // ---------------------------------------------------------------------------------------------------- the tail

@@ -202,7 +202,8 @@ export class ConsoleView {
         onFrame: (frame) => {
           const re = frame.data?.re;
           if (typeof re === "string" && this.#waiting.has(`own ${re}`)) this.#answered("own", re, frame);
-          else if (frame.type !== "connection.pong" && frame.type !== "connection.heartbeat") this.#line("in", "own", frame);
+          // What the connection asks for by itself, to resume and to see that it lives, is answered as well.
+          else if (re === undefined && frame.type !== "connection.heartbeat") this.#line("in", "own", frame);
           this.refresh();
         },
         onNote: (_label, text, tone) => this.#line("note", "own", text, tone),

@@ -88,7 +88,7 @@ impl State {
         while let Some((until, digest)) = self.order.front().copied() {
             // One that is no longer held needs no place, however long it would have held.
             if until > now && self.held.contains_key(&digest) {
-                return;
+                break;
             }
             self.order.pop_front();
             self.forget(&digest);

@@ -100,6 +100,26 @@ async fn sse_02_the_header_wins_over_the_query_and_either_resumes() {
 }
 
 #[tokio::test]
+async fn sse_08_a_cursor_that_a_client_wrote_from_its_positions_gets_what_is_behind_each_of_them() {
+    let hub = Hub::new();
+    let address = serve(SseAcceptor::new(hub.clone())).await;
+    let mut numbers = Vec::new();
+    for n in 0..6 {
+        numbers.push(publish(&hub, ["room:tasks", "global"][n % 2], json!({"n": n})).await);
+    }
+    let mut source = EventSource::open(address, "/v1/sse?room=tasks").await;
+    // As one would that read over a socket all of the room (0, 2, 4), and of what is for everybody (1, 3, 5) the first.
+    let welcome = source.next().await.unwrap().value();
+    let epoch = welcome["data"]["epoch"].as_str().unwrap().to_owned();
+    source.stand_at(&format!("{epoch}-{},global={}", numbers[4], numbers[1]));
+    source.reconnect().await;
+    publish(&hub, "room:tasks", json!({"n": 6})).await;
+    let mut rest: Vec<_> = source.logged(3).await.iter().map(|event| event.value()["data"]["n"].clone()).collect();
+    rest.sort_by_key(|n| n.as_u64());
+    assert_eq!(rest, [3, 5, 6]);
+}
+
+#[tokio::test]
 async fn log_05_a_cursor_of_another_history_is_answered_with_a_gap_and_all_that_this_one_holds() {
     let (old, new) = (Hub::new(), Hub::new());
     let mut source = EventSource::open(serve(SseAcceptor::new(old.clone())).await, TARGET).await;

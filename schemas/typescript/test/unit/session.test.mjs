@@ -238,3 +238,72 @@ test("random scripts: nothing lost without a word, nothing twice, order kept", (
   t.diagnostic(`${scripts} scripts from seed ${first}: ${events} events, ${gaps} gaps`);
   assert.ok(events > scripts * 5 && gaps > scripts / 10, "the scripts do something");
 });
+
+/** A session whose words are written down. */
+function probe(targets) {
+  const said = [];
+  const events = [];
+  const gaps = [];
+  const core = session({ send: (text) => said.push(JSON.parse(text)), emit: (type, value) => ({ "*": events, gap: gaps })[type]?.push(value), lost() {}, reopen() {} }, targets);
+  const take = (type, data, sse = false, more = {}) => core.take({ type, time: "t", to: "connection:c", data, ...more }, sse);
+  const welcome = (sse) => take("connection.welcome", { epoch: "0123456789abcdef" }, sse);
+  return { core, said, events, gaps, take, welcome };
+}
+
+test("the answer to an unsubscribe forgets nothing that was wanted again before it came", () => {
+  const { core, said, take, welcome } = probe(["room:a"]);
+  welcome();
+  take("connection.subscribed", { re: said[0].id, streams: [{ to: "room:a", head: 3 }], refused: [] });
+  core.unsubscribe(["room:a"], () => {});
+  core.subscribe([{ to: "room:a" }], () => {});
+  take("connection.unsubscribed", { re: said[1].id, streams: [{ to: "room:a" }] });
+  take("connection.subscribed", { re: said[2].id, streams: [{ to: "room:a", head: 5 }], refused: [] });
+  assert.deepEqual([core.wanted(), core.checkpoint().positions["room:a"]], [["room:a"], 5]);
+  // One that nobody asked for is a permission that was lost.
+  take("connection.unsubscribed", { streams: [{ to: "room:a" }] });
+  assert.deepEqual(core.wanted(), []);
+});
+
+test("what comes without asking resumes where the stream began, also before its first event", () => {
+  const { core, said, welcome } = probe([]);
+  assert.equal(core.query(), "");
+  core.begin("0123456789abcdef-41,global=40");
+  welcome(true);
+  core.begin("0123456789abcdef-99");
+  core.cut();
+  assert.equal(new URLSearchParams(core.query()).get("cursor"), "0123456789abcdef-0,global=40");
+  core.cut();
+  welcome(false);
+  assert.deepEqual(said[0].data.streams, [{ to: "global", since: 40 }]);
+});
+
+test("what everybody receives hides nothing that lies before it when it comes ahead of the replay", () => {
+  const { core, said, events, take, welcome } = probe([]);
+  const event = (seq, prev) => take("_t.n", {}, false, { to: "global", seq, prev });
+  welcome();
+  take("connection.subscribed", { re: said[0].id, streams: [{ to: "global", head: 0 }], refused: [] });
+  event(1, 0);
+  core.cut();
+  welcome();
+  event(5, 3);
+  take("connection.subscribed", { re: said[1].id, streams: [{ to: "global", head: 5 }], refused: [] });
+  event(3, 1);
+  event(5, 3);
+  assert.deepEqual(events.map(({ seq }) => seq), [1, 3, 5]);
+});
+
+test("a hole in the numbers is told before the event that shows it, and a lost tail by the heartbeat", () => {
+  const { said, gaps, events, take, welcome } = probe(["room:a"]);
+  const beat = (seq) => take("connection.heartbeat", { positions: [{ to: "room:a", seq }] });
+  welcome();
+  take("connection.subscribed", { re: said[0].id, streams: [{ to: "room:a", head: 2 }], refused: [] });
+  take("_t.n", {}, false, { to: "room:a", seq: 3, prev: 2 });
+  take("_t.n", {}, false, { to: "room:a", seq: 7, prev: 5 });
+  assert.deepEqual(gaps, [{ stream: "room:a", reason: "hole", from_seq: 4, to_seq: 5 }]);
+  assert.deepEqual(events.map(({ seq }) => seq), [3, 7]);
+  beat(7);
+  beat(7);
+  assert.equal(gaps.length, 1);
+  beat(9);
+  assert.deepEqual(gaps[1], { stream: "room:a", reason: "hole", from_seq: 8, to_seq: 9 });
+});

@@ -11,13 +11,13 @@ import ts from "typescript";
 const here = fileURLToPath(new URL("../..", import.meta.url));
 const types = readFileSync(join(here, "dist/known.js"), "utf8").match(/^ {4}"[a-z_.]+",$/gm).map((line) => JSON.parse(line.trim().slice(0, -1)));
 
-function problems(text) {
+function problems(text, name = "app.mts") {
   // Inside the package, so that `@eventwire/client` is resolved by its own package.json, as an application would.
   const scratch = mkdtempSync(join(here, ".types-"));
   try {
-    const path = join(scratch, "app.mts");
+    const path = join(scratch, name);
     writeFileSync(path, text);
-    const options = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, lib: ["lib.es2022.d.ts", "lib.dom.d.ts"], types: [] };
+    const options = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noEmit: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, lib: ["lib.es2022.d.ts", "lib.dom.d.ts"], types: [], jsx: ts.JsxEmit.ReactJSX, skipLibCheck: true };
     return ts.getPreEmitDiagnostics(ts.createProgram([path], options)).map((it) => ts.flattenDiagnosticMessageText(it.messageText, "\n"));
   } finally {
     rmSync(scratch, { recursive: true });
@@ -58,4 +58,10 @@ export async function read(): Promise<EventOf<"adw.tool_use_pre"> | undefined> {
 }`;
   assert.deepEqual(problems(use("content")), []);
   assert.ok(problems(use("contents")).some((problem) => problem.includes("contents")));
+});
+
+test("the example in React type-checks as it stands", () => {
+  const text = readFileSync(join(here, "example/react.tsx"), "utf8");
+  assert.deepEqual(problems(text, "app.tsx"), []);
+  assert.notDeepEqual(problems(text.replace("event.data.content", "event.data.contents"), "app.tsx"), []);
 });

@@ -34,9 +34,17 @@ test("every asset that is named exists, and every asset that exists is named", (
   assert.deepEqual([...named].sort(), files.filter((name) => name !== "index.html").sort());
 });
 
-test("only the connection and the API code reach the network, and only the token code keeps anything", () => {
+test("the client is the one that schemas/typescript builds, byte for byte", () => {
+  const built = readFileSync(new URL("../../../schemas/typescript/dist/index.js", root), "utf8");
+  assert.ok(text("eventwire.js") === built, "run `npm run build` in schemas/typescript");
+});
+
+test("only the client, the connection and the API code reach the network, and only the token code keeps anything", () => {
   for (const name of scripts) {
-    if (name !== "api.js") assert.doesNotMatch(text(name), /\bfetch\(|sessionStorage|XMLHttpRequest|sendBeacon|document\.cookie/, name);
+    // The client fetches nothing here: it is told to use WebSockets alone.
+    if (name !== "api.js" && name !== "eventwire.js") assert.doesNotMatch(text(name), /\bfetch\(|sessionStorage|XMLHttpRequest|sendBeacon|document\.cookie/, name);
+    if (name !== "api.js") assert.doesNotMatch(text(name), /sessionStorage|document\.cookie/, name);
+    if (name !== "eventwire.js") assert.doesNotMatch(text(name), /\bWebSocket\(/, name);
     if (name !== "inspector.js" && name !== "theme.js") assert.doesNotMatch(text(name), /localStorage/, name);
   }
   for (const name of ["model.js", "timeline.js", "commands.js"]) assert.doesNotMatch(text(name), /\b(document|window|WebSocket|Date\.now|new Date\(\)|Math\.random|performance)\b[.(]/, name);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   adwOf, bytes, clock, covers, decode, duration, eventEntry, familyOf, gapSentence, isFiltered, markEntry, matcher, newConnection, NO_FILTER, oneLine,
-  Positions, reduceConnection, summarise, Tail, TailView, toneOf, visible,
+  reduceConnection, summarise, Tail, TailView, toneOf, visible,
 } from "../model.js";
 
 const frame = (seq, over = {}) => ({ type: "adw.text_block", time: "2026-11-20T23:40:01.123456Z", to: "adw:29fb6a3e", seq, prev: seq - 1, data: { adw_id: "29fb6a3e", content: `event ${seq}` }, ...over });
@@ -89,31 +89,6 @@ test("a gap says which events are missing and why", () => {
   assert.equal(gapSentence({ stream: "adw:29fb6a3e", reason: "expired", from_seq: 3, to_seq: 9 }), "adw:29fb6a3e: seq 3 to 9 cannot be replayed, the history no longer keeps them");
   assert.match(gapSentence({ stream: "*", reason: "epoch_changed" }), /new history/);
   assert.match(gapSentence({}), /no reason given/);
-});
-
-test("a frame whose prev was never seen is a hole, and only then", () => {
-  const positions = new Positions();
-  positions.enter("e1");
-  assert.equal(positions.see(frame(10, { prev: 4 })), null, "the first frame of a stream proves nothing");
-  assert.equal(positions.see(frame(12, { prev: 10 })), null);
-  assert.equal(positions.see(frame(20, { to: "adw:other123", prev: 3 })), null, "another stream has its own chain");
-  assert.deepEqual(positions.see(frame(17, { prev: 15 })), { from_seq: 13, to_seq: 15 });
-  assert.equal(positions.see(frame(16, { prev: 12 })), null, "an older frame is a replay, not a hole");
-  assert.equal(positions.see(frame(18, { prev: 17 })), null);
-  assert.equal(positions.see({ type: "connection.heartbeat", to: "connection:c1", data: {} }), null);
-});
-
-test("an announced gap is not reported a second time, and a new epoch starts over", () => {
-  const positions = new Positions();
-  positions.enter("e1");
-  positions.see(frame(10, { prev: 4 }));
-  positions.excuse(30);
-  assert.equal(positions.see(frame(31, { prev: 30 })), null);
-  assert.deepEqual(positions.see(frame(40, { prev: 35 })), { from_seq: 32, to_seq: 35 });
-  assert.equal(positions.enter("e1"), false);
-  assert.equal(positions.enter("e2"), true);
-  assert.equal(positions.see(frame(99, { prev: 98 })), null, "the first frame of a stream in the new epoch");
-  assert.deepEqual(positions.see(frame(102, { prev: 101 })), { from_seq: 100, to_seq: 101 }, "what the old epoch excused counts for nothing");
 });
 
 test("the tail keeps the newest entries and says how many it let go", () => {
