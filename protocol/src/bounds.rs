@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn evt_08_lengths_are_counted_in_characters_and_items_and_a_stated_null_is_a_value() {
+    fn lengths_are_counted_in_characters_and_items_and_a_stated_null_is_a_value() {
         let schema = json!({
             "type": "object",
             "properties": {
