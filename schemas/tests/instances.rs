@@ -76,6 +76,7 @@ impl Published {
 ///
 /// - EVT-04: `data.adw_id` is the run that the event is addressed to: two members are compared.
 /// - LOG-02: `prev` is below `seq`: two members are compared.
+///
 /// What a command's positions need beside them (an `epoch`) and what its targets are is judged when it is carried out, each
 /// target on its own (CMD-05): the decoder takes any text, as the schema does.
 fn beyond_the_schema(value: &mut Value) {
