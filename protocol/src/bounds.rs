@@ -345,6 +345,15 @@ mod tests {
             admitted("mcp.disconnected", &json!({ "mcp_connection_id": "a", "port": 0, "later": u64::MAX })),
             Ok(())
         );
+        // What a back end of an older system builds comes through the same door.
+        let older = |duration_ms: u64| {
+            let (_, mut data) = examples().into_iter().find(|(of, _)| *of == EventType::AdwThinkingBlock).unwrap();
+            data["duration_ms"] = json!(duration_ms);
+            let adopted = crate::Dialect::Adw.decode_event(&json!({ "type": "thinking_block", "data": data })).unwrap();
+            admitted("adw.thinking_block", &adopted.data)
+        };
+        assert_eq!(older(most), Ok(()));
+        assert_eq!(older(most + 1), told("data.duration_ms must be 0 to 9007199254740991, not 9007199254740992"));
         // Null is absent, so it is in no bounds.
         assert_eq!(with("mcp.connect_error", "/port", Value::Null), Ok(()));
     }
