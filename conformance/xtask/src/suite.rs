@@ -404,8 +404,11 @@ fn typescript(workspace: &Workspace, groups: &[&str]) -> Result<Verdict, String>
             Some(count) => tests += count,
         }
         // What was measured: the size of the core, and how many switches there were.
-        let measured = |line: &&str| line.starts_with("# core: ") || line.contains(" switches");
-        let figures = said.lines().filter(measured).filter(|line| !line.contains("Subtest") && !line.contains("ok "));
+        let measured = |line: &&str| {
+            line.starts_with("# ")
+                && (line.contains(" bytes gzip") || line.contains(" switches and") || line.contains(" of "))
+        };
+        let figures = said.lines().filter(measured).filter(|line| !line.contains("Subtest") && !line.contains("\\n"));
         remarks.extend(figures.map(|line| line.trim_start_matches("# ").to_owned()));
     }
     remarks.dedup();
@@ -491,7 +494,19 @@ fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -
 /// `cargo xtask schemas`.
 pub(crate) fn regenerate_schemas(workspace: &Workspace) -> Result<(), String> {
     let generate = ["run", "--quiet", "-p", "eventwire-schemas", "--", "generate"];
-    cargo(workspace, &generate, minutes(30)).map(|_| ())
+    cargo(workspace, &generate, minutes(30))?;
+    // What is made from the schemas follows, each with the real generator: the types of both packages.
+    setup::run(workspace)?;
+    let folder = workspace.root().join("schemas/typescript");
+    for script in ["generate", "build"] {
+        let mut command = workspace.command("npm");
+        command.args(["run", "--silent", script]).current_dir(&folder);
+        process::run(&mut command, minutes(10)).require(&format!("npm run {script}"))?;
+    }
+    let interpreter = setup::python_environment(workspace)?.join("bin/python");
+    let mut command = workspace.command(&interpreter.to_string_lossy());
+    command.arg("generate.py").current_dir(workspace.root().join(setup::PYTHON_FOLDER));
+    process::run(&mut command, minutes(10)).require("generate.py")
 }
 
 /// `cargo xtask snapshots`.
