@@ -9,9 +9,8 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
-use common::{Dice, Spot, faults, instance, resolved, spots, validator};
+use common::{Dice, Spot, faults, instance, resolved, spots, validator, workspace};
 use eventwire_protocol::address::Root;
 use eventwire_protocol::command::Request;
 use eventwire_protocol::envelope::Envelope;
@@ -21,10 +20,6 @@ use eventwire_schemas::{Tree, committed};
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 struct Published {
     tree: Tree,

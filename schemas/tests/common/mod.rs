@@ -1,15 +1,33 @@
-//! Values made from schemas: valid ones, and ones with a single fault. Written for the tests, so that what they check
+//! What is committed, and values made from schemas: valid ones, and ones with a single fault. Written for the tests, so that what they check
 //! shares no code with what they check it by.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
+use eventwire_schemas::{CHANGELOG, Tree, committed};
 use jsonschema::Validator;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::string::{RegexGeneratorStrategy, string_regex};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
+
+/// The checkout.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// What is committed, without the changelog.
+pub fn published() -> Tree {
+    let mut tree = committed(&workspace()).unwrap();
+    tree.remove(CHANGELOG);
+    tree
+}
+
+pub fn parse(tree: &Tree, path: &str) -> Value {
+    serde_json::from_str(&tree[path]).unwrap()
+}
 
 pub fn validator(document: &Value) -> Validator {
     jsonschema::draft202012::options().should_validate_formats(true).build(document).unwrap()
