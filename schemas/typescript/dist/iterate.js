@@ -4,7 +4,7 @@ import { EventwireError } from "./index.js";
 export function quality({ state, latency = 0 }) {
     if (state.phase !== "connected")
         return "offline";
-    return latency > 1000 ? "poor" : latency > 300 ? "fair" : "good";
+    return latency >= 800 ? "poor" : latency >= 200 ? "fair" : "good";
 }
 /** Resolves when the client is connected; rejects when it was closed or has given up, or when the signal is aborted. */
 export function connected(client, { signal } = {}) {

@@ -41,6 +41,9 @@ export declare function session(sink: Sink, targets: readonly string[], resume?:
     begin(id: string): void;
     /** The connection is gone. Commands that were sent are answered, with `end` all calls; targets are asked for again. */
     cut(end?: "closed" | "failed"): void;
-    /** Takes one frame of the server. `sse`: whether it came over a stream, and not over a WebSocket. */
+    /**
+     * Takes one frame of the server. `sse`: whether it came over a stream, and not over a WebSocket. Throws where members are
+     * missing: methods that only a string or a number has are called for that.
+     */
     take(frame: IncomingEvent, sse: boolean): void;
 };

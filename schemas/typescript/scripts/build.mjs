@@ -24,7 +24,7 @@ export const LIMIT = 5 * 1024;
 const COPY = join(here, "../../transports/gateway/web/eventwire.js");
 
 /** Names of members that only the modules of the core know: of targets, links and the session. They become short. */
-const INTERNAL = "named under deaf behind heard asked last frame cursor link welcomed over lost begin query cut take reopen sent call open pending emit wanted refresh delay command";
+const INTERNAL = "named under deaf behind heard asked last frame cursor link welcomed over lost begin query cut take reopen sent call open pending emit wanted refresh delay command at end";
 
 /** What a page bundles, by what it imports. */
 export const ENTRIES = {

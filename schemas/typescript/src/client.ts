@@ -6,10 +6,10 @@
 import type { ConnectionClosingData, ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
 import type { Link, Listener, WebSocketClass } from "./link.js";
 import { reconnecting, type Backoff, type Ended } from "./reconnect.js";
-import { session, type Answer, type Call } from "./session.js";
+import { openWebSocket } from "./websocket.js";
+import { session, type Answer, type Call, type Sink } from "./session.js";
 import { openStream } from "./sse.js";
 import { EventwireError, type Checkpoint, type EventOf, type Gap, type State, type Subscribed, type Target, type Transport } from "./types.js";
-import { openWebSocket } from "./websocket.js";
 
 /**
  * A token, or where to get one. While it cannot be got (the promise is rejected) the client tries again as if the server could
@@ -168,14 +168,14 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   const emit = (type: string, value: unknown) => {
-    handlers.get(type)?.forEach((handler) => {
+    for (const handler of handlers.get(type) ?? []) {
       try {
         handler(value);
       } catch (error) {
         // A handler that throws is the application's affair; the other handlers and the connection go on.
         console.error(error);
       }
-    });
+    }
   };
 
   /** One timer of each name; without `run` none. A longer time than 23 days would overflow. */
@@ -218,8 +218,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   const sendText = (text: string) => {
-    const link = line?.welcomed && line.link;
-    return (link && link.send?.(text)) || false;
+    return !!(line?.welcomed && line.link?.send?.(text));
   };
 
   // Connections
@@ -272,10 +271,12 @@ export function createClient(url: string | URL, options: Options = {}): Client {
         let event: IncomingEvent | undefined;
         try {
           event = JSON.parse(text);
+          // What a blank session cannot take cannot be read.
+          session({ emit() {}, send() {}, reopen() {} } as unknown as Sink, []).take((event?.data && event) as IncomingEvent, sse);
         } catch {
           // Listeners of `frame` see it.
+          event = undefined;
         }
-        if (typeof event?.type !== "string" || !event.data) event = undefined;
         const welcome = event?.type === "connection.welcome" && (event as EventOf<"connection.welcome">).data as ConnectionWelcomeData & { expires_at?: string };
         self.heard();
         if (welcome) {

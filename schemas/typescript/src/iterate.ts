@@ -5,7 +5,7 @@ import { EventwireError, type Client, type Event, type EventOf, type IncomingEve
 /** How good the connection is now; may change with the signals `state` and `latency`. */
 export function quality({ state, latency = 0 }: Client): Quality {
   if (state.phase !== "connected") return "offline";
-  return latency > 1000 ? "poor" : latency > 300 ? "fair" : "good";
+  return latency >= 800 ? "poor" : latency >= 200 ? "fair" : "good";
 }
 
 /** Resolves when the client is connected; rejects when it was closed or has given up, or when the signal is aborted. */

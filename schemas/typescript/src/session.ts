@@ -46,11 +46,11 @@ interface Reading {
   /** Last number that was read; unknown until the server has said where the target stands. */
   at?: number | undefined;
   /** The command, or the stream, that asked for it on this connection; `ON` when that was answered. */
-  asked?: string | undefined;
+  asked?: string | number | undefined;
   /** What comes before the answer comes again in the replay, in its order; counted now, it would hide what lies before it. */
-  deaf?: boolean;
+  deaf?: boolean | undefined;
   /** Between `replaying` and `recovered`. */
-  behind?: boolean;
+  behind?: boolean | undefined;
   /** What the last heartbeat of this connection said, since it was subscribed or replayed. */
   heard?: number | undefined;
 }
@@ -70,8 +70,8 @@ interface Watcher {
   call: Call;
 }
 
-const STREAM = "sse";
-const ON = "on";
+const STREAM = 2;
+const ON = 1;
 const rootOf = (to: string): string => to.split("/", 1)[0] as string;
 
 export type Session = ReturnType<typeof session>;
@@ -96,7 +96,14 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     if (!reading) readings.set(root, (reading = {}));
     return reading;
   };
-  const want = (root: string): Reading => Object.assign(read(root), { wanted: true, named: true, under: false });
+  /** Whose position a frame moves: that of its own root where it is read by itself, else that of the realm. */
+  const governing = (to: string): string => (readings.has(rootOf(to)) || !readings.has("*") ? rootOf(to) : "*");
+  const want = (root: string): Reading => {
+    const reading = read(root);
+    reading.wanted = reading.named = true;
+    reading.under = false;
+    return reading;
+  };
   const named = () => [...readings].filter(([, reading]) => reading.named);
   const wanted = () => named().flatMap(([root, reading]) => (reading.wanted ? root : []));
   const forgetStreams = (root: string) => {
@@ -112,8 +119,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
   // Commands
 
   const answer = (re: string | undefined, answer: Answer) => {
-    const command = pending.get(re ?? "");
-    pending.delete(re ?? "");
+    const command = pending.get(re as string);
+    pending.delete(re as string);
     command?.call(answer);
   };
 
@@ -144,10 +151,9 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     }
     // Calls whose targets are all decided.
     for (const watcher of watchers) {
-      const { targets, refused, call } = watcher;
-      if (targets.some(undecided)) continue;
+      if (watcher.targets.some(undecided)) continue;
       watchers.delete(watcher);
-      call({ refused });
+      watcher.call({ refused: watcher.refused });
     }
   };
 
@@ -177,7 +183,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     const { user_id: user, session_id: home } = welcome;
     const other = epoch && epoch !== welcome.epoch;
     live = true;
-    epoch = welcome.epoch;
+    epoch = welcome.epoch.trim();
     if (other) {
       // Nothing of what was read says anything about the new history: read it from its beginning.
       streams.clear();
@@ -209,7 +215,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
   const unlogged = (event: Event) => {
     // Only the members of the `connection` family mean something here.
     const { re, stream: name } = event.data as { re?: string; stream?: string };
-    const reading = readings.get(name ?? "") ?? {};
+    const reading = readings.get(name as string) ?? {};
     const { type } = event;
     if (type === "connection.welcome") welcomed(event.data);
     if (type === "connection.subscribed") {
@@ -219,7 +225,11 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         if (!reading && stream) sink.reopen();
         // It may have been asked for anew meanwhile, from another place: that is answered later.
         if (reading?.asked !== (re ?? STREAM)) continue;
-        Object.assign(reading as Reading, { asked: ON, deaf: false, heard: undefined, at: reading?.at ?? head });
+        // From now on: what still came of an earlier subscription is no beginning that `prev` could go on from.
+        if (re && !reading?.deaf) forgetStreams(to);
+        reading!.asked = ON;
+        reading!.at ??= head;
+        reading!.deaf = reading!.heard = undefined;
       }
       event.data.refused.forEach(turnDown);
       ask();
@@ -229,25 +239,25 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     if (type === "connection.error") {
       const { code, message, retryable } = event.data;
       for (const [to, { asked }] of named()) {
-        if (!re || asked !== re) continue;
+        if (asked !== (re ?? 0)) continue;
         // Without its targets the connection would look alive and stay silent.
         if (retryable) return sink.lost(message);
         turnDown({ to, code, message });
       }
       ask();
     }
-    if (type === "connection.gap") {
+    if (type === "connection.gap" && name!.trim()) {
       const { reason, to_seq = 0 } = event.data;
       const changed = reason === "epoch_changed";
       if (changed) {
-        forgetStreams(name as string);
         reading.at = 0;
-      } else if ((streams.get(name as string) ?? Infinity) < to_seq) streams.set(name as string, to_seq);
+        forgetStreams(name as string);
+      } else for (const [stream, last] of streams) if (last < to_seq && (stream === name || governing(stream) === name)) streams.set(stream, to_seq);
       // Of a stream that begins under another epoch the welcome told already.
-      if (!changed || !stream) sink.emit("gap", event.data);
+      if (!(changed && stream)) sink.emit("gap", { ...event.data, reason: changed || reason === "slow_consumer" ? reason : "expired" });
     }
     if (type === "connection.replaying") Object.assign(reading, { behind: true, heard: undefined });
-    if (type === "connection.recovered") Object.assign(reading, { behind: false, at: Math.max(reading.at ?? 0, event.data.upto) });
+    if (type === "connection.recovered") Object.assign(reading, { behind: false, at: Math.max(reading.at ?? 0, +event.data.upto.toFixed()) });
     // How far each target was sent comes in order with the frames, so being behind means that a tail is lost. What the first
     // heartbeat of a target says may be the reach of the log where it was subscribed, above its last event; a number that grew
     // since names an event.
@@ -257,9 +267,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         if (!reading || reading.behind) continue;
         const { heard = seq, at = seq } = reading;
         reading.heard = seq;
-        if (heard >= seq || at >= seq) continue;
-        reading.at = seq;
-        hole(to, at, seq);
+        if (heard < seq && at < seq) hole(to, at, (reading.at = seq));
       }
     }
     answer(re, event);
@@ -270,7 +278,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     // What is observed comes under `*` from where it is.
     if (reading && root !== "*" && readings.has("*")) Object.assign(reading, { wanted: false, under: true });
     else forget(root);
-    if (root === "*") for (const [other, { under }] of readings) if (under) forget(other);
+    for (const [other, { under }] of readings) if (root === "*" && under) forget(other);
   };
 
   for (const [root, at] of Object.entries(resume.positions)) top = Math.max(top, (want(root).at = at));
@@ -320,7 +328,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
       cursor = undefined;
       for (const [root, reading] of named()) {
         // Without an epoch there is no cursor. The stream is opened once more as soon as it has named one.
-        reading.deaf = !epoch && reading.at !== undefined;
+        reading.deaf = reading.at !== undefined && !epoch;
         if (epoch && (reading.at ??= top) !== top) place += `,${root}=${reading.at}`;
         if (!SPEAKABLE.test(root)) continue;
         const [kind, id] = root.split(/:(.*)/s) as [string, string?];
@@ -341,24 +349,23 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     /** The connection is gone. Commands that were sent are answered, with `end` all calls; targets are asked for again. */
     cut(end?: "closed" | "failed"): void {
       live = false;
-      for (const [root, { wanted, named, under, at }] of readings) readings.set(root, { wanted, named, under, at });
+      for (const [, reading] of readings) reading.asked = reading.deaf = reading.behind = reading.heard = undefined;
       for (const [id, { sent, type }] of pending) if (sent || end) answer(id, end ?? (type === "unsubscribe" ? { refused: [] } : "disconnected"));
-      if (!end) return;
-      for (const { call } of watchers) call(end);
-      watchers.clear();
+      if (end) for (const watcher of watchers) watchers.delete(watcher), watcher.call(end);
     },
 
-    /** Takes one frame of the server. `sse`: whether it came over a stream, and not over a WebSocket. */
+    /**
+     * Takes one frame of the server. `sse`: whether it came over a stream, and not over a WebSocket. Throws where members are
+     * missing: methods that only a string or a number has are called for that.
+     */
     take(frame: IncomingEvent, sse: boolean): void {
       stream = sse;
       const { to, seq, prev = 0 } = frame as { to: string; seq?: number; prev?: number };
       if (seq) {
-        // Whose position a frame moves: that of its own root where it is read by itself, else that of the realm.
-        const root = rootOf(to);
-        const reading = readings.get(root) ?? readings.get("*") ?? read(root);
+        const reading = read(governing(to));
         if (reading.deaf || seq <= (reading.at ?? 0)) return;
         reading.at = seq;
-        if (seq > top) top = seq;
+        top = Math.max(top, seq);
         const last = streams.get(to) ?? prev;
         streams.delete(to);
         streams.set(to, seq);

@@ -29,10 +29,10 @@ export function openStream(fetch: typeof globalThis.fetch, url: string, token: s
   const read = async () => {
     const headers: Record<string, string> = { accept: "text/event-stream" };
     if (token) headers["authorization"] = `Bearer ${token}`;
-    const response = await fetch(url, { headers, signal, ...(credentials && { credentials }) });
+    const response = await fetch(url, { headers, signal, credentials: credentials as RequestCredentials });
     const { status, body } = response;
     if (status !== 200 || !body) {
-      const { error } = await response.json().catch(() => ({}));
+      const { error } = await response.json().catch(Object);
       return { code: status, reason: error?.message ?? "HTTP" };
     }
     listener.heard();

@@ -8,7 +8,7 @@ export type EventOf<T extends Event["type"]> = Extract<Event, { type: T }>;
 /** How frames travel. */
 export type Transport = "websocket" | "sse";
 
-/** Why events will not come. A later server may name other reasons: treat them like `expired`. */
+/** Why events will not come. A reason that this version does not know, of a later server, is said as `expired`. */
 export type GapReason =
   /** They were older than the history keeps. */
   | "expired"
@@ -67,8 +67,8 @@ export type State =
   | { phase: "closed" };
 
 /**
- * How good the connection is. `good`: a ping is answered within 300 ms. `fair`: within 1 s. `poor`: later, or not yet after so
- * long. `offline`: not connected. Over SSE the time is that from the request to the welcome.
+ * How good the connection is. `good`: a ping is answered in less than 200 ms. `fair`: in less than 800 ms. `poor`: later, or not
+ * yet after so long. `offline`: not connected. Over SSE the time is that from the request to the welcome.
  */
 export type Quality = "good" | "fair" | "poor" | "offline";
 
@@ -104,6 +104,7 @@ export class EventwireError extends Error {
 
   constructor(code: ClientErrorCode, message: string = code, details?: unknown) {
     super(message);
-    Object.assign(this, { code, details });
+    this.code = code;
+    this.details = details;
   }
 }

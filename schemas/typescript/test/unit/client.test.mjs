@@ -182,6 +182,8 @@ test("silence ends a connection; a hidden page does not ping; latency and qualit
     pong();
     await flush();
     assert.deepEqual([client.latency, quality(client)], [400, "fair"]);
+    const { state } = client;
+    for (const [latency, is] of [[199, "good"], [200, "fair"], [799, "fair"], [800, "poor"]]) assert.equal(quality({ state, latency }), is);
     globalThis.document.hidden = true;
     for (let turn = 0; turn < 4; turn += 1) mock.timers.tick(15_000);
     assert.deepEqual([pings(), client.state.phase], [1, "connected"]);
@@ -242,5 +244,39 @@ test("a close code that says to stay away is the end; one that says when to retu
   mock.timers.tick(1);
   await flush();
   assert.equal(sockets.length, 2);
+  client.close();
+});
+
+test("a frame without the members of its type is shown as unreadable, and does nothing", async () => {
+  const { sockets, options } = line();
+  const client = createClient("https://example.org", { ...options, targets: ["room:a"], backoff: { minDelay: 0, maxDelay: 0 } });
+  const frames = [];
+  const seen = [];
+  const [unreadable, errors] = [() => frames.filter(({ event }) => !event).length, mock.method(console, "error", () => {})];
+  client.on("frame", (frame) => frames.push(frame));
+  client.on("gap", (gap) => seen.push(gap));
+  client.on("*", ({ seq }) => seen.push(seq));
+  client.start();
+  await flush();
+  const [socket] = sockets;
+  for (const data of [{}, { epoch: 5 }, null]) socket.say("connection.welcome", data);
+  assert.deepEqual([unreadable(), client.state.phase], [3, "connecting"]);
+  socket.welcome();
+  await flush();
+  socket.event(1);
+  const bad = [
+    ["subscribed", {}], ["subscribed", { streams: [], refused: 5 }], ["subscribed", { streams: [null], refused: [] }], ["subscribed", { streams: [] }],
+    ["unsubscribed", {}], ["gap", {}], ["gap", { stream: 7, reason: "expired" }], ["heartbeat", {}], ["heartbeat", { positions: [null] }], ["recovered", { stream: "room:a" }], ["recovered", { stream: "room:a", upto: "9" }],
+  ];
+  for (const [index, [type, data]] of bad.entries()) {
+    socket.say(`connection.${type}`, data);
+    assert.equal(unreadable(), 4 + index, `${type} ${JSON.stringify(data)}`);
+  }
+  for (const frame of ["null", "5", "[]", '{"type":5,"to":"room:a","data":{}}', '{"type":"_t.n","to":5,"seq":2,"data":{}}', '{"type":"_t.n","to":"room:a","seq":2}']) socket.onmessage({ data: frame });
+  assert.equal(unreadable(), 3 + bad.length + 6);
+  socket.event(2);
+  assert.deepEqual([seen, client.checkpoint().positions["room:a"], client.state.phase, client.targets], [[1, 2], 2, "connected", ["room:a"]]);
+  assert.equal(errors.mock.callCount(), 0);
+  errors.mock.restore();
   client.close();
 });

@@ -307,3 +307,51 @@ test("a hole in the numbers is told before the event that shows it, and a lost t
   beat(9);
   assert.deepEqual(gaps[1], { stream: "room:a", reason: "hole", from_seq: 8, to_seq: 9 });
 });
+
+test("a gap of everything, or of a root, excuses the holes of the streams under it and of no other", () => {
+  const { said, gaps, take, welcome } = probe(["*", "room:a"]);
+  const event = (to, seq, prev) => take("_t.n", {}, false, { to, seq, prev });
+  welcome();
+  take("connection.subscribed", { re: said[0].id, streams: ["*", "room:a", "global"].map((to) => ({ to, head: 0 })), refused: [] });
+  for (const [seq, to] of ["adw:aaaaaaaa", "adw:aaaaaaaa/raw", "room:a", "room:a/raw", "global"].entries()) event(to, seq + 1, 0);
+  const told = (stream, to_seq) => {
+    gaps.length = 0;
+    take("connection.gap", { stream, reason: "slow_consumer", from_seq: 1, to_seq });
+    assert.equal(gaps.pop().stream, stream);
+  };
+  told("*", 10);
+  event("adw:aaaaaaaa", 11, 10);
+  event("adw:aaaaaaaa/raw", 12, 9);
+  assert.deepEqual(gaps, []);
+  event("global", 13, 8);
+  assert.deepEqual(gaps, [{ stream: "global", reason: "hole", from_seq: 6, to_seq: 8 }]);
+  told("room:a", 20);
+  event("room:a/raw", 21, 20);
+  assert.deepEqual(gaps, []);
+  event("adw:aaaaaaaa", 22, 18);
+  event("room:a", 25, 23);
+  assert.deepEqual(gaps.map(({ stream, from_seq, to_seq }) => [stream, from_seq, to_seq]), [["adw:aaaaaaaa", 12, 18], ["room:a", 21, 23]]);
+});
+
+test("a gap for a reason that this version does not know is one of what expired", () => {
+  const { gaps, take, welcome } = probe(["room:a"]);
+  welcome();
+  for (const reason of ["expired", "slow_consumer", "epoch_changed", "eaten"]) take("connection.gap", { stream: "room:a", reason, from_seq: 1, to_seq: 2 });
+  assert.deepEqual(gaps.map(({ reason }) => reason), ["expired", "slow_consumer", "epoch_changed", "expired"]);
+});
+
+test("what still came before a target was wanted anew is no beginning of its numbers", () => {
+  const { core, said, gaps, events, take, welcome } = probe(["room:a"]);
+  const event = (seq, prev) => take("_t.n", {}, false, { to: "room:a", seq, prev });
+  welcome();
+  take("connection.subscribed", { re: said[0].id, streams: [{ to: "room:a", head: 3 }], refused: [] });
+  core.unsubscribe(["room:a"], () => {});
+  core.subscribe([{ to: "room:a" }], () => {});
+  event(4, 3);
+  take("connection.unsubscribed", { re: said[1].id, streams: [{ to: "room:a" }] });
+  take("connection.subscribed", { re: said[2].id, streams: [{ to: "room:a", head: 6 }], refused: [] });
+  event(7, 6);
+  assert.deepEqual([gaps, events.map(({ seq }) => seq)], [[], [4, 7]]);
+  event(9, 8);
+  assert.equal(gaps.length, 1);
+});
