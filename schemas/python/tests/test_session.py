@@ -386,3 +386,55 @@ def test_a_token_that_was_just_fetched_and_is_refused_will_not_get_better() -> N
         assert reconnect.after(expired, at + 50, 1.0) == Retry(1, 0.0, True)
     assert reconnect.after(LOST, 200.0, 1.0) == Retry(2, 1.0, False), "the new token is kept over a lost connection"
     assert Reconnect(Backoff(), can_refresh=False).after(expired, 0.0, 1.0) == Stop(4001, "")
+
+
+def test_a_gap_of_a_target_excuses_the_holes_of_its_streams_and_of_no_other() -> None:
+    probe = accepted("*", "room:a")
+    for seq, to in enumerate([A, f"{A}/raw", "room:a", "room:a/raw", "global"], 1):
+        probe.frame(to, seq, 0)
+    probe.tell("gap", stream="*", reason="slow_consumer", from_seq=1, to_seq=10)
+    probe.outputs.clear()
+    probe.frame(A, 11, 10)
+    probe.frame(f"{A}/raw", 12, 9)
+    probe.frame("global", 13, 8)
+    assert probe.seen() == [11, 12, Gap("global", "hole", 6, 8), 13]
+    probe.tell("gap", stream="room:a", reason="slow_consumer", from_seq=1, to_seq=20)
+    probe.outputs.clear()
+    probe.frame("room:a/raw", 21, 20)
+    probe.frame(A, 22, 18)
+    probe.frame("room:a", 25, 23)
+    assert probe.seen() == [21, Gap(A, "hole", 12, 18), 22, Gap("room:a", "hole", 21, 23), 25]
+
+
+def test_the_answer_to_an_unsubscribe_forgets_nothing_that_was_wanted_again_before_it_came() -> None:
+    probe = accepted("room:a", head=3)
+    probe.outputs.clear()
+    probe.outputs += probe.session.unsubscribe(["room:a"])
+    probe.outputs += probe.session.subscribe({"room:a": None})
+    first = probe.sent()[0]["id"]
+    probe.frame("room:a", 4, 3)
+    probe.tell("unsubscribed", re=first, streams=[{"to": "room:a"}])
+    probe.accept(6)
+    probe.frame("room:a", 7, 6)
+    assert probe.seen() == [4, 7]
+    assert since(probe.reconnect(), "room:a") == 7
+    probe.outputs.clear()
+    probe.outputs += probe.session.unsubscribe(["room:a"])
+    probe.outputs += probe.session.subscribe({"room:a": None})
+    probe.tell("unsubscribed", re=probe.sent()[0]["id"], streams=[{"to": "room:a"}])
+    # The connection ends before the second answer.
+    assert since(probe.reconnect(), "room:a") is None
+    # One that nobody asked for is a permission that was lost.
+    probe.tell("unsubscribed", streams=[{"to": "room:a"}])
+    assert "room:a" not in probe.session.checkpoint().positions
+
+
+def test_what_was_unsubscribed_before_its_subscribe_was_answered_is_not_wanted() -> None:
+    probe = accepted()
+    probe.outputs.clear()
+    probe.outputs += probe.session.subscribe({"room:a": None})
+    probe.outputs += probe.session.unsubscribe(["room:a"])
+    first, second = [command["id"] for command in probe.sent()]
+    probe.tell("subscribed", re=first, epoch=EPOCH, streams=[{"to": "room:a", "head": 4}], refused=[])
+    probe.tell("unsubscribed", re=second, streams=[{"to": "room:a"}])
+    assert "room:a" not in probe.session.checkpoint().positions

@@ -634,7 +634,15 @@ impl Session {
             Event::ConnectionSubscribed(subscribed) => self.subscribed(subscribed, outputs),
             Event::ConnectionUnsubscribed(unsubscribed) => {
                 for stream in &unsubscribed.streams {
-                    self.forget(&stream.to);
+                    match self.readings.get_mut(&stream.to) {
+                        // Unsubscribed by us, and wanted again meanwhile: that is answered later. What came until here belongs
+                        // to the earlier subscription.
+                        Some(reading) if unsubscribed.re.is_some() && reading.interest == Interest::Wanted => {
+                            reading.position = None;
+                            self.forget_streams_of(&stream.to);
+                        }
+                        _ => self.forget(&stream.to),
+                    }
                 }
                 if !self.answered(
                     unsubscribed.re.as_deref(),
@@ -688,7 +696,8 @@ impl Session {
         let asked = id.and_then(|id| self.pending.get(&id)).map(|pending| pending.command.clone());
         for stream in &subscribed.streams {
             let explicit = asked.as_ref().and_then(|command| since_of(command, &stream.to));
-            let reading = self.readings.entry(stream.to.clone()).or_insert(Reading::new(Interest::Wanted, None));
+            // Not there: unsubscribed meanwhile, which is answered later.
+            let Some(reading) = self.readings.get_mut(&stream.to) else { continue };
             (reading.resuming, reading.heard) = (false, None);
             match explicit {
                 // The application asked to read this again: what it has is no duplicate.
@@ -760,7 +769,8 @@ impl Session {
         }
     }
 
-    /// A gap is about one stream; the other streams of its target go on from where they are.
+    /// A gap is about one stream, and the other streams of its target go on from where they are; or, where it names a target,
+    /// about all streams that are read by it. What it told is no hole any more.
     fn gap(&mut self, gap: connection::Gap, outputs: &mut Vec<Output>) {
         match gap.reason {
             connection::GapReason::EpochChanged => {
@@ -775,10 +785,18 @@ impl Session {
                 }
             }
             _ => {
-                let last = gap.stream.parse::<Audience>().ok().and_then(|audience| self.streams.get_mut(&audience));
+                let stream = gap.stream.parse::<Audience>().ok();
+                let target = gap.stream.parse::<Root>().ok();
                 let upto = gap.to_seq.and_then(|upto| Seq::new(upto.as_u64()));
-                if let (Some(last), Some(upto)) = (last, upto) {
-                    *last = (*last).max(upto);
+                let readings = &self.readings;
+                let reads = |audience: &Audience| {
+                    let root = audience.root().filter(|root| readings.contains_key(root)).unwrap_or(Root::Realm);
+                    target.as_ref() == Some(&root)
+                };
+                for (audience, last) in &mut self.streams {
+                    if stream.as_ref() == Some(audience) || reads(audience) {
+                        *last = upto.map_or(*last, |upto| upto.max(*last));
+                    }
                 }
             }
         }
@@ -1111,6 +1129,77 @@ mod tests {
         probe.frame("adw:aaaaaaaa", 5, 1);
         probe.frame("adw:aaaaaaaa/raw", 70, 60);
         assert_eq!(probe.seen(), ["Expired adw:aaaaaaaa/raw Some(3)..Some(60)", "5", "70"]);
+    }
+
+    #[test]
+    fn a_gap_of_a_target_excuses_the_holes_of_its_streams_and_of_no_other() {
+        let mut probe = Probe::new(&["*", "adw:bbbbbbbb"]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        let streams = ["adw:aaaaaaaa", "adw:aaaaaaaa/raw", "adw:bbbbbbbb", "adw:bbbbbbbb/raw", "global"];
+        for (seq, to) in (1..).zip(streams) {
+            probe.frame(to, seq, 0);
+        }
+        let told = |probe: &mut Probe, stream: &str, upto: u64| {
+            probe.outputs.clear();
+            let gap = json!({"stream": stream, "reason": "slow_consumer", "from_seq": 1, "to_seq": upto});
+            probe.on_connection("gap", gap);
+            probe.outputs.clear();
+        };
+        told(&mut probe, "*", 10);
+        probe.frame("adw:aaaaaaaa", 11, 10);
+        probe.frame("adw:aaaaaaaa/raw", 12, 9);
+        probe.frame("global", 13, 8);
+        assert_eq!(probe.seen(), ["11", "12", "Hole global Some(6)..Some(8)", "13"]);
+        told(&mut probe, "adw:bbbbbbbb", 20);
+        probe.frame("adw:bbbbbbbb/raw", 21, 20);
+        probe.frame("adw:aaaaaaaa", 22, 18);
+        probe.frame("adw:bbbbbbbb", 25, 23);
+        let holes = ["21", "Hole adw:aaaaaaaa Some(12)..Some(18)", "22", "Hole adw:bbbbbbbb Some(21)..Some(23)", "25"];
+        assert_eq!(probe.seen(), holes);
+    }
+
+    #[test]
+    fn the_answer_to_an_unsubscribe_forgets_nothing_that_was_wanted_again_before_it_came() {
+        let mut probe = Probe::new(&["room:a"]);
+        probe.welcome(EPOCH);
+        probe.accept(3);
+        probe.outputs.clear();
+        probe.session.unsubscribe(vec!["room:a".parse().unwrap()], &mut probe.outputs);
+        probe.session.subscribe(vec![("room:a".parse().unwrap(), None)], &mut probe.outputs);
+        let ids: Vec<Value> = probe.sent().iter().map(|command| command["id"].clone()).collect();
+        probe.frame("room:a", 4, 3);
+        probe.on_connection("unsubscribed", json!({"re": ids[0], "streams": [{"to": "room:a"}]}));
+        probe.accept(6);
+        assert_eq!(probe.session.wanted().collect::<Vec<_>>(), [&"room:a".parse::<Root>().unwrap()]);
+        probe.frame("room:a", 7, 6);
+        assert_eq!(probe.seen(), ["4", "7"]);
+        assert_eq!(since(&probe.reconnect(EPOCH), "room:a"), &json!(7));
+        probe.outputs.clear();
+        probe.session.unsubscribe(vec!["room:a".parse().unwrap()], &mut probe.outputs);
+        probe.session.subscribe(vec![("room:a".parse().unwrap(), None)], &mut probe.outputs);
+        let id = probe.sent()[0]["id"].clone();
+        probe.on_connection("unsubscribed", json!({"re": id, "streams": [{"to": "room:a"}]}));
+        // The connection ends before the second answer.
+        assert_eq!(since(&probe.reconnect(EPOCH), "room:a"), &Value::Null);
+        // One that nobody asked for is a permission that was lost.
+        probe.on_connection("unsubscribed", json!({"streams": [{"to": "room:a"}]}));
+        assert_eq!(probe.session.wanted().count(), 0);
+    }
+
+    #[test]
+    fn what_was_unsubscribed_before_its_subscribe_was_answered_is_not_wanted() {
+        let mut probe = Probe::new(&[]);
+        probe.welcome(EPOCH);
+        probe.accept(0);
+        probe.outputs.clear();
+        probe.session.subscribe(vec![("room:a".parse().unwrap(), None)], &mut probe.outputs);
+        probe.session.unsubscribe(vec!["room:a".parse().unwrap()], &mut probe.outputs);
+        let ids: Vec<Value> = probe.sent().iter().map(|command| command["id"].clone()).collect();
+        let streams = json!([{"to": "room:a", "head": 4}]);
+        probe.on_connection("subscribed", json!({"re": ids[0], "epoch": EPOCH, "streams": streams, "refused": []}));
+        probe.on_connection("unsubscribed", json!({"re": ids[1], "streams": [{"to": "room:a"}]}));
+        assert_eq!(probe.session.wanted().count(), 0);
     }
 
     #[test]

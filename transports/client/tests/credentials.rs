@@ -50,6 +50,8 @@ struct Server {
 /// A request, with the line it came on.
 struct Asked {
     head: String,
+    /// More of the head of an answer that is an event stream.
+    more: &'static str,
     wire: Box<dyn Wire>,
 }
 
@@ -83,7 +85,7 @@ impl Server {
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(soon("a head", wire.read_u8()).await.unwrap());
             }
-            return Asked { head: String::from_utf8(head).unwrap(), wire };
+            return Asked { head: String::from_utf8(head).unwrap(), more: "", wire };
         }
     }
 }
@@ -121,8 +123,10 @@ impl Asked {
         } else {
             assert!(self.path().starts_with("/v1/sse"), "{}", self.head);
             assert_eq!(self.header("accept"), Some("text/event-stream"));
-            let answer =
-                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n";
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n{}\r\n",
+                self.more
+            );
             self.wire.write_all(answer.as_bytes()).await.unwrap();
             self.wire.write_all(format!("retry: 5\nid: {EPOCH}-0\n\n").as_bytes()).await.unwrap();
             Peer::Sse(self.wire)
@@ -319,6 +323,17 @@ async fn ws_05_without_a_source_of_tokens_an_end_is_an_end() {
             "{over:?} {code}: {end:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn auth_11_an_event_stream_that_breaks_after_its_end_was_said_ended_with_that_code() {
+    let server = Server::start().await;
+    let (_client, items) = server.builder(Transport::Sse).token("token").build().unwrap();
+    // What was promised does not come: to the client that is an error, and no end.
+    let asked = Asked { more: "content-length: 1000000\r\n", ..server.asked().await };
+    asked.welcome(None).await.close(4003).await;
+    let end = last(items).await;
+    assert!(matches!(&end, Item::State(State::Closed { code: 4003, .. })), "{end:?}");
 }
 
 #[tokio::test]

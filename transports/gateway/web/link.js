@@ -54,8 +54,6 @@ export class Link {
   #own = new Set();
   /** What a person typed is subscribed to and unsubscribed from, by the id of the command: the client does not know of it. */
   #typed = new Map();
-  /** Up to here the server has said itself what is missing. */
-  #excused = 0;
 
   constructor(options) {
     this.options = { observe: false, backfill: BACKFILL, token: () => null, probe: async () => 0, onState() {}, onFrame() {}, onHole() {}, onNote() {}, ...options };
@@ -74,7 +72,7 @@ export class Link {
     client.on("*", (event) => this.options.onFrame(event, this.#text));
     client.on("connection.subscribed", (event) => this.#subscribed(event.data));
     client.on("gap", ({ reason, stream, from_seq, to_seq }) => {
-      if (reason === "hole" && to_seq > this.#excused) this.options.onHole({ stream, from_seq, to_seq });
+      if (reason === "hole") this.options.onHole({ stream, from_seq, to_seq });
     });
     client.on("refused", ({ to, code, message }) => {
       if (to !== "*" && !this.#own.has(to)) this.options.onNote("refused", `${to}: ${code} ${message}`, "bad");
@@ -132,7 +130,6 @@ export class Link {
     if (type === "connection.welcome") this.#welcome(data);
     if (type === "connection.unsubscribed" && objects(data.streams).some(({ to }) => to === "*")) this.#observing = false;
     if (type === "connection.error") this.#typed.delete(data.re);
-    if (type === "connection.gap") this.#excused = Math.max(this.#excused, data.to_seq ?? 0);
     this.connection = this.#reduced(event);
     // The page hears of a frame before the client acts on it.
     this.options.onFrame(event, text);
@@ -154,7 +151,6 @@ export class Link {
     if (known !== epoch) {
       // The client begins at the beginning of a new history; of that the page gets the newest part, as when it was opened.
       this.#filled = false;
-      this.#excused = 0;
     } else if (star !== undefined) {
       // Until now it came under `*`, perhaps: of another person it did.
       this.#ask([...this.#own].filter((to) => positions[to] === undefined).map((to) => ({ to, since: star })));

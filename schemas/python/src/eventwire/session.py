@@ -360,7 +360,14 @@ class Session:
             return self._subscribed(event)
         if isinstance(event, ConnectionUnsubscribedEvent):
             for stream in event.data.streams:
-                self._forget(stream.to)
+                reading = self._readings.get(stream.to)
+                if event.data.re is not None and reading is not None and reading.interest is _Interest.WANTED:
+                    # Unsubscribed by us, and wanted again meanwhile: that is answered later. What came until here
+                    # belongs to the earlier subscription.
+                    reading.position = None
+                    self._streams = {to: at for to, at in self._streams.items() if root_of(to) != stream.to}
+                else:
+                    self._forget(stream.to)
             # What we asked for ourselves is no news.
             return [] if self._pending.pop(event.data.re or "", None) is not None else [event]
         if isinstance(event, ConnectionReplyEvent) and (event.data.re or "") in self._tokens:
@@ -394,7 +401,10 @@ class Session:
         asked = self._pending.pop(name, {})
         self._resumes.discard(name)
         for stream in event.data.streams:
-            reading = self._readings.setdefault(stream.to, _Reading(_Interest.WANTED))
+            reading = self._readings.get(stream.to)
+            if reading is None:
+                # Unsubscribed meanwhile, which is answered later.
+                continue
             reading.resuming, reading.heard = False, None
             since = asked.get(stream.to)
             if since is None:
@@ -429,14 +439,18 @@ class Session:
         return [event]
 
     def _gap(self, event: ConnectionGapEvent) -> list[Output]:
-        """A gap is about one stream; the other streams of its target go on from where they are."""
+        """A gap is about one stream, and the other streams of its target go on from where they are; or, where it names
+        a target, about all streams that are read by it. What it told is no hole any more."""
         gap = event.data
         if gap.reason == "epoch_changed":
             self._forget_streams(gap.stream)
             if (reading := self._readings.get(gap.stream)) is not None:
                 reading.position = 0
-        elif gap.to_seq is not None and gap.stream in self._streams:
-            self._streams[gap.stream] = max(self._streams[gap.stream], gap.to_seq)
+        elif gap.to_seq is not None:
+            for to, last in self._streams.items():
+                root = root_of(to)
+                if gap.stream in (to, root if root in self._readings else REALM):
+                    self._streams[to] = max(last, gap.to_seq)
         return [Gap(gap.stream, gap.reason, gap.from_seq, gap.to_seq)]
 
     def _heartbeat(self, event: ConnectionHeartbeatEvent) -> list[Output]:
