@@ -238,7 +238,7 @@ impl FromStr for Root {
 }
 
 macro_rules! text_serde {
-    ($name:ident, $schema:literal, $description:literal, $pattern:literal) => {
+    ($name:ident, $schema:literal, $description:literal, $pattern:expr) => {
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -268,14 +268,33 @@ text_serde!(
     Audience,
     "Audience",
     "Whom the event is for: connection:<id>, session:<id>, user:<id>, adw:<id>, room:<name> or global. A part of an audience has a suffix, for instance adw:<id>/raw.",
-    "^(global|(connection|session|user|adw|room):[~A-Za-z0-9_.:@-]+(/[a-z_]+(/[A-Za-z0-9_.:@-]+)?)?)$"
+    format!("^(global|connection:{}|{})$", pattern_of::<ConnectionId>(), patterns_with_parts())
 );
 text_serde!(
     Root,
     "SubscriptionTarget",
     "What to subscribe to: adw:<id>, room:<name>, session:<id>, user:<id>, global, or * for everything an observer may see.",
-    "^(\\*|global|(session|user|adw|room):[~A-Za-z0-9_.:@-]+(/[a-z_]+(/[A-Za-z0-9_.:@-]+)?)?)$"
+    format!("^(\\*|global|{})$", patterns_with_parts())
 );
+
+/// How audiences that have a stream are written, with their parts: as [`Audience::from_str`] reads them, no looser.
+fn patterns_with_parts() -> String {
+    let user = pattern_of::<UserId>();
+    [
+        format!("session:{}(/(private|agent_only)/{user})?", pattern_of::<SessionId>()),
+        format!("user:{user}"),
+        format!("adw:{}(/raw)?", pattern_of::<AdwId>()),
+        format!("room:{}", pattern_of::<RoomName>()),
+    ]
+    .join("|")
+}
+
+/// How an identifier is written, without anchors.
+fn pattern_of<T: schemars::JsonSchema>() -> String {
+    let schema = T::json_schema(&mut schemars::SchemaGenerator::default());
+    let pattern = schema.get("pattern").and_then(serde_json::Value::as_str).unwrap_or_default();
+    pattern.trim_start_matches('^').trim_end_matches('$').to_owned()
+}
 
 /// Marker types, one for each kind of audience, for [`AddressedTo`].
 pub mod to {

@@ -6,10 +6,13 @@
 //! whom it need not be told to (ROUTE-06). The enums, the decoder, typed addressing, the schemas, the reference
 //! and the snapshots all come out of this table (EVT-01); nothing about an event type is written anywhere else.
 
+use std::sync::LazyLock;
+
 use serde_json::value::RawValue;
 
 use crate::{
     address::{AddressedTo, AdwLayer, Audience, AudienceKind, Visibility, to},
+    bounds::Bounds,
     error::{ErrorBody, ErrorCode},
     event::{Payload, adw, chat, connection, context, mcp, metrics, product},
 };
@@ -181,6 +184,16 @@ macro_rules! catalogue {
                 }
             }
 
+            /// EVT-08: the bounds of the payload's members, read when they are first needed.
+            pub(crate) fn bounds(self) -> &'static Bounds {
+                match self {
+                    $(Self::$variant => {
+                        static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| Bounds::of(EventType::$variant));
+                        &BOUNDS
+                    })+
+                }
+            }
+
             /// The schema of the payload, with the definitions it needs added to the generator.
             pub fn payload_schema(self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 match self {
@@ -274,7 +287,9 @@ macro_rules! catalogue {
 
 fn read<P: Payload>(event_type: EventType, data: &RawValue) -> Result<P, ErrorBody> {
     serde_json::from_str(data.get()).map_err(|error| {
-        ErrorBody::new(ErrorCode::InvalidPayload, format!("data of {}: {error}", event_type.spec().name))
+        let unreadable =
+            || ErrorBody::new(ErrorCode::InvalidPayload, format!("data of {}: {error}", event_type.spec().name));
+        event_type.bounds().explain(data).unwrap_or_else(unreadable)
     })
 }
 

@@ -43,7 +43,7 @@ pub struct Subscribe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
     /// The targets, at most 256. Each is accepted or refused on its own.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = limits::MAX_SUBSCRIPTIONS))]
     pub streams: Vec<Wanted>,
 }
 
@@ -64,7 +64,7 @@ pub struct Wanted {
 #[serde(deny_unknown_fields)]
 pub struct Unsubscribe {
     /// The targets, at most 256.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = limits::MAX_SUBSCRIPTIONS))]
     pub streams: Vec<Unwanted>,
 }
 
@@ -94,7 +94,7 @@ impl std::fmt::Debug for Authenticate {
 /// A command with the id that its reply echoes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// At most 128 bytes.
+    /// At most 128 characters.
     pub id: Option<String>,
     /// What is asked.
     pub command: Command,
@@ -135,10 +135,10 @@ impl Request {
             ))
         })?;
         let id = match frame.id {
-            Some(id) if id.len() > limits::MAX_COMMAND_ID_BYTES => {
+            Some(id) if id.chars().count() > limits::MAX_COMMAND_ID_CHARACTERS => {
                 return Err(anonymous(ErrorBody::new(
                     ErrorCode::InvalidId,
-                    format!("id must be at most {} bytes", limits::MAX_COMMAND_ID_BYTES),
+                    format!("id must be at most {} characters long", limits::MAX_COMMAND_ID_CHARACTERS),
                 )));
             }
             id => id.map(Cow::into_owned),
@@ -264,8 +264,10 @@ mod tests {
         assert_eq!(refused("ping"), (None, ErrorCode::MalformedFrame));
         assert_eq!(refused(r#"{"type":"ping","id":7}"#), (None, ErrorCode::MalformedFrame));
         assert_eq!(refused(r#"{"type":"ping","type":"ping"}"#), (None, ErrorCode::DuplicateKey));
-        let long = format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(129));
-        assert_eq!(refused(&long), (None, ErrorCode::InvalidId));
+        let of_length = |length: usize| format!(r#"{{"type":"ping","id":"{}"}}"#, "é".repeat(length));
+        assert_eq!(refused(&of_length(129)), (None, ErrorCode::InvalidId));
+        // Characters are counted, as a schema counts them, and not bytes.
+        assert!(Request::decode(of_length(128).as_bytes()).is_ok());
     }
 
     #[test]

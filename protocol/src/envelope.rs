@@ -65,6 +65,7 @@ impl Envelope {
                 let audience = audience.seen_by(event.visibility());
                 let payload = event.payload().map_err(|_| internal())?;
                 let members = with_unknown_members(&payload, original)?;
+                event_type.bounds().check(&members)?;
                 let data = serde_json::to_string(&members).map_err(|_| internal())?;
                 (audience, members, data)
             }
@@ -87,6 +88,7 @@ impl Envelope {
             return Err(too_large(data.len()));
         }
         let members = serde_json::from_str(&data).map_err(|_| internal())?;
+        P::TYPE.bounds().check(&members)?;
         let modifiers = Modifiers { except_user: payload.spares().cloned(), ..Modifiers::default() };
         Self::finish(EventKind::Known(P::TYPE), audience, time, data, &members, modifiers)
     }
@@ -205,7 +207,7 @@ impl Envelope {
     /// An event for one connection.
     ///
     /// # Errors
-    /// `too_large`.
+    /// `too_large`, and `invalid_payload` for a member out of its bounds (EVT-08).
     pub fn to_connection<P: AddressedTo<to::Connection>>(
         id: ConnectionId,
         payload: &P,
@@ -217,7 +219,7 @@ impl Envelope {
     /// An event for a whole session.
     ///
     /// # Errors
-    /// `too_large`.
+    /// `too_large`, and `invalid_payload` for a member out of its bounds (EVT-08).
     pub fn to_session<P: AddressedTo<to::Session>>(id: SessionId, payload: &P, time: Time) -> Result<Self, ErrorBody> {
         Self::typed(payload, Audience::session(id), time)
     }
@@ -225,7 +227,7 @@ impl Envelope {
     /// An event for a user.
     ///
     /// # Errors
-    /// `too_large`.
+    /// `too_large`, and `invalid_payload` for a member out of its bounds (EVT-08).
     pub fn to_user<P: AddressedTo<to::User>>(id: UserId, payload: &P, time: Time) -> Result<Self, ErrorBody> {
         Self::typed(payload, Audience::User(id), time)
     }
@@ -233,7 +235,8 @@ impl Envelope {
     /// An event for the watchers of an ADW.
     ///
     /// # Errors
-    /// `too_large`, and `subject_mismatch` where the payload names another ADW.
+    /// `too_large`, `invalid_payload` for a member out of its bounds (EVT-08), and `subject_mismatch` where the payload
+    /// names another ADW.
     pub fn to_adw<P: AddressedTo<to::Adw>>(id: AdwId, payload: &P, time: Time) -> Result<Self, ErrorBody> {
         Self::typed(payload, Audience::adw(id), time)
     }
@@ -241,7 +244,7 @@ impl Envelope {
     /// An event for the members of a room.
     ///
     /// # Errors
-    /// `too_large`.
+    /// `too_large`, and `invalid_payload` for a member out of its bounds (EVT-08).
     pub fn to_room<P: AddressedTo<to::Room>>(name: RoomName, payload: &P, time: Time) -> Result<Self, ErrorBody> {
         Self::typed(payload, Audience::Room(name), time)
     }
@@ -249,7 +252,7 @@ impl Envelope {
     /// An event for everyone.
     ///
     /// # Errors
-    /// `too_large`.
+    /// `too_large`, and `invalid_payload` for a member out of its bounds (EVT-08).
     pub fn to_everyone<P: AddressedTo<to::Global>>(payload: &P, time: Time) -> Result<Self, ErrorBody> {
         Self::typed(payload, Audience::Global, time)
     }

@@ -36,6 +36,7 @@
 pub mod address;
 pub mod api;
 pub mod application;
+pub mod bounds;
 pub mod catalog;
 pub mod claims;
 pub mod close;

@@ -16,8 +16,8 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_SUBSCRIPTIONS: usize = 256;
 /// Most bytes of a cursor.
 pub const MAX_CURSOR_BYTES: usize = 48 * 1024;
-/// Most bytes of a command's `id`.
-pub const MAX_COMMAND_ID_BYTES: usize = 128;
+/// Most characters of a command's `id`.
+pub const MAX_COMMAND_ID_CHARACTERS: usize = 128;
 /// Largest frame that joining `append` parts may make, in bytes.
 pub const MAX_JOINED_BYTES: usize = 64 * 1024;
 /// Commands a second, sustained.

@@ -246,7 +246,7 @@ fn security_schemes() -> Value {
         "bearer": {
             "type": "http",
             "scheme": "bearer",
-            "description": "`Authorization: Bearer <API key>`.",
+            "description": "`Authorization: Bearer <API key or token (JWT)>`.",
         },
         "ticket": {
             "type": "httpApiKey",

@@ -287,7 +287,7 @@ fn command_definition(command: &CommandSource) -> Value {
             "id": {
                 "description": "Chosen by you; the reply carries it as `re`.",
                 "type": "string",
-                "maxLength": limits::MAX_COMMAND_ID_BYTES,
+                "maxLength": limits::MAX_COMMAND_ID_CHARACTERS,
             },
             "data": reference(&command.data_name()),
         },

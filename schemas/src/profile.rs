@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 pub type Definitions = BTreeMap<String, Value>;
 
 /// The largest integer that a JavaScript number holds exactly, 2^53 - 1 (SCHEMA-06).
-pub const MAX_INTEGER: u64 = 9_007_199_254_740_991;
+pub const MAX_INTEGER: u64 = eventwire_protocol::id::MAX_SEQ;
 
 /// Several plain JSON kinds as one type, which standard tools can only be told by named alternatives.
 struct Union {
@@ -278,10 +278,10 @@ fn bound_integer(members: &mut Map<String, Value>) {
     if members.get("type").is_none_or(|kind| kind != "integer") {
         return;
     }
-    let unsigned = format.is_none_or(|format| format.starts_with("uint"));
-    let lowest = if unsigned { json!(0) } else { json!(-(MAX_INTEGER as i64)) };
-    members.entry("minimum").or_insert(lowest);
-    members.entry("maximum").or_insert(json!(MAX_INTEGER));
+    // EVT-08: the very bounds that admission keeps.
+    let (least, most) = eventwire_protocol::bounds::of_integers(format.as_deref());
+    members.entry("minimum").or_insert(json!(least));
+    members.entry("maximum").or_insert(json!(most));
 }
 
 /// Formats of the standard vocabulary that are in use; all else makes strict validators refuse the schema.

@@ -4,37 +4,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
+mod common;
+
+use common::{parse, published, workspace};
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::dialect::{adw, amiga, monadic, product, shared_context};
 use eventwire_protocol::frame::EventKind;
 use eventwire_protocol::{Dialect, Time};
+use eventwire_schemas::Tree;
 use eventwire_schemas::dialects::{self, Tag, client, named, probe, tag_of};
 use eventwire_schemas::diff::Role;
 use eventwire_schemas::lint::lint;
 use eventwire_schemas::source::Source;
-use eventwire_schemas::{CHANGELOG, Tree, committed};
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn published() -> Tree {
-    let mut tree = committed(&workspace()).unwrap();
-    tree.remove(CHANGELOG);
-    tree
-}
-
-fn parse(tree: &Tree, path: &str) -> Value {
-    serde_json::from_str(&tree[path]).unwrap()
-}
-
 fn validator(tree: &Tree, dialect: Dialect, direction: &str) -> Validator {
     let path = format!("dialects/{}/{direction}.schema.json", dialect.as_str());
-    jsonschema::draft202012::options().should_validate_formats(true).build(&parse(tree, &path)).unwrap()
+    common::validator(&parse(tree, &path))
 }
 
 /// A frame as the root of its dialect describes it: an event of Socket.IO is its name and its one argument.

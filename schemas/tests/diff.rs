@@ -7,10 +7,10 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use common::{Dice, any_members, anything, instance, validator};
+use common::{Dice, any_members, anything, instance, validator, workspace};
 use eventwire_schemas::diff::{Change, Effect, Report, Role, Severity, diff};
 use eventwire_schemas::snapshot::Snapshot;
 use eventwire_schemas::{Tree, committed};
@@ -18,10 +18,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use Effect::{Accepts, Copes, Misses, Refuses};
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 fn published() -> Tree {
     let mut tree = committed(&workspace()).unwrap();

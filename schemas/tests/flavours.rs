@@ -4,27 +4,11 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-
-use common::{Dice, instance, validator};
+use common::{Dice, instance, parse, published, validator};
 use eventwire_schemas::lint::lint;
-use eventwire_schemas::{CHANGELOG, Tree, committed, flavours};
+use eventwire_schemas::{Tree, flavours};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn published() -> Tree {
-    let mut tree = committed(&workspace()).unwrap();
-    tree.remove(CHANGELOG);
-    tree
-}
-
-fn parse(tree: &Tree, path: &str) -> Value {
-    serde_json::from_str(&tree[path]).unwrap()
-}
 
 /// The rules that a change of one file breaks, besides the digest that every change breaks.
 fn broken_by(path: &str, change: impl FnOnce(&mut Value)) -> Vec<&'static str> {

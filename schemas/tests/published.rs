@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers, too")]
 
-use std::path::{Path, PathBuf};
+mod common;
 
+use common::{parse, published, workspace};
 use eventwire_protocol::address::AudienceKind;
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::command::Request;
@@ -16,23 +17,8 @@ use eventwire_schemas::{CHANGELOG, DriftKind, Tree, VERSION, committed, drift, g
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// What is committed, without the changelog.
-fn published() -> Tree {
-    let mut tree = committed(&workspace()).unwrap();
-    tree.remove(CHANGELOG);
-    tree
-}
-
-fn parse(tree: &Tree, path: &str) -> Value {
-    serde_json::from_str(&tree[path]).unwrap()
-}
-
 fn validator(tree: &Tree, path: &str) -> Validator {
-    jsonschema::draft202012::options().should_validate_formats(true).build(&parse(tree, path)).unwrap()
+    common::validator(&parse(tree, path))
 }
 
 /// Each event type with its schema's path and its examples.

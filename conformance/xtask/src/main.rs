@@ -57,7 +57,7 @@ enum Task {
     },
     /// Checks the tools that the tests need and installs what it can.
     Setup,
-    /// Regenerates schemas/v1 and the generated pages of docs/reference.
+    /// Regenerates schemas/v1, the generated pages of docs/reference, and the types of the TypeScript and Python packages.
     Schemas,
     /// Accepts the wire snapshots as they are now (review the diff before committing).
     Snapshots,

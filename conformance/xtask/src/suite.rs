@@ -494,7 +494,19 @@ fn keep(workspace: &Workspace, gateway: &Gateway, promise: &markdown::Promise) -
 /// `cargo xtask schemas`.
 pub(crate) fn regenerate_schemas(workspace: &Workspace) -> Result<(), String> {
     let generate = ["run", "--quiet", "-p", "eventwire-schemas", "--", "generate"];
-    cargo(workspace, &generate, minutes(30)).map(|_| ())
+    cargo(workspace, &generate, minutes(30))?;
+    // What is made from the schemas follows, each with the real generator: the types of both packages.
+    setup::run(workspace)?;
+    let folder = workspace.root().join("schemas/typescript");
+    for script in ["generate", "build"] {
+        let mut command = workspace.command("npm");
+        command.args(["run", "--silent", script]).current_dir(&folder);
+        process::run(&mut command, minutes(10)).require(&format!("npm run {script}"))?;
+    }
+    let interpreter = setup::python_environment(workspace)?.join("bin/python");
+    let mut command = workspace.command(&interpreter.to_string_lossy());
+    command.arg("generate.py").current_dir(workspace.root().join(setup::PYTHON_FOLDER));
+    process::run(&mut command, minutes(10)).require("generate.py")
 }
 
 /// `cargo xtask snapshots`.

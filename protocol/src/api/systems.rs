@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     event::{AnyValue, context::MessageVisibility},
-    id::{AdwId, ContextId, ItemId, UserId},
+    id::{AdwId, ContextId, ItemId, MAX_SEQ, UserId},
     time::Time,
 };
 
@@ -502,7 +502,7 @@ pub struct ContextMessagePost {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ContextMessagePostData {
     /// Its number; it grows within the context.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = MAX_SEQ))]
     pub id: u64,
     /// Who wrote it.
     pub sender: UserId,
@@ -519,7 +519,7 @@ pub struct ContextMessagePostData {
     pub message_type: Option<String>,
     /// Number of the message that this one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = MAX_SEQ))]
     pub parent_message_id: Option<u64>,
     /// The context; that of the path, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

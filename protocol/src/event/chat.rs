@@ -14,11 +14,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::open::open_enum;
+use super::open::{MAX_INTEGER, open_enum};
 use crate::time::Time;
-
-/// The largest integer that a JSON reader in a browser represents exactly (2^53 - 1).
-const MAX_INTEGER: u64 = 9_007_199_254_740_991;
 
 // ---------------------------------------------------------------------------------------------------------------
 // Words

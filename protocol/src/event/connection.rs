@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::open::MAX_INTEGER;
 use crate::{
     address::{Audience, Root},
     claims::Permission,
@@ -37,7 +38,7 @@ pub struct Welcome {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     /// Milliseconds between two `connection.heartbeat` events.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = MAX_INTEGER))]
     pub heartbeat_interval_ms: u64,
     /// The limits of this connection.
     pub limits: ConnectionLimits,
@@ -47,16 +48,16 @@ pub struct Welcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ConnectionLimits {
     /// Largest frame you may send, in bytes.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = MAX_INTEGER))]
     pub max_frame_bytes: u64,
     /// How many targets you may be subscribed to.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = MAX_INTEGER))]
     pub max_subscriptions: u64,
     /// Commands per second, sustained.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = MAX_INTEGER))]
     pub commands_per_second: u64,
     /// Commands that may come at once after a pause.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1, max = MAX_INTEGER))]
     pub command_burst: u64,
 }
 
@@ -79,7 +80,7 @@ pub struct Heartbeat {
     /// The server's clock.
     pub server_time: Time,
     /// How many connections the server has.
-    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(max = MAX_INTEGER))]
     pub active_connections: u64,
     /// `healthy`, or `draining` when the server is about to stop.
     pub server_status: String,
@@ -162,7 +163,7 @@ pub struct Recovered {
     /// The stream.
     pub stream: Root,
     /// How many events were replayed.
-    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(max = MAX_INTEGER))]
     pub recovered: u64,
     /// The stream is complete up to this position.
     pub upto: Position,
@@ -213,7 +214,7 @@ pub struct Error {
     pub retryable: bool,
     /// Wait so many milliseconds before you try again; absent when there is nothing to wait for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(max = MAX_INTEGER))]
     pub retry_after_ms: Option<u64>,
     /// More about it, for people; free form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -242,7 +243,7 @@ pub struct Closing {
     pub code: Option<u16>,
     /// Come back after so many milliseconds; absent when you should not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(max = MAX_INTEGER))]
     pub reconnect_after_ms: Option<u64>,
 }
 

@@ -155,7 +155,10 @@ pub(super) fn shared() -> Definitions {
             json!({ "description": "Chosen by you; the answer repeats it.", "oneOf": [reference("RequestIdNumber"), reference("RequestIdText")] }),
         ),
         ("RequestIdNumber", json!({ "description": "Any number.", "type": "number" })),
-        ("RequestIdText", json!({ "description": "A text of at most 128 bytes.", "type": "string", "maxLength": 128 })),
+        (
+            "RequestIdText",
+            json!({ "description": "A text of at most 128 characters.", "type": "string", "maxLength": 128 }),
+        ),
         (
             "PictureOfMessage",
             json!({

@@ -26,10 +26,10 @@ pub(super) fn page(source: &Source) -> String {
          [errors](errors.md), and the schema of them all in [command.schema.json](../../schemas/v1/command.schema.json).\n\n\
          | field | type | required | meaning |\n| --- | --- | --- | --- |\n\
          | `type` | string | yes | Which command it is. |\n\
-         | `id` | string | no | Chosen by you, {} bytes at most; the answer carries it as `re`. |\n\
+         | `id` | string | no | Chosen by you, {} characters at most; the answer carries it as `re`. |\n\
          | `data` | object | see below | What the command needs. |\n",
         limits::MAX_COMMAND_BYTES,
-        limits::MAX_COMMAND_ID_BYTES,
+        limits::MAX_COMMAND_ID_CHARACTERS,
     );
     for command in &source.commands {
         let _ = write!(page, "\n## {}\n\n{}", command.name, command.summary);

@@ -43,7 +43,11 @@ fn rows() -> Vec<Row> {
             "Targets that one connection is subscribed to, and that one command names.",
         ),
         ("MAX_CURSOR_BYTES", bytes(limits::MAX_CURSOR_BYTES), "A cursor."),
-        ("MAX_COMMAND_ID_BYTES", bytes(limits::MAX_COMMAND_ID_BYTES), "The `id` of a command."),
+        (
+            "MAX_COMMAND_ID_CHARACTERS",
+            format!("{} characters", limits::MAX_COMMAND_ID_CHARACTERS),
+            "The `id` of a command.",
+        ),
         ("MAX_JOINED_BYTES", bytes(limits::MAX_JOINED_BYTES), "A frame that joined `append` parts make."),
         ("COMMANDS_PER_SECOND", limits::COMMANDS_PER_SECOND.to_string(), "Commands a second, sustained."),
         ("COMMAND_BURST", limits::COMMAND_BURST.to_string(), "Commands at once after a pause."),

@@ -1,15 +1,33 @@
-//! Values made from schemas: valid ones, and ones with a single fault. Written for the tests, so that what they check
+//! What is committed, and values made from schemas: valid ones, and ones with a single fault. Written for the tests, so that what they check
 //! shares no code with what they check it by.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
+use eventwire_schemas::{CHANGELOG, Tree, committed};
 use jsonschema::Validator;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::string::{RegexGeneratorStrategy, string_regex};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
+
+/// The checkout.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// What is committed, without the changelog.
+pub fn published() -> Tree {
+    let mut tree = committed(&workspace()).unwrap();
+    tree.remove(CHANGELOG);
+    tree
+}
+
+pub fn parse(tree: &Tree, path: &str) -> Value {
+    serde_json::from_str(&tree[path]).unwrap()
+}
 
 pub fn validator(document: &Value) -> Validator {
     jsonschema::draft202012::options().should_validate_formats(true).build(document).unwrap()
@@ -178,18 +196,6 @@ pub fn instance(document: &Value, schema: &Value, dice: &mut Dice) -> Value {
     }
 }
 
-/// Of a list of targets the pattern tells the kinds and the letters; what each kind's id and parts may be is read later.
-const TARGETS: &[&str] = &[
-    "global",
-    "session:planning",
-    "session:~0123456789abcdef0123456789abcdef",
-    "session:planning/private/maria",
-    "user:maria",
-    "adw:29fb6a3e",
-    "adw:29fb6a3e/raw",
-    "room:tasks",
-];
-
 fn a_text(schema: &Value, dice: &mut Dice) -> String {
     if schema.get("format").is_some_and(|format| format == "date-time") {
         let (day, hour, fraction) = (1 + dice.below(28), dice.below(24), dice.below(1_000_000));
@@ -197,9 +203,6 @@ fn a_text(schema: &Value, dice: &mut Dice) -> String {
         return format!("2026-{:02}-{day:02}T{hour:02}:{:02}:07{fraction}Z", 1 + dice.below(12), dice.below(60));
     }
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-        if pattern.contains("(session|user|adw|room):") || pattern.contains("(connection|session|user|adw|room):") {
-            return (*dice.pick(TARGETS)).to_owned();
-        }
         let excluded = integer(schema, "maxLength").map_or(usize::MAX, |it| it as usize);
         return (0..20).map(|_| dice.like(pattern)).find(|it| it.chars().count() <= excluded).unwrap_or_default();
     }
@@ -279,6 +282,14 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
 /// What is wrong with a mutant, as a word that tests count.
 pub type Fault = &'static str;
 
+/// The nearest number beyond a bound that is no matter of rounding: the next whole one, or a little more than a fraction.
+fn beyond(bound: &Value, by: i64) -> Value {
+    match bound.as_i64() {
+        Some(whole) => json!(whole + by),
+        None => json!(bound.as_f64().unwrap() + 0.125 * by as f64),
+    }
+}
+
 /// Every kind of single fault at one place: what is wrong, and the value with it.
 pub fn faults(value: &Value, spot: &Spot, dice: &mut Dice) -> Vec<(Fault, Value)> {
     let mut mutants = Vec::new();
@@ -315,11 +326,11 @@ pub fn faults(value: &Value, spot: &Spot, dice: &mut Dice) -> Vec<(Fault, Value)
             put("a fraction", json!(0.5));
         }
     }
-    if let Some(least) = schema.get("minimum").and_then(Value::as_i64) {
-        put("below the minimum", json!(least - 1));
+    if let Some(least) = schema.get("minimum") {
+        put("below the minimum", beyond(least, -1));
     }
-    if let Some(most) = schema.get("maximum").and_then(Value::as_i64) {
-        put("above the maximum", json!(most + 1));
+    if let Some(most) = schema.get("maximum") {
+        put("above the maximum", beyond(most, 1));
     }
     if let Some(most) = integer(schema, "maxLength") {
         put("too long", json!("x".repeat(most as usize + 1)));

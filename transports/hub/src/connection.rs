@@ -21,6 +21,7 @@ use eventwire_protocol::{
         ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
         Unsubscribed, UnsubscribedStream, Welcome,
     },
+    id::MAX_SEQ,
     limits::{self, TokenBucket},
     resume::{self, Cursor, Start},
     roster::Interest,
@@ -241,7 +242,8 @@ impl Connection {
                     user_id: claims.user.clone(),
                     permissions: claims.permissions.iter().copied().collect(),
                     expires_at: principal.credential.expires_at,
-                    heartbeat_interval_ms: millis(settings.heartbeat),
+                    // Whatever was set: a welcome out of its bounds would not be sent (EVT-08).
+                    heartbeat_interval_ms: millis(settings.heartbeat).clamp(1, MAX_SEQ),
                     limits: ConnectionLimits {
                         max_frame_bytes: limits::MAX_COMMAND_BYTES as u64,
                         max_subscriptions: limits::MAX_SUBSCRIPTIONS as u64,

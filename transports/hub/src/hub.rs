@@ -16,6 +16,7 @@ use eventwire_protocol::{
     api::ConnectionInfo,
     delivery::MailboxBounds,
     event::connection::{Closing, Error},
+    id::MAX_SEQ,
     limits,
     route::{self, Explanation},
 };
@@ -673,7 +674,7 @@ impl Hub {
             let closing = Closing {
                 reason: "the server is stopping".into(),
                 code: Some(CloseCode::Restart.as_u16()),
-                reconnect_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0) + 500),
+                reconnect_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0).saturating_add(500).min(MAX_SEQ)),
             };
             link.outbox.tell(&closing, now);
             link.outbox.close(CloseCode::Restart, "the server is stopping");

@@ -252,10 +252,17 @@ impl Outbox {
     }
 
     fn say<P: AddressedTo<to::Connection>>(&self, state: &mut State, payload: &P, now: Time) {
-        // Payloads of this family are small and name no ADW, so admission does not refuse them.
-        if let Ok(envelope) = Envelope::to_connection(self.id, payload, now) {
+        if let Some(envelope) = self.envelope(payload, now) {
             self.put(state, Arc::new(Committed::new(envelope, None)));
         }
+    }
+
+    /// Payloads of this family are small, name no ADW and are made within their bounds, so admission refuses none. If it
+    /// did, the fault would be the server's own, and its log says so.
+    fn envelope<P: AddressedTo<to::Connection>>(&self, payload: &P, now: Time) -> Option<Envelope> {
+        Envelope::to_connection(self.id, payload, now)
+            .inspect_err(|error| tracing::error!(%error, kind = %P::TYPE, "an event of the server cannot be sent"))
+            .ok()
     }
 
     fn notify(&self, state: &mut State, notice: Notice, now: Time) {
@@ -473,8 +480,7 @@ impl Outbox {
     }
 
     fn frame<P: AddressedTo<to::Connection>>(&self, payload: &P, now: Time) -> Option<OutFrame> {
-        let envelope = Envelope::to_connection(self.id, payload, now).ok()?;
-        let event = Committed::new(envelope, None);
+        let event = Committed::new(self.envelope(payload, now)?, None);
         event.frame(self.dialect).map(|bytes| OutFrame { bytes: bytes.clone(), cursor: None })
     }
 

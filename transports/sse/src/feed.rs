@@ -7,7 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use eventwire_hub::{Connection, Hub, Outgoing};
-use eventwire_protocol::{CloseCode, Committed, Dialect, Envelope, close::AfterClose, event::connection::Closing};
+use eventwire_protocol::{
+    CloseCode, Committed, Dialect, Envelope, close::AfterClose, event::connection::Closing, id::MAX_SEQ,
+};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -104,7 +106,7 @@ impl Feed {
         let (mut pieces, closing) = match said {
             Some(closing) => (Vec::new(), closing),
             None => {
-                let millis = u64::try_from(self.options.retry.as_millis()).unwrap_or(u64::MAX);
+                let millis = u64::try_from(self.options.retry.as_millis()).unwrap_or(u64::MAX).min(MAX_SEQ);
                 let closing =
                     Closing { reason, code: Some(code.as_u16()), reconnect_after_ms: returns.then_some(millis) };
                 (self.event(&closing), closing)

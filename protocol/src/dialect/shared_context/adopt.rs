@@ -180,8 +180,8 @@ pub(in crate::dialect) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBo
 /// An answer that a back end gives to one connection itself.
 fn tool_result(frame: &Reader<'_>) -> Result<Adopted, ErrorBody> {
     let re: Option<String> = frame.read("id")?;
-    if re.as_ref().is_some_and(|re| re.len() > limits::MAX_COMMAND_ID_BYTES) {
-        return Err(frame.wrong("id", "must be at most 128 bytes"));
+    if re.as_ref().is_some_and(|re| re.chars().count() > limits::MAX_COMMAND_ID_CHARACTERS) {
+        return Err(frame.wrong("id", "must be at most 128 characters long"));
     }
     let result = Reader::of(frame.value("result"), "result.")?;
     let context = result.context("session_id")?.ok_or_else(|| result.wrong("session_id", "is missing"))?;

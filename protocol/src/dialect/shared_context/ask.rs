@@ -323,10 +323,10 @@ fn rpc(members: &Map<String, Value>) -> Result<Asked, Refused> {
     tool_call(tool, present(members, "params"), "params", Form::Rpc { id })
 }
 
-const ID: &str = "id must be a number, or a text of at most 128 bytes";
+const ID: &str = "id must be a number, or a text of at most 128 characters";
 
 fn is_id(id: &Value) -> bool {
-    id.is_number() || id.as_str().is_some_and(|text| text.len() <= limits::MAX_COMMAND_ID_BYTES)
+    id.is_number() || id.as_str().is_some_and(|text| text.chars().count() <= limits::MAX_COMMAND_ID_CHARACTERS)
 }
 
 fn tool_call(tool: Tool, arguments: Option<&Value>, what: &str, form: Form) -> Result<Asked, Refused> {

@@ -1946,7 +1946,7 @@ SubscriptionTarget = TypeAliasType(
     Annotated[
         StrictStr,
         Field(
-            pattern='^(\\*|global|(session|user|adw|room):[~A-Za-z0-9_.:@-]+(/[a-z_]+(/[A-Za-z0-9_.:@-]+)?)?)$',
+            pattern='^(\\*|global|session:(~[0-9a-f]{32}|[A-Za-z0-9_.:@-]{1,128})(/(private|agent_only)/[A-Za-z0-9_.:@-]{1,128})?|user:[A-Za-z0-9_.:@-]{1,128}|adw:[A-Za-z0-9]{8}(/raw)?|room:[A-Za-z0-9_.:@-]{1,128})$',
             title='SubscriptionTarget',
         ),
     ],
