@@ -63,7 +63,7 @@ pub struct Layer {
     /// Where to listen, any number of times: an address (`127.0.0.1:4800`, `[::1]:4800`, `localhost:4800` or a port alone; port 0
     /// takes a free one), with `=DIALECT` for the clients of an older system (`127.0.0.1:4567=monadic`), or a dialect alone for
     /// the address where that system's frontends look: monadic, product, amiga, shared_context, adw, adw_trigger. An address that
-    /// other machines can reach needs api_keys_file (or insecure)
+    /// other machines can reach needs api_keys_file or jwt_key_file (or insecure)
     #[arg(long, value_name = "ADDRESS[=DIALECT]", value_delimiter = ',', help_heading = "Network")]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
     pub listen: Option<Vec<Listener>>,
@@ -161,8 +161,8 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_max_seconds: Option<u64>,
 
-    /// Dialects of older systems whose pages may connect without a key although api_keys_file is set, comma separated: monadic,
-    /// amiga, shared_context, adw. Strangers may listen there and ask the application; they may not publish
+    /// Dialects of older systems whose pages may connect without credentials although api_keys_file or jwt_key_file is set, comma
+    /// separated: monadic, amiga, shared_context, adw. Strangers may listen there and ask the application; they may not publish
     #[arg(long, value_name = "DIALECT,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Vec<String>>,
@@ -190,7 +190,7 @@ pub struct Layer {
     pub progress_enabled: Option<bool>,
 
     /// Events for Monadic Chat that name no session go to everybody there, as in an installation for one person. Refused with
-    /// api_keys_file and on addresses that other machines can reach
+    /// api_keys_file or jwt_key_file, and on addresses that other machines can reach
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Older systems")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub single_user: Option<bool>,
@@ -372,6 +372,13 @@ pub struct Settings {
     pub ping_seconds: u64,
     pub log: String,
     pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Whether those who come have to say who they are, by an API key or a token (AUTH-05).
+    pub fn authenticates(&self) -> bool {
+        self.api_keys_file.is_some() || self.jwt_key_file.is_some()
+    }
 }
 
 impl Default for Settings {
@@ -719,8 +726,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         }
     }
     let is_loopback = settings.listen.iter().all(|listener| listener.listen().is_loopback());
-    let authenticates = settings.api_keys_file.is_some() || settings.jwt_key_file.is_some();
-    if settings.single_user && (authenticates || !is_loopback) {
+    if settings.single_user && (settings.authenticates() || !is_loopback) {
         return Err(ConfigError(
             "single_user is for one person on one machine: not with api_keys_file or jwt_key_file, and on loopback addresses only"
                 .to_owned(),

@@ -127,7 +127,7 @@ pub(crate) fn all(
 pub(crate) fn notes(settings: &Settings) -> Vec<String> {
     let listens = |family| settings.listen.iter().any(|listener| listener.dialect.family() == family);
     let mut notes = Vec::new();
-    if settings.api_keys_file.is_some() && !settings.anonymous.is_empty() {
+    if settings.authenticates() && !settings.anonymous.is_empty() {
         notes.push(format!("strangers may listen as clients of {}", settings.anonymous.join(", ")));
     }
     if listens(Dialect::Product) && settings.product_lookup_url.is_none() && settings.product_jwt_key_file.is_none() {
@@ -179,4 +179,25 @@ fn token_users(key: &str) -> Result<product::JwtUsers, eventwire_protocol::Error
         return product::JwtUsers::hs256(&Secret::new(key));
     }
     product::JwtUsers::rs256(key.as_bytes()).or_else(|_| product::JwtUsers::eddsa(key.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auth_09_the_start_says_whom_strangers_may_listen_as_whatever_credentials_others_need() {
+        let strangers = |keys: Option<&str>, tokens: Option<&str>| {
+            let settings = Settings {
+                anonymous: vec!["adw".to_owned()],
+                api_keys_file: keys.map(Into::into),
+                jwt_key_file: tokens.map(Into::into),
+                ..Settings::default()
+            };
+            notes(&settings).iter().any(|note| note == "strangers may listen as clients of adw")
+        };
+        assert!(strangers(Some("keys.toml"), None));
+        assert!(strangers(None, Some("tokens.pem")));
+        assert!(!strangers(None, None), "then nobody is a stranger");
+    }
 }
