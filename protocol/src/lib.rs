@@ -52,6 +52,7 @@ pub mod limits;
 pub mod resume;
 pub mod roster;
 pub mod route;
+pub mod shares;
 pub mod time;
 pub mod version;
 

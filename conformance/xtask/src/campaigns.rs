@@ -144,6 +144,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-protocol",
+        &["--test", "shares_laws"],
+        "protocol/tests/shares_laws.rs",
+        512,
+        Cost::Cheap,
+        "fair shares of a bounded resource, against a list",
+    ),
+    Campaign::new(
+        "eventwire-protocol",
         &["--test", "delivery_laws"],
         "protocol/tests/delivery_laws.rs",
         256,

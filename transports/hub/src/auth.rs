@@ -47,12 +47,19 @@ pub struct Principal {
     pub claims: Claims,
     /// What they were recognised by.
     pub credential: Credential,
+    /// Whether credentials were shown and accepted. Without any, work is counted for the peer address (LIMIT-04).
+    pub authenticated: bool,
 }
 
 impl Principal {
     /// Somebody whose credentials have no end and no name of their own.
     pub fn new(name: impl Into<Arc<str>>, claims: Claims) -> Self {
-        Self { name: name.into(), claims, credential: Credential::default() }
+        Self { name: name.into(), claims, credential: Credential::default(), authenticated: true }
+    }
+
+    /// A peer without credentials.
+    pub fn anonymous(claims: Claims) -> Self {
+        Self { authenticated: false, ..Self::new("anonymous", claims) }
     }
 }
 
@@ -110,7 +117,7 @@ impl NoAuthentication {
 #[async_trait]
 impl Authenticator for NoAuthentication {
     async fn authenticate(&self, _: &Credentials) -> Result<Principal, ErrorBody> {
-        Ok(Principal::new("anonymous", self.claims.clone()))
+        Ok(Principal::anonymous(self.claims.clone()))
     }
 
     fn authenticates(&self) -> bool {

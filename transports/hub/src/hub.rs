@@ -328,7 +328,7 @@ impl Hub {
     pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
-            return Ok(Principal::new("anonymous", Claims::anonymous()));
+            return Ok(Principal::anonymous(Claims::anonymous()));
         }
         self.authenticate(credentials).await
     }

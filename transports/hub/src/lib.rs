@@ -38,6 +38,7 @@ mod connection;
 mod figures;
 pub mod guard;
 pub mod history;
+mod holder;
 mod hub;
 pub mod link_request;
 #[doc(hidden)]
@@ -58,6 +59,7 @@ pub use eventwire_protocol::api::ConnectionInfo;
 pub use figures::Figures;
 pub use guard::Guard;
 pub use history::{Checkpoint, History, MemoryBounds, MemoryHistory, Receipt};
+pub use holder::Holder;
 pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser, random};
 pub use link_request::ConnectQuery;
 pub use outbox::{Counters, OutFrame};
