@@ -62,6 +62,12 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Revocations that are remembered one by one.
 pub const REVOCATIONS: usize = 100_000;
+/// Bytes of messages and request bodies that have begun and not ended, over all connections (LIMIT-08).
+pub const UNFINISHED_BYTES: usize = 64 * 1024 * 1024;
+/// Least bytes a second of a message that has begun (LIMIT-09).
+pub const PROGRESS_BYTES_PER_SECOND: u64 = 8 * 1024;
+/// Time over which that is averaged.
+pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
 
 /// How much of one stream the history keeps. What exceeds any of these goes, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -183,6 +183,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
         "the history within its bounds, against a naive list",
     ),
     Campaign::new(
+        "eventwire-hub",
+        &["--lib", "unfinished::ledger::"],
+        "transports/hub/src/unfinished/ledger.rs",
+        256,
+        Cost::Cheap,
+        "readers that share the budget of unfinished bytes",
+    ),
+    Campaign::new(
         "eventwire-memory",
         &["--test", "resume"],
         "transports/memory/tests/resume.rs",

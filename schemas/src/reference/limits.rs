@@ -90,6 +90,17 @@ fn rows() -> Vec<Row> {
         ),
         ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "How far in the future the end of credentials may lie."),
         ("REVOCATIONS", limits::REVOCATIONS.to_string(), "Revocations that are remembered one by one."),
+        (
+            "UNFINISHED_BYTES",
+            bytes(limits::UNFINISHED_BYTES),
+            "Messages and request bodies that have begun and not ended, over all connections.",
+        ),
+        (
+            "PROGRESS_BYTES_PER_SECOND",
+            limits::PROGRESS_BYTES_PER_SECOND.to_string(),
+            "Least bytes a second of a message that has begun.",
+        ),
+        ("PROGRESS_WINDOW", time(limits::PROGRESS_WINDOW), "Time over which that is averaged."),
         ("REALM_BYTES", bytes(limits::REALM_BYTES), "What the history keeps over all streams."),
     ]
 }

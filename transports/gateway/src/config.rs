@@ -298,6 +298,12 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mailbox_bytes: Option<ByteSize>,
 
+    /// Most bytes of messages and request bodies that have begun and not ended, over all connections. Above, reading pauses, and
+    /// then the client with the most is closed with 1013 or answered 503
+    #[arg(long, value_name = "BYTES", help_heading = "Connections")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfinished_bytes: Option<ByteSize>,
+
     /// Seconds between two connection.heartbeat events
     #[arg(long, value_name = "SECONDS", help_heading = "Connections")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -368,6 +374,7 @@ pub struct Settings {
     pub history_realm_bytes: ByteSize,
     pub mailbox_frames: usize,
     pub mailbox_bytes: ByteSize,
+    pub unfinished_bytes: ByteSize,
     pub heartbeat_seconds: u64,
     pub ping_seconds: u64,
     pub log: String,
@@ -427,6 +434,7 @@ impl Default for Settings {
             history_realm_bytes: ByteSize::of(limits::REALM_BYTES),
             mailbox_frames: limits::MAILBOX_FRAMES,
             mailbox_bytes: ByteSize::of(limits::MAILBOX_BYTES),
+            unfinished_bytes: ByteSize::of(limits::UNFINISHED_BYTES),
             heartbeat_seconds: limits::HEARTBEAT.as_secs(),
             ping_seconds: limits::PING.as_secs(),
             log: "info".to_owned(),
@@ -678,6 +686,8 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         ("history_adw_bytes", settings.history_adw_bytes, 1 << 20),
         ("history_realm_bytes", settings.history_realm_bytes, 1 << 20),
         ("mailbox_bytes", settings.mailbox_bytes, 1 << 16),
+        // A message of Monadic Chat has up to 16 MiB, and a tenth is reserved for credentials.
+        ("unfinished_bytes", settings.unfinished_bytes, 20 << 20),
     ];
     if let Some((name, value, least)) = bytes.iter().find(|(_, value, least)| value.0 < *least) {
         return Err(ConfigError(format!(

@@ -195,6 +195,7 @@ fn hub(settings: &Settings, accepted: Option<Accepted>, remembered: &systems::Re
             anonymous: settings.anonymous.iter().filter_map(|name| config::open_dialect(name)).collect(),
             expiry_grace: Duration::from_secs(settings.jwt_leeway_seconds),
             max_token_age: Duration::from_secs(settings.jwt_max_seconds),
+            unfinished_bytes: settings.unfinished_bytes.0,
         })
         .memory_bounds(MemoryBounds {
             adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),

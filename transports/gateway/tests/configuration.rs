@@ -88,6 +88,7 @@ fn every_setting_is_read_from_all_three_places() {
         "anonymous" => "monadic,adw",
         "log" => "debug",
         "log_format" => "json",
+        "unfinished_bytes" => "48 MiB",
         key if key.ends_with("_bytes") => "3 MiB",
         _ => "77",
     };
@@ -220,6 +221,7 @@ fn values_out_of_bounds_and_contradictions_are_refused() {
     for (line, expected) in [
         ("--heartbeat-seconds 0", "heartbeat_seconds = 0: must lie between 1 and 86400"),
         ("--mailbox-frames 0", "mailbox_frames = 0: at least 1"),
+        ("--unfinished-bytes 16MiB", "unfinished_bytes = 16 MiB: must be at least 20 MiB"),
         ("--mailbox-bytes 10kB", "mailbox_bytes = 10000: must be at least 64 KiB"),
         ("--allowed-hosts b.example:8080", "allowed_hosts: \"b.example:8080\" is not a host name"),
         ("--allowed-hosts https://b.example", "allowed_hosts: \"https://b.example\" is not a host name"),

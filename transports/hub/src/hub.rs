@@ -36,6 +36,7 @@ use crate::{
     revocation::{Revocation, Revocations},
     sequencer::{self, Answers, Job},
     session_key::SessionKey,
+    unfinished::Budget,
 };
 
 /// Everything that can be set about a hub. The defaults are the limits of the specification.
@@ -57,6 +58,8 @@ pub struct Settings {
     pub max_token_age: Duration,
     /// Dialects whose clients may connect without credentials where others need them (AUTH-09); of a family, any.
     pub anonymous: Vec<Dialect>,
+    /// Most bytes of messages and request bodies that have begun and not ended (LIMIT-08).
+    pub unfinished_bytes: u64,
 }
 
 impl Default for Settings {
@@ -70,6 +73,7 @@ impl Default for Settings {
             expiry_grace: limits::EXPIRY_GRACE,
             max_token_age: limits::MAX_TOKEN_AGE,
             anonymous: Vec::new(),
+            unfinished_bytes: limits::UNFINISHED_BYTES as u64,
         }
     }
 }
@@ -148,6 +152,7 @@ impl Builder {
             cookies: Passes::new(limits::SSE_COOKIE_AGE, limits::SSE_COOKIES, WhenFull::DropOldest),
             revocations: Mutex::new(Revocations::new(memory, limits::REVOCATIONS)),
             revoked: broadcast::Sender::new(64),
+            unfinished: Budget::new(self.settings.unfinished_bytes),
             settings: self.settings,
             authenticator: self.authenticator,
             history,
@@ -196,6 +201,7 @@ pub(crate) struct Core {
     /// Tells streams that are not connections of the hub.
     revoked: broadcast::Sender<Revocation>,
     pub(crate) tally: Tally,
+    unfinished: Budget,
     registry: RwLock<Registry>,
     next_id: AtomicU64,
     draining: AtomicBool,
@@ -295,6 +301,11 @@ impl Hub {
     /// How long the hub has been running.
     pub fn uptime(&self) -> Duration {
         self.core.started.elapsed()
+    }
+
+    /// What is left for messages and request bodies that have begun and not ended (LIMIT-08).
+    pub fn unfinished(&self) -> &Budget {
+        &self.core.unfinished
     }
 
     /// Whether strangers are turned away.

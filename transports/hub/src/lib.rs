@@ -48,6 +48,7 @@ mod revocation;
 mod sequencer;
 mod session_key;
 mod sync;
+pub mod unfinished;
 
 pub use auth::{ApiKeys, Authenticator, Credential, Credentials, KeyDigest, NoAuthentication, Principal, Secret};
 pub use backplane::{Backplane, SingleNode};
