@@ -12,11 +12,11 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use eventwire_hub::link_request::MAX_CREDENTIAL_ID_BYTES;
-use eventwire_hub::{ApiKeys, Authenticator, Credential, Credentials, Principal};
+use eventwire_hub::{ApiKeys, Authenticator, Credential, CredentialKind, Credentials, Hub, Principal, Thumbprint};
 use eventwire_protocol::Time;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -55,6 +55,16 @@ struct Key {
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
+    /// The same however the file is written: PEM, JWK, with or without a name.
+    thumbprint: Thumbprint,
+}
+
+impl Key {
+    fn new(id: Option<String>, algorithm: Algorithm, key: DecodingKey) -> Result<Self, String> {
+        let jwk = Jwk::from_decoding_key(&key, None).and_then(|jwk| jwk.thumbprint(ThumbprintHash::SHA256));
+        let jwk = jwk.map_err(|_| "its parameters cannot be read".to_owned())?;
+        Ok(Self { id, algorithm, key, thumbprint: Thumbprint::of_signing_key(&jwk) })
+    }
 }
 
 impl Keys {
@@ -68,7 +78,7 @@ impl Keys {
             return Self::of_jwks(text);
         }
         let (algorithm, key) = if text.contains("-----BEGIN") { of_pem(text)? } else { of_secret(text)? };
-        Ok(Self(vec![Key { id: None, algorithm, key }]))
+        Ok(Self(vec![Key::new(None, algorithm, key)?]))
     }
 
     fn of_jwks(text: &str) -> Result<Self, String> {
@@ -96,6 +106,11 @@ impl Keys {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a key of this thumbprint is among them.
+    fn contains(&self, thumbprint: &Thumbprint) -> bool {
+        self.0.iter().any(|key| key.thumbprint == *thumbprint)
     }
 
     /// The keys that may have signed a token with this header: those for its algorithm, and of these the one it names.
@@ -170,7 +185,7 @@ fn of_jwk(value: Value) -> Result<Option<Key>, String> {
         return Err(at(what));
     }
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| at("its parameters cannot be read"))?;
-    Ok(Some(Key { id: jwk.common.key_id, algorithm, key }))
+    Key::new(jwk.common.key_id, algorithm, key).map(Some).map_err(|what| at(&what))
 }
 
 /// What the claim of a token grants: the members of an API key's entry. Absent means none of it.
@@ -210,9 +225,17 @@ impl Jwt {
         Self { keys: RwLock::new(Arc::new(keys)), expected }
     }
 
-    /// Puts other keys in the place of these. Connections that are open stay until their tokens end.
-    pub fn replace_keys(&self, keys: Keys) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    /// Puts other keys in the place of these. Returns the thumbprints of those that are no longer accepted; what they vouch for
+    /// ends with [`Hub::withdraw_key`] (AUTH-18).
+    pub fn replace_keys(&self, keys: Keys) -> Vec<Thumbprint> {
+        let keys = Arc::new(keys);
+        let before = std::mem::replace(&mut *self.keys.write().unwrap_or_else(PoisonError::into_inner), keys.clone());
+        before.0.iter().map(|key| key.thumbprint).filter(|thumbprint| !keys.contains(thumbprint)).collect()
+    }
+
+    /// Whether a key of this thumbprint verifies tokens now.
+    pub fn accepts_key(&self, thumbprint: &Thumbprint) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).contains(thumbprint)
     }
 
     /// How many keys there are.
@@ -226,15 +249,15 @@ impl Jwt {
     /// `unauthorised`. Before the signature holds, nothing is said but that; afterwards the holder learns what is wrong with
     /// the token, which is the issuer's to mend.
     pub fn verify(&self, token: &str) -> Result<Principal, ErrorBody> {
-        let claims = self.verified(token)?;
-        self.principal(&claims).map_err(|what| {
+        let (claims, key) = self.verified(token)?;
+        self.principal(&claims, key).map_err(|what| {
             let what: String = one_line(&what).chars().filter(|c| !c.is_control()).take(300).collect();
             refused(format!("the token's signature holds, but {what}"))
         })
     }
 
-    /// The claims, once the signature holds and the token is for here and for now.
-    fn verified(&self, token: &str) -> Result<Map<String, Value>, ErrorBody> {
+    /// The claims and the key that verified them, once the signature holds and the token is for here and for now.
+    fn verified(&self, token: &str) -> Result<(Map<String, Value>, Thumbprint), ErrorBody> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| unknown())?;
         // An extension that must be understood (RFC 7515, section 4.1.11) is not.
         if header.crit.is_some() {
@@ -245,7 +268,7 @@ impl Jwt {
         for key in keys.of(&header) {
             let validation = self.validation(key.algorithm);
             outcome = match jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation) {
-                Ok(token) => return Ok(token.claims),
+                Ok(token) => return Ok((token.claims, key.thumbprint)),
                 Err(error) => Err(match error.kind() {
                     ErrorKind::ExpiredSignature => refused("the token has expired; come back with a new one"),
                     ErrorKind::ImmatureSignature => refused("the token is not valid yet (nbf)"),
@@ -277,7 +300,7 @@ impl Jwt {
         validation
     }
 
-    fn principal(&self, claims: &Map<String, Value>) -> Result<Principal, String> {
+    fn principal(&self, claims: &Map<String, Value>, key: Thumbprint) -> Result<Principal, String> {
         let text = |name: &str| match claims.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.as_str())),
@@ -323,7 +346,13 @@ impl Jwt {
             history_from: grants.history_from.as_deref(),
         };
         let claims = claims.claims().map_err(|what| format!("its claims: {what}"))?;
-        let credential = Credential { id: id.map(Into::into), issued_at, expires_at: time("exp")? };
+        let credential = Credential {
+            kind: CredentialKind::Token,
+            id: id.map(Into::into),
+            issued_at,
+            expires_at: time("exp")?,
+            key: Some(key),
+        };
         Ok(Principal { credential, ..Principal::new(format!("jwt:{user}"), claims) })
     }
 }
@@ -373,6 +402,11 @@ impl Authenticator for Accepted {
     fn is_permanent(&self, id: &str) -> bool {
         self.keys.as_ref().is_some_and(|keys| keys.is_permanent(id))
     }
+
+    fn accepts_key(&self, key: &Thumbprint) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.accepts_key(key))
+            || self.tokens.as_ref().is_some_and(|tokens| tokens.accepts_key(key))
+    }
 }
 
 /// The file with the keys, and what it looked like when it was read.
@@ -405,8 +439,8 @@ impl KeyFile {
     }
 
     /// Reads the keys again, when the file has changed and when `asked` says so, for as long as the process lives. A file that
-    /// cannot be read changes nothing.
-    pub async fn follow(mut self, tokens: Arc<Jwt>, mut asked: tokio::signal::unix::Signal) {
+    /// cannot be read changes nothing. What a withdrawn key vouched for ends (AUTH-18).
+    pub async fn follow(mut self, tokens: Arc<Jwt>, hub: Hub, mut asked: tokio::signal::unix::Signal) {
         loop {
             tokio::select! {
                 _ = asked.recv() => {}
@@ -419,8 +453,11 @@ impl KeyFile {
             }
             match self.read() {
                 Ok(keys) => {
-                    tracing::info!(keys = keys.len(), "the keys of tokens were read again");
-                    tokens.replace_keys(keys);
+                    let count = keys.len();
+                    let withdrawn = tokens.replace_keys(keys);
+                    let closed: usize = withdrawn.iter().map(|key| hub.withdraw_key(*key)).sum();
+                    let withdrawn = withdrawn.len();
+                    tracing::info!(keys = count, withdrawn, closed, "the keys of tokens were read again");
                 }
                 Err(error) => tracing::error!(%error, "the keys of tokens were not read again; the older ones stay"),
             }
@@ -654,6 +691,24 @@ mod tests {
         let both = json!({"keys": [jwk("a", ED_PUBLIC), {"kty": "oct", "kid": "a", "k": "YSBzZWNyZXQgb2YgYXQgbGVhc3QgdGhpcnR5LXR3byBieXRlcw", "alg": "HS256"}]});
         let both = jwt(&both.to_string());
         assert!(both.verify(&ed(Some("a"))).is_ok() && both.verify(&hs(json!({}))).is_ok());
+    }
+
+    #[test]
+    fn auth_18_keys_that_are_no_longer_accepted_are_named_however_they_are_written() {
+        let tokens = jwt(ED_PUBLIC);
+        let key = tokens.verify(&ed(None)).unwrap().credential.key.unwrap();
+        assert!(tokens.accepts_key(&key));
+        // The same key as a JWK with a name, beside another one.
+        let set = json!({"keys": [jwk("a", RSA_PUBLIC), jwk("b", ED_PUBLIC)]}).to_string();
+        assert_eq!(tokens.replace_keys(Keys::read(&set).unwrap()), []);
+        assert_eq!(tokens.verify(&ed(None)).unwrap().credential.key, Some(key));
+        let rsa = tokens.verify(&rs(json!({}))).unwrap().credential.key.unwrap();
+        assert_ne!(rsa, key);
+        assert_eq!(tokens.replace_keys(Keys::read(SECRET).unwrap()), [rsa, key]);
+        assert!(!tokens.accepts_key(&key) && !tokens.accepts_key(&rsa));
+        assert_eq!(tokens.replace_keys(Keys::read(ED_PUBLIC).unwrap()).len(), 1);
+        assert!(tokens.accepts_key(&key), "a key that comes back");
+        assert!(!format!("{tokens:?}{key:?}").contains(SECRET));
     }
 
     #[test]

@@ -76,7 +76,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let remembered = systems::Remembered::new(settings);
     let hub = hub(settings, authenticates.then_some(accepted), &remembered)?;
     if let Some((tokens, file)) = tokens {
-        tokio::spawn(file.follow(tokens, signal(SignalKind::hangup())?));
+        tokio::spawn(file.follow(tokens, hub.clone(), signal(SignalKind::hangup())?));
     }
     let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;

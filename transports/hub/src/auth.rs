@@ -54,12 +54,14 @@ pub struct Principal {
 impl Principal {
     /// Somebody whose credentials have no end and no name of their own.
     pub fn new(name: impl Into<Arc<str>>, claims: Claims) -> Self {
-        Self { name: name.into(), claims, credential: Credential::default(), authenticated: true }
+        let credential = Credential { kind: CredentialKind::ApiKey, ..Credential::default() };
+        Self { name: name.into(), claims, credential, authenticated: true }
     }
 
     /// A peer without credentials.
     pub fn anonymous(claims: Claims) -> Self {
-        Self { authenticated: false, ..Self::new("anonymous", claims) }
+        let credential = Credential { kind: CredentialKind::Absent, ..Credential::default() };
+        Self { authenticated: false, credential, ..Self::new("anonymous", claims) }
     }
 }
 
@@ -67,12 +69,60 @@ impl Principal {
 /// (AUTH-11, AUTH-13). Nothing in it is secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credential {
+    /// What was shown.
+    pub kind: CredentialKind,
     /// The name under which a revocation finds it: the `jti` of a token, the name of an API key.
     pub id: Option<Arc<str>>,
     /// Since when it holds. API keys do not say.
     pub issued_at: Option<Time>,
     /// Until when it holds. API keys have no end.
     pub expires_at: Option<Time>,
+    /// The key that vouches for it. Where the key is withdrawn, the credentials end (AUTH-18).
+    pub key: Option<Thumbprint>,
+}
+
+/// What kind of credentials were shown. It decides how their age is judged and what a revocation does to them (AUTH-13).
+///
+/// The default is the kind that is judged most strictly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CredentialKind {
+    /// A signed token: it says when it was issued and when it ends.
+    #[default]
+    Token,
+    /// A login that an application vouches for, with the end that the application gives it.
+    Login,
+    /// An API key: it has no date of issue, and is revoked by its name or by taking it out of its file.
+    ApiKey,
+    /// None were shown.
+    Absent,
+}
+
+/// Names a key that vouches for credentials: the signing key of a token, or an API key itself. A SHA-256 digest, from which the
+/// key cannot be found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Thumbprint([u8; 32]);
+
+impl Thumbprint {
+    /// The thumbprint of a signing key, by its JWK thumbprint (RFC 7638).
+    pub fn of_signing_key(jwk_thumbprint: &str) -> Self {
+        Self::of("signing key", jwk_thumbprint.as_bytes())
+    }
+
+    /// The thumbprint of an API key, by its digest.
+    pub fn of_api_key(digest: &KeyDigest) -> Self {
+        Self::of("api key", &digest.0)
+    }
+
+    /// Keys of different kinds never have the same one.
+    fn of(kind: &str, bytes: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(kind).chain_update([0]).chain_update(bytes).finalize().into())
+    }
+}
+
+impl fmt::Debug for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Thumbprint(..)")
+    }
 }
 
 /// Recognises people and programs.
@@ -90,6 +140,12 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Whether the credential of this name never ends by itself, so that its revocation has to be remembered for good.
     fn is_permanent(&self, _id: &str) -> bool {
         false
+    }
+
+    /// Whether a key still vouches for credentials. An authenticator whose keys can be withdrawn says no for those that were,
+    /// and its owner then calls [`Hub::withdraw_key`](crate::Hub::withdraw_key) (AUTH-18).
+    fn accepts_key(&self, _key: &Thumbprint) -> bool {
+        true
     }
 }
 
@@ -183,6 +239,8 @@ impl ApiKeys {
             ));
         }
         principal.credential.id.get_or_insert_with(|| principal.name.clone());
+        principal.credential.kind = CredentialKind::ApiKey;
+        principal.credential.key = Some(Thumbprint::of_api_key(&digest));
         self.keys.push((digest, principal));
         Ok(())
     }
@@ -216,6 +274,10 @@ impl Authenticator for ApiKeys {
 
     fn is_permanent(&self, id: &str) -> bool {
         self.keys.iter().any(|(_, principal)| principal.credential.id.as_deref() == Some(id))
+    }
+
+    fn accepts_key(&self, key: &Thumbprint) -> bool {
+        self.keys.iter().any(|(_, principal)| principal.credential.key == Some(*key))
     }
 }
 

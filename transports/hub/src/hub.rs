@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
-    auth::{Authenticator, Credential, Credentials, NoAuthentication, Principal, Secret},
+    auth::{Authenticator, Credential, Credentials, NoAuthentication, Principal, Secret, Thumbprint},
     backplane::{Backplane, SingleNode},
     clock::{Clock, SystemClock},
     conduct::{Conduct, Tap},
@@ -238,16 +238,37 @@ impl Core {
         credential.expires_at.map(|end| end.plus_micros(grace))
     }
 
-    /// Whether credentials that were right when they were looked at still are: not ended, not taken back (AUTH-11, AUTH-13).
+    /// Whether credentials that were right when they were looked at still are: not ended, not taken back, and their key
+    /// still accepted (AUTH-11, AUTH-13, AUTH-18).
     pub(crate) fn still_holds(&self, principal: &Principal) -> Result<(), ErrorBody> {
         let now = self.clock.now();
         if self.refused_from(&principal.credential).is_some_and(|end| end <= now) {
             return Err(ErrorBody::new(ErrorCode::Unauthorised, EXPIRED));
         }
+        if principal.credential.key.is_some_and(|key| !self.authenticator.accepts_key(&key)) {
+            return Err(ErrorBody::new(ErrorCode::Unauthorised, WITHDRAWN));
+        }
         if self.revocations.lock().unwrap_or_else(PoisonError::into_inner).refuses(principal) {
             return Err(ErrorBody::new(ErrorCode::Unauthorised, REVOKED));
         }
         Ok(())
+    }
+
+    /// Closes every connection that a revocation concerns and voids what was bought. Returns the number of connections.
+    fn close_concerned(&self, revocation: &Revocation, reason: &'static str) -> usize {
+        let concerned =
+            |principal: &Principal| revocation.concerns(&principal.credential, principal.claims.user.as_ref());
+        self.tickets.take_back(concerned);
+        self.cookies.take_back(concerned);
+        let registry = self.registry();
+        let links = registry.roster.members().filter_map(|(id, member)| {
+            let link = registry.links.get(&id)?;
+            revocation.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
+        });
+        let closed = links.inspect(|link| link.outbox.cut(CloseCode::Unauthorised, reason)).count();
+        drop(registry);
+        let _ = self.revoked.send(revocation.clone());
+        closed
     }
 }
 
@@ -255,6 +276,9 @@ impl Core {
 pub(crate) const EXPIRED: &str = "your credentials have expired; come back with new ones";
 /// What somebody is told whose credentials were taken back.
 pub(crate) const REVOKED: &str = "your credentials were revoked; come back with new ones";
+
+/// What is said about credentials whose key was withdrawn.
+pub(crate) const WITHDRAWN: &str = "the key of your credentials was withdrawn; come back with new ones";
 
 /// A running realm on one node. Cheap to clone; all clones are the same hub.
 #[derive(Clone)]
@@ -402,19 +426,16 @@ impl Hub {
         // into the roster.
         let now = self.now();
         core.revocations.lock().unwrap_or_else(PoisonError::into_inner).add(revocation.clone(), permanent, now);
-        let concerned =
-            |principal: &Principal| revocation.concerns(&principal.credential, principal.claims.user.as_ref());
-        core.tickets.take_back(concerned);
-        core.cookies.take_back(concerned);
-        let registry = core.registry();
-        let links = registry.roster.members().filter_map(|(id, member)| {
-            let link = registry.links.get(&id)?;
-            revocation.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
-        });
-        let closed = links.inspect(|link| link.outbox.cut(CloseCode::Unauthorised, REVOKED)).count();
-        drop(registry);
-        let _ = core.revoked.send(revocation.clone());
-        closed
+        core.close_concerned(revocation, REVOKED)
+    }
+
+    /// Ends what a withdrawn key vouched for (AUTH-18): connections are closed with 4001, tickets and cookies are void. Returns
+    /// the number of connections that are being closed.
+    ///
+    /// Call it once the authenticator no longer accepts the key. The hub keeps no memory of it: a key that is accepted
+    /// again vouches again.
+    pub fn withdraw_key(&self, key: Thumbprint) -> usize {
+        self.core.close_concerned(&Revocation::Key(key), WITHDRAWN)
     }
 
     /// Waits until the credentials of a principal end or are taken back, and says which: for streams that are no connections
@@ -432,7 +453,8 @@ impl Hub {
                 tokio::select! {
                     revocation = revoked.recv() => match revocation {
                         Ok(it) if it.concerns(&principal.credential, principal.claims.user.as_ref()) => {
-                            return ErrorBody::new(ErrorCode::Unauthorised, REVOKED);
+                            let reason = if matches!(it, Revocation::Key(_)) { WITHDRAWN } else { REVOKED };
+                            return ErrorBody::new(ErrorCode::Unauthorised, reason);
                         }
                         Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

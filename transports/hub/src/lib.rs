@@ -50,7 +50,10 @@ mod session_key;
 mod sync;
 pub mod unfinished;
 
-pub use auth::{ApiKeys, Authenticator, Credential, Credentials, KeyDigest, NoAuthentication, Principal, Secret};
+pub use auth::{
+    ApiKeys, Authenticator, Credential, CredentialKind, Credentials, KeyDigest, NoAuthentication, Principal, Secret,
+    Thumbprint,
+};
 pub use backplane::{Backplane, SingleNode};
 pub use clock::{Clock, SystemClock};
 pub use command_sink::{CommandSink, NoBackEnd};

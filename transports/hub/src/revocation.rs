@@ -13,7 +13,7 @@ use std::{
 
 use eventwire_protocol::{Time, UserId};
 
-use crate::auth::{Credential, Principal};
+use crate::auth::{Credential, Principal, Thumbprint};
 
 /// What is taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub enum Revocation {
     User(UserId),
     /// The credentials of this name: the `jti` of a token, the name of an API key.
     Token(Arc<str>),
+    /// What a key vouches for that is no longer accepted. The authenticator remembers that, not the hub.
+    Key(Thumbprint),
 }
 
 impl Revocation {
@@ -30,6 +32,7 @@ impl Revocation {
         match self {
             Self::User(revoked) => user == Some(revoked),
             Self::Token(revoked) => credential.id.as_ref() == Some(revoked),
+            Self::Key(withdrawn) => credential.key.as_ref() == Some(withdrawn),
         }
     }
 }
@@ -94,7 +97,7 @@ impl Revocations {
     /// Whether a principal shows something that was taken back.
     pub(crate) fn refuses(&self, principal: &Principal) -> bool {
         let Principal { claims, credential, .. } = principal;
-        let Credential { id, issued_at, expires_at } = credential;
+        let Credential { id, issued_at, expires_at, .. } = credential;
         if let Some(id) = id
             && (self.permanent.contains(id) || self.since.contains_key(&Revocation::Token(id.clone())))
         {
@@ -124,7 +127,12 @@ mod tests {
 
     fn token(user: &str, id: &str, issued: Option<i64>) -> Principal {
         let claims = Claims { user: Some(user.parse().unwrap()), ..Claims::anonymous() };
-        let credential = Credential { id: Some(id.into()), issued_at: issued.map(at), expires_at: Some(at(100_000)) };
+        let credential = Credential {
+            id: Some(id.into()),
+            issued_at: issued.map(at),
+            expires_at: Some(at(100_000)),
+            ..Credential::default()
+        };
         Principal { credential, ..Principal::new(user, claims) }
     }
 

@@ -3,12 +3,16 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use common::{kinds, publish};
 use eventwire_hub::{
-    Authenticator, ConnectRequest, Credential, Credentials, Hub, Outgoing, Principal, Revocation, Secret,
+    ApiKeys, Authenticator, ConnectRequest, Credential, CredentialKind, Credentials, Hub, KeyDigest, Outgoing,
+    Principal, Revocation, Secret, Thumbprint,
 };
 use eventwire_memory::{Closed, ConnectOptions, Faults, ManualClock, MemoryClient, Step, Window};
 use eventwire_protocol::{Claims, CloseCode, ErrorBody, ErrorCode, Time};
@@ -32,12 +36,18 @@ impl Authenticator for Plain {
         let named = |user: &str| Claims { user: Some(user.parse().unwrap()), ..Claims::anonymous() };
         match token.split('/').collect::<Vec<_>>()[..] {
             ["key", user] => {
-                let credential = Credential { id: Some(token.into()), ..Credential::default() };
+                let kind = CredentialKind::ApiKey;
+                let credential = Credential { kind, id: Some(token.into()), ..Credential::default() };
                 Ok(Principal { credential, ..Principal::new(token, named(user)) })
             }
             [user, id, issued, end] => {
                 let time = |text: &str| text.parse().ok().map(at);
-                let credential = Credential { id: Some(id.into()), issued_at: time(issued), expires_at: time(end) };
+                let credential = Credential {
+                    id: Some(id.into()),
+                    issued_at: time(issued),
+                    expires_at: time(end),
+                    ..Credential::default()
+                };
                 Ok(Principal { credential, ..Principal::new(user, named(user)) })
             }
             _ => Err(no()),
@@ -363,4 +373,60 @@ async fn auth_13_a_stream_that_is_no_connection_learns_of_the_end_of_its_credent
     settle().await;
     assert!(!other.is_finished());
     other.abort();
+}
+
+/// API keys that can be taken out, as a reloaded file does it.
+#[derive(Clone)]
+struct Reloaded(Arc<RwLock<ApiKeys>>);
+
+#[async_trait]
+impl Authenticator for Reloaded {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        let keys = self.0.read().unwrap().clone();
+        keys.authenticate(credentials).await
+    }
+
+    fn authenticates(&self) -> bool {
+        true
+    }
+
+    fn accepts_key(&self, key: &Thumbprint) -> bool {
+        self.0.read().unwrap().accepts_key(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn auth_18_an_api_key_that_is_taken_out_ends_what_it_opened_also_what_is_on_the_way() {
+    let keys = |names: &[&str]| {
+        let mut keys = ApiKeys::new();
+        for name in names {
+            keys.add(KeyDigest::of(name), Principal::new(*name, Claims::anonymous())).unwrap();
+        }
+        keys
+    };
+    let file = Reloaded(Arc::new(RwLock::new(keys(&["ada", "bob"]))));
+    let hub = Hub::builder().authenticator(file.clone()).build();
+    let (mut ada, mut bob) = (watch(&hub, "ada").await, watch(&hub, "bob").await);
+    let principal = who(&hub, "ada").await.unwrap();
+    let (ticket, cookie) = (hub.issue_ticket(&principal).unwrap(), hub.issue_sse_cookie(&principal).unwrap());
+    let stream = tokio::spawn(hub.until_refused(&principal));
+    let others = hub.issue_ticket(&who(&hub, "bob").await.unwrap()).unwrap();
+
+    *file.0.write().unwrap() = keys(&["bob"]);
+    // Between the two steps nothing is opened any more.
+    let error = hub.connect(ConnectRequest::new(principal.clone(), "memory")).await.err().unwrap();
+    assert!(error.message.contains("withdrawn"), "{error}");
+    assert!(is_open(&mut ada));
+    let late = hub.issue_ticket(&principal).unwrap();
+    assert!(hub.redeem_ticket(&late.ticket).is_err());
+    assert_eq!(hub.withdraw_key(principal.credential.key.unwrap()), 1);
+    assert_eq!(ended(&mut ada).await, CloseCode::Unauthorised);
+    assert!(reason(stream).await.contains("withdrawn"));
+    assert!(is_open(&mut bob));
+    assert!(hub.redeem_ticket(&others.ticket).is_ok());
+
+    *file.0.write().unwrap() = keys(&["ada", "bob"]);
+    assert!(who(&hub, "ada").await.is_ok(), "a key that comes back");
+    assert!(hub.redeem_ticket(&ticket.ticket).is_err(), "what it had bought does not");
+    assert!(hub.recognise_sse_cookie(&cookie.value).is_err());
 }
