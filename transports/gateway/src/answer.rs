@@ -26,6 +26,8 @@ pub(crate) fn refusal(code: ErrorCode, message: impl Into<std::borrow::Cow<'stat
 pub(crate) fn with_status(status: StatusCode, error: &ErrorBody) -> Response<Body> {
     let mut answer = Response::new(full(text(error)));
     *answer.status_mut() = status;
+    // For the audit log.
+    answer.extensions_mut().insert(error.code);
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

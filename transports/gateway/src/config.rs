@@ -16,7 +16,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-pub use self::value::{ByteSize, ContextTimes, For, Listen, Listener, LogFormat, Speed, default_port};
+pub use self::value::{AuditTo, ByteSize, ContextTimes, For, Listen, Listener, LogFormat, Speed, default_port};
 
 mod inherited;
 mod value;
@@ -30,11 +30,12 @@ pub const DEFAULT_FILE: &str = "eventwire.toml";
 const ENV_NOT_SETTINGS: [&str; 5] = ["CONFIG", "URL", "TOKEN", "SHARED", "LONG"];
 
 /// Words people write for a setting whose name looks nothing like them.
-const SYNONYMS: [(&str, &str); 18] = [
+const SYNONYMS: [(&str, &str); 19] = [
     ("address", "listen"),
     ("agents_dir", "agents"),
     ("agents_root", "agents"),
     ("api_key", "api_keys_file"),
+    ("audit_log", "audit"),
     ("bind", "listen"),
     ("cors", "allowed_origins"),
     ("format", "log_format"),
@@ -323,6 +324,12 @@ pub struct Layer {
     #[arg(long, value_name = "FORMAT", help_heading = "Logging")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<LogFormat>,
+
+    /// Where the audit log goes, one JSON line for each connection, refusal, revocation, kick and reload: off, stderr, or a file,
+    /// which is created for its owner alone, appended to, and opened again on SIGHUP
+    #[arg(long, value_name = "FILE", help_heading = "Logging")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditTo>,
 }
 
 /// The settings that hold, after all layers.
@@ -379,6 +386,7 @@ pub struct Settings {
     pub ping_seconds: u64,
     pub log: String,
     pub log_format: LogFormat,
+    pub audit: AuditTo,
 }
 
 impl Settings {
@@ -439,6 +447,7 @@ impl Default for Settings {
             ping_seconds: limits::PING.as_secs(),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
+            audit: AuditTo::Off,
         }
     }
 }
@@ -649,6 +658,9 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
         &mut layer.product_jwt_key_file,
     ];
     for path in paths.into_iter().flatten() {
+        *path = directory.join(&*path);
+    }
+    if let Some(AuditTo::File(path)) = &mut layer.audit {
         *path = directory.join(&*path);
     }
     for pages in layer.pages.iter_mut().flatten() {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use eventwire_hub::Hub;
+use eventwire_hub::{Audit, AuditEntry, AuditEvent, Hub, RequestContext, audit};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_systems::{Admission, Ask, Route};
@@ -59,14 +59,38 @@ impl Front {
     }
 
     async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let mut context = RequestContext::new(Some(peer.ip()), Some(peer.ip()));
+        let place = self.place(&request);
+        if !place.is_application() {
+            // A path of the application may hold what only the application may know.
+            context = context.path(request.uri().path());
+        }
+        let from_application = place.is_application();
+        let judged = async {
+            let response = self.judge(request, place, peer).await;
+            // What the application refuses is the application's.
+            if let Some(code) = refusal_of(&response).filter(|_| !from_application) {
+                self.hub.audit().record_refusal(AuditEntry::new(AuditEvent::RequestRefused).code(code));
+            }
+            response
+        };
+        Arc::new(context).run(judged).await
+    }
+
+    fn place(&self, request: &Request<Incoming>) -> Place<'_> {
+        let uri = request.uri();
+        self.site.place(request.method(), uri.path(), uri.query().unwrap_or_default(), request.headers())
+    }
+
+    async fn judge(&self, request: Request<Incoming>, place: Place<'_>, peer: SocketAddr) -> Response<Body> {
         if let Err(error) = self.guard(&request) {
             tracing::debug!(%peer, code = %error.code, message = %error.message, "refused");
             return answer::refusal(error.code, error.message);
         }
-        let (method, path) = (request.method().clone(), request.uri().path());
-        let query = request.uri().query().unwrap_or_default();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let path = path.as_str();
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let mut response = match self.site.place(&method, path, query, request.headers()) {
+        let mut response = match place {
             Place::Inspector => match inspector::serve(path) {
                 Some(file) => file,
                 None => answer::refusal(ErrorCode::NotFound, "the inspector has no such file"),
@@ -81,7 +105,7 @@ impl Front {
                 safely(request, |request| routes(request, peer)).await
             }
             Place::System(mounted, route, dialect) => {
-                safely(request, |request| mounted.answer(route, dialect, request, peer).boxed()).await
+                safely(request, |request| mounted.answer(route, dialect, request, peer, self.hub.audit()).boxed()).await
             }
             Place::Pages => {
                 let visit = self.site.own().map(|own| own.system.visit(request.headers()));
@@ -159,6 +183,7 @@ impl Mounted {
         dialect: Dialect,
         mut request: Request<Incoming>,
         peer: SocketAddr,
+        audit: &Audit,
     ) -> Response<Body> {
         if !(route.socket && (site::asks_for_socket(request.headers()) || route.methods == [Method::GET])) {
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
@@ -184,7 +209,11 @@ impl Mounted {
                 handshake.headers = headers;
                 handshake
             }
-            Admission::Close(code, reason) => accepted.close(code, reason),
+            Admission::Close(code, reason) => {
+                let entry = AuditEntry::new(AuditEvent::ConnectionRefused).code(audit::code_of(code));
+                audit.record_refusal(entry);
+                accepted.close(code, reason)
+            }
             Admission::Refuse(error) => return answer::refusal(error.code, error.message),
         };
         if let Some((name, _)) = site::chosen_subprotocol(&parts.headers) {
@@ -198,6 +227,25 @@ impl Answerer for Front {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         self.respond(request, peer).await
     }
+
+    fn refused(&self, peer: SocketAddr, code: ErrorCode) {
+        let entry = AuditEntry::new(AuditEvent::ConnectionRefused).client(Some(peer.ip()));
+        self.hub.audit().record(entry.code(code));
+    }
+}
+
+/// The code of an answer that refuses access or a share; `None` for every other answer.
+fn refusal_of(response: &Response<Body>) -> Option<ErrorCode> {
+    let by_status = match response.status() {
+        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorised,
+        StatusCode::FORBIDDEN => ErrorCode::Forbidden,
+        StatusCode::REQUEST_TIMEOUT => ErrorCode::Timeout,
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+        StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
+        StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable,
+        _ => return None,
+    };
+    Some(response.extensions().get().copied().unwrap_or(by_status))
 }
 
 fn wrong_method(method: &Method, path: &str, allow: &str) -> Response<Body> {

@@ -12,7 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use eventwire_hub::link_request::MAX_CREDENTIAL_ID_BYTES;
-use eventwire_hub::{ApiKeys, Authenticator, Credential, CredentialKind, Credentials, Hub, Principal, Thumbprint};
+use eventwire_hub::{
+    ApiKeys, AuditEntry, AuditEvent, Authenticator, Credential, CredentialKind, Credentials, Hub, Principal, Thumbprint,
+};
 use eventwire_protocol::Time;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use jsonwebtoken::errors::ErrorKind;
@@ -458,8 +460,13 @@ impl KeyFile {
                     let closed: usize = withdrawn.iter().map(|key| hub.withdraw_key(*key)).sum();
                     let withdrawn = withdrawn.len();
                     tracing::info!(keys = count, withdrawn, closed, "the keys of tokens were read again");
+                    hub.audit().record(AuditEntry::new(AuditEvent::Reload).subject("jwt_key_file"));
                 }
-                Err(error) => tracing::error!(%error, "the keys of tokens were not read again; the older ones stay"),
+                Err(error) => {
+                    tracing::error!(%error, "the keys of tokens were not read again; the older ones stay");
+                    let entry = AuditEntry::new(AuditEvent::Reload).subject("jwt_key_file");
+                    hub.audit().record(entry.code(ErrorCode::InvalidPayload));
+                }
             }
         }
     }

@@ -6,6 +6,7 @@
 mod agents;
 mod answer;
 pub mod api_keys;
+mod audit;
 mod back_end;
 pub mod cli;
 pub mod command;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_http::Api;
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{ApiKeys, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
+use eventwire_hub::{ApiKeys, Audit, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
@@ -31,7 +31,7 @@ use crate::jwt::{Accepted, Expectations, Jwt, KeyFile};
 use crate::pages::{Directory, Pages, Upstream};
 use crate::site::{Mounted, Site};
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, metrics_source, routes, sample, scrape, server, socketio, systems};
+use crate::{api_keys, audit, metrics_source, routes, sample, scrape, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -73,8 +73,16 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         listeners.push(Listening { address: bound.local_addr()?, dialect: listener.dialect, listener: bound });
     }
 
+    let (audit, audit_log) =
+        audit::open(&settings.audit).map_err(|error| Failure::Usage(format!("audit {}: {error}", settings.audit)))?;
+    let audit_log = Arc::new(audit_log);
+    tokio::spawn(audit::summarize(audit.clone()));
+    if audit_log.is_on() {
+        tokio::spawn(audit::reopen_on_hangup(Arc::clone(&audit_log), signal(SignalKind::hangup())?));
+    }
+
     let remembered = systems::Remembered::new(settings);
-    let hub = hub(settings, authenticates.then_some(accepted), &remembered)?;
+    let hub = hub(settings, authenticates.then_some(accepted), &remembered, audit)?;
     if let Some((tokens, file)) = tokens {
         tokio::spawn(file.follow(tokens, hub.clone(), signal(SignalKind::hangup())?));
     }
@@ -126,13 +134,16 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         let _ = stop.send(true);
         while serving.join_next().await.is_some() {}
     };
-    tokio::select! {
+    let ended = tokio::select! {
         () = stopping => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
         () = stops.second() => Err(Failure::Failed("stopped at once by a second signal".to_owned())),
-    }
+    };
+    audit::log_refusals(hub.audit());
+    audit_log.finish().await;
+    ended
 }
 
 /// A listener that is open.
@@ -172,13 +183,18 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
     }
 }
 
-fn hub(settings: &Settings, accepted: Option<Accepted>, remembered: &systems::Remembered) -> Result<Hub, Failure> {
+fn hub(
+    settings: &Settings,
+    accepted: Option<Accepted>,
+    remembered: &systems::Remembered,
+    audit: Audit,
+) -> Result<Hub, Failure> {
     let bounds = |events, bytes: config::ByteSize, seconds| StreamBounds {
         events,
         bytes: bytes.as_usize(),
         age: Duration::from_secs(seconds),
     };
-    let mut builder = remembered.taps().into_iter().fold(Hub::builder(), |builder, tap| builder.tap(tap));
+    let mut builder = remembered.taps().into_iter().fold(Hub::builder().audit(audit), |builder, tap| builder.tap(tap));
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }

@@ -63,6 +63,9 @@ const UNSENT_BYTES: u32 = 128 * 1024;
 pub(crate) trait Answerer: Send + Sync + 'static {
     /// The answer to a request from `peer`.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+
+    /// A connection was refused before it brought a request (AUTH-25).
+    fn refused(&self, _peer: SocketAddr, _code: ErrorCode) {}
 }
 
 /// How many connections there may be at a time, over all listeners. Clones share them.
@@ -105,7 +108,7 @@ pub(crate) async fn serve<A: Answerer>(
                     let answerer = Arc::clone(&answerer);
                     connections.spawn(connection(stream, peer, place, answerer, deadlines, stopping.clone()));
                 } else if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
-                    connections.spawn(no_place(stream, peer, place));
+                    connections.spawn(no_place(stream, peer, place, Arc::clone(&answerer)));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -143,8 +146,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Tells a connection over the bound that it is one. The answer waits for the question: clients take one that comes before it for
 /// a fault.
-async fn no_place(stream: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
-    tracing::warn!(%peer, "refused: as many connections as max_connections allows");
+async fn no_place<A: Answerer>(stream: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit, answerer: Arc<A>) {
+    tracing::debug!(%peer, "refused: as many connections as max_connections allows");
+    answerer.refused(peer, ErrorCode::Unavailable);
     if matches!(head::first(&stream, REFUSAL_DEADLINE).await, Ok(First::Head | First::Refused(..))) {
         let error = ErrorBody::new(
             ErrorCode::Unavailable,
@@ -173,6 +177,7 @@ async fn connection<A: Answerer>(
         Ok(First::Nothing) => return,
         Ok(First::Refused(status, error)) => {
             tracing::debug!(%peer, status = status.as_u16(), message = %error.message, "refused");
+            answerer.refused(peer, error.code);
             return head::refuse(stream, status, &error).await;
         }
         Err(error) => return tracing::debug!(%peer, %error, "lost before the first request"),

@@ -68,6 +68,13 @@ pub(crate) enum Place<'a> {
     Nothing(Option<&'static str>),
 }
 
+impl Place<'_> {
+    /// Whether the path belongs to the application, or to nothing.
+    pub(crate) fn is_application(&self) -> bool {
+        matches!(self, Self::Pages | Self::Nothing(_))
+    }
+}
+
 impl Site {
     /// A listener of our own protocol alone.
     #[cfg(test)]

@@ -77,7 +77,8 @@ fn every_setting_is_read_from_all_three_places() {
         | "session_secret_file"
         | "product_jwt_key_file"
         | "commands_secret_file"
-        | "commands_ca_file" => "/some/where",
+        | "commands_ca_file"
+        | "audit" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
         "progress_enabled" => "false",
         // The other value is refused beside api_keys_file.

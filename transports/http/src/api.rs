@@ -4,7 +4,8 @@ use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use eventwire_hub::{
-    Credentials, Hub, Principal, Receipt, Revocation, Ticket, link_request, link_request::MAX_CREDENTIAL_ID_BYTES,
+    AuditEntry, AuditEvent, Credentials, Hub, Principal, Receipt, Revocation, Ticket, link_request,
+    link_request::MAX_CREDENTIAL_ID_BYTES,
 };
 use eventwire_protocol::{
     Audience, ConnectionId, Envelope, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
@@ -135,7 +136,10 @@ impl Api {
         match route.endpoint {
             Endpoint::Events => {
                 let adoption = Adoption::of(hub, head.query, head.headers)?;
-                require(&principal, Permission::Publish)?;
+                require(&principal, Permission::Publish).inspect_err(|_| {
+                    let entry = AuditEntry::new(AuditEvent::PublicationForbidden).principal(&principal);
+                    hub.audit().record(entry.client(head.peer).code(ErrorCode::Forbidden));
+                })?;
                 let media = Media::of(head.headers)?;
                 let announced = announced(head.headers);
                 let body = body::read(announced, body, limits::MAX_BATCH_BYTES, self.body_deadline).await?;

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
+    audit::{self, Audit, AuditEntry, AuditEvent},
     auth::{Authenticator, Credential, Credentials, NoAuthentication, Principal, Secret, Thumbprint},
     backplane::{Backplane, SingleNode},
     clock::{Clock, SystemClock},
@@ -88,6 +89,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     taps: Vec<Arc<dyn Tap>>,
     session_key: Option<SessionKey>,
+    audit: Audit,
 }
 
 impl Builder {
@@ -101,6 +103,12 @@ impl Builder {
     /// back ends that remember session ids over a restart, need the same one.
     pub fn session_key(mut self, key: SessionKey) -> Self {
         self.session_key = Some(key);
+        self
+    }
+
+    /// Sets where connections, refusals and what administrators do are recorded (AUTH-25); the default counts refusals only.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = audit;
         self
     }
 
@@ -160,6 +168,7 @@ impl Builder {
             clock: self.clock,
             taps: self.taps,
             session_key: self.session_key.unwrap_or_else(SessionKey::random),
+            audit: self.audit,
             tally: Tally::default(),
             registry: RwLock::default(),
             // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
@@ -195,6 +204,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) taps: Vec<Arc<dyn Tap>>,
     session_key: SessionKey,
+    audit: Audit,
     pub(crate) tickets: Passes,
     pub(crate) cookies: Passes,
     revocations: Mutex<Revocations>,
@@ -268,6 +278,9 @@ impl Core {
         let closed = links.inspect(|link| link.outbox.cut(CloseCode::Unauthorised, reason)).count();
         drop(registry);
         let _ = self.revoked.send(revocation.clone());
+        let subject = revocation.to_string();
+        let entry = AuditEntry { closed: Some(closed), ..AuditEntry::new(AuditEvent::CredentialRevoked) };
+        self.audit.record(entry.subject(&subject));
         closed
     }
 }
@@ -299,6 +312,7 @@ impl Hub {
             clock: Arc::new(SystemClock),
             taps: Vec::new(),
             session_key: None,
+            audit: Audit::off(),
         }
     }
 
@@ -310,6 +324,11 @@ impl Hub {
     /// Which Host and Origin headers are answered.
     pub fn guard(&self) -> &Guard {
         &self.core.settings.guard
+    }
+
+    /// Where connections, refusals and what administrators do are recorded.
+    pub fn audit(&self) -> &Audit {
+        &self.core.audit
     }
 
     /// The limits and intervals in force.
@@ -342,6 +361,19 @@ impl Hub {
     /// # Errors
     /// `unauthorised`.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        let recognised = self.recognise(credentials).await;
+        match &recognised {
+            Ok(principal) => audit::note_principal(principal),
+            Err(error) => {
+                let shown = credentials.token.is_some();
+                let event = if shown { AuditEvent::CredentialFailed } else { AuditEvent::RequestRefused };
+                self.core.audit.record(AuditEntry::new(event).client(credentials.peer).code(error.code));
+            }
+        }
+        recognised
+    }
+
+    async fn recognise(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let principal = self.core.authenticator.authenticate(credentials).await?;
         self.core.still_holds(&principal)?;
         let Settings { max_token_age, expiry_grace, .. } = &self.core.settings;
@@ -384,7 +416,8 @@ impl Hub {
     /// with credentials that have ended since.
     pub fn redeem_ticket(&self, ticket: &Secret) -> Result<Principal, ErrorBody> {
         let principal = self.core.tickets.redeem(ticket).filter(|principal| self.core.still_holds(principal).is_ok());
-        principal.map(Arc::unwrap_or_clone).ok_or_else(|| {
+        principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
+            audit::note_credential_failure();
             let message = "the ticket is not good, or no longer; buy another: POST /v1/tickets";
             ErrorBody::new(ErrorCode::Unauthorised, message)
         })
@@ -409,7 +442,8 @@ impl Hub {
     /// `unauthorised`.
     pub fn recognise_sse_cookie(&self, value: &Secret) -> Result<Principal, ErrorBody> {
         let principal = self.core.cookies.show(value).filter(|principal| self.core.still_holds(principal).is_ok());
-        principal.map(Arc::unwrap_or_clone).ok_or_else(|| {
+        principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
+            audit::note_credential_failure();
             ErrorBody::new(ErrorCode::Unauthorised, "the cookie is not good any more; buy a ticket: POST /v1/tickets")
         })
     }
@@ -476,7 +510,7 @@ impl Hub {
     /// # Errors
     /// `unavailable` while draining or full, and what the history says.
     pub async fn connect(&self, request: ConnectRequest) -> Result<Connection, ErrorBody> {
-        Connection::open(self.clone(), request, None).await
+        self.open(request, None).await
     }
 
     /// Connects a client of an older system, which behaves as the conduct says.
@@ -488,7 +522,29 @@ impl Hub {
         request: ConnectRequest,
         conduct: Box<dyn Conduct>,
     ) -> Result<Connection, ErrorBody> {
-        Connection::open(self.clone(), request, Some(conduct)).await
+        self.open(request, Some(conduct)).await
+    }
+
+    async fn open(&self, request: ConnectRequest, conduct: Option<Box<dyn Conduct>>) -> Result<Connection, ErrorBody> {
+        let (name, id) = (request.principal.name.clone(), request.principal.credential.id.clone());
+        let (client, transport) = (request.meta.remote_address, request.meta.transport);
+        let dialect = request.dialect.as_str();
+        let opened = Connection::open(self.clone(), request, conduct).await;
+        let entry = match &opened {
+            Ok(connection) => {
+                AuditEntry { connection: Some(connection.id()), ..AuditEntry::new(AuditEvent::ConnectionOpened) }
+            }
+            Err(error) => AuditEntry::new(AuditEvent::ConnectionRefused).code(error.code),
+        };
+        self.core.audit.record(AuditEntry {
+            client,
+            principal: Some(&name),
+            credential: id.as_deref(),
+            dialect: Some(dialect),
+            transport: Some(transport),
+            ..entry
+        });
+        opened
     }
 
     /// The browser session of a cookie value: a keyed hash, from which the value cannot be found again (AUTH-08).
@@ -536,7 +592,8 @@ impl Hub {
         let admitted: Vec<Result<(), ErrorBody>> = publications
             .into_iter()
             .map(|publication| {
-                let record = publication.and_then(|publication| admit(principal, publication, now))?;
+                let record =
+                    publication.and_then(|publication| admit(principal, publication, now, &self.core.audit))?;
                 appends.push(Append { records: vec![record], checkpoints: Vec::new() });
                 Ok(())
             })
@@ -677,7 +734,12 @@ impl Hub {
 
     /// Closes a connection because an administrator wants it. Says whether there was one.
     pub fn kick(&self, id: ConnectionId) -> bool {
-        self.close(id, CloseCode::Policy, "closed by an administrator")
+        let closed = self.close(id, CloseCode::Policy, "closed by an administrator");
+        if closed {
+            let entry = AuditEntry::new(AuditEvent::ConnectionKicked);
+            self.core.audit.record(AuditEntry { connection: Some(id), ..entry });
+        }
+        closed
     }
 
     /// Closes a connection once what waits for it has been written. Says whether there was one; the first reason counts.
@@ -730,9 +792,12 @@ impl Default for Hub {
 }
 
 /// Admission of what a principal hands in: permission first, so that nobody learns more than that.
-fn admit(principal: &Principal, publication: Publication, now: Time) -> Result<Record, ErrorBody> {
+fn admit(principal: &Principal, publication: Publication, now: Time, audit: &Audit) -> Result<Record, ErrorBody> {
     let Principal { name, claims, .. } = principal;
-    may_publish(claims, &publication.to)?;
+    may_publish(claims, &publication.to).inspect_err(|error| {
+        let entry = AuditEntry::new(AuditEvent::PublicationForbidden).principal(principal).code(error.code);
+        audit.record(entry.subject(&publication.to.to_string()));
+    })?;
     let (id, expected_prev) = (publication.id.clone(), publication.expected_prev);
     let digest = id.is_some().then(|| digest(&publication));
     let envelope = Envelope::admit(publication, now)?;

@@ -29,6 +29,7 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod auth;
 pub mod backplane;
 pub mod clock;
@@ -50,6 +51,7 @@ mod session_key;
 mod sync;
 pub mod unfinished;
 
+pub use audit::{Audit, AuditEntry, AuditEvent, AuditSink, RequestContext};
 pub use auth::{
     ApiKeys, Authenticator, Credential, CredentialKind, Credentials, KeyDigest, NoAuthentication, Principal, Secret,
     Thumbprint,

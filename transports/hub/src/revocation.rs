@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +25,18 @@ pub enum Revocation {
     Token(Arc<str>),
     /// What a key vouches for that is no longer accepted. The authenticator remembers that, not the hub.
     Key(Thumbprint),
+}
+
+impl fmt::Display for Revocation {
+    /// As the audit log names it: `user:maria`, `token:login-4711`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "user:{user}"),
+            Self::Token(id) => write!(f, "token:{id}"),
+            // A digest of a secret is not for a log.
+            Self::Key(_) => f.write_str("key"),
+        }
+    }
 }
 
 impl Revocation {

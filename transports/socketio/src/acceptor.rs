@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_hub::{Connection, Hub};
+use eventwire_hub::{AuditEntry, AuditEvent, Connection, Hub, RequestContext};
 use eventwire_protocol::Dialect;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -134,12 +134,9 @@ impl SocketIoAcceptor {
                 peer: parts.extensions.get::<Peer>().and_then(|peer| peer.0),
                 attachments: attachments.clone(),
             };
-            let Admitted { request, conduct } = reception.admit(&arrival).await?;
-            let form = if request.dialect == Dialect::Canonical { Form::Canonical } else { Form::Pair };
-            let connection = match conduct {
-                Some(conduct) => hub.connect_as(request, conduct).await?,
-                None => hub.connect(request).await?,
-            };
+            let of_request = parts.extensions.get::<Arc<RequestContext>>().map(|context| context.again());
+            let context = of_request.unwrap_or_else(|| RequestContext::new(arrival.peer, arrival.peer).path(PATH));
+            let (connection, form) = Arc::new(context).run(connect(&hub, &*reception, &arrival)).await?;
             let (inbox, outlet) = inbox::channel();
             socket.on_fallback(inbox);
             let waiting = Waiting { connection, outlet, form, attachments };
@@ -193,6 +190,7 @@ impl SocketIoAcceptor {
         let cut = Cut::new();
         let mut request = request;
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().extend(of_request());
         request.extensions_mut().insert(cut.clone());
         let Ok(response) = self.service.call(request).await;
         let (mut parts, body) = response.into_parts();
@@ -253,6 +251,7 @@ impl SocketIoAcceptor {
         let mut bare = Request::from_parts(parts.clone(), ());
         let mut opening = Request::from_parts(parts, ());
         opening.extensions_mut().insert(Peer(peer));
+        opening.extensions_mut().extend(of_request());
         opening.extensions_mut().insert(cut.clone());
         let (acceptor, sid) = (self.clone(), query.sid.clone());
         tokio::spawn(async move {
@@ -295,6 +294,34 @@ impl SocketIoAcceptor {
         let Ok(close) = close.body(Full::new(Bytes::from_static(b"1"))) else { return };
         let Ok(_) = self.service.call(close).await;
     }
+}
+
+/// Judges a client and connects it to the hub; a refusal goes to the audit log, once.
+async fn connect(
+    hub: &Hub,
+    reception: &dyn Reception,
+    arrival: &Arrival,
+) -> Result<(Connection, Form), eventwire_protocol::ErrorBody> {
+    let admitted = reception.admit(arrival).await;
+    let Admitted { request, conduct } = admitted.inspect_err(|error| {
+        let entry = AuditEntry::new(AuditEvent::ConnectionRefused).client(arrival.peer);
+        hub.audit().record_refusal(entry.code(error.code));
+    })?;
+    let form = if request.dialect == Dialect::Canonical { Form::Canonical } else { Form::Pair };
+    let connection = match conduct {
+        Some(conduct) => hub.connect_as(request, conduct).await?,
+        None => hub.connect(request).await?,
+    };
+    Ok((connection, form))
+}
+
+/// The request that is being served, as the audit log names it, for the handlers of its namespaces.
+fn of_request() -> http::Extensions {
+    let mut extensions = http::Extensions::new();
+    if let Some(context) = RequestContext::current() {
+        extensions.insert(context);
+    }
+    extensions
 }
 
 /// What the query of a request says.

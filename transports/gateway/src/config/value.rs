@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use eventwire_protocol::Dialect;
@@ -157,6 +158,43 @@ impl FromStr for For {
             return Err("expected a value, or DIALECT=VALUE".to_owned());
         }
         Ok(Self { dialect, value: value.to_owned() })
+    }
+}
+
+/// Where the audit log goes.
+///
+/// Written as `off`, `stderr`, or the path of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AuditTo {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// Standard error, beside the log.
+    Stderr,
+    /// A file, which is appended to.
+    File(PathBuf),
+}
+
+impl fmt::Display for AuditTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl FromStr for AuditTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "" => Err("expected off, stderr, or the path of a file".to_owned()),
+            "off" => Ok(Self::Off),
+            "stderr" => Ok(Self::Stderr),
+            path => Ok(Self::File(path.into())),
+        }
     }
 }
 
@@ -350,7 +388,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Listen, Listener, For, ByteSize, Speed);
+as_text!(Listen, Listener, For, ByteSize, Speed, AuditTo);
 
 #[cfg(test)]
 mod tests {
