@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{ErrorBody, ErrorCode},
+    footprint,
     id::{AdwId, ConnectionId, IdError, RoomName, SessionId, UserId},
 };
 
@@ -128,6 +129,23 @@ impl Audience {
             Self::Room(name) => Root::Room(name.clone()),
             Self::Global => Root::Global,
         })
+    }
+
+    /// Resident bytes of its identifiers outside the value itself (LIMIT-11).
+    pub fn footprint(&self) -> usize {
+        let session = |id: &SessionId| match id {
+            SessionId::Browser(_) => 0,
+            SessionId::Context(id) => footprint::shared(id.as_str().len()),
+        };
+        match self {
+            Self::Session(id, Visibility::Public) => session(id),
+            Self::Session(id, Visibility::Private(user) | Visibility::AgentOnly(user)) => {
+                session(id) + footprint::shared(user.as_str().len())
+            }
+            Self::User(id) => footprint::shared(id.as_str().len()),
+            Self::Room(name) => footprint::shared(name.as_str().len()),
+            Self::Connection(_) | Self::Adw(..) | Self::Global => 0,
+        }
     }
 
     /// Whether this is a part of an audience rather than the whole of one. Publishers name wholes; the catalogue and the

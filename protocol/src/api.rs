@@ -85,6 +85,18 @@ pub enum Readiness {
 pub struct PublishResults {
     /// One entry for each event, in the order of the request.
     pub results: Vec<PublishResult>,
+    /// What made room of your earlier publications since the last answer that had this member. Absent where nothing did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<Evicted>,
+}
+
+/// Entries of one publisher that the server dropped before their time, because its memory for them was used up (LIMIT-10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Evicted {
+    /// How many newest values. Receivers that subscribe from now on do not get them; publish them again if they matter.
+    pub newest_values: u64,
+    /// How many `id`s. An event that is published again under one of them is a new event.
+    pub ids: u64,
 }
 
 /// What became of one event. `error` is there when it was refused, and only then; of a refused event nothing else is said.

@@ -2,7 +2,8 @@
 //!
 //! Admission is the only way from what a publisher wrote to what routing sees. It settles the audience (the part of it,
 //! where visibility or the catalogue says so), the key, and the payload's final text, which nothing behind it reads
-//! again. A [`Committed`] event is shared by all its receivers; each dialect's frame is made once, when first needed.
+//! again. A [`Committed`] event is shared by all its receivers; each dialect's frame is made once, when first needed. A
+//! history keeps the [`Stored`] part alone, so that frames take memory only while a receiver needs them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +16,7 @@ use crate::{
     dialect::Dialect,
     error::{ErrorBody, ErrorCode},
     event::Payload,
+    footprint,
     frame::{EventKind, Logged, Publication},
     id::{AdwId, ConnectionId, RoomName, SessionId, UserId},
     limits,
@@ -283,18 +285,74 @@ fn internal() -> ErrorBody {
 /// The type of what is no event of the catalogue.
 const WORDS: &str = "_dialect.words";
 
+/// A committed event without the frames that were made of it: what a history keeps.
+#[derive(Debug)]
+pub struct Stored {
+    envelope: Envelope,
+    logged: Option<Logged>,
+}
+
+impl Stored {
+    /// The admitted event.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Its number, if it is logged.
+    pub fn logged(&self) -> Option<Logged> {
+        self.logged
+    }
+
+    /// Its size on the wire, roughly: what a page of a replay counts.
+    pub fn size(&self) -> usize {
+        self.envelope.data.len() + 256
+    }
+
+    /// Resident bytes of the event behind one `Arc`, rounded as an allocator does (LIMIT-11).
+    pub fn footprint(&self) -> usize {
+        let Envelope { kind, audience, data, key, modifiers, .. } = &self.envelope;
+        let kind = match kind {
+            EventKind::Known(_) => 0,
+            EventKind::Vendor(name) => footprint::shared(name.len()),
+        };
+        footprint::shared(size_of::<Self>())
+            + footprint::shared(data.len())
+            + key.as_ref().map_or(0, |key| footprint::shared(key.len()))
+            + modifiers.except_user.as_ref().map_or(0, |user| footprint::shared(user.as_str().len()))
+            + audience.footprint()
+            + kind
+    }
+}
+
 /// An event that may be delivered: it is in the log, or its class needs no log.
 #[derive(Debug)]
 pub struct Committed {
-    envelope: Envelope,
-    logged: Option<Logged>,
-    frames: [OnceLock<Option<Bytes>>; Dialect::COUNT],
+    stored: Arc<Stored>,
+    /// One place for each dialect, made with the first frame.
+    frames: OnceLock<Box<Frames>>,
+}
+
+type Frames = [OnceLock<Option<Bytes>>; Dialect::COUNT];
+
+fn no_frames() -> Box<Frames> {
+    Box::new([const { OnceLock::new() }; Dialect::COUNT])
+}
+
+impl From<Arc<Stored>> for Committed {
+    fn from(stored: Arc<Stored>) -> Self {
+        Self { stored, frames: OnceLock::new() }
+    }
 }
 
 impl Committed {
     /// An event with the number it was committed under, if it is logged.
     pub fn new(envelope: Envelope, logged: Option<Logged>) -> Self {
-        Self { envelope, logged, frames: [const { OnceLock::new() }; Dialect::COUNT] }
+        Arc::new(Stored { envelope, logged }).into()
+    }
+
+    /// The event without its frames. Frames end with the last receiver that holds this `Committed`.
+    pub fn stored(&self) -> &Arc<Stored> {
+        &self.stored
     }
 
     /// Something for one connection that is no event of the catalogue, in the words of its dialect: the answer to a
@@ -309,7 +367,7 @@ impl Committed {
             modifiers: Modifiers::default(),
         };
         let committed = Self::new(envelope, None);
-        if let Some(frame) = committed.frames.get(dialect.index()) {
+        if let Some(frame) = committed.frames.get_or_init(no_frames).get(dialect.index()) {
             let _ = frame.set(Some(words));
         }
         committed
@@ -317,27 +375,27 @@ impl Committed {
 
     /// Whether it was made by [`Committed::in_words`].
     pub(crate) fn is_words(&self) -> bool {
-        matches!(&self.envelope.kind, EventKind::Vendor(name) if **name == *WORDS)
+        matches!(&self.stored.envelope.kind, EventKind::Vendor(name) if **name == *WORDS)
     }
 
     /// The admitted event.
     pub fn envelope(&self) -> &Envelope {
-        &self.envelope
+        &self.stored.envelope
     }
 
     /// Its number, if it is logged.
     pub fn logged(&self) -> Option<Logged> {
-        self.logged
+        self.stored.logged
     }
 
     /// Its frame in a dialect, made once and shared. `None` when the dialect cannot spell it (ROUTE-05).
     pub fn frame(&self, dialect: Dialect) -> Option<&Bytes> {
-        self.frames.get(dialect.index())?.get_or_init(|| dialect.encode(self)).as_ref()
+        self.frames.get_or_init(no_frames).get(dialect.index())?.get_or_init(|| dialect.encode(self)).as_ref()
     }
 
-    /// Its size in memory, roughly: payload and frame.
+    /// Its size on the wire, roughly: what a page of a replay counts.
     pub fn size(&self) -> usize {
-        self.envelope.data.len() + 256
+        self.stored.size()
     }
 }
 

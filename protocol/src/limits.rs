@@ -36,8 +36,12 @@ pub const PAGE_EVENTS: usize = 256;
 pub const PAGE_BYTES: usize = 256 * 1024;
 /// Keys for which the newest `latest` value is kept.
 pub const LATEST_KEYS: usize = 10_000;
+/// Resident bytes of the newest values of all keys (LIMIT-11).
+pub const LATEST_BYTES: usize = 64 * 1024 * 1024;
 /// How long a `latest` value is kept.
 pub const LATEST_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Resident bytes of idempotency keys (LIMIT-11).
+pub const IDEMPOTENCY_BYTES: usize = 64 * 1024 * 1024;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_AGE: Duration = Duration::from_secs(600);
 /// Between two `connection.heartbeat` events.
@@ -74,7 +78,7 @@ pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
 pub struct StreamBounds {
     /// Events.
     pub events: usize,
-    /// Bytes.
+    /// Resident bytes (LIMIT-11).
     pub bytes: usize,
     /// Age.
     pub age: Duration,
@@ -87,7 +91,7 @@ impl StreamBounds {
     pub const DEFAULT: Self = Self { events: 1_000, bytes: 4 * 1024 * 1024, age: Duration::from_secs(600) };
 }
 
-/// Bytes that the history keeps over all streams.
+/// Resident bytes of the log over all streams (LIMIT-11).
 pub const REALM_BYTES: usize = 256 * 1024 * 1024;
 
 /// A bucket that fills at a steady rate. Pure: the caller passes the time since an origin of its own.

@@ -58,6 +58,8 @@ pub struct Shares<K> {
     reserve: u64,
     held: HashMap<K, Share>,
     by_amount: BTreeSet<(u64, K)>,
+    /// The anonymous ones among them.
+    strangers_by_amount: BTreeSet<(u64, K)>,
     total: u64,
     anonymous: u64,
 }
@@ -70,6 +72,7 @@ impl<K: Clone + Ord + Hash> Shares<K> {
             reserve: reserve.min(bound),
             held: HashMap::new(),
             by_amount: BTreeSet::new(),
+            strangers_by_amount: BTreeSet::new(),
             total: 0,
             anonymous: 0,
         }
@@ -98,6 +101,17 @@ impl<K: Clone + Ord + Hash> Shares<K> {
     /// The holder with the most; of several the last in their order.
     pub fn largest(&self) -> Option<&K> {
         self.by_amount.last().map(|(_, holder)| holder)
+    }
+
+    /// Who gives something up where more is held than the bound: the way of caches, which take first and evict then
+    /// (LIMIT-10). `None` while the bound holds.
+    ///
+    /// That is the holder with the most; while anonymous holders have more than their part of the bound, the one with the
+    /// most among them. So no holder that has less than its share ever gives anything up.
+    pub fn overdrawn(&self) -> Option<&K> {
+        let strangers = self.anonymous > self.bound - self.reserve;
+        let among = if strangers { &self.strangers_by_amount } else { &self.by_amount };
+        among.last().filter(|_| self.total > self.bound).map(|(_, holder)| holder)
     }
 
     /// Whether so much more is held that shares bind.
@@ -138,29 +152,40 @@ impl<K: Clone + Ord + Hash> Shares<K> {
             return;
         }
         let share = self.held.entry(holder.clone()).or_insert(Share { amount: 0, standing });
-        self.by_amount.remove(&(share.amount, holder.clone()));
+        let (before, standing) = (share.amount, share.standing);
         share.amount = share.amount.saturating_add(amount);
-        self.by_amount.insert((share.amount, holder));
+        let after = share.amount;
         self.total = self.total.saturating_add(amount);
-        if share.standing == Standing::Anonymous {
+        if standing == Standing::Anonymous {
             self.anonymous = self.anonymous.saturating_add(amount);
+        }
+        self.reorder(&holder, standing, before, after);
+    }
+
+    /// Puts a holder in its place in the orders by amount, in which 0 has none.
+    fn reorder(&mut self, holder: &K, standing: Standing, before: u64, after: u64) {
+        let strangers = (standing == Standing::Anonymous).then_some(&mut self.strangers_by_amount);
+        for order in [Some(&mut self.by_amount), strangers].into_iter().flatten() {
+            order.remove(&(before, holder.clone()));
+            if after > 0 {
+                order.insert((after, holder.clone()));
+            }
         }
     }
 
     /// Reports that a holder has given something back. More than it holds counts as all of it.
     pub fn release(&mut self, holder: &K, amount: u64) {
         let Some(share) = self.held.get_mut(holder) else { return };
-        let amount = amount.min(share.amount);
-        self.by_amount.remove(&(share.amount, holder.clone()));
+        let (before, standing) = (share.amount, share.standing);
+        let amount = amount.min(before);
         share.amount -= amount;
         self.total -= amount;
-        if share.standing == Standing::Anonymous {
+        if standing == Standing::Anonymous {
             self.anonymous -= amount;
         }
-        if share.amount == 0 {
+        if before == amount {
             self.held.remove(holder);
-        } else {
-            self.by_amount.insert((share.amount, holder.clone()));
         }
+        self.reorder(holder, standing, before, before - amount);
     }
 }

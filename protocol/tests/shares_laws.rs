@@ -112,4 +112,38 @@ proptest! {
             }
         }
     }
+
+    /// A cache takes first and evicts then. Whatever is taken, the bound holds after evicting, and what an entry is taken from
+    /// held more than its share before; with anonymous holders the share of the open part counts.
+    #[test]
+    fn limit_10_only_a_holder_above_its_share_gives_something_up(
+        takes in vec((0_u8..6, 1_u64..40), 1..80),
+        (bound, reserve) in (40_u64..200, 0_u64..20),
+    ) {
+        let mut shares = Shares::new(bound, reserve);
+        let mut items: Vec<Item> = Vec::new();
+        for (holder, amount) in takes {
+            shares.add(holder, standing(holder), amount);
+            items.push(Item { holder, amount });
+            while let Some(from) = shares.overdrawn().copied() {
+                let total = held(&items, |_| true);
+                prop_assert!(total > bound, "nothing is evicted within the bound");
+                let is_stranger = |holder| standing(holder) == Standing::Anonymous;
+                let strangers = held(&items, is_stranger);
+                let peers = |holder: u8| strangers <= bound - reserve || is_stranger(holder);
+                let most = (0..6).filter(|it| peers(*it)).map(|it| held(&items, |of| of == it)).max().unwrap();
+                prop_assert_eq!(held(&items, |it| it == from), most);
+                let holders = (0..6).filter(|it| held(&items, |of| of == *it) > 0).count() as u64;
+                prop_assert!(most > (bound - reserve) / holders, "{most} is a share or less");
+                if !is_stranger(from) {
+                    prop_assert!(total - strangers > reserve, "the reserve is for credentials");
+                }
+                let at = items.iter().position(|it| it.holder == from).unwrap();
+                let gone = items.remove(at);
+                shares.release(&from, gone.amount);
+            }
+            prop_assert!(held(&items, |_| true) <= bound);
+            prop_assert_eq!(shares.total(), held(&items, |_| true));
+        }
+    }
 }

@@ -169,17 +169,18 @@ pub struct Recovered {
     pub upto: Position,
 }
 
-/// Events of a stream that you can no longer get. Load the present state from where it is kept.
+/// Events of a stream that you can no longer get. Load the present state from where it is kept. With the reason `expired` and
+/// without numbers, newest values are missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gap {
     /// The stream that has the gap.
     pub stream: String,
     /// Why.
     pub reason: GapReason,
-    /// First sequence number that may be missing. Absent when the history is another one.
+    /// First sequence number that may be missing. Absent when the history is another one, or newest values are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_seq: Option<Position>,
-    /// Last sequence number that may be missing. Absent when the history is another one.
+    /// Last sequence number that may be missing. Absent when the history is another one, or newest values are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_seq: Option<Position>,
 }
