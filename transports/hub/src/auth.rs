@@ -49,13 +49,15 @@ pub struct Principal {
     pub credential: Credential,
     /// Whether credentials were shown and accepted. Without any, work is counted for the peer address (LIMIT-04).
     pub authenticated: bool,
+    /// The address that the credentials were shown from, where the transport has one.
+    pub peer: Option<IpAddr>,
 }
 
 impl Principal {
     /// Somebody whose credentials have no end and no name of their own.
     pub fn new(name: impl Into<Arc<str>>, claims: Claims) -> Self {
         let credential = Credential { kind: CredentialKind::ApiKey, ..Credential::default() };
-        Self { name: name.into(), claims, credential, authenticated: true }
+        Self { name: name.into(), claims, credential, authenticated: true, peer: None }
     }
 
     /// A peer without credentials.

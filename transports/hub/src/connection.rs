@@ -481,6 +481,10 @@ impl Connection {
             _ => Vec::new(),
         };
         fetch.end(admitted);
+        drop(registry);
+        for (root, number) in core.history.incomplete(roots).await? {
+            self.link.outbox.miss_values(&root, number, self.now());
+        }
         values.map(|_| ())
     }
 

@@ -11,7 +11,10 @@ use std::{
 
 use eventwire_protocol::{CloseCode, ErrorCode};
 
-use crate::outbox::{Counters, Depth};
+use crate::{
+    history::Usage,
+    outbox::{Counters, Depth},
+};
 
 /// Figures of a hub since its start. What goes up only is of all connections, gone ones included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Figures {
     pub waiting_bytes: u64,
     /// Connections that are being fed from the log.
     pub lagging: u64,
+    /// What the history holds and has evicted.
+    pub history: Usage,
 }
 
 /// What is counted while the hub runs.

@@ -5,7 +5,10 @@
 //! the first answer, and a source that starts again goes on exactly behind what was committed. A history may be memory,
 //! a file or a server elsewhere; `append` is asynchronous, and nothing it has not committed is delivered.
 
+mod keys;
+mod latest;
 mod memory;
+mod pot;
 
 use std::sync::Arc;
 
@@ -15,6 +18,8 @@ use eventwire_protocol::{
 };
 
 pub use memory::{MemoryBounds, MemoryHistory};
+
+use crate::holder::Holder;
 
 /// Events that are committed together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +39,14 @@ pub struct Record {
     pub idempotency: Option<Idempotency>,
     /// What the publisher believes to be the last number of the stream (LOG-08).
     pub expected_prev: Option<Position>,
+    /// Whose account it is kept on (LIMIT-10).
+    pub holder: Holder,
 }
 
+/// An event of a source inside the process.
 impl From<Envelope> for Record {
     fn from(envelope: Envelope) -> Self {
-        Self { envelope, idempotency: None, expected_prev: None }
+        Self { envelope, idempotency: None, expected_prev: None, holder: Holder::Local }
     }
 }
 
@@ -95,6 +103,46 @@ impl Outcome {
             Self::Repeated(receipt) => Receipt { repeated: true, ..*receipt },
         }
     }
+}
+
+/// What a history evicted of one holder although nothing replaced it and its time was not over (LIMIT-10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evictions {
+    /// Newest values. New subscribers no longer receive them.
+    pub values: u64,
+    /// Idempotency keys. A repeated publication under such a key is a new event.
+    pub ids: u64,
+}
+
+impl std::ops::AddAssign for Evictions {
+    fn add_assign(&mut self, Self { values, ids }: Self) {
+        self.values += values;
+        self.ids += ids;
+    }
+}
+
+/// What is held of one bounded part of a history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PotUsage {
+    /// Resident bytes.
+    pub bytes: u64,
+    /// The most of them.
+    pub bound: u64,
+    /// Events, values or keys.
+    pub entries: u64,
+    /// How many were evicted for want of room since the start.
+    pub evicted: u64,
+}
+
+/// What a history holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The log of numbered events.
+    pub log: PotUsage,
+    /// The newest values.
+    pub latest: PotUsage,
+    /// The idempotency keys.
+    pub idempotency: PotUsage,
 }
 
 /// How far the log and some of its roots reach.
@@ -172,9 +220,28 @@ pub trait History: Send + Sync + 'static {
     /// `unavailable`.
     async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody>;
 
+    /// Which of the roots lack newest values that were evicted before their time (LOG-12), each with a number that grows with
+    /// every eviction. A history that evicts none has nothing to report.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    async fn incomplete(&self, _roots: &[Root]) -> Result<Vec<(Root, u64)>, ErrorBody> {
+        Ok(Vec::new())
+    }
+
     /// Where a source stood in each of its places, as committed with its last events.
     ///
     /// # Errors
     /// `unavailable`.
     async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody>;
+
+    /// What was evicted of a holder since this was last asked; a history that evicts nothing has nothing to report.
+    fn take_evictions(&self, _holder: &Holder) -> Evictions {
+        Evictions::default()
+    }
+
+    /// How much is held, for metrics; nothing where that is not known.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 }

@@ -32,7 +32,8 @@ use crate::{
     connection::{ConnectRequest, Connection, Link},
     figures::{Figures, Tally},
     guard::Guard,
-    history::{Append, Checkpoint, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
+    history::{Append, Checkpoint, Evictions, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
+    holder::Holder,
     passes::{Passes, SseCookie, Ticket, WhenFull},
     revocation::{Revocation, Revocations},
     sequencer::{self, Answers, Job},
@@ -374,7 +375,8 @@ impl Hub {
     }
 
     async fn recognise(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
-        let principal = self.core.authenticator.authenticate(credentials).await?;
+        let mut principal = self.core.authenticator.authenticate(credentials).await?;
+        principal.peer = credentials.peer;
         self.core.still_holds(&principal)?;
         let Settings { max_token_age, expiry_grace, .. } = &self.core.settings;
         let longest = i64::try_from((*max_token_age + *expiry_grace).as_micros()).unwrap_or(i64::MAX);
@@ -395,7 +397,7 @@ impl Hub {
     pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
-            return Ok(Principal::anonymous(Claims::anonymous()));
+            return Ok(Principal { peer: credentials.peer, ..Principal::anonymous(Claims::anonymous()) });
         }
         self.authenticate(credentials).await
     }
@@ -611,6 +613,11 @@ impl Hub {
         Ok(outcomes)
     }
 
+    /// What the history evicted before its time of what a principal published, since this was last asked (LIMIT-10).
+    pub fn take_evictions(&self, principal: &Principal) -> Evictions {
+        self.core.history.take_evictions(&Holder::of(principal, principal.peer))
+    }
+
     /// Tells everyone who would receive `event` and reads the dialect something else in its place, in the words of the
     /// dialect and as of one moment: `words` is asked under the lock in which events are delivered, so every event that a
     /// [`Tap`] has seen by then belongs in them, and every later one is delivered behind them. It must not wait and not
@@ -686,7 +693,8 @@ impl Hub {
             let link = registry.links.get(&id)?;
             Some((link.transport(), member.dialect().as_str(), link.outbox.depth()))
         });
-        self.core.tally.with(present)
+        let figures = self.core.tally.with(present);
+        Figures { history: self.core.history.usage(), ..figures }
     }
 
     /// How many are connected.
@@ -802,7 +810,7 @@ fn admit(principal: &Principal, publication: Publication, now: Time, audit: &Aud
     let digest = id.is_some().then(|| digest(&publication));
     let envelope = Envelope::admit(publication, now)?;
     let idempotency = id.zip(digest).map(|(key, digest)| Idempotency { principal: name.clone(), key, digest });
-    Ok(Record { envelope, idempotency, expected_prev })
+    Ok(Record { envelope, idempotency, expected_prev, holder: Holder::of(principal, principal.peer) })
 }
 
 fn may_publish(claims: &Claims, audience: &Audience) -> Result<(), ErrorBody> {

@@ -110,6 +110,8 @@ struct State {
     counters: Counters,
     /// Up to where each stream's gap was reported, so that it is reported once.
     reported: BTreeMap<String, Position>,
+    /// Up to which eviction each root's missing newest values were reported.
+    missed: BTreeMap<Root, u64>,
     /// Roots of which a newest value found no room.
     stale: BTreeSet<Root>,
     /// While newest values are being fetched: the ones that came live meanwhile, which are newer.
@@ -140,6 +142,7 @@ impl Outbox {
             closing: None,
             counters: Counters::default(),
             reported: BTreeMap::new(),
+            missed: BTreeMap::new(),
             stale: BTreeSet::new(),
             fresh: None,
             fetching: 0,
@@ -316,6 +319,7 @@ impl Outbox {
         if !state.tracker.follows(&Root::Realm) {
             state.mailbox.purge(|audience| audience.root().as_ref() == Some(root));
             state.stale.remove(root);
+            state.missed.remove(root);
         }
     }
 
@@ -350,6 +354,21 @@ impl Outbox {
         if state.fetching == 0 {
             state.fresh = None;
         }
+        drop(state);
+        self.wake();
+    }
+
+    /// Reports that newest values of a root were evicted (LOG-12): once for all evictions up to `number`.
+    pub fn miss_values(&self, root: &Root, number: u64, now: Time) {
+        let mut state = lock(&self.state);
+        let reported = state.missed.get(root).copied().unwrap_or_default();
+        if number <= reported || state.closing.is_some() || !self.dialect.can_tell_gaps() {
+            return;
+        }
+        state.missed.insert(root.clone(), number);
+        state.counters.gaps += 1;
+        let gap = Gap { stream: root.to_string(), reason: GapReason::Expired, from_seq: None, to_seq: None };
+        self.say(&mut state, &gap, now);
         drop(state);
         self.wake();
     }

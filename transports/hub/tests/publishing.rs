@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    Authenticator, ConnectRequest, Connection, Credentials, Hub, Outgoing, Principal, Receipt, Secret,
+    Authenticator, ConnectRequest, Connection, Credentials, Hub, MemoryBounds, Outgoing, Principal, Receipt, Secret,
+    history::Evictions,
 };
 use eventwire_protocol::{
     AdwId, Claims, CloseCode, ErrorBody, ErrorCode, Permission, Position, Publication, Scope,
@@ -337,4 +338,73 @@ async fn log_06_taking_back_a_name_takes_nothing_from_whoever_observes_everythin
     .unwrap();
     client.receive(br#"{"type": "unsubscribe", "data": {"streams": [{"to": "adw:aaaaaaaa"}]}}"#).await;
     assert!(texts(&before_fence(&hub, &mut client).await).is_empty());
+}
+
+/// Publishes newest values under so many keys as the principal, to one user.
+async fn values(hub: &Hub, principal: &Principal, user: &str, keys: std::ops::Range<usize>) {
+    let value = |key: usize| {
+        let data = json!({"document_id": format!("d{key}"), "status": "processing", "message": "x".repeat(200)});
+        publication(&json!({"type": "document.status", "to": format!("user:{user}"), "data": data}))
+    };
+    for answer in hub.publish(principal, keys.map(value).collect()).await.unwrap() {
+        answer.unwrap();
+    }
+}
+
+/// What a user that connects, or an observer of everything, receives of gaps and values.
+async fn subscriber(hub: &Hub, user: Option<&str>) -> (Vec<Value>, usize) {
+    let mut request = ConnectRequest::new(anyone(hub).await, "memory");
+    match user {
+        Some(user) => request.principal.claims.user = Some(user.parse().unwrap()),
+        None => request.targets = vec!["*".into()],
+    }
+    let mut connection = hub.connect(request).await.unwrap();
+    let (mut gaps, mut values) = (Vec::new(), 0);
+    while let Ok(Outgoing::Frames(frames)) = timeout(Duration::from_secs(1), connection.next()).await {
+        for frame in frames {
+            let frame: Value = serde_json::from_slice(&frame.bytes).unwrap();
+            match frame["type"].as_str().unwrap() {
+                "connection.gap" => gaps.push(frame["data"].clone()),
+                "document.status" => values += 1,
+                _ => {}
+            }
+        }
+    }
+    (gaps, values)
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_12_a_flood_of_newest_values_evicts_its_own_and_publisher_and_readers_learn_of_it() {
+    let bounds = MemoryBounds { latest_bytes: 400_000, ..MemoryBounds::default() };
+    let hub = Hub::builder().memory_bounds(bounds).build();
+    let claims = anyone(&hub).await.claims;
+    let [small, large] = ["small", "large"].map(|name| Principal::new(name, claims.clone()));
+    values(&hub, &small, "b", 0..3).await;
+    assert_eq!(hub.take_evictions(&small), Evictions::default());
+    values(&hub, &large, "a", 0..11_000).await;
+    let evicted = hub.take_evictions(&large);
+    assert!(evicted.values > 10_000 && evicted.ids == 0, "{evicted:?}");
+    assert_eq!(hub.take_evictions(&large), Evictions::default(), "each is counted once");
+    assert_eq!(hub.take_evictions(&small), Evictions::default());
+    // What was acknowledged to the small publisher is there, and no reader of it hears of a gap.
+    assert_eq!(subscriber(&hub, Some("b")).await, (vec![], 3));
+    let gap = |stream: &str| vec![json!({"stream": stream, "reason": "expired"})];
+    let (gaps, kept) = subscriber(&hub, Some("a")).await;
+    assert_eq!((gaps, kept), (gap("user:a"), 11_000 - evicted.values as usize));
+    assert_eq!(subscriber(&hub, None).await.0, gap("*"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_10_a_stranger_is_one_publisher_for_each_of_its_addresses() {
+    let bounds = MemoryBounds { latest_bytes: 400_000, ..MemoryBounds::default() };
+    let hub = Hub::builder().memory_bounds(bounds).build();
+    let at = async |address: &str| {
+        let credentials = Credentials { token: None, peer: Some(address.parse().unwrap()) };
+        hub.authenticate(&credentials).await.unwrap()
+    };
+    let (small, large) = (at("10.0.0.1").await, at("10.0.0.2").await);
+    values(&hub, &small, "b", 0..3).await;
+    values(&hub, &large, "a", 0..2_000).await;
+    assert_eq!(subscriber(&hub, Some("b")).await.1, 3);
+    assert!(hub.take_evictions(&large).values > 0);
 }

@@ -1,37 +1,49 @@
 //! The history of one process: everything in memory, bounded, gone at the end (LOG-10).
 //!
-//! Each stream is a queue of shared events. A realm-wide index by number serves observers and the realm's own bound. A
-//! stream remembers the highest number it evicted (its floor), so that whoever comes back later is told exactly whether
-//! something is missing (LOG-04).
+//! Three pots hold what publishers made: the log, the newest values and the idempotency keys, each with a bound in resident
+//! bytes and an account for every publisher (LIMIT-10, LIMIT-11). In the log each stream is a queue of events, and
+//! what is evicted is always the oldest event of a stream, so that one number, its floor, says exactly what a reader
+//! misses (LOG-04). Frames are not kept: they live as long as a receiver holds the event, and are shared meanwhile.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use async_trait::async_trait;
 use eventwire_protocol::{
-    Audience, Committed, Delivery, Envelope, Epoch, ErrorBody, ErrorCode, EventId, Position, Root, Seq, Time,
+    Audience, Committed, Delivery, Envelope, Epoch, ErrorBody, ErrorCode, Position, Root, Seq, SessionId, Stored, Time,
+    address::{AdwLayer, Visibility},
+    footprint,
     frame::Logged,
     limits::{self, StreamBounds},
 };
+use hashbrown::HashTable;
 
-use super::{Append, Checkpoint, Floor, Heads, History, Idempotency, Outcome, Page, PageBounds, Receipt, Record};
+use super::{
+    Append, Checkpoint, Evictions, Floor, Heads, History, Outcome, Page, PageBounds, PotUsage, Record, Usage,
+    keys::Keys,
+    latest::Latest,
+    pot::{INDEX_BYTES, Lane, Pot, Slot},
+};
+use crate::holder::Holder;
 
-/// How much a memory history keeps.
+/// How much a memory history keeps. Bytes are resident bytes (LIMIT-11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryBounds {
     /// Of each ADW stream.
     pub adw: StreamBounds,
     /// Of every other stream.
     pub other: StreamBounds,
-    /// Bytes over all streams.
+    /// Bytes of the log: all events, and what is remembered of their streams.
     pub realm_bytes: usize,
-    /// Streams that are remembered at all; the one that was quiet longest goes first.
-    pub streams: usize,
+    /// Bytes of the newest values.
+    pub latest_bytes: usize,
     /// Keys whose newest value is kept.
     pub latest_keys: usize,
+    /// Bytes of the idempotency keys.
+    pub idempotency_bytes: usize,
 }
 
 impl Default for MemoryBounds {
@@ -40,8 +52,9 @@ impl Default for MemoryBounds {
             adw: StreamBounds::ADW,
             other: StreamBounds::DEFAULT,
             realm_bytes: limits::REALM_BYTES,
-            streams: 100_000,
+            latest_bytes: limits::LATEST_BYTES,
             latest_keys: limits::LATEST_KEYS,
+            idempotency_bytes: limits::IDEMPOTENCY_BYTES,
         }
     }
 }
@@ -57,7 +70,7 @@ pub struct MemoryHistory {
 impl MemoryHistory {
     /// An empty history of a new epoch.
     pub fn new(epoch: Epoch, bounds: MemoryBounds) -> Self {
-        Self { epoch, bounds, log: Mutex::default() }
+        Self { epoch, bounds, log: Mutex::new(Log::new(&bounds)) }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -65,247 +78,416 @@ impl MemoryHistory {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Log {
     head: Position,
-    streams: HashMap<Audience, Stream>,
-    /// The streams of each root; a root has one stream for each part of its audience.
-    roots: HashMap<Root, Vec<Audience>>,
-    /// Every kept event by number.
-    order: BTreeMap<u64, Kept>,
-    bytes: usize,
-    /// The highest number of any event that was evicted or whose stream was forgotten.
+    /// Events and streams. Events age in two lanes, for those of ADWs live longer; streams do not age.
+    entries: Pot<Item>,
+    streams: HashTable<Slot>,
+    hasher: RandomState,
+    /// The parts of sessions that are streams of their own; those of other roots can be counted on one hand.
+    parts: HashMap<SessionId, Vec<Slot>>,
+    /// In each lane, the first event of every run of numbers, for readers to find where to begin.
+    adw_runs: BTreeMap<u64, Slot>,
+    other_runs: BTreeMap<u64, Slot>,
+    /// The highest number of any event that was evicted.
     realm_floor: Position,
     /// The highest number of any stream that was forgotten.
     forgotten: Position,
+    evicted: u64,
     latest: Latest,
-    keys: HashMap<(Arc<str>, EventId), Answered>,
-    keys_by_age: VecDeque<(Time, (Arc<str>, EventId))>,
+    keys: Keys,
     checkpoints: BTreeMap<(String, String), String>,
-    appended: u64,
-    swept: Option<Time>,
+    /// What was evicted of each holder since it last asked.
+    unreported: HashMap<Holder, Evictions>,
+    warned: Option<Time>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Event(Kept),
+    Stream(Box<Stream>),
+}
+
+#[derive(Debug)]
+struct Kept {
+    stored: Arc<Stored>,
+    /// With its frames, as long as a receiver holds it.
+    shared: Weak<Committed>,
+    stream: Slot,
+}
+
+impl Kept {
+    fn seq(&self) -> Option<Seq> {
+        self.stored.logged().map(|logged| logged.seq)
+    }
 }
 
 #[derive(Debug)]
 struct Stream {
-    events: VecDeque<Kept>,
+    audience: Audience,
+    events: VecDeque<Slot>,
     bytes: usize,
     head: Position,
     floor: Position,
 }
 
-#[derive(Clone, Debug)]
-struct Kept {
-    event: Arc<Committed>,
-    seq: Seq,
-    since: Time,
-}
+/// Resident bytes of the place for frames of one event. It outlasts the frames themselves.
+pub(super) const FRAMES_BYTES: usize = footprint::shared(size_of::<Committed>());
 
-#[derive(Debug)]
-struct Answered {
-    digest: [u8; 32],
-    receipt: Receipt,
-}
+/// Resident bytes of one event in the queue of its stream, half of which may be free.
+const QUEUED_BYTES: usize = 2 * size_of::<Slot>();
 
-/// The newest value of each key, and the order in which keys were last written.
-#[derive(Debug, Default)]
-struct Latest {
-    values: HashMap<LatestKey, (u64, Time, Arc<Committed>)>,
-    by_root: HashMap<Root, Vec<LatestKey>>,
-    by_age: BTreeMap<u64, LatestKey>,
-    writes: u64,
-}
+/// Resident bytes of a stream without its events and identifiers: itself, its index, the smallest queue.
+const STREAM_BYTES: usize =
+    footprint::allocated(size_of::<Stream>()) + INDEX_BYTES + footprint::allocated(4 * size_of::<Slot>());
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct LatestKey {
-    audience: Audience,
-    kind: Arc<str>,
-    key: Option<Arc<str>>,
-}
+/// Resident bytes of a part of a session in the table of parts.
+const PART_BYTES: usize = 160;
 
-fn age(since: Time, now: Time) -> u128 {
+/// Numbers in one run of the index.
+const RUN: u64 = 256;
+
+/// Holders in the list of unreported evictions. Evictions of further holders are only counted.
+const UNREPORTED: usize = 1_024;
+
+/// Between two lines in the log about evicted values or keys, in microseconds.
+const WARN_EVERY: u128 = 60_000_000;
+
+/// Microseconds since a moment; none for a moment of the future.
+pub(super) fn age(since: Time, now: Time) -> u128 {
     u128::try_from(now.as_unix_micros().saturating_sub(since.as_unix_micros())).unwrap_or(0)
 }
 
+/// The event with the frames that other receivers have of it now.
+pub(super) fn shared(stored: &Arc<Stored>, frames: &mut Weak<Committed>) -> Arc<Committed> {
+    frames.upgrade().unwrap_or_else(|| {
+        let event = Arc::new(Committed::from(stored.clone()));
+        *frames = Arc::downgrade(&event);
+        event
+    })
+}
+
+fn lane_of(audience: &Audience) -> Lane {
+    if matches!(audience, Audience::Adw(..)) { Lane::Second } else { Lane::First }
+}
+
 impl Log {
+    fn new(bounds: &MemoryBounds) -> Self {
+        Self {
+            head: Position::START,
+            entries: Pot::new(bounds.realm_bytes, None),
+            streams: HashTable::new(),
+            hasher: RandomState::new(),
+            parts: HashMap::new(),
+            adw_runs: BTreeMap::new(),
+            other_runs: BTreeMap::new(),
+            realm_floor: Position::START,
+            forgotten: Position::START,
+            evicted: 0,
+            latest: Latest::new(bounds.latest_bytes, bounds.latest_keys),
+            keys: Keys::new(bounds.idempotency_bytes),
+            checkpoints: BTreeMap::new(),
+            unreported: HashMap::new(),
+            warned: None,
+        }
+    }
+
+    fn stream(&self, slot: Slot) -> Option<&Stream> {
+        match self.entries.get(slot)? {
+            Item::Stream(stream) => Some(stream),
+            Item::Event(_) => None,
+        }
+    }
+
+    fn stream_mut(&mut self, slot: Slot) -> Option<&mut Stream> {
+        match self.entries.get_mut(slot)? {
+            Item::Stream(stream) => Some(stream),
+            Item::Event(_) => None,
+        }
+    }
+
+    fn kept(&self, slot: Slot) -> Option<&Kept> {
+        match self.entries.get(slot)? {
+            Item::Event(kept) => Some(kept),
+            Item::Stream(_) => None,
+        }
+    }
+
+    fn seq(&self, slot: Slot) -> Option<Seq> {
+        self.kept(slot).and_then(Kept::seq)
+    }
+
+    fn find(&self, audience: &Audience) -> Option<Slot> {
+        let is_it = |slot: &Slot| self.stream(*slot).is_some_and(|stream| stream.audience == *audience);
+        self.streams.find(self.hasher.hash_one(audience), is_it).copied()
+    }
+
+    /// The streams of a root.
+    fn streams_of(&self, root: &Root) -> Vec<Slot> {
+        let one = |audience: Audience| self.find(&audience);
+        match root {
+            Root::Adw(id) => [AdwLayer::Blocks, AdwLayer::Raw]
+                .into_iter()
+                .filter_map(|layer| one(Audience::Adw(*id, layer)))
+                .collect(),
+            Root::Session(id) => {
+                let whole = one(Audience::Session(id.clone(), Visibility::Public));
+                whole.into_iter().chain(self.parts.get(id).into_iter().flatten().copied()).collect()
+            }
+            Root::User(id) => one(Audience::User(id.clone())).into_iter().collect(),
+            Root::Room(name) => one(Audience::Room(name.clone())).into_iter().collect(),
+            Root::Global => one(Audience::Global).into_iter().collect(),
+            Root::Realm => Vec::new(),
+        }
+    }
+
+    fn head_in(&self, audience: &Audience) -> Position {
+        self.find(audience).and_then(|slot| self.stream(slot)).map_or(Position::START, |stream| stream.head)
+    }
+
     /// Refuses an append before anything of it is written.
     fn check(&self, records: &[Record]) -> Result<(), ErrorBody> {
-        let mut heads: HashMap<&Audience, Option<Position>> = HashMap::new();
+        // Streams that an earlier event of the same append moves on. Their heads are not known before it is numbered.
+        let mut moved: Vec<&Audience> = Vec::new();
         for record in records {
             let audience = record.envelope.audience();
-            if let Some(Idempotency { principal, key, digest }) = &record.idempotency
-                && let Some(answered) = self.keys.get(&(principal.clone(), key.clone()))
+            if let Some(of) = &record.idempotency
+                && let Some(answer) = self.keys.find(of)
             {
-                if answered.digest != *digest {
+                if answer.digest != of.digest {
                     return Err(ErrorBody::new(
                         ErrorCode::Conflict,
-                        format!("id {key} was used for another event within the last 10 minutes"),
+                        format!("id {} was used for another event within the last 10 minutes", of.key),
                     ));
                 }
                 continue;
             }
-            if let Some(expected) = record.expected_prev {
-                // Behind an event of the same append the head is not known before it is numbered.
-                let head = heads
-                    .get(audience)
-                    .copied()
-                    .unwrap_or(Some(self.streams.get(audience).map_or(Position::START, |stream| stream.head)));
-                if head != Some(expected) {
-                    return Err(ErrorBody::new(
-                        ErrorCode::Fenced,
-                        format!("expected_prev is {expected}, but the stream {audience} has moved on"),
-                    ));
-                }
+            if let Some(expected) = record.expected_prev
+                && (moved.contains(&audience) || self.head_in(audience) != expected)
+            {
+                return Err(ErrorBody::new(
+                    ErrorCode::Fenced,
+                    format!("expected_prev is {expected}, but the stream {audience} has moved on"),
+                ));
             }
-            if record.envelope.is_logged() {
-                heads.insert(audience, None);
+            if records.len() > 1 && record.envelope.is_logged() && !moved.contains(&audience) {
+                moved.push(audience);
             }
         }
         Ok(())
     }
 
     fn write(&mut self, now: Time, record: Record, bounds: &MemoryBounds) -> Result<Outcome, ErrorBody> {
-        let name = record.idempotency.as_ref().map(|it| (it.principal.clone(), it.key.clone()));
-        if let Some(answered) = name.as_ref().and_then(|name| self.keys.get(name)) {
-            return Ok(Outcome::Repeated(answered.receipt));
+        let Record { envelope, idempotency, holder, .. } = record;
+        if let Some(answer) = idempotency.as_ref().and_then(|of| self.keys.find(of)) {
+            return Ok(Outcome::Repeated(answer.receipt()));
         }
-        let envelope = record.envelope;
-        let outcome = match envelope.delivery() {
-            _ if envelope.is_logged() => self.log(now, envelope, bounds)?,
+        let event = match envelope.delivery() {
+            _ if envelope.is_logged() => self.log(now, &holder, envelope, bounds)?,
             Delivery::Latest { .. } if !matches!(envelope.audience(), Audience::Connection(_)) => {
                 let event = Arc::new(Committed::new(envelope, None));
-                self.latest.keep(now, event.clone(), bounds.latest_keys);
+                self.latest.keep(now, &holder, &event);
+                while let Some(of) = self.latest.evict(now) {
+                    self.note(now, of, Evictions { values: 1, ids: 0 });
+                }
                 event
             }
             _ => Arc::new(Committed::new(envelope, None)),
         };
-        let outcome = Outcome::Committed(outcome);
-        if let (Some(name), Some(Idempotency { digest, .. })) = (name, record.idempotency) {
-            self.keys_by_age.push_back((now, name.clone()));
-            self.keys.insert(name, Answered { digest, receipt: outcome.receipt() });
+        if let Some(of) = idempotency {
+            self.keys.keep(now, &holder, of, event.logged());
+            while let Some(of) = self.keys.evict() {
+                self.note(now, of, Evictions { values: 0, ids: 1 });
+            }
         }
-        Ok(outcome)
+        Ok(Outcome::Committed(event))
     }
 
-    fn log(&mut self, now: Time, envelope: Envelope, bounds: &MemoryBounds) -> Result<Arc<Committed>, ErrorBody> {
-        let Some(seq) = Seq::new(self.head.as_u64() + 1) else {
-            return Err(ErrorBody::new(ErrorCode::Unavailable, "the history has used up its numbers"));
-        };
-        let audience = envelope.audience().clone();
-        let forgotten = self.forgotten;
-        let stream = match self.streams.entry(audience.clone()) {
-            Entry::Occupied(stream) => stream.into_mut(),
-            Entry::Vacant(place) => {
-                if let Some(root) = audience.root() {
-                    self.roots.entry(root).or_default().push(audience.clone());
-                }
-                // Forgotten streams may have been this one: whoever is older than that may lack something (LOG-04).
-                place.insert(Stream { events: VecDeque::new(), bytes: 0, head: Position::START, floor: forgotten })
-            }
-        };
-        let event = Arc::new(Committed::new(envelope, Some(Logged { seq, prev: stream.head })));
-        let kept = Kept { event: event.clone(), seq, since: now };
-        stream.head = seq.into();
-        stream.bytes += event.size();
-        stream.events.push_back(kept.clone());
-        self.bytes += event.size();
-        self.head = seq.into();
-        self.order.insert(seq.as_u64(), kept);
-        self.trim(&audience, now, bounds);
-        while self.bytes > bounds.realm_bytes {
-            let Some(oldest) = self.order.first_key_value().map(|(_, kept)| kept.event.envelope().audience().clone())
-            else {
-                break;
-            };
-            self.evict(&oldest);
+    /// Notes an eviction for its holder, and writes a line to the log now and then.
+    fn note(&mut self, now: Time, of: Holder, evicted: Evictions) {
+        if self.warned.is_none_or(|warned| age(warned, now) >= WARN_EVERY) {
+            self.warned = Some(now);
+            let (values, ids) = (self.latest.usage().evicted, self.keys.usage().evicted);
+            tracing::warn!(
+                holder = ?of, values, ids,
+                "newest values or idempotency keys of the largest publisher were evicted: raise latest_bytes or \
+                 idempotency_bytes, or publish fewer keys"
+            );
         }
+        if self.unreported.len() < UNREPORTED || self.unreported.contains_key(&of) {
+            *self.unreported.entry(of).or_default() += evicted;
+        }
+    }
+
+    fn log(
+        &mut self,
+        now: Time,
+        holder: &Holder,
+        envelope: Envelope,
+        bounds: &MemoryBounds,
+    ) -> Result<Arc<Committed>, ErrorBody> {
+        let full = || ErrorBody::new(ErrorCode::Unavailable, "the history has used up its numbers");
+        let seq = Seq::new(self.head.as_u64() + 1).ok_or_else(full)?;
+        let lane = lane_of(envelope.audience());
+        let at = match self.find(envelope.audience()) {
+            Some(at) => at,
+            None => self.open(now, holder, envelope.audience()).ok_or_else(full)?,
+        };
+        let prev = self.stream(at).map_or(Position::START, |stream| stream.head);
+        let event = Arc::new(Committed::new(envelope, Some(Logged { seq, prev })));
+        let stored = event.stored().clone();
+        let cost = stored.footprint() + FRAMES_BYTES + QUEUED_BYTES;
+        let kept = Item::Event(Kept { stored, shared: Arc::downgrade(&event), stream: at });
+        let slot = self.entries.push(holder, Some(lane), now, cost, kept).ok_or_else(full)?;
+        if let Some(stream) = self.stream_mut(at) {
+            stream.head = seq.into();
+            stream.bytes += cost + Pot::<Item>::SLOT_BYTES;
+            stream.events.push_back(slot);
+        }
+        // A stream is as old as its last event.
+        self.entries.renew(at);
+        self.runs_mut(lane).entry(seq.as_u64() / RUN).or_insert(slot);
+        self.head = seq.into();
+        self.trim(at, bounds);
+        self.make_room();
         Ok(event)
     }
 
-    /// Evicts what exceeds the bounds of a stream.
-    fn trim(&mut self, audience: &Audience, now: Time, bounds: &MemoryBounds) {
-        let limit = match audience {
-            Audience::Adw(..) => bounds.adw,
-            _ => bounds.other,
+    /// Begins a stream.
+    fn open(&mut self, now: Time, holder: &Holder, audience: &Audience) -> Option<Slot> {
+        let part = match audience {
+            Audience::Session(id, Visibility::Private(_) | Visibility::AgentOnly(_)) => Some(id),
+            _ => None,
         };
-        loop {
-            let Some(stream) = self.streams.get(audience) else { return };
-            let Some(oldest) = stream.events.front() else { return };
-            let over = stream.events.len() > limit.events
-                || stream.bytes > limit.bytes
-                || age(oldest.since, now) > limit.age.as_micros();
-            if !over {
+        let cost = STREAM_BYTES + audience.footprint() + part.map_or(0, |_| PART_BYTES);
+        let stream = Stream {
+            audience: audience.clone(),
+            events: VecDeque::new(),
+            bytes: 0,
+            head: Position::START,
+            // Forgotten streams may have been this one: a reader that is older than that may lack something (LOG-04).
+            floor: self.forgotten,
+        };
+        let slot = self.entries.push(holder, None, now, cost, Item::Stream(Box::new(stream)))?;
+        let hash = self.hasher.hash_one(audience);
+        let Self { streams, entries, hasher, .. } = self;
+        streams.insert_unique(hash, slot, |slot| match entries.get(*slot) {
+            Some(Item::Stream(stream)) => hasher.hash_one(&stream.audience),
+            _ => 0,
+        });
+        if let Some(id) = part {
+            self.parts.entry(id.clone()).or_default().push(slot);
+        }
+        Some(slot)
+    }
+
+    fn runs_mut(&mut self, lane: Lane) -> &mut BTreeMap<u64, Slot> {
+        match lane {
+            Lane::First => &mut self.other_runs,
+            Lane::Second => &mut self.adw_runs,
+        }
+    }
+
+    /// Evicts what exceeds the bounds of a stream in events and bytes.
+    fn trim(&mut self, at: Slot, bounds: &MemoryBounds) {
+        while let Some(stream) = self.stream(at) {
+            let limit = match stream.audience {
+                Audience::Adw(..) => &bounds.adw,
+                _ => &bounds.other,
+            };
+            if (stream.events.len() <= limit.events && stream.bytes <= limit.bytes) || !self.evict(at) {
                 return;
             }
-            self.evict(audience);
         }
     }
 
-    /// Evicts the oldest event of a stream.
-    fn evict(&mut self, audience: &Audience) {
-        let Some(stream) = self.streams.get_mut(audience) else { return };
-        let Some(kept) = stream.events.pop_front() else { return };
-        stream.bytes -= kept.event.size();
-        stream.floor = kept.seq.into();
-        self.bytes -= kept.event.size();
-        self.order.remove(&kept.seq.as_u64());
-        self.realm_floor = self.realm_floor.max(kept.seq.into());
-    }
-
-    /// Evicts what has become too old anywhere, and forgets streams beyond the bound. Now and then.
-    fn sweep(&mut self, now: Time, bounds: &MemoryBounds) {
-        self.swept = Some(now);
-        let audiences: Vec<Audience> = self.streams.keys().cloned().collect();
-        for audience in &audiences {
-            self.trim(audience, now, bounds);
-        }
-        if self.streams.len() > bounds.streams {
-            let mut quiet: Vec<(Position, Audience)> =
-                self.streams.iter().map(|(audience, stream)| (stream.head, audience.clone())).collect();
-            quiet.sort_unstable();
-            for (head, audience) in quiet.into_iter().take(self.streams.len() - bounds.streams) {
-                while self.streams.get(&audience).is_some_and(|stream| !stream.events.is_empty()) {
-                    self.evict(&audience);
+    /// Evicts what has become too old. The oldest event of a lane is the oldest of its stream, too.
+    fn expire(&mut self, now: Time, bounds: &MemoryBounds) {
+        for (lane, limit) in [(Lane::First, bounds.other.age), (Lane::Second, bounds.adw.age)] {
+            while let Some(slot) = self.entries.oldest(lane)
+                && self.entries.since(slot).is_some_and(|since| age(since, now) > limit.as_micros())
+                && let Some(stream) = self.kept(slot).map(|kept| kept.stream)
+            {
+                if !self.evict(stream) {
+                    return;
                 }
-                self.streams.remove(&audience);
-                if let Some(root) = audience.root()
-                    && let Some(streams) = self.roots.get_mut(&root)
-                {
-                    streams.retain(|of| *of != audience);
-                    if streams.is_empty() {
-                        self.roots.remove(&root);
-                    }
-                }
-                self.forgotten = self.forgotten.max(head);
-                self.realm_floor = self.realm_floor.max(head);
             }
         }
-        self.latest.sweep(now);
     }
 
-    /// Forgets idempotency keys whose time is over.
-    fn expire_keys(&mut self, now: Time) {
-        while let Some((since, name)) = self.keys_by_age.front() {
-            if age(*since, now) <= limits::IDEMPOTENCY_AGE.as_micros() {
-                break;
+    /// Evicts until the log is within its bound again: of the largest holder what it published longest ago (LIMIT-10).
+    fn make_room(&mut self) {
+        while let Some(slot) = self.entries.overdrawn() {
+            let evicted = match self.entries.get(slot) {
+                // What other holders published in the stream before it goes first: a floor is one number (LOG-04).
+                Some(Item::Event(Kept { stream, .. })) => self.evict(*stream),
+                Some(Item::Stream(_)) => self.forget(slot),
+                None => false,
+            };
+            if !evicted {
+                return;
             }
-            self.keys.remove(name);
-            self.keys_by_age.pop_front();
+            self.evicted += 1;
         }
+    }
+
+    /// Evicts the oldest event of a stream, if it has one.
+    fn evict(&mut self, at: Slot) -> bool {
+        let Some(stream) = self.stream_mut(at) else { return false };
+        let lane = lane_of(&stream.audience);
+        let Some(slot) = stream.events.pop_front() else { return false };
+        if stream.events.len() < stream.events.capacity() / 4 {
+            stream.events.shrink_to(2 * stream.events.len().max(2));
+        }
+        let cost = self.entries.cost(slot);
+        let seq = self.seq(slot);
+        if let Some(stream) = self.stream_mut(at) {
+            stream.bytes -= cost;
+            stream.floor = seq.map_or(stream.floor, Position::from);
+        }
+        if let Some(seq) = seq {
+            self.realm_floor = self.realm_floor.max(seq.into());
+            let run = seq.as_u64() / RUN;
+            let next =
+                self.entries.newer(slot).filter(|next| self.seq(*next).is_some_and(|it| it.as_u64() / RUN == run));
+            let runs = self.runs_mut(lane);
+            if runs.get(&run) == Some(&slot) {
+                match next {
+                    Some(next) => runs.insert(run, next),
+                    None => runs.remove(&run),
+                };
+            }
+        }
+        self.entries.remove(slot, Some(lane)).is_some()
+    }
+
+    /// Forgets a stream, with what others may still have in it.
+    fn forget(&mut self, at: Slot) -> bool {
+        while self.evict(at) {}
+        let Some(Item::Stream(stream)) = self.entries.remove(at, None) else { return false };
+        if let Ok(entry) = self.streams.find_entry(self.hasher.hash_one(&stream.audience), |it| *it == at) {
+            entry.remove();
+        }
+        if let Audience::Session(id, Visibility::Private(_) | Visibility::AgentOnly(_)) = &stream.audience
+            && let Some(parts) = self.parts.get_mut(id)
+        {
+            parts.retain(|part| *part != at);
+            if parts.is_empty() {
+                self.parts.remove(id);
+            }
+        }
+        self.forgotten = self.forgotten.max(stream.head);
+        true
     }
 
     fn head_of(&self, root: &Root) -> Position {
         match root {
             Root::Realm => self.head,
-            root => self
-                .roots
-                .get(root)
-                .into_iter()
-                .flatten()
-                .filter_map(|audience| self.streams.get(audience))
-                .map(|stream| stream.head)
-                .max()
-                .unwrap_or_default(),
+            root => {
+                let heads = self.streams_of(root).into_iter().filter_map(|slot| self.stream(slot));
+                heads.map(|stream| stream.head).max().unwrap_or_default()
+            }
         }
     }
 
@@ -317,164 +499,131 @@ impl Log {
                     floors.push(Floor { root: root.clone(), stream: stream.cloned(), floor });
                 }
             };
-            match (root, self.roots.get(root)) {
-                (Root::Realm, _) => missing(None, self.realm_floor),
-                (_, Some(streams)) => {
-                    for audience in streams {
-                        if let Some(stream) = self.streams.get(audience) {
-                            missing(Some(audience), stream.floor);
-                        }
+            let streams = self.streams_of(root);
+            match root {
+                Root::Realm => missing(None, self.realm_floor),
+                _ if streams.is_empty() => missing(None, self.forgotten),
+                _ => {
+                    for stream in streams.into_iter().filter_map(|slot| self.stream(slot)) {
+                        missing(Some(&stream.audience), stream.floor);
                     }
                 }
-                (_, None) => missing(None, self.forgotten),
             }
         }
         floors
     }
 
-    /// The streams to read, each with the position to read from.
-    fn wanted(&self, from: &[(Root, Position)]) -> Vec<(&Stream, Position)> {
-        from.iter()
-            .filter_map(|(root, at)| self.roots.get(root).map(|streams| (streams, *at)))
-            .flat_map(|(streams, at)| streams.iter().map(move |audience| (audience, at)))
-            .filter_map(|(audience, at)| self.streams.get(audience).map(|stream| (stream, at)))
-            .collect()
+    /// The first event of a lane behind a position.
+    fn seek(&self, lane: Lane, at: Position) -> Option<Slot> {
+        let runs = if lane == Lane::Second { &self.adw_runs } else { &self.other_runs };
+        let mut next = runs.range(at.as_u64() / RUN..).next().map(|(_, slot)| *slot);
+        while let Some(slot) = next
+            && self.seq(slot).is_some_and(|seq| at.covers(seq))
+        {
+            next = self.entries.newer(slot);
+        }
+        next
     }
 
-    fn page(&self, epoch: Epoch, from: &[(Root, Position)], bounds: PageBounds) -> Page {
-        let mut page = Page { epoch, events: Vec::new(), upto: self.head, end: true, floors: self.floors(from) };
-        let mut bytes = 0;
-        let mut take = |kept: &Kept| {
-            let size = kept.event.size();
-            if !page.events.is_empty() && (page.events.len() == bounds.events || bytes + size > bounds.bytes) {
-                page.end = false;
+    /// Every event behind a position, in the order of numbers.
+    fn after(&self, at: Position) -> impl Iterator<Item = (Slot, &Kept)> {
+        let (mut other, mut adw) = (self.seek(Lane::First, at), self.seek(Lane::Second, at));
+        std::iter::from_fn(move || {
+            let seq = |slot: Option<Slot>| slot.and_then(|slot| self.seq(slot));
+            let lane = match (seq(other), seq(adw)) {
+                (Some(one), Some(two)) if one < two => &mut other,
+                (Some(_), None) => &mut other,
+                _ => &mut adw,
+            };
+            let slot = (*lane)?;
+            *lane = self.entries.newer(slot);
+            self.kept(slot).map(|kept| (slot, kept))
+        })
+    }
+
+    fn page(&mut self, epoch: Epoch, from: &[(Root, Position)], bounds: PageBounds) -> Page {
+        let (mut slots, mut bytes, mut end) = (Vec::new(), 0, true);
+        let mut take = |slot: Slot, kept: &Kept| {
+            let size = kept.stored.size();
+            if !slots.is_empty() && (slots.len() == bounds.events || bytes + size > bounds.bytes) {
+                end = false;
                 return false;
             }
             bytes += size;
-            page.events.push(kept.event.clone());
+            slots.push(slot);
             true
         };
-        // Whoever observes reads the index of the realm; everybody else a merge of the streams they ask for.
+        // An observer reads the order of the realm; every other reader a merge of the streams it asks for.
         if let Some((_, at)) = from.iter().find(|(root, _)| *root == Root::Realm) {
             let lowest = from.iter().map(|(_, at)| *at).min().unwrap_or(*at);
             let wanted = |kept: &Kept| {
-                let root = kept.event.envelope().audience().root();
+                let root = kept.stored.envelope().audience().root();
                 let named = from.iter().find(|(of, _)| Some(of) == root.as_ref());
-                !named.map_or(*at, |(_, at)| *at).covers(kept.seq)
+                kept.seq().is_some_and(|seq| !named.map_or(*at, |(_, at)| *at).covers(seq))
             };
-            for kept in self.order.range(lowest.as_u64() + 1..).map(|(_, kept)| kept).filter(|kept| wanted(kept)) {
-                if !take(kept) {
+            for (slot, kept) in self.after(lowest).filter(|(_, kept)| wanted(kept)) {
+                if !take(slot, kept) {
                     break;
                 }
             }
         } else {
-            let mut streams: Vec<_> = self
-                .wanted(from)
-                .into_iter()
+            let mut streams: Vec<_> = from
+                .iter()
+                .flat_map(|(root, at)| self.streams_of(root).into_iter().map(|stream| (stream, *at)))
+                .filter_map(|(stream, at)| self.stream(stream).map(|stream| (stream, at)))
                 .map(|(stream, at)| {
-                    let first = stream.events.partition_point(|kept| at.covers(kept.seq));
-                    stream.events.range(first..).peekable()
+                    let is_covered = |slot: &Slot| self.seq(*slot).is_some_and(|seq| at.covers(seq));
+                    stream.events.range(stream.events.partition_point(is_covered)..).copied().peekable()
                 })
                 .collect();
             loop {
                 let next = streams
                     .iter_mut()
-                    .filter_map(|events| events.peek().map(|kept| kept.seq).map(|seq| (seq, events)))
-                    .min_by_key(|(seq, _)| *seq);
-                let Some((_, events)) = next else { break };
-                let Some(kept) = events.peek() else { break };
-                if !take(kept) {
+                    .filter_map(|events| {
+                        let slot = *events.peek()?;
+                        Some((self.seq(slot)?, slot, events))
+                    })
+                    .min_by_key(|(seq, ..)| *seq);
+                let Some((_, slot, events)) = next else { break };
+                let Some(kept) = self.kept(slot) else { break };
+                if !take(slot, kept) {
                     break;
                 }
                 events.next();
             }
         }
-        if !page.end
-            && let Some(last) = page.events.last().and_then(|event| event.logged())
-        {
-            page.upto = last.seq.into();
+        let last = slots.last().and_then(|slot| self.seq(*slot));
+        let upto = last.filter(|_| !end).map_or(self.head, Position::from);
+        let floors = self.floors(from);
+        let event = |slot: Slot| match self.entries.get_mut(slot)? {
+            Item::Event(kept) => Some(shared(&kept.stored, &mut kept.shared)),
+            Item::Stream(_) => None,
+        };
+        Page { epoch, events: slots.into_iter().filter_map(event).collect(), upto, end, floors }
+    }
+
+    fn usage(&self, bounds: &MemoryBounds) -> Usage {
+        Usage {
+            log: PotUsage {
+                bytes: self.entries.bytes(),
+                bound: bounds.realm_bytes as u64,
+                entries: (self.entries.len() - self.streams.len()) as u64,
+                evicted: self.evicted,
+            },
+            latest: self.latest.usage(),
+            idempotency: self.keys.usage(),
         }
-        page
     }
 }
-
-impl Latest {
-    fn keep(&mut self, now: Time, event: Arc<Committed>, bound: usize) {
-        let envelope = event.envelope();
-        let key = LatestKey {
-            audience: envelope.audience().clone(),
-            kind: envelope.kind().as_str().into(),
-            key: envelope.key().map(Into::into),
-        };
-        self.writes += 1;
-        match self.values.insert(key.clone(), (self.writes, now, event)) {
-            Some((before, ..)) => {
-                self.by_age.remove(&before);
-            }
-            None => {
-                if let Some(root) = key.audience.root() {
-                    self.by_root.entry(root).or_default().push(key.clone());
-                }
-            }
-        }
-        self.by_age.insert(self.writes, key);
-        while self.values.len() > bound {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some((_, key)) = self.by_age.pop_first() else { return };
-        self.values.remove(&key);
-        if let Some(root) = key.audience.root()
-            && let Some(keys) = self.by_root.get_mut(&root)
-        {
-            keys.retain(|of| *of != key);
-            if keys.is_empty() {
-                self.by_root.remove(&root);
-            }
-        }
-    }
-
-    fn sweep(&mut self, now: Time) {
-        while let Some(key) = self.by_age.first_key_value().map(|(_, key)| key) {
-            let fresh =
-                self.values.get(key).is_some_and(|(_, since, _)| age(*since, now) <= limits::LATEST_AGE.as_micros());
-            if fresh {
-                break;
-            }
-            self.forget_oldest();
-        }
-    }
-
-    fn of(&self, roots: &[Root]) -> Vec<Arc<Committed>> {
-        let mut found: Vec<&(u64, Time, Arc<Committed>)> = if roots.contains(&Root::Realm) {
-            self.values.values().collect()
-        } else {
-            roots
-                .iter()
-                .filter_map(|root| self.by_root.get(root))
-                .flatten()
-                .filter_map(|key| self.values.get(key))
-                .collect()
-        };
-        found.sort_unstable_by_key(|(write, ..)| *write);
-        found.into_iter().map(|(.., event)| event.clone()).collect()
-    }
-}
-
-/// Appends between two sweeps.
-const SWEEP_EVERY: u64 = 1_024;
-
-/// How long whoever observes everything may still find what has become too old.
-const SWEEP_AGE: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl History for MemoryHistory {
     async fn append(&self, now: Time, appends: Vec<Append>) -> Result<Vec<Result<Vec<Outcome>, ErrorBody>>, ErrorBody> {
         let mut log = self.log();
+        log.keys.expire(now);
+        log.latest.expire(now);
+        log.expire(now, &self.bounds);
         let mut write = |append: Append| {
-            log.expire_keys(now);
             log.check(&append.records)?;
             let outcomes: Result<Vec<Outcome>, ErrorBody> =
                 append.records.into_iter().map(|record| log.write(now, record, &self.bounds)).collect();
@@ -483,10 +632,6 @@ impl History for MemoryHistory {
                     Some(state) => log.checkpoints.insert((source, place), state),
                     None => log.checkpoints.remove(&(source, place)),
                 };
-            }
-            log.appended += 1;
-            if log.appended.is_multiple_of(SWEEP_EVERY) {
-                log.sweep(now, &self.bounds);
             }
             outcomes
         };
@@ -500,23 +645,18 @@ impl History for MemoryHistory {
 
     async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
         let mut log = self.log();
-        if from.iter().any(|(root, _)| *root == Root::Realm)
-            && log.swept.is_none_or(|swept| age(swept, now) >= SWEEP_AGE.as_micros())
-        {
-            log.sweep(now, &self.bounds);
-        }
-        let streams: Vec<Audience> =
-            from.iter().filter_map(|(root, _)| log.roots.get(root)).flatten().cloned().collect();
-        for audience in &streams {
-            log.trim(audience, now, &self.bounds);
-        }
+        log.expire(now, &self.bounds);
         Ok(log.page(self.epoch, from, bounds))
     }
 
     async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
         let mut log = self.log();
-        log.latest.sweep(now);
+        log.latest.expire(now);
         Ok(log.latest.of(roots))
+    }
+
+    async fn incomplete(&self, roots: &[Root]) -> Result<Vec<(Root, u64)>, ErrorBody> {
+        Ok(self.log().latest.incomplete(roots))
     }
 
     async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {
@@ -531,5 +671,14 @@ impl History for MemoryHistory {
                 state: Some(state.clone()),
             })
             .collect())
+    }
+
+    fn take_evictions(&self, holder: &Holder) -> Evictions {
+        let mut log = self.log();
+        if log.unreported.is_empty() { Evictions::default() } else { log.unreported.remove(holder).unwrap_or_default() }
+    }
+
+    fn usage(&self) -> Usage {
+        self.log().usage(&self.bounds)
     }
 }

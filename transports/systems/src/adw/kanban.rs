@@ -30,8 +30,8 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// One page.
 pub(super) struct Kanban {
-    /// Under which name the page publishes.
-    name: Arc<str>,
+    /// As whom the page publishes.
+    principal: Principal,
     commands: Arc<dyn CommandSink>,
     triggered: Arc<AtomicU64>,
     max_message_bytes: usize,
@@ -50,7 +50,7 @@ impl Kanban {
         triggered: Arc<AtomicU64>,
     ) -> Self {
         Self {
-            name: principal.name.clone(),
+            principal: principal.clone(),
             commands,
             triggered,
             max_message_bytes: settings.max_message_bytes,
@@ -132,7 +132,7 @@ impl Kanban {
     /// Publishes for the page, with the page's own permissions as they are now.
     async fn publish(&self, connection: &Connection, line: Adopted) -> Result<(), ErrorBody> {
         let Some(member) = connection.member() else { return Ok(()) };
-        let principal = Principal::new(self.name.clone(), member.claims().clone());
+        let principal = Principal { claims: member.claims().clone(), ..self.principal.clone() };
         let publication = publication(line);
         let answers = connection.hub().publish(&principal, vec![publication]).await?;
         answers.into_iter().try_for_each(|answer| answer.map(drop))
