@@ -65,7 +65,9 @@ fn rows() -> Vec<Row> {
             "Bytes in one page of a replay; a larger event makes a page of its own.",
         ),
         ("LATEST_KEYS", limits::LATEST_KEYS.to_string(), "Keys for which the newest `latest` event is kept."),
+        ("LATEST_BYTES", bytes(limits::LATEST_BYTES), "Resident memory of the newest `latest` events of all keys."),
         ("LATEST_AGE", time(limits::LATEST_AGE), "How long a `latest` event is kept."),
+        ("IDEMPOTENCY_BYTES", bytes(limits::IDEMPOTENCY_BYTES), "Resident memory of all idempotency keys."),
         ("IDEMPOTENCY_AGE", time(limits::IDEMPOTENCY_AGE), "How long an idempotency key is remembered."),
         ("HEARTBEAT", time(limits::HEARTBEAT), "Between two `connection.heartbeat` events."),
         ("PING", time(limits::PING), "Between two pings of the transport."),
@@ -101,7 +103,7 @@ fn rows() -> Vec<Row> {
             "Least bytes a second of a message that has begun.",
         ),
         ("PROGRESS_WINDOW", time(limits::PROGRESS_WINDOW), "Time over which that is averaged."),
-        ("REALM_BYTES", bytes(limits::REALM_BYTES), "What the history keeps over all streams."),
+        ("REALM_BYTES", bytes(limits::REALM_BYTES), "Resident memory of the log over all streams."),
     ]
 }
 

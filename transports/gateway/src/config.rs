@@ -259,7 +259,7 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_events: Option<usize>,
 
-    /// Most bytes kept per stream: a number, or with KiB, MiB, GiB
+    /// Most resident bytes per stream: a number, or with KiB, MiB, GiB
     #[arg(long, value_name = "BYTES", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_bytes: Option<ByteSize>,
@@ -274,7 +274,7 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_adw_events: Option<usize>,
 
-    /// Most bytes kept per stream of an agent run
+    /// Most resident bytes per stream of an agent run
     #[arg(long, value_name = "BYTES", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_adw_bytes: Option<ByteSize>,
@@ -284,10 +284,20 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_adw_seconds: Option<u64>,
 
-    /// Most bytes kept over all streams together; the oldest go first
+    /// Most resident bytes of all streams together; the oldest of the largest publisher go first
     #[arg(long, value_name = "BYTES", help_heading = "History")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_realm_bytes: Option<ByteSize>,
+
+    /// Most resident bytes of the newest values; the oldest of the largest publisher go first
+    #[arg(long, value_name = "BYTES", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest_bytes: Option<ByteSize>,
+
+    /// Most resident bytes of the ids of publications, kept for 10 minutes; the oldest of the largest publisher go first
+    #[arg(long, value_name = "BYTES", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_bytes: Option<ByteSize>,
 
     /// Most frames waiting for one connection; a slower reader is fed from the history
     #[arg(long, value_name = "COUNT", help_heading = "Connections")]
@@ -379,6 +389,8 @@ pub struct Settings {
     pub history_adw_bytes: ByteSize,
     pub history_adw_seconds: u64,
     pub history_realm_bytes: ByteSize,
+    pub latest_bytes: ByteSize,
+    pub idempotency_bytes: ByteSize,
     pub mailbox_frames: usize,
     pub mailbox_bytes: ByteSize,
     pub unfinished_bytes: ByteSize,
@@ -440,6 +452,8 @@ impl Default for Settings {
             history_adw_bytes: ByteSize::of(StreamBounds::ADW.bytes),
             history_adw_seconds: StreamBounds::ADW.age.as_secs(),
             history_realm_bytes: ByteSize::of(limits::REALM_BYTES),
+            latest_bytes: ByteSize::of(limits::LATEST_BYTES),
+            idempotency_bytes: ByteSize::of(limits::IDEMPOTENCY_BYTES),
             mailbox_frames: limits::MAILBOX_FRAMES,
             mailbox_bytes: ByteSize::of(limits::MAILBOX_BYTES),
             unfinished_bytes: ByteSize::of(limits::UNFINISHED_BYTES),
@@ -697,6 +711,8 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         ("history_bytes", settings.history_bytes, 1 << 20),
         ("history_adw_bytes", settings.history_adw_bytes, 1 << 20),
         ("history_realm_bytes", settings.history_realm_bytes, 1 << 20),
+        ("latest_bytes", settings.latest_bytes, 1 << 21),
+        ("idempotency_bytes", settings.idempotency_bytes, 1 << 16),
         ("mailbox_bytes", settings.mailbox_bytes, 1 << 16),
         // A message of Monadic Chat has up to 16 MiB, and a tenth is reserved for credentials.
         ("unfinished_bytes", settings.unfinished_bytes, 20 << 20),

@@ -4,7 +4,11 @@
 
 use std::sync::Arc;
 
-use eventwire_hub::{Counters, Credentials, Figures, Hub, link_request};
+use eventwire_hub::{
+    Counters, Credentials, Figures, Hub,
+    history::{PotUsage, Usage},
+    link_request,
+};
 use eventwire_protocol::claims::Permission;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use futures_util::FutureExt as _;
@@ -119,6 +123,18 @@ fn written(figures: &Figures, back_end: &BackEnd, draining: bool) -> prometheus:
     ] {
         page.gauge(name, help, &[], one(count))?;
     }
+    let Usage { log, latest, idempotency } = figures.history;
+    let pots = [("log", log), ("latest", latest), ("idempotency", idempotency)];
+    let of = |value: fn(&PotUsage) -> u64| pots.iter().map(|(pot, usage)| (vec![*pot], value(usage))).collect();
+    page.gauge("history_bytes", "Resident bytes of the history, by part.", &["part"], of(|it| it.bytes))?;
+    page.gauge("history_bound_bytes", "The most resident bytes, by part.", &["part"], of(|it| it.bound))?;
+    page.gauge("history_entries", "Events, newest values and keys that are kept.", &["part"], of(|it| it.entries))?;
+    page.counter(
+        "history_evictions_total",
+        "Entries evicted because the bytes of their part were used up.",
+        &["part"],
+        of(|it| it.evicted),
+    )?;
     #[cfg(target_os = "linux")]
     page.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
     TextEncoder::new().encode_to_string(&page.0.gather())

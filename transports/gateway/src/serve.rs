@@ -217,6 +217,8 @@ fn hub(
             adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),
             other: bounds(settings.history_events, settings.history_bytes, settings.history_seconds),
             realm_bytes: settings.history_realm_bytes.as_usize(),
+            latest_bytes: settings.latest_bytes.as_usize(),
+            idempotency_bytes: settings.idempotency_bytes.as_usize(),
             ..MemoryBounds::default()
         });
     Ok(match accepted {

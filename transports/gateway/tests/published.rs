@@ -113,10 +113,14 @@ async fn http_14_the_figures_say_what_happened() {
         ("eventwire_mailbox_frames", 0.0),
         ("eventwire_gaps_total", 0.0),
         ("eventwire_commands_pending", 0.0),
+        ("eventwire_history_bound_bytes{part=\"log\"}", 268_435_456.0),
+        ("eventwire_history_entries{part=\"idempotency\"}", 0.0),
+        ("eventwire_history_evictions_total{part=\"latest\"}", 0.0),
         ("eventwire_draining", 0.0),
     ] {
         assert_eq!(after.get(name), Some(&expected), "{name}: {after:#?}");
     }
+    assert!(after["eventwire_history_bytes{part=\"log\"}"] > 1_000.0);
     if cfg!(target_os = "linux") {
         assert!(after["process_resident_memory_bytes"] > 0.0);
     }
