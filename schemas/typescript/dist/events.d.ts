@@ -835,7 +835,7 @@ export interface ConnectionGapEvent {
     data: ConnectionGapData;
 }
 /**
- * Events of a stream that you can no longer get. Load the present state from where it is kept.
+ * Events of a stream that you can no longer get. Load the present state from where it is kept. With the reason `expired` and without numbers, newest values are missing.
  */
 export interface ConnectionGapData {
     /**
@@ -847,11 +847,11 @@ export interface ConnectionGapData {
      */
     reason: GapReason;
     /**
-     * First sequence number that may be missing. Absent when the history is another one.
+     * First sequence number that may be missing. Absent when the history is another one, or newest values are missing.
      */
     from_seq?: Position;
     /**
-     * Last sequence number that may be missing. Absent when the history is another one.
+     * Last sequence number that may be missing. Absent when the history is another one, or newest values are missing.
      */
     to_seq?: Position;
 }

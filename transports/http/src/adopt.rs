@@ -251,7 +251,7 @@ pub(crate) async fn publish(
     }
     run.publish(hub, principal, &mut results).await?;
     let lost = || outcome(None, Err(ErrorBody::new(ErrorCode::Internal, "the hub gave no answer")));
-    Ok(outcomes(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()))
+    Ok(outcomes(hub, principal, results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()))
 }
 
 fn missing_target(dialect: Dialect) -> ErrorBody {

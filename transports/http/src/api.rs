@@ -4,14 +4,14 @@ use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use eventwire_hub::{
-    AuditEntry, AuditEvent, Credentials, Hub, Principal, Receipt, Revocation, Ticket, link_request,
+    AuditEntry, AuditEvent, Credentials, Hub, Principal, Receipt, Revocation, Ticket, history::Evictions, link_request,
     link_request::MAX_CREDENTIAL_ID_BYTES,
 };
 use eventwire_protocol::{
     Audience, ConnectionId, Envelope, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
     api::{
-        Connections, EventName, Explained, Health, IssueTicket, IssuedTicket, PublishResult, PublishResults, Readiness,
-        Ready, ResolveSession, ResolvedSession, RevokeToken, RevokeUser, Revoked,
+        Connections, EventName, Evicted, Explained, Health, IssueTicket, IssuedTicket, PublishResult, PublishResults,
+        Readiness, Ready, ResolveSession, ResolvedSession, RevokeToken, RevokeUser, Revoked,
     },
     frame::read_strict,
     limits,
@@ -342,10 +342,12 @@ pub(crate) fn outcome(address: Option<Address>, receipt: Result<Receipt, ErrorBo
 }
 
 /// The answer to a publisher: 202 when any event was taken, 422 when none was.
-pub(crate) fn outcomes(results: Vec<PublishResult>) -> Response<Bytes> {
+pub(crate) fn outcomes(hub: &Hub, principal: &Principal, results: Vec<PublishResult>) -> Response<Bytes> {
+    let Evictions { values, ids } = hub.take_evictions(principal);
+    let evicted = (values + ids > 0).then_some(Evicted { newest_values: values, ids });
     let taken = results.iter().any(|outcome| outcome.error.is_none());
     let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };
-    json(status, &PublishResults { results })
+    json(status, &PublishResults { results, evicted })
 }
 
 /// `POST /v1/events`: publishes what a body holds (HTTP-01).
@@ -362,7 +364,11 @@ pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]
     let addresses: Vec<Option<Address>> =
         publications.iter().map(|publication| publication.as_ref().ok().map(address)).collect();
     let receipts = hub.publish(principal, publications).await?;
-    Ok(outcomes(addresses.into_iter().zip(receipts).map(|(address, receipt)| outcome(address, receipt)).collect()))
+    Ok(outcomes(
+        hub,
+        principal,
+        addresses.into_iter().zip(receipts).map(|(address, receipt)| outcome(address, receipt)).collect(),
+    ))
 }
 
 /// `POST /v1/sessions/resolve`: the id of the browser session that a cookie opens (HTTP-12). The value of the cookie is

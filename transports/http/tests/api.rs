@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use eventwire_http::{Api, paths::ROUTES};
-use eventwire_hub::{ApiKeys, ConnectRequest, Connection, Guard, Hub, KeyDigest, Outgoing, Principal, Settings};
+use eventwire_hub::{
+    ApiKeys, ConnectRequest, Connection, Guard, Hub, KeyDigest, MemoryBounds, Outgoing, Principal, Settings,
+};
 use eventwire_protocol::{Claims, Permission, Scope};
 use http::{Request, Response};
 use http_body_util::Full;
@@ -181,6 +183,25 @@ async fn log_09_the_same_id_gets_the_first_answer_and_log_08_a_fence_holds() {
     assert_eq!(post(&api, JSON, event(2, json!({"expected_prev": 1}))).await.status, 202);
     let late = post(&api, JSON, event(3, json!({"expected_prev": 1}))).await;
     assert_eq!(late.body["results"][0]["error"]["code"], "fenced");
+}
+
+#[tokio::test]
+async fn log_12_the_answer_says_how_many_ids_were_evicted_since_the_last_one() {
+    let bounds = MemoryBounds { idempotency_bytes: 10_000, ..MemoryBounds::default() };
+    let api = Api::new(Hub::builder().memory_bounds(bounds).build());
+    let event = |id: usize| json!({"type": "_test.note", "to": "room:x", "data": {}, "id": id.to_string()});
+    let batch = |ids: std::ops::Range<usize>| Value::from(ids.map(event).collect::<Vec<_>>()).to_string();
+    let first = post(&api, JSON, batch(0..10)).await;
+    assert_eq!(first.body.get("evicted"), None, "there is room");
+    let many = post(&api, JSON, batch(10..210)).await;
+    assert_eq!(many.status, 202);
+    assert_eq!(many.body["evicted"]["newest_values"], 0);
+    let gone = many.body["evicted"]["ids"].as_u64().unwrap();
+    assert!(gone > 100 && gone < 210, "{gone}");
+    let oldest = post(&api, JSON, event(209).to_string()).await;
+    assert_eq!(oldest.body["results"][0]["seq"], 210, "the newest id is remembered");
+    assert_eq!(oldest.body.get("evicted"), None, "each is counted once");
+    assert_eq!(post(&api, JSON, event(0).to_string()).await.body["results"][0]["seq"], 211, "the oldest id is not");
 }
 
 #[tokio::test]

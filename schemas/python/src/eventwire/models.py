@@ -7799,7 +7799,7 @@ class ConnectionErrorEvent(Model):
 
 class ConnectionGapData(Model):
     """
-    Events of a stream that you can no longer get. Load the present state from where it is kept.
+    Events of a stream that you can no longer get. Load the present state from where it is kept. With the reason `expired` and without numbers, newest values are missing.
     """
 
     stream: StrictStr
@@ -7812,11 +7812,11 @@ class ConnectionGapData(Model):
     """
     from_seq: Position | None = None
     """
-    First sequence number that may be missing. Absent when the history is another one.
+    First sequence number that may be missing. Absent when the history is another one, or newest values are missing.
     """
     to_seq: Position | None = None
     """
-    Last sequence number that may be missing. Absent when the history is another one.
+    Last sequence number that may be missing. Absent when the history is another one, or newest values are missing.
     """
 
 
