@@ -62,6 +62,8 @@ close_codes! {
     TooLarge = 1009, Reconnect;
     /// The server restarts; `connection.closing` said when to return.
     Restart = 1012, Reconnect;
+    /// The server has no room for the message, or the message came too slowly; send it again later.
+    TryLater = 1013, Reconnect;
     /// The client does not speak the protocol.
     Protocol = 4000, Stop;
     /// The credentials are missing, wrong or expired.
@@ -87,7 +89,7 @@ mod tests {
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_u16(code.as_u16()), Some(*code));
             // RFC 6455, 7.4.2: 1000-1015 as registered, 4000-4999 for applications.
-            assert!(matches!(code.as_u16(), 1000..=1002 | 1007..=1009 | 1012 | 4000..=4999));
+            assert!(matches!(code.as_u16(), 1000..=1002 | 1007..=1009 | 1012..=1013 | 4000..=4999));
         }
         assert_eq!(CloseCode::from_u16(1006), None);
     }

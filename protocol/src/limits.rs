@@ -66,12 +66,27 @@ pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Revocations that are remembered one by one.
 pub const REVOCATIONS: usize = 100_000;
+
 /// Bytes of messages and request bodies that have begun and not ended, over all connections (LIMIT-08).
 pub const UNFINISHED_BYTES: usize = 64 * 1024 * 1024;
 /// Least bytes a second of a message that has begun (LIMIT-09).
 pub const PROGRESS_BYTES_PER_SECOND: u64 = 8 * 1024;
 /// Time over which that is averaged.
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
+/// Most fragments of one WebSocket message (WS-12).
+pub const MAX_FRAGMENTS: u32 = 16_384;
+/// Control frames and fragments of fewer than 64 bytes a second, sustained (WS-12).
+pub const FRAMES_PER_SECOND: u32 = 512;
+/// Control frames and fragments of fewer than 64 bytes at once after a pause.
+pub const FRAME_BURST: u32 = 4_096;
+/// Bytes of Socket.IO sessions without a connection to a namespace (SIO-22).
+pub const SOCKETIO_IDLE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that a Socket.IO session may send without a connection to a namespace.
+pub const SOCKETIO_EARLY_BYTES: usize = 16 * 1024;
+/// Socket.IO sessions that one peer opens a second, sustained, while many are without a connection.
+pub const SOCKETIO_SESSIONS_PER_SECOND: u32 = 128;
+/// Socket.IO sessions that one peer opens at once after a pause, while many are without a connection.
+pub const SOCKETIO_SESSION_BURST: u32 = 1_024;
 
 /// How much of one stream the history keeps. What exceeds any of these goes, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

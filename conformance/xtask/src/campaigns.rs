@@ -191,6 +191,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
         "readers that share the budget of unfinished bytes",
     ),
     Campaign::new(
+        "eventwire-hub",
+        &["--lib", "metered::frames::"],
+        "transports/hub/src/metered/frames.rs",
+        256,
+        Cost::Usual,
+        "frames that are followed and cut while they are read",
+    ),
+    Campaign::new(
         "eventwire-memory",
         &["--test", "resume"],
         "transports/memory/tests/resume.rs",

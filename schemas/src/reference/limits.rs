@@ -104,6 +104,30 @@ fn rows() -> Vec<Row> {
         ),
         ("PROGRESS_WINDOW", time(limits::PROGRESS_WINDOW), "Time over which that is averaged."),
         ("REALM_BYTES", bytes(limits::REALM_BYTES), "Resident memory of the log over all streams."),
+        ("MAX_FRAGMENTS", limits::MAX_FRAGMENTS.to_string(), "Fragments of one WebSocket message."),
+        (
+            "FRAMES_PER_SECOND",
+            limits::FRAMES_PER_SECOND.to_string(),
+            "WebSocket control frames and fragments of fewer than 64 bytes a second, sustained.",
+        ),
+        ("FRAME_BURST", limits::FRAME_BURST.to_string(), "The same at once after a pause."),
+        (
+            "SOCKETIO_IDLE_BYTES",
+            bytes(limits::SOCKETIO_IDLE_BYTES),
+            "Socket.IO sessions without a connection to a namespace; 28 KiB and its headers for each.",
+        ),
+        (
+            "SOCKETIO_EARLY_BYTES",
+            bytes(limits::SOCKETIO_EARLY_BYTES),
+            "What such a session may send before it is connected.",
+        ),
+        (
+            "SOCKETIO_SESSIONS_PER_SECOND",
+            limits::SOCKETIO_SESSIONS_PER_SECOND.to_string(),
+            "Socket.IO sessions that one peer opens a second, sustained, while half of their bytes are in use.",
+        ),
+        ("SOCKETIO_SESSION_BURST", limits::SOCKETIO_SESSION_BURST.to_string(), "The same at once after a pause."),
+        ("REALM_BYTES", bytes(limits::REALM_BYTES), "What the history keeps over all streams."),
     ]
 }
 

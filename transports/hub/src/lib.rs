@@ -42,6 +42,7 @@ pub mod history;
 mod holder;
 mod hub;
 pub mod link_request;
+pub mod metered;
 #[doc(hidden)]
 pub mod outbox;
 mod passes;

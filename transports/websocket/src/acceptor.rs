@@ -10,6 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::{
     Conduct, ConnectQuery, ConnectRequest, Credentials, Hub, Secret,
     link_request::{bearer, newcomer, single, token_of, user_agent},
+    unfinished::Pace,
 };
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode, limits, version};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -28,6 +29,8 @@ pub struct Options {
     pub read_buffer_bytes: usize,
     /// A socket that accepts nothing for so long is closed with 4008 (FLOW-07).
     pub stall: Duration,
+    /// How fast a message must come once it has begun (LIMIT-09).
+    pub pace: Pace,
     /// How long a closing connection may take: to write what is left, and to wait for the peer's own close.
     pub close_grace: Duration,
 }
@@ -38,6 +41,7 @@ impl Default for Options {
             max_message_bytes: 1024 * 1024,
             read_buffer_bytes: 4 * 1024,
             stall: limits::STALL,
+            pace: Pace::default(),
             close_grace: Duration::from_secs(2),
         }
     }

@@ -5,7 +5,10 @@
 
 use std::io;
 
-use eventwire_hub::{Conduct, ConnectRequest, Connection, Hub, Outgoing};
+use eventwire_hub::{
+    Conduct, ConnectRequest, Connection, Holder, Hub, Outgoing,
+    metered::{Breach, Metered},
+};
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -20,6 +23,8 @@ enum End {
     Close(Farewell),
     /// The peer closed.
     Closed,
+    /// The message that has begun is given up.
+    GivenUp(Breach),
     /// The socket has accepted nothing for too long.
     Stalled,
     /// The socket is gone, and why.
@@ -31,6 +36,11 @@ pub(crate) async fn serve<S>(hub: &Hub, options: &Options, then: Then, stream: S
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let holder = match &then {
+        Then::Connect(request, _) => Holder::of(&request.principal, request.meta.remote_address),
+        Then::Close(..) => Holder::of_peer(None),
+    };
+    let stream = Metered::new(stream, hub.unfinished(), holder, options.pace, options.max_message_bytes);
     let mut socket = Socket::new(stream, *options).await;
     // What happens once is boxed: otherwise every connection would keep room for it all its life.
     let (request, conduct) = match then {
@@ -65,6 +75,7 @@ where
 {
     match end {
         End::Close(farewell) => socket.close(farewell).await,
+        End::GivenUp(breach) => socket.give_up(Farewell::new(breach.close_code(), breach.to_string())).await,
         End::Closed => socket.leave().await,
         End::Stalled => {
             socket.break_off(Farewell::new(CloseCode::SlowConsumer, "the socket accepted nothing for too long")).await;
@@ -98,6 +109,11 @@ where
                     connection.reject(error);
                     connection.close(CloseCode::Protocol, reason);
                     broken = Some(code);
+                }
+                Turn::GivenUp(breach) => {
+                    // For the figures; what waits is not written any more.
+                    connection.close(breach.close_code(), breach.to_string());
+                    return End::GivenUp(breach);
                 }
                 Turn::Closed => return End::Closed,
                 Turn::Stalled => return End::Stalled,

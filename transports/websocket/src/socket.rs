@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_hub::OutFrame;
+use eventwire_hub::{
+    OutFrame,
+    metered::{Breach, Metered},
+};
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
@@ -68,6 +71,8 @@ pub(crate) enum Turn {
     Closed,
     /// Something that cannot be read.
     Violation(Violation),
+    /// The message that has begun is given up.
+    GivenUp(Breach),
     /// The stream has accepted nothing for too long.
     Stalled,
     /// The stream is gone, and why.
@@ -76,7 +81,7 @@ pub(crate) enum Turn {
 
 /// An open WebSocket.
 pub(crate) struct Socket<S> {
-    stream: WebSocketStream<Wire<S>>,
+    stream: WebSocketStream<Wire<Metered<S>>>,
     options: Options,
     /// Whether anything of what the peer sends can still be read.
     reading: bool,
@@ -85,15 +90,8 @@ pub(crate) struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(crate) async fn new(stream: S, options: Options) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(options.read_buffer_bytes)
-            // The wire keeps what waits.
-            .write_buffer_size(0)
-            .max_message_size(Some(options.max_message_bytes))
-            .max_frame_size(Some(options.max_message_bytes))
-            .accept_unmasked_frames(false);
-        let stream = WebSocketStream::from_raw_socket(Wire::new(stream), Role::Server, Some(config)).await;
+    pub(crate) async fn new(stream: Metered<S>, options: Options) -> Self {
+        let stream = frames_of(Wire::new(stream), &options).await;
         Self { stream, options, reading: true, closed: false }
     }
 
@@ -132,16 +130,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         {
             return Poll::Ready(wrote.map_or_else(Turn::Gone, |()| Turn::Wrote));
         }
-        if !self.reading || self.stream.get_ref().owes_control() {
+        if !self.reading {
             return Poll::Pending;
         }
-        let read = ready!(self.stream.poll_next_unpin(cx));
-        // The answer to a ping or a close is ready; this hands it to the wire.
-        let _ = self.stream.poll_flush_unpin(cx);
-        let turn = match read {
-            Some(Ok(message)) => read_message(message),
-            Some(Err(error)) => read_error(error, self.options.max_message_bytes),
-            None => Turn::Closed,
+        let turn = if self.stream.get_ref().owes_control() {
+            Turn::GivenUp(ready!(self.stream.get_mut().io_mut().poll_breach(cx)))
+        } else {
+            let read = ready!(self.stream.poll_next_unpin(cx));
+            // The answer to a ping or a close is ready; this hands it to the wire.
+            let _ = self.stream.poll_flush_unpin(cx);
+            match read {
+                Some(Ok(message)) => read_message(message),
+                Some(Err(error)) => read_error(error, self.options.max_message_bytes),
+                None => Turn::Closed,
+            }
         };
         self.reading = matches!(turn, Turn::Text(_) | Turn::Binary | Turn::Alive);
         self.closed = matches!(turn, Turn::Closed);
@@ -159,6 +161,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         // The wire takes it at once. When the peer was faster, its own close has been answered.
         let _ = self.stream.send(Message::Close(Some(frame))).await;
         self.leave().await;
+    }
+
+    /// Drops what was read of a message, says why, and closes. Others wait for the room, and closing takes a while.
+    pub(crate) async fn give_up(self, farewell: Farewell) {
+        let Self { stream, options, closed, .. } = self;
+        let mut wire = stream.into_inner();
+        wire.io_mut().release();
+        let stream = frames_of(wire, &options).await;
+        Self { stream, options, reading: false, closed }.break_off(farewell).await;
     }
 
     /// Says why, after nothing but the message that has begun, and closes.
@@ -179,11 +190,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let io = self.stream.get_mut().io_mut();
             if io.shutdown().await.is_ok() && !self.closed {
                 // To close a socket that still has something to read resets it, and a reset can overtake the close frame.
-                let _ = tokio::io::copy(io, &mut tokio::io::sink()).await;
+                let _ = tokio::io::copy(io.get_mut(), &mut tokio::io::sink()).await;
             }
         };
         let _ = timeout_at(deadline, farewell).await;
     }
+}
+
+/// Reads and writes the frames of a stream.
+async fn frames_of<S: AsyncRead + AsyncWrite + Unpin>(wire: Wire<S>, options: &Options) -> WebSocketStream<Wire<S>> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(options.read_buffer_bytes)
+        // The wire keeps what waits.
+        .write_buffer_size(0)
+        .max_message_size(Some(options.max_message_bytes))
+        .max_frame_size(Some(options.max_message_bytes))
+        .accept_unmasked_frames(false);
+    WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await
 }
 
 fn read_message(message: Message) -> Turn {
@@ -202,7 +225,10 @@ fn read_error(error: tungstenite::Error, max_message_bytes: usize) -> Turn {
         Turn::Violation(Violation { error: ErrorBody::new(error, message), code })
     };
     match error {
-        Io(error) => Turn::Gone(error),
+        Io(error) => match Breach::of(&error) {
+            Some(breach) => Turn::GivenUp(breach),
+            None => Turn::Gone(error),
+        },
         Protocol(ProtocolError::ResetWithoutClosingHandshake) => Turn::Gone(io::ErrorKind::UnexpectedEof.into()),
         Protocol(error) => violation(
             CloseCode::Breach.as_u16(),

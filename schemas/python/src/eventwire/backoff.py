@@ -47,6 +47,7 @@ CLOSE_CODES: dict[int, AfterClose] = {
     1008: AfterClose.STOP,
     1009: AfterClose.RECONNECT,
     1012: AfterClose.RECONNECT,
+    1013: AfterClose.RECONNECT,
     4000: AfterClose.STOP,
     4001: AfterClose.REFRESH_TOKEN,
     4002: AfterClose.RECONNECT,

@@ -99,10 +99,10 @@ impl<K: Clone + Ord + Hash> Ledger<K> {
             return Step { grown: Grown::Evicted, wake: Vec::new() };
         };
         let (holder, standing) = (reader.holder.clone(), reader.standing);
-        let (crowded, pause) = match self.shares.decide(&holder, standing, amount) {
+        let (crowded, is_own, pause) = match self.shares.decide(&holder, standing, amount) {
             Decision::Admit => return self.admit(id, amount),
-            Decision::Evict(largest) => (largest, PAUSE),
-            Decision::Refuse => (holder.clone(), OWN_PAUSE),
+            Decision::Evict(largest) => (largest, false, PAUSE),
+            Decision::Refuse => (holder.clone(), true, OWN_PAUSE),
         };
         let since = *reader.waiting_since.get_or_insert_with(|| {
             self.waiting.entry(holder).or_default().push_back(id);
@@ -121,19 +121,13 @@ impl<K: Clone + Ord + Hash> Ledger<K> {
                 self.evict(victim, now);
                 Step { grown: Grown::Wait { until: now + PAUSE }, wake: vec![victim] }
             }
-            // A holder whose messages are all closed already, or one that asks for more than there is at all.
-            None if crowded != self.holder_of(id, &crowded) => {
-                Step { grown: Grown::Wait { until: now + PAUSE }, wake: Vec::new() }
-            }
+            // All its messages are closed already, and their bytes are on the way.
+            None if !is_own => Step { grown: Grown::Wait { until: now + PAUSE }, wake: Vec::new() },
             _ => {
                 self.evict(id, now);
                 Step { grown: Grown::Evicted, wake: Vec::new() }
             }
         }
-    }
-
-    fn holder_of(&self, id: u64, otherwise: &K) -> K {
-        self.readers.get(&id).map_or_else(|| otherwise.clone(), |reader| reader.holder.clone())
     }
 
     fn admit(&mut self, id: u64, amount: u64) -> Step {
