@@ -1,17 +1,16 @@
 //! Requests at `/socket.io/`: sessions of Engine.IO, and the connections in them.
 
 use std::{
-    collections::HashMap,
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use eventwire_hub::{AuditEntry, AuditEvent, Connection, Hub, RequestContext};
-use eventwire_protocol::Dialect;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use eventwire_hub::{AuditEntry, AuditEvent, Connection, Holder, Hub, RequestContext, metered::Metered, unfinished::Pace};
+use eventwire_protocol::{Dialect, limits};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::service::Service as _;
@@ -25,10 +24,12 @@ use socketioxide::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    cut::{Cut, Cuttable, WeakCut},
+    body,
+    cut::Cuttable,
     drive::{self, End, Form},
     inbox::{self, Outlet},
     reception::{Admitted, Arrival, Attachments, Reception},
+    sessions::{Evicted, Occupied, Refusal, Session, Sessions},
 };
 
 /// Where clients of Socket.IO look for a server.
@@ -43,8 +44,28 @@ pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most packets that wait for one socket; what is beyond waits in the mailbox of its connection, which is bounded in bytes.
 const MAX_BUFFERED: usize = 32;
-/// Most attachments that one event may announce. They are not read, only counted.
-const MAX_ATTACHMENTS: usize = 8;
+/// Most bytes of the headers of a request that opens a session, which keeps them.
+const MAX_OPENING_BYTES: usize = 16 * 1024;
+
+/// What can be set about Socket.IO. The defaults are the limits of the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Most bytes of sessions without a connection to a namespace (SIO-22).
+    pub idle_bytes: u64,
+    /// How fast a message or the body of a request must come once it has begun (LIMIT-09).
+    pub pace: Pace,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { idle_bytes: limits::SOCKETIO_IDLE_BYTES as u64, pace: Pace::default() }
+    }
+}
+
+/// How the packet begins that connects to a namespace. The name of one that is not there is repeated in the answer.
+const CONNECT: [u8; 2] = *b"40";
+/// What separates packets in the body of a polling request.
+const SEPARATOR: u8 = 0x1e;
 
 /// The peer of a session, beside its request.
 #[derive(Clone, Copy)]
@@ -56,6 +77,7 @@ struct Waiting {
     outlet: Outlet,
     form: Form,
     attachments: Attachments,
+    occupied: Option<Occupied>,
 }
 
 /// Where it waits: at the socket, so that it goes when the socket goes.
@@ -86,6 +108,8 @@ pub struct SocketIoAcceptor {
     service: Service,
     io: SocketIo,
     sessions: Sessions,
+    hub: Hub,
+    options: Options,
 }
 
 impl fmt::Debug for SocketIoAcceptor {
@@ -98,10 +122,18 @@ impl SocketIoAcceptor {
     /// An acceptor for these namespaces, whose clients the reception judges. A client that asks for another namespace gets a
     /// `connect_error`. Must be called inside a tokio runtime.
     pub fn new(hub: Hub, namespaces: &[&'static str], reception: Arc<dyn Reception>) -> Self {
-        let parser = ParserConfig::common()
-            .max_incoming_binaries(MAX_ATTACHMENTS)
-            .max_incoming_binary_buf_size(MAX_PAYLOAD)
-            .packet_completion_timeout(PING_TIMEOUT);
+        Self::with_options(hub, namespaces, reception, Options::default())
+    }
+
+    /// An acceptor with other options. Must be called inside a tokio runtime.
+    pub fn with_options(
+        hub: Hub,
+        namespaces: &[&'static str],
+        reception: Arc<dyn Reception>,
+        options: Options,
+    ) -> Self {
+        // The parser keeps an event whose attachments do not come for as long as the session lives.
+        let parser = ParserConfig::common().max_incoming_binaries(0).max_incoming_binary_buf_size(0);
         let (service, io) = SocketIo::builder()
             .with_parser(parser)
             .ping_interval(PING_INTERVAL)
@@ -113,7 +145,7 @@ impl SocketIoAcceptor {
             .ws_max_message_size(MAX_PAYLOAD)
             .ws_max_frame_size(MAX_PAYLOAD)
             .build_with_inner_svc(NoOther);
-        let acceptor = Self { service, io, sessions: Sessions::default() };
+        let acceptor = Self { service, io, sessions: Sessions::new(options.idle_bytes), hub: hub.clone(), options };
         for namespace in namespaces {
             acceptor.open(hub.clone(), namespace, reception.clone());
         }
@@ -139,7 +171,8 @@ impl SocketIoAcceptor {
             let (connection, form) = Arc::new(context).run(connect(&hub, &*reception, &arrival)).await?;
             let (inbox, outlet) = inbox::channel();
             socket.on_fallback(inbox);
-            let waiting = Waiting { connection, outlet, form, attachments };
+            let occupied = parts.extensions.get::<Arc<Session>>().map(Session::connect);
+            let waiting = Waiting { connection, outlet, form, attachments, occupied };
             socket.extensions.insert(Parked(Arc::new(Mutex::new(Some(waiting)))));
             Ok::<(), eventwire_protocol::ErrorBody>(())
         };
@@ -147,7 +180,7 @@ impl SocketIoAcceptor {
         let run = move |socket: SocketRef| async move {
             let Some(Parked(parked)) = socket.extensions.remove::<Parked>() else { return };
             let parked = parked.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(Waiting { connection, outlet, form, attachments }) = parked else { return };
+            let Some(Waiting { connection, outlet, form, attachments, occupied }) = parked else { return };
             let gone = Arc::new(tokio::sync::Notify::new());
             let told = gone.clone();
             socket.on_disconnect(move || async move { told.notify_one() });
@@ -167,6 +200,11 @@ impl SocketIoAcceptor {
                     }
                 }
             }
+            if let Some(occupied) = occupied {
+                let session = Arc::downgrade(occupied.session());
+                drop(occupied);
+                acceptor.close_unless_used(session, socket.id.to_string());
+            }
         };
         self.io.ns(namespace, run.with(admit));
     }
@@ -184,22 +222,47 @@ impl SocketIoAcceptor {
         }
         let query = Query::of(&request);
         if request.method() == Method::GET && query.websocket {
-            return self.upgrade(request, &query, peer);
+            return self.upgrade(request, &query, peer).await;
         }
-        let opens = request.method() == Method::GET && query.sid.is_none();
-        let cut = Cut::new();
-        let mut request = request;
-        request.extensions_mut().insert(Peer(peer));
-        request.extensions_mut().extend(of_request());
-        request.extensions_mut().insert(cut.clone());
-        let Ok(response) = self.service.call(request).await;
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(Peer(peer));
+        parts.extensions.extend(of_request());
+        let mut reserved = self.hub.unfinished().reader(Holder::of_peer(peer));
+        let (opened_as, body) = match &query.sid {
+            None if parts.method == Method::GET => match self.open_session(&parts.headers, peer).await {
+                Ok(session) => {
+                    parts.extensions.insert(session.clone());
+                    (Some(session), Bytes::new())
+                }
+                Err(refused) => return refused,
+            },
+            // engineioxide says what is wrong with it.
+            None => (None, Bytes::new()),
+            Some(sid) => {
+                let Some(session) = self.sessions.of(sid) else { return refusal(1, "Session ID unknown") };
+                let most = if session.is_connected() { MAX_PAYLOAD } else { limits::SOCKETIO_EARLY_BYTES };
+                match body::read(body, most, &mut reserved, self.options.pace).await {
+                    Ok(body) if has_large_connect(&body) => return too_early(),
+                    Ok(body) if session.counts(body.len()) => (None, body),
+                    Ok(_) => return too_early(),
+                    Err(body::Unread::TooLarge) if !session.is_connected() => return too_early(),
+                    Err(unread) => return refusal_with(unread.status(), 3, unread.message()),
+                }
+            }
+        };
+        let Ok(response) = self.service.call(Request::from_parts(parts, Full::new(body))).await;
+        drop(reserved);
         let (mut parts, body) = response.into_parts();
         let bytes = match body.collect().await {
             Ok(body) => body.to_bytes(),
             Err(_) => return refusal(3, "Bad request"),
         };
-        if let Some(sid) = opened(&bytes).filter(|_| opens && parts.status == StatusCode::OK) {
-            self.sessions.remember(sid, &cut);
+        if let (Some(session), Some(sid)) = (opened_as, opened(&bytes)) {
+            self.sessions.name(&session, sid.clone());
+            if session.cut.is_cut() {
+                // It made room for another one before its id was known.
+                self.close_polling(&sid).await;
+            }
         }
         parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if parts.status.is_client_error() {
@@ -217,7 +280,59 @@ impl SocketIoAcceptor {
         self.io.close().await;
     }
 
-    fn upgrade<B: Send + 'static>(
+    /// Bytes of the sessions without a connection to a namespace, as they are counted (SIO-22).
+    pub fn idle_bytes(&self) -> u64 {
+        self.sessions.idle_bytes()
+    }
+
+    /// Counts a session before it is opened, and closes those that make room for it (SIO-22).
+    async fn open_session(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Result<Arc<Session>, Response<Full<Bytes>>> {
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes > MAX_OPENING_BYTES {
+            let message = "The headers of a request that opens a session may have 16 KiB";
+            return Err(refusal_with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 3, message));
+        }
+        let (session, evicted) = self.sessions.open(Holder::of_peer(peer), bytes as u64).map_err(|refusal| {
+            let (status, message) = match refusal {
+                Refusal::Full => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "Too many sessions without a namespace; try again later")
+                }
+                Refusal::TooFast => (StatusCode::TOO_MANY_REQUESTS, "Too many sessions a second; try again later"),
+            };
+            let mut response = refusal_with(status, 4, message);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        })?;
+        for Evicted { cut, sid } in evicted {
+            cut.cut();
+            if let Some(sid) = sid {
+                self.close_polling(&sid).await;
+            }
+        }
+        Ok(session)
+    }
+
+    /// Closes a session that has left its last namespace, unless it connects to one again in time.
+    fn close_unless_used(&self, session: Weak<Session>, sid: String) {
+        let unused = |session: &Weak<Session>| session.upgrade().filter(|session| !session.is_connected());
+        if unused(&session).is_none() {
+            return;
+        }
+        let acceptor = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CONNECT_TIMEOUT).await;
+            if let Some(session) = unused(&session) {
+                session.cut.cut();
+                acceptor.close_polling(&sid).await;
+            }
+        });
+    }
+
+    async fn upgrade<B: Send + 'static>(
         &self,
         request: Request<B>,
         query: &Query,
@@ -226,10 +341,10 @@ impl SocketIoAcceptor {
         if !query.version_4 {
             return refusal(5, "Unsupported protocol version");
         }
-        let cut = match &query.sid {
-            None => Cut::new(),
+        let polling = match &query.sid {
+            None => None,
             Some(sid) => match self.sessions.of(sid) {
-                Some(cut) => cut,
+                Some(session) => Some(session),
                 None => return refusal(1, "Session ID unknown"),
             },
         };
@@ -247,25 +362,35 @@ impl SocketIoAcceptor {
         let Some(accept) = key.and_then(|key| HeaderValue::from_str(&key).ok()).filter(|_| wanted) else {
             return refusal(3, "Bad request");
         };
+        let session = match polling {
+            Some(session) => session,
+            None => match self.open_session(request.headers(), peer).await {
+                Ok(session) => session,
+                Err(refused) => return refused,
+            },
+        };
         let (parts, _) = request.into_parts();
         let mut bare = Request::from_parts(parts.clone(), ());
         let mut opening = Request::from_parts(parts, ());
         opening.extensions_mut().insert(Peer(peer));
         opening.extensions_mut().extend(of_request());
-        opening.extensions_mut().insert(cut.clone());
+        opening.extensions_mut().insert(session.clone());
         let (acceptor, sid) = (self.clone(), query.sid.clone());
         tokio::spawn(async move {
             let stream = match hyper::upgrade::on(&mut bare).await {
                 Ok(stream) => TokioIo::new(stream),
                 Err(error) => return tracing::debug!(%error, "a socket was not upgraded"),
             };
+            let (unfinished, pace) = (acceptor.hub.unfinished().clone(), acceptor.options.pace);
             let service = acceptor.service.clone();
             // An upgrade that breaks off leaves a session that nothing else would end.
-            let stream = Cuttable::new(stream, &cut, move || {
+            let stream = Cuttable::new(stream, &session, move || {
                 if let (Some(sid), Ok(runtime)) = (sid, tokio::runtime::Handle::try_current()) {
                     runtime.spawn(async move { acceptor.close_polling(&sid).await });
                 }
             });
+            let stream = Metered::new(stream, &unfinished, Holder::of_peer(peer), pace, MAX_PAYLOAD)
+                .limit(CONNECT, limits::SOCKETIO_EARLY_BYTES);
             let opened = hyper::service::Service::<(_, Request<()>)>::call(&service, (stream, opening)).await;
             if let Err(error) = opened {
                 tracing::debug!(%error, "a socket was not opened");
@@ -282,8 +407,8 @@ impl SocketIoAcceptor {
 
     /// Closes the transport of a socket, whatever it is.
     async fn close(&self, socket: &SocketRef) {
-        if let Some(cut) = socket.req_parts().extensions.get::<Cut>() {
-            cut.cut();
+        if let Some(session) = socket.req_parts().extensions.get::<Arc<Session>>() {
+            session.cut.cut();
         }
         self.close_polling(&socket.id.to_string()).await;
     }
@@ -377,36 +502,27 @@ fn preflight() -> Response<Full<Bytes>> {
 }
 
 fn refusal(code: u8, message: &'static str) -> Response<Full<Bytes>> {
+    refusal_with(StatusCode::BAD_REQUEST, code, message)
+}
+
+/// Whether a body has a packet that connects and is larger than such a packet may be.
+fn has_large_connect(body: &[u8]) -> bool {
+    let mut packets = body.split(|byte| *byte == SEPARATOR);
+    packets.any(|packet| packet.len() > limits::SOCKETIO_EARLY_BYTES && packet.starts_with(&CONNECT))
+}
+
+/// More has come than the packet that connects may have, or than is read before it.
+fn too_early() -> Response<Full<Bytes>> {
+    let message = "A session may send 16 KiB before it is connected, and as much to connect to a namespace";
+    refusal_with(StatusCode::PAYLOAD_TOO_LARGE, 3, message)
+}
+
+fn refusal_with(status: StatusCode, code: u8, message: &'static str) -> Response<Full<Bytes>> {
     let body = serde_json::json!({ "code": code, "message": message }).to_string();
     let mut response = Response::new(Full::from(body));
-    *response.status_mut() = StatusCode::BAD_REQUEST;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// The sessions that began by polling, for as long as they live: a WebSocket may take over each of them.
-#[derive(Clone, Default)]
-struct Sessions(Arc<Mutex<Known>>);
-
-#[derive(Default)]
-struct Known {
-    sessions: HashMap<String, WeakCut>,
-    sweep_at: usize,
-}
-
-impl Sessions {
-    fn remember(&self, sid: String, cut: &Cut) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.sessions.len() >= known.sweep_at {
-            known.sessions.retain(|_, cut| cut.upgrade().is_some());
-            known.sweep_at = known.sessions.len() * 2 + 64;
-        }
-        known.sessions.insert(sid, cut.downgrade());
-    }
-
-    fn of(&self, sid: &str) -> Option<Cut> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).sessions.get(sid)?.upgrade()
-    }
 }

@@ -7,8 +7,8 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -16,27 +16,15 @@ use tokio::{
     sync::watch,
 };
 
+use crate::sessions::Session;
+
 /// Cuts the streams of one transport session. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Cut(Arc<watch::Sender<bool>>);
 
-/// A [`Cut`] of a session that may be over.
-#[derive(Clone, Debug)]
-pub(crate) struct WeakCut(Weak<watch::Sender<bool>>);
-
-impl WeakCut {
-    pub(crate) fn upgrade(&self) -> Option<Cut> {
-        self.0.upgrade().map(Cut)
-    }
-}
-
 impl Cut {
     pub(crate) fn new() -> Self {
         Self(Arc::new(watch::Sender::new(false)))
-    }
-
-    pub(crate) fn downgrade(&self) -> WeakCut {
-        WeakCut(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn cut(&self) {
@@ -58,24 +46,25 @@ impl Cut {
     }
 }
 
-/// A stream that ends when it is cut.
+/// A stream that ends when it is cut, or when its session sends too much before it is connected (SIO-22).
 pub(crate) struct Cuttable<S> {
     stream: S,
     /// Reading and writing are done by two tasks, and each has to be woken.
     reading: Pin<Box<dyn Future<Output = ()> + Send>>,
     writing: Pin<Box<dyn Future<Output = ()> + Send>>,
-    cut: Cut,
+    session: Arc<Session>,
     /// Runs when the stream is given up.
     last: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl<S> Cuttable<S> {
-    pub(crate) fn new(stream: S, cut: &Cut, last: impl FnOnce() + Send + 'static) -> Self {
-        Self { stream, reading: cut.done(), writing: cut.done(), cut: cut.clone(), last: Some(Box::new(last)) }
+    pub(crate) fn new(stream: S, session: &Arc<Session>, last: impl FnOnce() + Send + 'static) -> Self {
+        let (reading, writing) = (session.cut.done(), session.cut.done());
+        Self { stream, reading, writing, session: session.clone(), last: Some(Box::new(last)) }
     }
 
     fn ended_for_writing(&mut self, context: &mut Context<'_>) -> bool {
-        self.cut.is_cut() || self.writing.as_mut().poll(context).is_ready()
+        self.session.cut.is_cut() || self.writing.as_mut().poll(context).is_ready()
     }
 }
 
@@ -94,10 +83,16 @@ fn was_cut() -> io::Error {
 impl<S: AsyncRead + Unpin> AsyncRead for Cuttable<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.cut.is_cut() || this.reading.as_mut().poll(context).is_ready() {
+        if this.session.cut.is_cut() || this.reading.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(was_cut()));
         }
-        Pin::new(&mut this.stream).poll_read(context, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buf))?;
+        if this.session.counts(buf.filled().len().saturating_sub(before)) {
+            return Poll::Ready(Ok(()));
+        }
+        this.session.cut.cut();
+        Poll::Ready(Err(was_cut()))
     }
 }
 
@@ -127,16 +122,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cuttable<S> {
 mod tests {
     use std::time::Duration;
 
+    use eventwire_hub::Holder;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::sessions::Sessions;
 
     #[tokio::test]
     async fn a_cut_ends_a_read_and_a_write_that_wait() {
-        let cut = Cut::new();
+        let (session, _) = Sessions::new(1 << 20).open(Holder::of_peer(None), 0).unwrap();
+        let cut = session.cut.clone();
         let (_peer, stream) = tokio::io::duplex(8);
         let (over, ended) = tokio::sync::oneshot::channel();
-        let (mut read, mut write) = tokio::io::split(Cuttable::new(stream, &cut, move || {
+        let (mut read, mut write) = tokio::io::split(Cuttable::new(stream, &session, move || {
             let _ = over.send(());
         }));
         let reading = tokio::spawn(async move { read.read_u8().await });

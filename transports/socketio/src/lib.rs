@@ -40,10 +40,12 @@
 //! ```
 
 mod acceptor;
+mod body;
 mod cut;
 mod drive;
 mod inbox;
 mod reception;
+mod sessions;
 
-pub use acceptor::{MAX_PAYLOAD, PATH, PING_INTERVAL, PING_TIMEOUT, SocketIoAcceptor};
+pub use acceptor::{MAX_PAYLOAD, Options, PATH, PING_INTERVAL, PING_TIMEOUT, SocketIoAcceptor};
 pub use reception::{Admitted, Arrival, Attachments, Reception};
