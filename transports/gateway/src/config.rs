@@ -98,6 +98,12 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<usize>,
 
+    /// Whether canonical listeners serve Socket.IO at /socket.io. Listeners of AMIGA always do; where it is off, an application
+    /// behind static or upstream gets the path
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socketio: Option<bool>,
+
     /// Seconds over which the connections are told to leave after SIGTERM or SIGINT; a second signal ends at once
     #[arg(long, value_name = "SECONDS", help_heading = "Network")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -353,6 +359,7 @@ pub struct Settings {
     pub upstream: Vec<For>,
     pub port_file: Option<PathBuf>,
     pub max_connections: usize,
+    pub socketio: bool,
     pub drain_seconds: u64,
     pub agents: Option<PathBuf>,
     pub from_start: bool,
@@ -416,6 +423,7 @@ impl Default for Settings {
             upstream: Vec::new(),
             port_file: None,
             max_connections: 10_000,
+            socketio: true,
             drain_seconds: 5,
             agents: None,
             from_start: false,

@@ -104,6 +104,10 @@ impl Front {
                 let routes = routes.clone();
                 safely(request, |request| routes(request, peer)).await
             }
+            Place::NoSocketIo => answer::refusal(
+                ErrorCode::NotFound,
+                "Socket.IO is switched off on this listener; set socketio = true, or connect to /v1/ws",
+            ),
             Place::System(mounted, route, dialect) => {
                 safely(request, |request| mounted.answer(route, dialect, request, peer, self.hub.audit()).boxed()).await
             }

@@ -29,7 +29,7 @@ use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::front::Front;
 use crate::jwt::{Accepted, Expectations, Jwt, KeyFile};
 use crate::pages::{Directory, Pages, Upstream};
-use crate::site::{Mounted, Site};
+use crate::site::{Mounted, Site, SocketIo};
 use crate::terminal::{Colour, Pen, coloured};
 use crate::{api_keys, audit, metrics_source, routes, sample, scrape, server, socketio, systems};
 
@@ -116,7 +116,12 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let places = server::Places::new(places);
     let mut serving = JoinSet::new();
     for Listening { dialect, listener, .. } in listeners {
-        let socketio = matches!(dialect, Dialect::Canonical | Dialect::Amiga).then(|| socketio::routes(&socketio));
+        let socketio = match dialect {
+            Dialect::Amiga => SocketIo::At(socketio::routes(&socketio)),
+            Dialect::Canonical if settings.socketio => SocketIo::At(socketio::routes(&socketio)),
+            Dialect::Canonical => SocketIo::Off,
+            _ => SocketIo::None,
+        };
         let site = Site { dialect, systems: systems.mounted.clone(), socketio, pages: pages(settings, dialect)? };
         let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
         serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));

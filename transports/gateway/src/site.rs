@@ -43,9 +43,18 @@ impl Mounted {
 pub(crate) struct Site {
     pub(crate) dialect: Dialect,
     pub(crate) systems: Vec<Mounted>,
-    /// The Socket.IO server, where there is one.
-    pub(crate) socketio: Option<Routes>,
+    pub(crate) socketio: SocketIo,
     pub(crate) pages: Pages,
+}
+
+/// The Socket.IO server of a listener.
+pub(crate) enum SocketIo {
+    /// It answers at `/socket.io/`.
+    At(Routes),
+    /// It is switched off.
+    Off,
+    /// The dialect of the listener has none.
+    None,
 }
 
 /// Where a request goes.
@@ -60,6 +69,8 @@ pub(crate) enum Place<'a> {
     System(&'a Mounted, &'static Route, Dialect),
     /// To the Socket.IO server.
     SocketIo(&'a Routes),
+    /// To the Socket.IO server, which is switched off.
+    NoSocketIo,
     /// To the application.
     Pages,
     /// The path is there, the method is not; these are.
@@ -79,7 +90,7 @@ impl Site {
     /// A listener of our own protocol alone.
     #[cfg(test)]
     pub(crate) fn canonical() -> Self {
-        Self { dialect: Dialect::Canonical, systems: Vec::new(), socketio: None, pages: Pages::None }
+        Self { dialect: Dialect::Canonical, systems: Vec::new(), socketio: SocketIo::None, pages: Pages::None }
     }
 
     /// The system whose dialect the listener speaks.
@@ -131,10 +142,13 @@ impl Site {
                 allowed.get_or_insert_with(|| allow(route));
             }
         }
-        if let Some(routes) = &self.socketio
-            && (path == "/socket.io" || path.starts_with("/socket.io/"))
-        {
-            return Place::SocketIo(routes);
+        if path == "/socket.io" || path.starts_with("/socket.io/") {
+            match &self.socketio {
+                SocketIo::At(routes) => return Place::SocketIo(routes),
+                // An application behind may have a server of its own.
+                SocketIo::Off if matches!(self.pages, Pages::None) => return Place::NoSocketIo,
+                SocketIo::Off | SocketIo::None => {}
+            }
         }
         match allowed {
             Some(methods) => Place::Methods(methods),

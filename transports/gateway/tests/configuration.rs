@@ -80,7 +80,7 @@ fn every_setting_is_read_from_all_three_places() {
         | "commands_ca_file"
         | "audit" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
-        "progress_enabled" => "false",
+        "progress_enabled" | "socketio" => "false",
         // The other value is refused beside api_keys_file.
         "single_user" => "false",
         "replay" => "2.5",
