@@ -127,7 +127,6 @@ fn rows() -> Vec<Row> {
             "Socket.IO sessions that one peer opens a second, sustained, while half of their bytes are in use.",
         ),
         ("SOCKETIO_SESSION_BURST", limits::SOCKETIO_SESSION_BURST.to_string(), "The same at once after a pause."),
-        ("REALM_BYTES", bytes(limits::REALM_BYTES), "What the history keeps over all streams."),
     ]
 }
 
