@@ -1,4 +1,4 @@
-//! Every limit, in one table (LIMIT-01), and the token bucket that counts commands (LIMIT-02).
+//! Every limit, in one table (LIMIT-01), and the token bucket that counts commands (LIMIT-02) and targets (LIMIT-12).
 
 use std::time::Duration;
 
@@ -24,6 +24,12 @@ pub const MAX_JOINED_BYTES: usize = 64 * 1024;
 pub const COMMANDS_PER_SECOND: u32 = 32;
 /// Commands at once after a pause.
 pub const COMMAND_BURST: u32 = 64;
+/// New targets a second that one connection may begin to receive, sustained (LIMIT-12).
+pub const TARGETS_PER_SECOND: u32 = 256;
+/// New targets at once after a pause (LIMIT-12).
+pub const TARGET_BURST: u32 = 1_024;
+/// Bytes that the subscriptions of all connections may take (LIMIT-14).
+pub const SUBSCRIPTION_BYTES: usize = 256 * 1024 * 1024;
 /// Refused frames in a minute, after which the connection is closed.
 pub const STRIKES_PER_MINUTE: u32 = 10;
 /// Frames that wait in one mailbox.
@@ -132,17 +138,26 @@ impl TokenBucket {
     /// # Errors
     /// How long to wait until there is one.
     pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        self.take_many(1, now)
+    }
+
+    /// Takes so many tokens, or none. An amount over the burst counts as the burst, or it could never be taken.
+    ///
+    /// # Errors
+    /// How long to wait until there are enough.
+    pub fn take_many(&mut self, amount: u32, now: Duration) -> Result<(), Duration> {
         let elapsed = u64::try_from(now.saturating_sub(self.filled_at).as_nanos()).unwrap_or(u64::MAX);
         self.filled_at = now.max(self.filled_at);
         let rate = u64::from(self.per_second);
         self.nano_tokens =
             self.nano_tokens.saturating_add(elapsed.saturating_mul(rate)).min(u64::from(self.burst) * NANO);
-        match self.nano_tokens.checked_sub(NANO) {
+        let wanted = u64::from(amount.min(self.burst)) * NANO;
+        match self.nano_tokens.checked_sub(wanted) {
             Some(rest) => {
                 self.nano_tokens = rest;
                 Ok(())
             }
-            None => Err(Duration::from_nanos((NANO - self.nano_tokens).div_ceil(rate.max(1)))),
+            None => Err(Duration::from_nanos((wanted - self.nano_tokens).div_ceil(rate.max(1)))),
         }
     }
 }

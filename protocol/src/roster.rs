@@ -96,6 +96,48 @@ impl Member {
         }
     }
 
+    /// Whether it asked for the target and has it.
+    pub fn is_subscribed(&self, target: &Root) -> bool {
+        match target {
+            Root::Session(session) => self.contexts.contains(session),
+            Root::Room(room) => self.rooms.contains(room),
+            Root::Adw(adw) => matches!(&self.interest, Interest::Only(adws) if adws.contains(adw)),
+            Root::Realm => self.observing,
+            Root::User(_) | Root::Global => false,
+        }
+    }
+
+    /// What its subscriptions cost in memory, roughly, in bytes.
+    pub fn subscription_bytes(&self) -> usize {
+        let adws = match &self.interest {
+            Interest::Only(adws) => adws.len(),
+            Interest::Default(_) => 0,
+        };
+        let contexts = self.contexts.iter().map(session_cost);
+        let rooms = self.rooms.iter().map(|room| cost(room.as_str()));
+        contexts.chain(rooms).sum::<usize>() + cost("") * (adws + usize::from(self.observing))
+    }
+
+    /// What a subscription to a target costs in memory, roughly, in bytes.
+    pub fn bytes_of(target: &Root) -> usize {
+        match target {
+            Root::Session(session) => session_cost(session),
+            Root::Room(room) => cost(room.as_str()),
+            Root::Adw(_) | Root::Realm => cost(""),
+            Root::User(_) | Root::Global => 0,
+        }
+    }
+
+    /// Whether it receives the target without having asked: its session, its user, what is for everyone.
+    pub fn is_implicit(&self, target: &Root) -> bool {
+        match target {
+            Root::Global => true,
+            Root::Session(SessionId::Browser(id)) => self.home == Some(*id),
+            Root::User(user) => self.claims.user.as_ref() == Some(user),
+            Root::Session(SessionId::Context(_)) | Root::Adw(_) | Root::Room(_) | Root::Realm => false,
+        }
+    }
+
     /// Everything it asked for, in a fixed order.
     pub fn subscriptions(&self) -> Vec<Root> {
         let adws = match &self.interest {
@@ -166,49 +208,74 @@ impl Roster {
     /// # Errors
     /// `forbidden`, `too_many_subscriptions`, or `not_found` when the connection is gone.
     pub fn subscribe(&mut self, id: ConnectionId, target: &Root) -> Result<Subscription, ErrorBody> {
-        self.change(id, |member| {
-            if member.implicit().contains(target) {
+        self.subscribe_all(id, [target])?.pop().unwrap_or(Ok(Subscription::Kept))
+    }
+
+    /// Adds targets to what a connection receives, each as [`subscribe`](Self::subscribe) does and in this order. The
+    /// outcomes have the same order.
+    ///
+    /// The cost grows with the targets alone, not with what the connection has already (LIMIT-12).
+    ///
+    /// # Errors
+    /// `not_found` when the connection is gone.
+    pub fn subscribe_all<'a>(
+        &mut self,
+        id: ConnectionId,
+        targets: impl IntoIterator<Item = &'a Root>,
+    ) -> Result<Vec<Result<Subscription, ErrorBody>>, ErrorBody> {
+        let Self { members, sessions, rooms, adws, every_adw, observers, .. } = self;
+        let member = members.get_mut(&id).ok_or_else(|| gone(id))?;
+        let mut held = member.subscription_count();
+        let outcome = |target: &Root| {
+            if member.is_implicit(target) {
                 return Ok(Subscription::Implicit);
             }
             if !member.claims.may_subscribe(target) {
-                let message = match target {
-                    Root::Realm => {
-                        "observing everything needs the permission observe, which your credentials lack".into()
-                    }
-                    _ => format!("your credentials do not reach {target}"),
-                };
-                return Err(ErrorBody::new(ErrorCode::Forbidden, message));
+                return Err(out_of_reach(target));
             }
-            let before = member.clone();
-            let added = match target {
-                Root::Session(session) => member.contexts.insert(session.clone()),
-                Root::Room(room) => member.rooms.insert(room.clone()),
-                Root::Adw(adw) => match &mut member.interest {
-                    Interest::Only(adws) => adws.insert(*adw),
-                    interest @ Interest::Default(_) => {
-                        *interest = Interest::Only(BTreeSet::from([*adw]));
-                        true
-                    }
-                },
-                Root::Realm => !std::mem::replace(&mut member.observing, true),
-                // `may_subscribe` let only the own user and everyone through, and these are implicit.
-                Root::User(_) | Root::Global => return Ok(Subscription::Implicit),
-            };
-            if !added {
+            if member.is_subscribed(target) {
                 return Ok(Subscription::Kept);
             }
-            if member.subscriptions().len() > limits::MAX_SUBSCRIPTIONS {
-                *member = before;
-                return Err(ErrorBody::new(
-                    ErrorCode::TooManySubscriptions,
-                    format!(
-                        "a connection may have {} subscriptions; this would be one more",
-                        limits::MAX_SUBSCRIPTIONS
-                    ),
-                ));
+            // `may_subscribe` lets only the own user and everyone through, and these are implicit.
+            if matches!(target, Root::User(_) | Root::Global) {
+                return Ok(Subscription::Implicit);
+            }
+            if held >= limits::MAX_SUBSCRIPTIONS {
+                let most = limits::MAX_SUBSCRIPTIONS;
+                let message = format!("a connection may have {most} subscriptions; this would be one more");
+                return Err(ErrorBody::new(ErrorCode::TooManySubscriptions, message));
+            }
+            held += 1;
+            match target {
+                Root::Session(session) => {
+                    member.contexts.insert(session.clone());
+                    sessions.entry(session.clone()).or_default().insert(id);
+                }
+                Root::Room(room) => {
+                    member.rooms.insert(room.clone());
+                    rooms.entry(room.clone()).or_default().insert(id);
+                }
+                Root::Adw(adw) => {
+                    match &mut member.interest {
+                        Interest::Only(adws) => {
+                            adws.insert(*adw);
+                        }
+                        interest @ Interest::Default(_) => {
+                            *interest = Interest::Only(BTreeSet::from([*adw]));
+                            every_adw.remove(&id);
+                        }
+                    }
+                    adws.entry(*adw).or_default().insert(id);
+                }
+                Root::Realm => {
+                    member.observing = true;
+                    observers.insert(id);
+                }
+                Root::User(_) | Root::Global => {}
             }
             Ok(Subscription::Added)
-        })
+        };
+        Ok(targets.into_iter().map(outcome).collect())
     }
 
     /// Takes a target from what a connection receives. Idempotent; what is received without asking stays.
@@ -216,10 +283,35 @@ impl Roster {
     /// # Errors
     /// `not_found` when the connection is gone.
     pub fn unsubscribe(&mut self, id: ConnectionId, target: &Root) -> Result<(), ErrorBody> {
-        self.change(id, |member| {
-            member.forget(target);
-            Ok(())
-        })
+        self.unsubscribe_all(id, [target])
+    }
+
+    /// Takes targets from what a connection receives, each as [`unsubscribe`](Self::unsubscribe) does.
+    ///
+    /// # Errors
+    /// `not_found` when the connection is gone.
+    pub fn unsubscribe_all<'a>(
+        &mut self,
+        id: ConnectionId,
+        targets: impl IntoIterator<Item = &'a Root>,
+    ) -> Result<(), ErrorBody> {
+        let Self { members, sessions, rooms, adws, observers, .. } = self;
+        let member = members.get_mut(&id).ok_or_else(|| gone(id))?;
+        for target in targets.into_iter() {
+            if !member.forget(target) {
+                continue;
+            }
+            match target {
+                Root::Session(session) => remove(sessions, session, id),
+                Root::Room(room) => remove(rooms, room, id),
+                Root::Adw(adw) => remove(adws, adw, id),
+                Root::Realm => {
+                    observers.remove(&id);
+                }
+                Root::User(_) | Root::Global => {}
+            }
+        }
+        Ok(())
     }
 
     /// Gives a connection other claims. What they no longer reach is unsubscribed and returned (AUTH-06).
@@ -293,9 +385,7 @@ impl Roster {
         id: ConnectionId,
         change: impl FnOnce(&mut Member) -> Result<T, ErrorBody>,
     ) -> Result<T, ErrorBody> {
-        let Some(mut member) = self.members.remove(&id) else {
-            return Err(ErrorBody::new(ErrorCode::NotFound, format!("no connection {id}")));
-        };
+        let Some(mut member) = self.members.remove(&id) else { return Err(gone(id)) };
         self.unindex(id, &member);
         let result = change(&mut member);
         self.index(id, &member);
@@ -356,25 +446,53 @@ impl Roster {
 }
 
 impl Member {
-    fn forget(&mut self, target: &Root) {
+    /// Takes a target out. Says whether it was subscribed.
+    fn forget(&mut self, target: &Root) -> bool {
         match target {
-            Root::Session(session) => {
-                self.contexts.remove(session);
-            }
-            Root::Room(room) => {
-                self.rooms.remove(room);
-            }
-            Root::Adw(adw) => {
+            Root::Session(session) => self.contexts.remove(session),
+            Root::Room(room) => self.rooms.remove(room),
+            Root::Adw(adw) => match &mut self.interest {
                 // The set may become empty, and then counts as an empty set (ROUTE-02). A connection that never
                 // subscribed keeps the default of its dialect.
-                if let Interest::Only(adws) = &mut self.interest {
-                    adws.remove(adw);
-                }
-            }
-            Root::Realm => self.observing = false,
-            Root::User(_) | Root::Global => {}
+                Interest::Only(adws) => adws.remove(adw),
+                Interest::Default(_) => false,
+            },
+            Root::Realm => std::mem::take(&mut self.observing),
+            Root::User(_) | Root::Global => false,
         }
     }
+
+    fn subscription_count(&self) -> usize {
+        let adws = match &self.interest {
+            Interest::Only(adws) => adws.len(),
+            Interest::Default(_) => 0,
+        };
+        self.contexts.len() + self.rooms.len() + adws + usize::from(self.observing)
+    }
+}
+
+fn session_cost(session: &SessionId) -> usize {
+    match session {
+        SessionId::Context(context) => cost(context.as_str()),
+        SessionId::Browser(_) => cost(""),
+    }
+}
+
+/// A place in each of the indexes, and the name in three of them.
+fn cost(name: &str) -> usize {
+    400 + 3 * name.len()
+}
+
+fn gone(id: ConnectionId) -> ErrorBody {
+    ErrorBody::new(ErrorCode::NotFound, format!("no connection {id}"))
+}
+
+fn out_of_reach(target: &Root) -> ErrorBody {
+    let message = match target {
+        Root::Realm => "observing everything needs the permission observe, which your credentials lack".into(),
+        _ => format!("your credentials do not reach {target}"),
+    };
+    ErrorBody::new(ErrorCode::Forbidden, message)
 }
 
 /// Takes a connection out of one set, and the set away when it is empty.

@@ -593,6 +593,48 @@ proptest! {
     }
 
     #[test]
+    fn limit_12_many_targets_in_one_change_do_what_one_change_each_does(
+        guests in guests(),
+        who in any::<prop::sample::Index>(),
+        commands in vec((any::<bool>(), vec(target(), 0..12)), 1..6),
+        crowd in 0_usize..300,
+    ) {
+        let mut one_by_one = roster(&guests);
+        let id = id(&guests[who.index(guests.len())]);
+        // Some begin near the bound of subscriptions.
+        for number in 0..crowd {
+            let _ = one_by_one.subscribe(id, &format!("room:crowd{number}").parse().unwrap());
+        }
+        let mut at_once = one_by_one.clone();
+        for (subscribe, targets) in commands {
+            let targets: Vec<Root> = targets.iter().map(|target| target.parse().unwrap()).collect();
+            if subscribe {
+                let expected: Vec<_> = targets.iter().map(|target| one_by_one.subscribe(id, target)).collect();
+                prop_assert_eq!(at_once.subscribe_all(id, &targets).unwrap(), expected);
+            } else {
+                for target in &targets {
+                    one_by_one.unsubscribe(id, target).unwrap();
+                }
+                at_once.unsubscribe_all(id, &targets).unwrap();
+            }
+            // With every index.
+            prop_assert_eq!(&at_once, &one_by_one);
+            // The indexes hold what a roster holds into which the same connections came as they are now.
+            let member = at_once.member(id).unwrap();
+            let subscriptions = member.subscriptions();
+            for target in &targets {
+                prop_assert_eq!(member.is_subscribed(target), subscriptions.contains(target), "{}", target);
+                prop_assert_eq!(member.is_implicit(target), member.implicit().contains(target), "{}", target);
+            }
+            let mut anew = at_once.clone();
+            anew.connect(id, member.clone());
+            prop_assert_eq!(&anew, &at_once);
+        }
+        prop_assert!(at_once.subscribe_all(ConnectionId::from_u64(77), []).is_err());
+        prop_assert!(at_once.unsubscribe_all(ConnectionId::from_u64(77), []).is_err());
+    }
+
+    #[test]
     fn cmd_05_a_target_is_accepted_exactly_when_the_claims_reach_it(guests in guests()) {
         let mut roster = Roster::new();
         for guest in &guests {

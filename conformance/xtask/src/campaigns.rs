@@ -136,6 +136,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-protocol",
+        &["--test", "bucket_laws"],
+        "protocol/tests/bucket_laws.rs",
+        256,
+        Cost::Cheap,
+        "how many new targets a connection may begin, against a list of all it began",
+    ),
+    Campaign::new(
+        "eventwire-protocol",
         &["--test", "routing_laws"],
         "protocol/tests/routing_laws.rs",
         256,

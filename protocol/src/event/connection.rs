@@ -59,6 +59,15 @@ pub struct ConnectionLimits {
     /// Commands that may come at once after a pause.
     #[schemars(range(min = 1, max = MAX_INTEGER))]
     pub command_burst: u64,
+    /// New targets per second that you may subscribe to, sustained. A target counts unless you receive it already and ask
+    /// for nothing older of it. Absent when the server does not count targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_INTEGER))]
+    pub targets_per_second: Option<u64>,
+    /// New targets that you may subscribe to at once after a pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_INTEGER))]
+    pub target_burst: Option<u64>,
 }
 
 /// The answer to `ping`.
@@ -267,7 +276,10 @@ pub fn examples() -> Vec<(&'static str, Value)> {
                 "session_id": "~0123456789abcdef0123456789abcdef", "permissions": ["observe"],
                 "expires_at": "2026-11-21T00:40:01Z",
                 "heartbeat_interval_ms": 30000,
-                "limits": {"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 32, "command_burst": 64},
+                "limits": {
+                    "max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 32, "command_burst": 64,
+                    "targets_per_second": 256, "target_burst": 1024,
+                },
             }),
         ),
         ("pong", json!({"re": "7", "client_time": 1763682001123_u64, "server_time": "2026-11-20T23:40:01.123456Z"})),

@@ -52,6 +52,13 @@ fn rows() -> Vec<Row> {
         ("COMMANDS_PER_SECOND", limits::COMMANDS_PER_SECOND.to_string(), "Commands a second, sustained."),
         ("COMMAND_BURST", limits::COMMAND_BURST.to_string(), "Commands at once after a pause."),
         (
+            "TARGETS_PER_SECOND",
+            limits::TARGETS_PER_SECOND.to_string(),
+            "New targets a second that one connection subscribes to, sustained.",
+        ),
+        ("TARGET_BURST", limits::TARGET_BURST.to_string(), "New targets at once after a pause."),
+        ("SUBSCRIPTION_BYTES", bytes(limits::SUBSCRIPTION_BYTES), "The subscriptions of all connections together."),
+        (
             "STRIKES_PER_MINUTE",
             limits::STRIKES_PER_MINUTE.to_string(),
             "Refused frames in a minute, after which the connection is closed with 4029.",

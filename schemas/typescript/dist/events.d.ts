@@ -581,6 +581,14 @@ export interface ConnectionLimits {
      * Commands that may come at once after a pause.
      */
     command_burst: number;
+    /**
+     * New targets per second that you may subscribe to, sustained. A target counts unless you receive it already and ask for nothing older of it. Absent when the server does not count targets.
+     */
+    targets_per_second?: number;
+    /**
+     * New targets that you may subscribe to at once after a pause.
+     */
+    target_burst?: number;
 }
 /**
  * Answer to `ping`.

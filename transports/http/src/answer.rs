@@ -4,7 +4,7 @@ use bytes::Bytes;
 use eventwire_protocol::{ErrorBody, ErrorCode, api::Refused};
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
 };
 use serde::Serialize;
 
@@ -46,6 +46,10 @@ impl Refusal {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            // Others are in front, or tickets wait to be redeemed: neither takes long.
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use eventwire_protocol::{ApplicationCommand, ErrorBody, ErrorCode};
 
+use crate::holder::Holder;
+
 /// Brings commands to a back end: at least once, in order for each [`ApplicationCommand::lane`], urgent ones first.
 #[async_trait]
 pub trait CommandSink: Send + Sync + 'static {
@@ -12,6 +14,16 @@ pub trait CommandSink: Send + Sync + 'static {
     /// # Errors
     /// `unavailable` when no back end is there or too many commands wait. The sender is told.
     async fn submit(&self, command: ApplicationCommand) -> Result<(), ErrorBody>;
+
+    /// As [`submit`](Self::submit), on the account of a holder (LIMIT-13). A sink in which commands wait shares its room
+    /// between holders; the default is for sinks in which none does.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    async fn submit_for(&self, holder: Holder, command: ApplicationCommand) -> Result<(), ErrorBody> {
+        let _ = holder;
+        self.submit(command).await
+    }
 }
 
 /// There is no back end: every command is refused.

@@ -5,6 +5,7 @@
 //! of sockets. The link pulls: a socket that does not drain costs its mailbox and nothing else.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -24,7 +25,7 @@ use eventwire_protocol::{
     id::MAX_SEQ,
     limits::{self, TokenBucket},
     resume::{self, Cursor, Start},
-    roster::Interest,
+    roster::{Interest, Subscription},
     route, version,
 };
 use tokio::time::Instant;
@@ -33,8 +34,10 @@ use crate::{
     auth::{Credential, Credentials, Principal, Secret},
     conduct::Conduct,
     history::PageBounds,
-    hub::{EXPIRED, Hub},
-    outbox::{OutFrame, Outbox, Taken},
+    holder::Holder,
+    hub::{EXPIRED, Hub, Registry},
+    outbox::{Begin, OutFrame, Outbox, Taken},
+    subscriptions::Room,
 };
 
 /// How a client wants to be connected.
@@ -149,12 +152,15 @@ pub struct Connection {
     /// When its credentials are no longer taken, if they have an end.
     refused_from: Option<Time>,
     bucket: TokenBucket,
+    /// New targets that it may begin to receive (LIMIT-12).
+    targets: TokenBucket,
     strikes: Vec<Instant>,
     opened: Instant,
     next_heartbeat: Instant,
     next_ping: Instant,
     unanswered_pings: u32,
     peer: Option<IpAddr>,
+    holder: Holder,
     /// Of a connection that is not canonical; absent while it is at work.
     conduct: Option<Box<dyn Conduct>>,
     max_frame_bytes: usize,
@@ -165,6 +171,7 @@ impl Drop for Connection {
         let mut registry = self.hub.core.registry_mut();
         registry.roster.disconnect(self.id);
         registry.links.remove(&self.id);
+        registry.subscriptions.remove(self.id);
         if let Some(conduct) = &mut self.conduct {
             let outbox = &self.link.outbox;
             conduct.leaving(self.id, outbox.epoch(), &outbox.handed());
@@ -212,6 +219,44 @@ struct Wish {
     since: Option<Position>,
 }
 
+/// Wanted roots, each once, in the order in which they were first named.
+#[derive(Default)]
+struct Wishes {
+    all: Vec<Wish>,
+    places: HashMap<Root, usize>,
+}
+
+impl Wishes {
+    /// Parts of one audience have one root; its frames come in the order of numbers, so the highest position that was
+    /// reached in any part was reached in all of them.
+    fn add(&mut self, wish: Wish) {
+        match self.places.entry(wish.root.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(self.all.len());
+                self.all.push(wish);
+            }
+            Entry::Occupied(place) => {
+                if let Some(before) = self.all.get_mut(*place.get()) {
+                    before.since = before.since.max(wish.since);
+                }
+            }
+        }
+    }
+}
+
+/// Why a command was not carried out.
+struct Refusal {
+    error: ErrorBody,
+    /// After how long the command may be sent again; it was one too many until then.
+    wait: Option<Duration>,
+}
+
+impl From<ErrorBody> for Refusal {
+    fn from(error: ErrorBody) -> Self {
+        Self { error, wait: None }
+    }
+}
+
 impl Connection {
     pub(crate) async fn open(
         hub: Hub,
@@ -249,6 +294,8 @@ impl Connection {
                         max_subscriptions: limits::MAX_SUBSCRIPTIONS as u64,
                         commands_per_second: limits::COMMANDS_PER_SECOND.into(),
                         command_burst: limits::COMMAND_BURST.into(),
+                        targets_per_second: Some(limits::TARGETS_PER_SECOND.into()),
+                        target_burst: Some(limits::TARGET_BURST.into()),
                     },
                 },
                 now,
@@ -293,12 +340,14 @@ impl Connection {
             id,
             refused_from: core.refused_from(&principal.credential),
             bucket,
+            targets: TokenBucket::new(limits::TARGETS_PER_SECOND, limits::TARGET_BURST, Duration::ZERO),
             strikes: Vec::new(),
             opened,
             next_heartbeat,
             next_ping,
             unanswered_pings: 0,
             peer,
+            holder: Holder::of(&principal, peer),
             max_frame_bytes: conduct.as_ref().map_or(limits::MAX_COMMAND_BYTES, |conduct| conduct.max_frame_bytes()),
             conduct,
             hub,
@@ -308,20 +357,19 @@ impl Connection {
         let epoch = cursor.as_ref().map(|cursor| cursor.epoch);
         let answer = !targets.is_empty() || cursor.is_some() || announce;
         let mut refused = Vec::new();
-        // Each root begins once, however often and by whatever part of it it was named.
-        let mut wanted: Vec<Wish> = Vec::new();
+        let mut wanted = Wishes::default();
         for to in targets {
             match to.parse::<Root>() {
-                Ok(root) if wanted.iter().any(|wish| wish.root == root) => {}
-                Ok(root) => wanted.push(Wish { since: since(&root), root }),
+                Ok(root) => wanted.add(Wish { since: since(&root), root }),
                 Err(error) => {
                     refused.push(RefusedStream { to, code: ErrorCode::InvalidId, message: error.to_string() });
                 }
             }
         }
-        let unnamed = implicit.into_iter().filter(|root| wanted.iter().all(|wish| wish.root != *root));
+        let unnamed = implicit.into_iter().filter(|root| !wanted.places.contains_key(root));
         let wishes = unnamed.map(|root| Wish { since: since(&root), root }).collect();
-        connection.subscribe(wishes, wanted, refused, epoch, None, answer).await?;
+        let subscribed = connection.subscribe(Some(wishes), wanted, refused, epoch, None, answer).await;
+        subscribed.map_err(|refusal| refusal.error)?;
         if let Some(context) = context {
             connection.join(Root::Session(context)).await?;
         }
@@ -341,6 +389,11 @@ impl Connection {
     /// The time by the hub's clock.
     pub fn now(&self) -> Time {
         self.hub.now()
+    }
+
+    /// On whose account its work is put (LIMIT-04).
+    pub fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     /// How the roster has it now; `None` once it is gone.
@@ -545,8 +598,11 @@ impl Connection {
     /// Puts a command of this protocol to work; what is wrong with it is told to the client.
     pub async fn perform(&mut self, request: Request) {
         let Request { id, command } = request;
-        if let Err(error) = self.execute(id.clone(), command).await {
-            self.refuse(id, error, None);
+        if let Err(Refusal { error, wait }) = self.execute(id.clone(), command).await {
+            self.refuse(id, error, wait);
+            if wait.is_some() {
+                self.strike();
+            }
         }
     }
 
@@ -557,7 +613,8 @@ impl Connection {
             message: error.message.into_owned(),
             re,
             retryable: error.code.retryable(),
-            retry_after_ms: wait.map(millis),
+            // Rounded up, or a client that waits for so long would come too soon.
+            retry_after_ms: wait.map(|wait| millis(wait + Duration::from_nanos(999_999))),
             details: None,
         };
         self.link.outbox.tell(&payload, self.now());
@@ -573,7 +630,7 @@ impl Connection {
         }
     }
 
-    async fn execute(&mut self, re: Option<String>, command: Command) -> Result<(), ErrorBody> {
+    async fn execute(&mut self, re: Option<String>, command: Command) -> Result<(), Refusal> {
         match command {
             Command::Ping(Ping { client_time }) => {
                 let server_time = self.now();
@@ -582,15 +639,10 @@ impl Connection {
             }
             Command::Subscribe(Subscribe { epoch, streams }) => {
                 let mut refused = Vec::new();
-                let mut wanted: Vec<Wish> = Vec::new();
+                let mut wanted = Wishes::default();
                 for stream in streams {
                     match stream.to.parse::<Root>() {
-                        Ok(root) => match wanted.iter_mut().find(|wish| wish.root == root) {
-                            // Parts of one audience have one root; its frames come in the order of numbers, so the
-                            // highest position that was reached in any part was reached in all of them.
-                            Some(wish) => wish.since = wish.since.max(stream.since),
-                            None => wanted.push(Wish { root, since: stream.since }),
-                        },
+                        Ok(root) => wanted.add(Wish { root, since: stream.since }),
                         Err(error) => refused.push(RefusedStream {
                             to: stream.to,
                             code: ErrorCode::InvalidId,
@@ -598,72 +650,115 @@ impl Connection {
                         }),
                     }
                 }
-                self.subscribe(Vec::new(), wanted, refused, epoch, re, true).await.map(|_| ())
+                self.subscribe(None, wanted, refused, epoch, re, true).await.map(|_| ())
             }
-            Command::Unsubscribe(Unsubscribe { streams }) => self.unsubscribe(re, streams),
-            Command::Authenticate(Authenticate { token }) => self.authenticate(re, token).await,
-            _ => Err(ErrorBody::new(ErrorCode::UnknownCommand, "this server does not know the command")),
+            Command::Unsubscribe(Unsubscribe { streams }) => Ok(self.unsubscribe(re, streams)?),
+            Command::Authenticate(Authenticate { token }) => Ok(self.authenticate(re, token).await?),
+            _ => Err(ErrorBody::new(ErrorCode::UnknownCommand, "this server does not know the command").into()),
         }
     }
 
     /// Subscribes to a target from now on and says nothing of it: for a conduct that answers in words of its own.
     ///
     /// # Errors
-    /// `forbidden`, `too_many_subscriptions`, and what the history says.
+    /// `forbidden`, `too_many_subscriptions`, `rate_limited`, and what the history says.
     pub async fn join(&mut self, target: Root) -> Result<(), ErrorBody> {
-        let wanted = vec![Wish { root: target, since: None }];
-        let refused = self.subscribe(Vec::new(), wanted, Vec::new(), None, None, false).await?;
+        let mut wanted = Wishes::default();
+        wanted.add(Wish { root: target, since: None });
+        let subscribed = self.subscribe(None, wanted, Vec::new(), None, None, false).await;
+        let refused = subscribed.map_err(|refusal| {
+            if refusal.wait.is_some() {
+                self.strike();
+            }
+            refusal.error
+        })?;
         refused.into_iter().next().map_or(Ok(()), |refused| Err(ErrorBody::new(refused.code, refused.message)))
     }
 
     /// Subscribes to what is wanted and begins everything where it should begin: what was missed from the log, the
     /// newest values at once, the rest live. Gives what was refused, which an answer has said by then.
+    ///
+    /// All targets of a command are one change of the roster, under one lock. Those that begin here are charged to the
+    /// bucket of targets; where it has too few, nothing of the command is done (LIMIT-12). `implicit` is what a new
+    /// connection receives without having named it.
     async fn subscribe(
         &mut self,
-        implicit: Vec<Wish>,
-        wanted: Vec<Wish>,
+        implicit: Option<Vec<Wish>>,
+        wanted: Wishes,
         mut refused: Vec<RefusedStream>,
         epoch: Option<eventwire_protocol::Epoch>,
         re: Option<String>,
         answer: bool,
-    ) -> Result<Vec<RefusedStream>, ErrorBody> {
+    ) -> Result<Vec<RefusedStream>, Refusal> {
         let outbox = &self.link.outbox;
+        let is_new = implicit.is_some();
+        let mut silent = implicit.unwrap_or_default();
+        let Wishes { all: wanted, places: named } = wanted;
         outbox.begin_latest();
+        let outcomes = {
+            let mut registry = self.hub.core.registry_mut();
+            let member = registry.roster.member(self.id);
+            let receives = |root| member.is_some_and(|it| it.is_implicit(root) || it.is_subscribed(root));
+            let begin = wanted.iter().filter(|wish| wish.since.is_some() || !receives(&wish.root)).count();
+            let charge = u32::try_from(begin + refused.len()).unwrap_or(u32::MAX);
+            let named = wanted.iter().filter(|wish| !receives(&wish.root));
+            let bytes: usize = named.map(|wish| Member::bytes_of(&wish.root)).sum();
+            let admitted = match self.targets.take_many(charge, self.opened.elapsed()) {
+                Err(wait) => Err(too_many_targets(wait)),
+                Ok(()) => make_room(&mut registry, &self.holder, bytes),
+            };
+            match admitted {
+                Ok(()) => {
+                    // Held before routing can deliver anything of them: nothing may overtake the replay.
+                    let held = outbox.hold_all(wanted.iter().map(|wish| &wish.root));
+                    let outcomes = registry.roster.subscribe_all(self.id, wanted.iter().map(|wish| &wish.root));
+                    registry.account(self.id, &self.holder);
+                    outcomes.map(|outcomes| held.into_iter().zip(outcomes).collect::<Vec<_>>()).map_err(Refusal::from)
+                }
+                Err(refusal) => Err(refusal),
+            }
+        };
+        let outcomes = match outcomes {
+            Ok(outcomes) => outcomes,
+            Err(refusal) => {
+                outbox.end_latest(Vec::new());
+                return Err(refusal);
+            }
+        };
         let mut accepted = Vec::new();
-        let is_new = !implicit.is_empty();
-        let mut silent = implicit;
-        let named: Vec<Root> = wanted.iter().map(|wish| wish.root.clone()).collect();
         let mut everything_since = None;
-        for wish in wanted {
-            // Held before routing can deliver anything of it: nothing may overtake the replay.
-            let held = outbox.hold(&wish.root);
-            let result = self.hub.core.registry_mut().roster.subscribe(self.id, &wish.root);
-            match result {
-                Ok(_) => {
+        // Roots whose newest values the client may not have yet; of a target that it has already nothing begins anew.
+        let mut begun = Vec::new();
+        let mut lost = Vec::new();
+        for (wish, (held, outcome)) in wanted.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(outcome) => {
                     if wish.root == Root::Realm {
                         everything_since = wish.since;
+                    }
+                    if outcome == Subscription::Added || wish.since.is_some() || is_new {
+                        begun.push(wish.root.clone());
                     }
                     accepted.push(wish);
                 }
                 Err(error) => {
-                    if held {
-                        outbox.forget(&wish.root);
-                    }
                     refused.push(RefusedStream {
                         to: wish.root.to_string(),
                         code: error.code,
                         message: error.message.into_owned(),
                     });
+                    lost.extend(held.then_some(wish.root));
                 }
             }
         }
+        outbox.forget_all(&lost);
         // Whoever missed everything has also missed what comes to it without asking (LOG-11).
         if everything_since.is_some() {
             let registry = self.hub.core.registry();
             let own = registry.roster.member(self.id).map(Member::implicit).unwrap_or_default();
-            let unnamed = |root: &Root| !named.contains(root) && silent.iter().all(|wish| wish.root != *root);
-            let begun: Vec<Root> = own.into_iter().filter(unnamed).collect();
-            silent.extend(begun.into_iter().map(|root| Wish { root, since: everything_since }));
+            let unnamed = |root: &Root| !named.contains_key(root) && silent.iter().all(|wish| wish.root != *root);
+            let owed: Vec<Root> = own.into_iter().filter(unnamed).collect();
+            silent.extend(owed.into_iter().map(|root| Wish { root, since: everything_since }));
         }
         let roots: Vec<Root> = silent.iter().chain(&accepted).map(|wish| wish.root.clone()).collect();
         let heads = match self.hub.core.history.heads(&roots).await {
@@ -671,7 +766,7 @@ impl Connection {
             Err(error) => {
                 outbox.end_latest(Vec::new());
                 outbox.close(CloseCode::Restart, error.message.clone());
-                return Err(error);
+                return Err(error.into());
             }
         };
         let now = self.now();
@@ -691,18 +786,23 @@ impl Connection {
             let hears_all =
                 is_new && self.member().is_some_and(|member| *member.interest() == Interest::Default(AdwDefault::All));
             let everything = [Root::Realm];
-            self.bring_latest(if hears_all { &everything } else { &roots }).await?;
-        }
-        for Wish { root, since } in silent.into_iter().chain(accepted) {
-            let outbox = &self.link.outbox;
-            match resume::plan(since, epoch, heads.epoch) {
-                Start::Now => outbox.follow_from_now(&root, heads.head),
-                // A position that this history has not reached comes from another life of it.
-                Start::After(since) if since > heads.head => outbox.follow(&root, Position::START, true, true, now),
-                Start::After(since) => outbox.follow(&root, since, true, false, now),
-                Start::OtherEpoch => outbox.follow(&root, Position::START, true, true, now),
+            begun.extend(silent.iter().map(|wish| wish.root.clone()));
+            let fetched: &[Root] = if hears_all { &everything } else { &begun };
+            if !fetched.is_empty() {
+                self.bring_latest(fetched).await?;
             }
         }
+        let begins = silent.into_iter().chain(accepted).map(|Wish { root, since }| {
+            let begin = match resume::plan(since, epoch, heads.epoch) {
+                Start::Now => Begin::Now,
+                // A position that this history has not reached comes from another life of it.
+                Start::After(since) if since > heads.head => Begin::OtherEpoch,
+                Start::After(since) => Begin::After(since),
+                Start::OtherEpoch => Begin::OtherEpoch,
+            };
+            (root, begin)
+        });
+        self.link.outbox.follow_all(begins.collect(), heads.head, now);
         Ok(refused)
     }
 
@@ -718,15 +818,15 @@ impl Connection {
                 .map_err(|error| ErrorBody::new(ErrorCode::InvalidId, format!("{}: {error}", "to")))
         });
         let roots = roots.collect::<Result<Vec<Root>, ErrorBody>>()?;
-        let mut registry = self.hub.core.registry_mut();
-        for root in &roots {
-            registry.roster.unsubscribe(self.id, root)?;
-            let implicit = registry.roster.member(self.id).is_some_and(|member| member.implicit().contains(root));
-            if !implicit {
-                self.link.outbox.forget(root);
-            }
+        {
+            let mut registry = self.hub.core.registry_mut();
+            registry.roster.unsubscribe_all(self.id, &roots)?;
+            registry.account(self.id, &self.holder);
+            let member = registry.roster.member(self.id);
+            let implicit = |root: &&Root| member.is_some_and(|member| member.is_implicit(root));
+            let lost: Vec<Root> = roots.iter().filter(|root| !implicit(root)).cloned().collect();
+            self.link.outbox.forget_all(&lost);
         }
-        drop(registry);
         let streams = roots.into_iter().map(|to| UnsubscribedStream { to }).collect();
         self.link.outbox.tell(&Unsubscribed { re, streams }, self.now());
         Ok(())
@@ -754,6 +854,8 @@ impl Connection {
             lost
         };
         self.refused_from = self.hub.core.refused_from(credential);
+        self.holder = Holder::of(&principal, self.peer);
+        self.hub.core.registry_mut().account(self.id, &self.holder);
         let now = self.now();
         if !lost.is_empty() {
             let streams = lost.into_iter().map(|to| UnsubscribedStream { to }).collect();
@@ -766,6 +868,37 @@ impl Connection {
         }
         self.link.outbox.tell(&Reply { re, data }, now);
         Ok(())
+    }
+}
+
+fn too_many_targets(wait: Duration) -> Refusal {
+    let (most, ms) = (limits::TARGETS_PER_SECOND, millis(wait + Duration::from_nanos(999_999)));
+    let message = format!("more than {most} new targets a second; nothing was subscribed, wait {ms} ms");
+    Refusal { error: ErrorBody::new(ErrorCode::RateLimited, message), wait: Some(wait) }
+}
+
+/// Makes room for subscriptions of a holder: closes connections of whoever has the most of them (LIMIT-14).
+fn make_room(registry: &mut Registry, holder: &Holder, bytes: usize) -> Result<(), Refusal> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    loop {
+        match registry.subscriptions.decide(holder, u64::try_from(bytes).unwrap_or(u64::MAX)) {
+            Room::Admit => return Ok(()),
+            Room::Close(id) => {
+                tracing::warn!(connection = %id, "closed: it has most of the subscriptions, and there is no room for others");
+                if let Some(link) = registry.links.get(&id) {
+                    link.outbox
+                        .cut(CloseCode::RateLimited, "the server needs the room of your subscriptions for others");
+                }
+                registry.subscriptions.remove(id);
+            }
+            Room::Refuse => {
+                let message = "the server has as many subscriptions as it may, and your share is used up; nothing was \
+                               subscribed, unsubscribe from others first or try again later";
+                return Err(ErrorBody::new(ErrorCode::Unavailable, message).into());
+            }
+        }
     }
 }
 

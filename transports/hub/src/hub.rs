@@ -21,7 +21,7 @@ use eventwire_protocol::{
     route::{self, Explanation},
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::broadcast;
 
 use crate::{
     audit::{self, Audit, AuditEntry, AuditEvent},
@@ -36,8 +36,9 @@ use crate::{
     holder::Holder,
     passes::{Passes, SseCookie, Ticket, WhenFull},
     revocation::{Revocation, Revocations},
-    sequencer::{self, Answers, Job},
+    sequencer::{self, Answers, Jobs},
     session_key::SessionKey,
+    subscriptions::Subscriptions,
     unfinished::Budget,
 };
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Most connections at once.
     pub max_connections: usize,
+    /// Bytes that the subscriptions of all connections may take (LIMIT-14).
+    pub subscription_bytes: usize,
     /// How long credentials are still taken after their end (AUTH-11).
     pub expiry_grace: Duration,
     /// How far in the future the end of credentials may lie that have one: for so long a revocation is remembered (AUTH-13).
@@ -72,6 +75,7 @@ impl Default for Settings {
             ping: limits::PING,
             guard: Guard::default(),
             max_connections: 100_000,
+            subscription_bytes: limits::SUBSCRIPTION_BYTES,
             expiry_grace: limits::EXPIRY_GRACE,
             max_token_age: limits::MAX_TOKEN_AGE,
             anonymous: Vec::new(),
@@ -153,10 +157,12 @@ impl Builder {
     pub fn build(self) -> Hub {
         let history =
             self.history.unwrap_or_else(|| Arc::new(MemoryHistory::new(Epoch::from_bits(random()), self.bounds)));
-        let (jobs, queue) = mpsc::channel(sequencer::QUEUE);
+        let jobs = Jobs::new();
         // Issued a moment ahead by a clock that is ahead, and taken a moment after its end.
         let memory = self.settings.max_token_age + 2 * self.settings.expiry_grace;
+        let subscription_bytes = self.settings.subscription_bytes;
         let core = Arc::new(Core {
+            jobs: jobs.clone(),
             tickets: Passes::new(limits::TICKET_AGE, limits::TICKETS, WhenFull::Refuse),
             cookies: Passes::new(limits::SSE_COOKIE_AGE, limits::SSE_COOKIES, WhenFull::DropOldest),
             revocations: Mutex::new(Revocations::new(memory, limits::REVOCATIONS)),
@@ -171,14 +177,14 @@ impl Builder {
             session_key: self.session_key.unwrap_or_else(SessionKey::random),
             audit: self.audit,
             tally: Tally::default(),
-            registry: RwLock::default(),
+            registry: RwLock::new(Registry::new(subscription_bytes)),
             // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
             next_id: AtomicU64::new((random() & 0x00ff_ffff) << 40),
             draining: AtomicBool::new(false),
             started: tokio::time::Instant::now(),
         });
-        tokio::spawn(sequencer::run(Arc::downgrade(&core), queue));
-        Hub { core, jobs }
+        tokio::spawn(sequencer::run(Arc::downgrade(&core), jobs));
+        Hub { core }
     }
 }
 
@@ -198,6 +204,7 @@ pub fn random() -> u64 {
 
 /// What all handles of one hub share.
 pub(crate) struct Core {
+    jobs: Arc<Jobs>,
     pub(crate) settings: Settings,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) history: Arc<dyn History>,
@@ -220,10 +227,31 @@ pub(crate) struct Core {
 }
 
 /// Who is connected, and the outbox of each.
-#[derive(Default)]
 pub(crate) struct Registry {
     pub(crate) roster: Roster,
     pub(crate) links: HashMap<ConnectionId, Arc<Link>>,
+    pub(crate) subscriptions: Subscriptions,
+}
+
+impl Registry {
+    fn new(subscription_bytes: usize) -> Self {
+        let subscriptions = Subscriptions::new(subscription_bytes);
+        Self { roster: Roster::new(), links: HashMap::new(), subscriptions }
+    }
+
+    /// The subscriptions of a connection have changed, or its holder.
+    pub(crate) fn account(&mut self, id: ConnectionId, holder: &Holder) {
+        if let Some(member) = self.roster.member(id) {
+            let bytes = u64::try_from(member.subscription_bytes()).unwrap_or(u64::MAX);
+            self.subscriptions.set(id, holder, bytes);
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
 }
 
 impl Core {
@@ -298,7 +326,6 @@ pub(crate) const WITHDRAWN: &str = "the key of your credentials was withdrawn; c
 #[derive(Clone)]
 pub struct Hub {
     pub(crate) core: Arc<Core>,
-    jobs: mpsc::Sender<Job>,
 }
 
 impl Hub {
@@ -554,11 +581,9 @@ impl Hub {
         self.core.session_key.session_of(cookie)
     }
 
-    async fn submit(&self, appends: Vec<Append>) -> Result<Answers, ErrorBody> {
-        let gone = || ErrorBody::new(ErrorCode::Unavailable, "the hub has stopped");
-        let (reply, answers) = oneshot::channel();
-        self.jobs.send(Job { appends, reply }).await.map_err(|_| gone())?;
-        answers.await.map_err(|_| gone())?
+    async fn submit(&self, holder: &Holder, appends: Vec<Append>) -> Result<Answers, ErrorBody> {
+        let answers = self.core.jobs.push(holder, appends).await?;
+        answers.await.map_err(|_| sequencer::stopped())?
     }
 
     /// Commits events and the places of their source together, then delivers them: what a source inside the process
@@ -568,7 +593,7 @@ impl Hub {
     /// `unavailable`; then nothing was committed.
     pub async fn append(&self, events: Vec<Envelope>, checkpoints: Vec<Checkpoint>) -> Result<Vec<Receipt>, ErrorBody> {
         let records = events.into_iter().map(Record::from).collect();
-        let answers = self.submit(vec![Append { records, checkpoints }]).await?;
+        let answers = self.submit(&Holder::Local, vec![Append { records, checkpoints }]).await?;
         answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()))
     }
 
@@ -580,16 +605,19 @@ impl Hub {
         self.core.history.checkpoints(source).await
     }
 
-    /// Publishes what a principal hands in, each event on its own. The answers come in the same order.
+    /// Publishes what a principal hands in, each event on its own. The answers come in the same order. Principals take turns
+    /// (LIMIT-15).
     ///
     /// # Errors
-    /// Of the whole call: `unavailable`. Of each event: what admission, permission and history say.
+    /// Of the whole call: `rate_limited` when publications of others wait and the principal's are more than its share;
+    /// `unavailable`. Of each event: what admission, permission and history say.
     pub async fn publish(
         &self,
         principal: &Principal,
         publications: Vec<Result<Publication, ErrorBody>>,
     ) -> Result<Vec<Result<Receipt, ErrorBody>>, ErrorBody> {
         let now = self.now();
+        let holder = Holder::of(principal, None);
         let mut appends = Vec::new();
         let admitted: Vec<Result<(), ErrorBody>> = publications
             .into_iter()
@@ -600,7 +628,8 @@ impl Hub {
                 Ok(())
             })
             .collect();
-        let mut answers = if appends.is_empty() { Vec::new() } else { self.submit(appends).await? }.into_iter();
+        let mut answers =
+            if appends.is_empty() { Vec::new() } else { self.submit(&holder, appends).await? }.into_iter();
         let lost = || ErrorBody::new(ErrorCode::Internal, "the history gave no answer");
         let outcomes: Vec<Result<Receipt, ErrorBody>> = admitted
             .into_iter()
@@ -695,6 +724,11 @@ impl Hub {
         });
         let figures = self.core.tally.with(present);
         Figures { history: self.core.history.usage(), ..figures }
+    }
+
+    /// Whether a connection of this id is there.
+    pub fn is_connected(&self, id: ConnectionId) -> bool {
+        self.core.registry().roster.member(id).is_some()
     }
 
     /// How many are connected.

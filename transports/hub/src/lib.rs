@@ -36,6 +36,7 @@ pub mod clock;
 pub mod command_sink;
 pub mod conduct;
 mod connection;
+mod fair_queue;
 mod figures;
 pub mod guard;
 pub mod history;
@@ -49,6 +50,7 @@ mod passes;
 mod revocation;
 mod sequencer;
 mod session_key;
+mod subscriptions;
 mod sync;
 pub mod unfinished;
 

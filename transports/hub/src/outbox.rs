@@ -48,6 +48,17 @@ pub enum Taken {
     Idle,
 }
 
+/// Where a root that is followed begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With what happens from now on.
+    Now,
+    /// After this position; the receiver is sent the bounds of the replay.
+    After(Position),
+    /// At the start of this history, after a gap: the receiver's position belongs to another one.
+    OtherEpoch,
+}
+
 /// What was counted for one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -286,24 +297,61 @@ impl Outbox {
         lock(&self.state).tracker.hold(root)
     }
 
+    /// Withholds roots until they are followed, under one lock. Says of each whether it is new here.
+    pub fn hold_all<'a>(&self, roots: impl IntoIterator<Item = &'a Root>) -> Vec<bool> {
+        let mut state = lock(&self.state);
+        roots.into_iter().map(|root| state.tracker.hold(root)).collect()
+    }
+
+    /// Follows each root where it begins, under one lock and with one pass over what waits: as
+    /// [`follow_from_now`](Self::follow_from_now) from `head` on and, announced, as [`follow`](Self::follow).
+    pub fn follow_all(&self, roots: Vec<(Root, Begin)>, head: Position, now: Time) {
+        let mut state = lock(&self.state);
+        let anew: HashSet<&Root> =
+            roots.iter().filter(|(_, begin)| *begin != Begin::Now).map(|(root, _)| root).collect();
+        if !anew.is_empty() {
+            state.mailbox.purge_logged(|audience| audience.root().is_some_and(|root| anew.contains(&root)));
+        }
+        drop(anew);
+        for (root, begin) in roots {
+            match begin {
+                Begin::Now => state.tracker.follow_from_now(&root, head),
+                Begin::After(at) => self.begin(&mut state, &root, at, true, now),
+                Begin::OtherEpoch => {
+                    self.report_epoch(&mut state, &root, now);
+                    self.begin(&mut state, &root, Position::START, true, now);
+                }
+            }
+        }
+        drop(state);
+        self.wake();
+    }
+
     /// Follows a root from a position on; with `announce`, the receiver is told of the replay. After a change of epoch it
     /// is told of the gap first.
     pub fn follow(&self, root: &Root, at: Position, announce: bool, other_epoch: bool, now: Time) {
         let mut state = lock(&self.state);
         state.mailbox.purge_logged(|audience| audience.root().as_ref() == Some(root));
         if other_epoch {
-            let gap = Gap { stream: root.to_string(), reason: GapReason::EpochChanged, from_seq: None, to_seq: None };
-            state.counters.gaps += 1;
-            self.say(&mut state, &gap, now);
+            self.report_epoch(&mut state, root, now);
         }
-        let notice = state.tracker.follow(root.clone(), at, announce);
-        // What the new history has already evicted is part of the gap that was just reported. Without `announce`
-        // nothing older was asked for.
-        if let Some(notice) = notice {
-            self.notify(&mut state, notice, now);
-        }
+        self.begin(&mut state, root, at, announce, now);
         drop(state);
         self.wake();
+    }
+
+    fn report_epoch(&self, state: &mut State, root: &Root, now: Time) {
+        let gap = Gap { stream: root.to_string(), reason: GapReason::EpochChanged, from_seq: None, to_seq: None };
+        state.counters.gaps += 1;
+        self.say(state, &gap, now);
+    }
+
+    fn begin(&self, state: &mut State, root: &Root, at: Position, announce: bool, now: Time) {
+        // What the new history has already evicted is part of the gap that was just reported. Without `announce`
+        // nothing older was asked for.
+        if let Some(notice) = state.tracker.follow(root.clone(), at, announce) {
+            self.notify(state, notice, now);
+        }
     }
 
     /// Follows a root from `head` on, which is how far the log reached after the root was held (LOG-06).
@@ -320,6 +368,22 @@ impl Outbox {
             state.mailbox.purge(|audience| audience.root().as_ref() == Some(root));
             state.stale.remove(root);
             state.missed.remove(root);
+        }
+    }
+
+    /// No longer follows roots by name, as [`forget`](Self::forget), under one lock and with one pass over what waits.
+    pub fn forget_all(&self, roots: &[Root]) {
+        if roots.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        for root in roots {
+            state.tracker.forget(root);
+        }
+        if !state.tracker.follows(&Root::Realm) {
+            let forgotten: HashSet<&Root> = roots.iter().collect();
+            state.mailbox.purge(|audience| audience.root().is_some_and(|root| forgotten.contains(&root)));
+            state.stale.retain(|root| !forgotten.contains(root));
         }
     }
 

@@ -2,15 +2,17 @@
 //!
 //! A task takes what publishers hand in, as much as has gathered, gives it to the history in one call, and delivers what
 //! was committed before it takes more. So events of one stream reach every mailbox in the order of their numbers, many
-//! publishers share one commit, and a publisher that goes away in the middle takes nothing with it.
+//! publishers share one commit, and a publisher that goes away in the middle takes nothing with it. They take turns (LIMIT-15).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eventwire_protocol::{Committed, ErrorBody, ErrorCode, EventKind, route::route};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
+    fair_queue::{Entry, FairQueue},
     history::{Append, Outcome, Receipt},
+    holder::Holder,
     hub::Core,
 };
 
@@ -23,24 +25,130 @@ pub(crate) struct Job {
     pub(crate) reply: oneshot::Sender<Result<Answers, ErrorBody>>,
 }
 
-/// Jobs that wait; a publisher that finds this many before it waits for room.
-pub(crate) const QUEUE: usize = 1_024;
+/// Bytes that wait to be committed; a publisher that finds so many before it waits for room, or is refused when it has more
+/// than its share of them (LIMIT-15).
+const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
+/// What an event costs beside its payload while it waits, roughly.
+const EVENT_BYTES: u64 = 512;
 /// Jobs in one commit.
 const GROUP: usize = 256;
+/// Bytes in one commit; one job is always taken, whatever its size.
+const GROUP_BYTES: u64 = 1024 * 1024;
+
+/// What publishers have handed in.
+pub(crate) struct Jobs {
+    state: Mutex<State>,
+    /// Something was handed in, or nothing will be any more.
+    ready: Notify,
+    /// Something was taken.
+    room: Notify,
+}
+
+struct State {
+    queue: FairQueue<Job>,
+    closed: bool,
+}
+
+impl Jobs {
+    pub(crate) fn new() -> Arc<Self> {
+        let state = Mutex::new(State { queue: FairQueue::new(QUEUE_BYTES), closed: false });
+        Arc::new(Self { state, ready: Notify::new(), room: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands something in, on the account of a holder, and gives where the answers come. Waits while there is no room.
+    ///
+    /// # Errors
+    /// `rate_limited` when others wait and the holder has its share; `unavailable` when the hub has stopped.
+    pub(crate) async fn push(
+        &self,
+        holder: &Holder,
+        appends: Vec<Append>,
+    ) -> Result<oneshot::Receiver<Result<Answers, ErrorBody>>, ErrorBody> {
+        let records = appends.iter().flat_map(|append| &append.records);
+        let sizes = records.map(|record| u64::try_from(record.envelope.data().len()).unwrap_or(u64::MAX));
+        let size = sizes.fold(0_u64, |sum, size| sum.saturating_add(size).saturating_add(EVENT_BYTES));
+        let (reply, answers) = oneshot::channel();
+        let mut job = Job { appends, reply };
+        loop {
+            // Before the look, so that nothing is taken unseen in between.
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            let entry = {
+                let mut state = self.state();
+                if state.closed {
+                    return Err(stopped());
+                }
+                state.queue.push(holder, size, job)
+            };
+            job = match entry {
+                Entry::Queued => {
+                    self.ready.notify_one();
+                    return Ok(answers);
+                }
+                Entry::OverShare(_) if *holder != Holder::Local => {
+                    let message =
+                        "publications of others wait, and yours are more than their share; publish again in a second";
+                    return Err(ErrorBody::new(ErrorCode::RateLimited, message));
+                }
+                // What is inside the process has nowhere to keep what it is refused.
+                Entry::Wait(job) | Entry::OverShare(job) => job,
+            };
+            room.await;
+        }
+    }
+
+    /// Takes what comes next. Nothing once nothing comes any more. Cancel safe.
+    async fn next(&self) -> Vec<Job> {
+        loop {
+            {
+                let mut state = self.state();
+                let group = state.queue.take(GROUP, GROUP_BYTES);
+                if !group.is_empty() || state.closed {
+                    self.room.notify_waiters();
+                    return group;
+                }
+            }
+            self.ready.notified().await;
+        }
+    }
+
+    /// Takes nothing in any more; whoever waits for an answer or for room learns that the hub has stopped.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.queue = FairQueue::new(0);
+        drop(state);
+        self.ready.notify_one();
+        self.room.notify_waiters();
+    }
+}
+
+/// What a publisher is told when nothing commits any more.
+pub(crate) fn stopped() -> ErrorBody {
+    ErrorBody::new(ErrorCode::Unavailable, "the hub has stopped")
+}
+
+/// Closes the jobs with the task that works them off, however it ends.
+struct CloseAtEnd(Arc<Jobs>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
 /// Runs until the hub and all who publish to it are gone.
-pub(crate) async fn run(core: std::sync::Weak<Core>, mut jobs: mpsc::Receiver<Job>) {
-    let mut group = Vec::with_capacity(GROUP);
+pub(crate) async fn run(core: std::sync::Weak<Core>, jobs: Arc<Jobs>) {
+    let jobs = CloseAtEnd(jobs);
     loop {
         let Some(backplane) = core.upgrade().map(|core| core.backplane.clone()) else { return };
-        let received = tokio::select! {
-            count = jobs.recv_many(&mut group, GROUP) => {
-                if count == 0 {
-                    return;
-                }
-                Vec::new()
-            }
-            events = backplane.receive() => events,
+        let (mut group, received) = tokio::select! {
+            group = jobs.0.next() => (group, Vec::new()),
+            events = backplane.receive() => (Vec::new(), events),
         };
         let Some(core) = core.upgrade() else { return };
         deliver(&core, &received);

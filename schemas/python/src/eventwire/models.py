@@ -1044,6 +1044,16 @@ class ConnectionLimits(Model):
     """
     Commands that may come at once after a pause.
     """
+    targets_per_second: Annotated[
+        StrictInt | None, Field(ge=1, le=9007199254740991)
+    ] = None
+    """
+    New targets per second that you may subscribe to, sustained. A target counts unless you receive it already and ask for nothing older of it. Absent when the server does not count targets.
+    """
+    target_burst: Annotated[StrictInt | None, Field(ge=1, le=9007199254740991)] = None
+    """
+    New targets that you may subscribe to at once after a pause.
+    """
 
 
 class ConnectionReplyData(Model):
