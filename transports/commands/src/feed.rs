@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Credentials, Hub, Principal, link_request};
+use eventwire_hub::{CommandSink, Credentials, Holder, Hub, Principal, link_request};
 use eventwire_protocol::{
     ApplicationCommand, ErrorBody, ErrorCode, Permission,
     api::{Acknowledge, Acknowledged, Refused},
@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     OnFailure,
-    queue::{Bounds, Delivery, Full as QueueFull, Queue, ReaderId, Task},
+    queue::{Bounds, Delivery, Full as QueueFull, Queue, ReaderId, Submitted, Task},
 };
 
 /// The body of an answer: all there, or a stream that does not end by itself.
@@ -45,7 +45,7 @@ const ACK_BYTES: usize = 256 * 1024;
 const ACK_ITEMS: usize = 1_000;
 /// How long the body of a request may take.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// How often a feed with readers looks whether the server stops.
+/// How often a feed with readers looks whether the server stops, and a full one for commands of closed connections.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A path that [`Feed::answer`] answers.
@@ -101,6 +101,8 @@ struct State {
     queue: Queue,
     outlets: HashMap<ReaderId, mpsc::Sender<Bytes>>,
     next_reader: u64,
+    /// When commands of closed connections were last looked for.
+    swept: Option<Duration>,
     closed: bool,
 }
 
@@ -108,8 +110,8 @@ impl Feed {
     /// A feed. Readers are recognised by the hub and need the permission `commands`; `on_failure` is told of every command
     /// that nobody acknowledged in the end. Must be called inside a tokio runtime.
     pub fn new(hub: Hub, settings: FeedSettings, on_failure: OnFailure) -> Self {
-        let state =
-            State { queue: Queue::new(settings.bounds), outlets: HashMap::new(), next_reader: 1, closed: false };
+        let queue = Queue::new(settings.bounds);
+        let state = State { queue, outlets: HashMap::new(), next_reader: 1, swept: None, closed: false };
         let changed = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
             hub,
@@ -264,6 +266,10 @@ impl Feed {
 #[async_trait]
 impl CommandSink for Feed {
     async fn submit(&self, command: ApplicationCommand) -> Result<(), ErrorBody> {
+        self.submit_for(Holder::Local, command).await
+    }
+
+    async fn submit_for(&self, holder: Holder, command: ApplicationCommand) -> Result<(), ErrorBody> {
         let refused =
             |code, why: &str| Err(ErrorBody::new(code, format!("{:?} was not carried out: {why}", command.name)));
         let Ok(body) = serde_json::to_vec(&command) else {
@@ -277,15 +283,10 @@ impl CommandSink for Feed {
             lane: command.lane().into(),
             urgent: command.urgent,
             body: body.into(),
+            holder,
+            connection: command.session_id.is_none().then_some(command.connection_id),
         };
-        let submitted = {
-            let mut state = self.shared.state();
-            let now = self.shared.now();
-            if state.closed { Err(QueueFull::NoReader) } else { state.queue.submit(task, now) }
-                .map(|deliveries| state.send(deliveries, now))
-        };
-        self.shared.changed.notify_one();
-        match submitted {
+        match self.shared.submit(task) {
             Ok(()) => Ok(()),
             Err(QueueFull::NoReader) => refused(ErrorCode::Unavailable, "no back end is there"),
             Err(QueueFull::Busy) => refused(ErrorCode::Unavailable, "too many commands wait for the back end"),
@@ -294,6 +295,38 @@ impl CommandSink for Feed {
 }
 
 impl Shared {
+    fn submit(&self, task: Task) -> Result<(), QueueFull> {
+        let mut state = self.state();
+        let now = self.now();
+        if state.closed {
+            return Err(QueueFull::NoReader);
+        }
+        let mut submitted = state.queue.submit(task.clone(), now);
+        if submitted == Err(QueueFull::Busy) && state.swept.is_none_or(|swept| now >= swept + LOOK) {
+            state.swept = Some(now);
+            if !state.queue.give_up(|connection| !self.hub.is_connected(connection)).is_empty() {
+                submitted = state.queue.submit(task, now);
+            }
+        }
+        let Submitted { deliveries, evicted } = submitted?;
+        state.send(deliveries, now);
+        drop(state);
+        self.changed.notify_one();
+        self.report(evicted, "too many commands wait for the back end, most of them yours");
+        Ok(())
+    }
+
+    /// Tells the senders of commands that were given up.
+    fn report(&self, given_up: Vec<Arc<Task>>, why: &str) {
+        for task in given_up {
+            // What was written is read again; it is ours.
+            let Ok(command) = serde_json::from_slice::<ApplicationCommand>(&task.body) else { continue };
+            tracing::warn!(command = ?command.name, id = ?command.id, why, "a command was given up");
+            let message = format!("{:?} was not carried out: {why}", command.name);
+            (self.on_failure)(command, ErrorBody::new(ErrorCode::Unavailable, message));
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,13 +347,7 @@ impl Shared {
         let watching = if state.outlets.is_empty() { Duration::from_secs(60) } else { LOOK };
         let due = state.queue.next_tick().map_or(watching, |due| due.saturating_sub(now));
         drop(state);
-        for task in given_up {
-            // What was written is read again; it is ours.
-            let Ok(command) = serde_json::from_slice::<ApplicationCommand>(&task.body) else { continue };
-            tracing::warn!(command = ?command.name, id = ?command.id, "a command was given up: nobody acknowledged it");
-            let message = format!("{:?} was not carried out: no back end acknowledged it", command.name);
-            (self.on_failure)(command, ErrorBody::new(ErrorCode::Unavailable, message));
-        }
+        self.report(given_up, "no back end acknowledged it");
         watching.min(due)
     }
 

@@ -21,6 +21,7 @@
 //! ```
 
 mod feed;
+mod ledger;
 pub mod queue;
 mod retry;
 mod signature;

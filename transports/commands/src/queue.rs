@@ -7,6 +7,10 @@
 //!
 //! What is not acknowledged in time, or whose reader went, returns to the head of its track and is brought again. So a
 //! command comes at least once, perhaps several times, and never behind one that was sent after it.
+//!
+//! What waits is shared fairly between those who sent it (LIMIT-13): where there is no room, the holder with the most gives up
+//! its newest command that no reader has. Holders take turns as well: each command gets a **rank**, which is one more than that
+//! of its holder's command before, but not less than what is being brought (start-time fair queueing), and lower ranks go first.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -15,6 +19,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use eventwire_hub::Holder;
+use eventwire_protocol::ConnectionId;
+
+use crate::ledger::Ledger;
 
 /// How much a queue holds, and how long it waits. Times are those that the caller passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +71,19 @@ pub struct Task {
     pub urgent: bool,
     /// What is brought.
     pub body: Bytes,
+    /// On whose account it waits (LIMIT-13).
+    pub holder: Holder,
+    /// The connection that it ends with; absent where it belongs to a session, which outlives connections.
+    pub connection: Option<ConnectionId>,
+}
+
+/// What became of a command that was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Submitted {
+    /// What is to be brought now.
+    pub deliveries: Vec<Delivery>,
+    /// Commands of others that were given up for it, newest first.
+    pub evicted: Vec<Arc<Task>>,
 }
 
 /// One reader of a group; never used twice.
@@ -83,12 +104,19 @@ pub struct Delivery {
 pub enum Full {
     /// No group has a reader.
     NoReader,
-    /// As much waits as may wait.
+    /// As much waits as may wait, or as much of this holder's as its share is.
     Busy,
 }
 
 /// The number of a command: later ones are greater.
 type Number = u64;
+
+/// A command in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ticket {
+    number: Number,
+    rank: u64,
+}
 
 /// The queue.
 #[derive(Debug)]
@@ -98,6 +126,13 @@ pub struct Queue {
     bytes: usize,
     entries: BTreeMap<Number, Entry>,
     by_id: HashMap<Arc<str>, Number>,
+    /// What each holder has here, oldest first.
+    by_holder: HashMap<Holder, BTreeSet<Number>>,
+    ledger: Ledger,
+    /// The rank of each holder's next command, if it comes while others of it are here.
+    ranks: HashMap<Holder, u64>,
+    /// The highest rank that was brought.
+    turn: u64,
     groups: BTreeMap<Arc<str>, Group>,
     readers: BTreeMap<ReaderId, Arc<str>>,
 }
@@ -106,6 +141,7 @@ pub struct Queue {
 #[derive(Debug)]
 struct Entry {
     task: Arc<Task>,
+    rank: u64,
     taken: Duration,
     /// Groups that still have it.
     open: usize,
@@ -120,7 +156,8 @@ struct Group {
     /// When the last reader left, if none is there.
     deserted: Option<Duration>,
     lanes: HashMap<Arc<str>, Lane>,
-    /// Lanes that have something to send: those that somebody has in hand, then urgent ones, then by their oldest command.
+    /// Lanes that have something to send: those that somebody has in hand, then urgent ones, then by the rank of their oldest
+    /// command.
     ready: BTreeSet<Place>,
     /// When each command on its way returns.
     timers: BTreeSet<(Duration, Number)>,
@@ -138,6 +175,7 @@ struct Hand {
 struct Place {
     free: bool,
     calm: bool,
+    rank: u64,
     oldest: Number,
     lane: Arc<str>,
 }
@@ -154,9 +192,9 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct Track {
-    waiting: VecDeque<Number>,
+    waiting: VecDeque<Ticket>,
     /// What is on its way, and when it returns.
-    away: Option<(Number, Duration)>,
+    away: Option<(Ticket, Duration)>,
 }
 
 impl Track {
@@ -169,16 +207,16 @@ impl Track {
         if self.away.is_some() {
             return None;
         }
-        let number = self.waiting.pop_front()?;
-        self.away = Some((number, until));
-        Some(number)
+        let ticket = self.waiting.pop_front()?;
+        self.away = Some((ticket, until));
+        Some(ticket.number)
     }
 
     /// Puts what is on its way back in front.
     fn return_away(&mut self) -> Option<(Number, Duration)> {
-        let (number, until) = self.away.take()?;
-        self.waiting.push_front(number);
-        Some((number, until))
+        let (ticket, until) = self.away.take()?;
+        self.waiting.push_front(ticket);
+        Some((ticket.number, until))
     }
 }
 
@@ -187,15 +225,25 @@ impl Lane {
         if urgent { &mut self.urgent } else { &mut self.ordinary }
     }
 
+    fn has_away(&self, number: Number) -> bool {
+        [&self.urgent, &self.ordinary].iter().any(|track| track.away.is_some_and(|(away, _)| away.number == number))
+    }
+
     fn is_away(&self) -> bool {
         self.urgent.away.is_some() || self.ordinary.away.is_some()
     }
 
     fn place(&self, name: &Arc<str>) -> Option<Place> {
         let (urgent, ordinary) = (self.urgent.waiting.front(), self.ordinary.waiting.front());
-        let oldest = *urgent.or(ordinary)?;
-        Some(Place { free: self.owner.is_none(), calm: urgent.is_none(), oldest, lane: name.clone() })
+        let Ticket { number, rank } = *urgent.or(ordinary)?;
+        Some(Place { free: self.owner.is_none(), calm: urgent.is_none(), rank, oldest: number, lane: name.clone() })
     }
+}
+
+/// Whether a command may be given up: no group has acknowledged it, and no reader has it in hand.
+fn may_go(groups: &BTreeMap<Arc<str>, Group>, number: Number, entry: &Entry) -> bool {
+    let is_away = |group: &Group| group.lanes.get(&entry.task.lane).is_some_and(|lane| lane.has_away(number));
+    !entry.acknowledged && !groups.values().any(is_away)
 }
 
 impl Queue {
@@ -207,6 +255,10 @@ impl Queue {
             bytes: 0,
             entries: BTreeMap::new(),
             by_id: HashMap::new(),
+            by_holder: HashMap::new(),
+            ledger: Ledger::new(bounds.commands, bounds.bytes),
+            ranks: HashMap::new(),
+            turn: 0,
             groups: BTreeMap::new(),
             readers: BTreeMap::new(),
         }
@@ -232,13 +284,14 @@ impl Queue {
         self.readers.len()
     }
 
-    /// Takes a command for every group that has a reader, or had one a moment ago.
+    /// Takes a command for every group that has a reader, or had one a moment ago. Commands of others may be given up for it
+    /// (LIMIT-13).
     ///
     /// # Errors
-    /// [`Full`]; then nothing was taken.
-    pub fn submit(&mut self, task: Task, now: Duration) -> Result<Vec<Delivery>, Full> {
+    /// [`Full`]; then nothing was taken or given up.
+    pub fn submit(&mut self, task: Task, now: Duration) -> Result<Submitted, Full> {
         if self.by_id.contains_key(&task.id) {
-            return Ok(Vec::new());
+            return Ok(Submitted::default());
         }
         let grace = self.bounds.grace;
         let takes = |group: &Group| group.deserted.is_none_or(|since| now < since + grace);
@@ -246,21 +299,56 @@ impl Queue {
         if open == 0 {
             return Err(Full::NoReader);
         }
-        if self.entries.len() >= self.bounds.commands || self.bytes + task.body.len() > self.bounds.bytes {
-            return Err(Full::Busy);
-        }
+        let Self { ledger, by_holder, entries, groups, .. } = self;
+        let newest = |holder: &Holder, going: &[Number]| {
+            let held = by_holder.get(holder)?.iter().rev().filter(|number| !going.contains(number));
+            let mut waiting = held.filter_map(|number| Some((*number, entries.get(number)?)));
+            let (number, entry) = waiting.find(|(number, entry)| may_go(groups, *number, entry))?;
+            Some((number, entry.task.body.len()))
+        };
+        let going = ledger.make_room(&task.holder, task.body.len(), newest).ok_or(Full::Busy)?;
+        let evicted = going.into_iter().filter_map(|number| self.withdraw(number)).collect();
         let number = self.next;
         self.next += 1;
         self.bytes += task.body.len();
+        self.ledger.add(task.holder.clone(), task.body.len());
+        let next = self.ranks.entry(task.holder.clone()).or_insert(self.turn);
+        let rank = self.turn.max(*next);
+        *next = rank + 1;
+        self.by_holder.entry(task.holder.clone()).or_default().insert(number);
         let task = Arc::new(task);
         self.by_id.insert(task.id.clone(), number);
         for group in self.groups.values_mut().filter(|group| takes(group)) {
             let lane = group.lanes.entry(task.lane.clone()).or_default();
-            lane.track(task.urgent).waiting.push_back(number);
+            lane.track(task.urgent).waiting.push_back(Ticket { number, rank });
             group.settle(&task.lane);
         }
-        self.entries.insert(number, Entry { task, taken: now, open, acknowledged: false });
-        Ok(self.deliver(now))
+        self.entries.insert(number, Entry { task, rank, taken: now, open, acknowledged: false });
+        Ok(Submitted { deliveries: self.deliver(now), evicted })
+    }
+
+    /// Gives up what no reader has and whose connection is gone. Commands of a session wait on: it may come back.
+    pub fn give_up(&mut self, gone: impl Fn(ConnectionId) -> bool) -> Vec<Arc<Task>> {
+        let left = self.entries.iter().filter(|(number, entry)| {
+            entry.task.connection.is_some_and(&gone) && may_go(&self.groups, **number, entry)
+        });
+        let left: Vec<Number> = left.map(|(number, _)| *number).collect();
+        let withdrawn = left.into_iter().filter_map(|number| {
+            let task = self.withdraw(number)?;
+            self.ledger.release(&task.holder, task.body.len());
+            Some(task)
+        });
+        withdrawn.collect()
+    }
+
+    /// Takes a command out of every group and forgets it; its share is released already.
+    fn withdraw(&mut self, number: Number) -> Option<Arc<Task>> {
+        let task = self.entries.get(&number)?.task.clone();
+        for group in self.groups.values_mut() {
+            group.finish(number, &task);
+        }
+        self.remove(number);
+        Some(task)
     }
 
     /// A reader comes. The answer holds what it is brought at once.
@@ -366,10 +454,23 @@ impl Queue {
     }
 
     fn forget(&mut self, number: Number) {
-        if let Some(entry) = self.entries.remove(&number) {
-            self.bytes -= entry.task.body.len();
-            self.by_id.remove(&entry.task.id);
+        if let Some(task) = self.remove(number) {
+            self.ledger.release(&task.holder, task.body.len());
         }
+    }
+
+    fn remove(&mut self, number: Number) -> Option<Arc<Task>> {
+        let Entry { task, .. } = self.entries.remove(&number)?;
+        self.bytes -= task.body.len();
+        self.by_id.remove(&task.id);
+        if let Some(held) = self.by_holder.get_mut(&task.holder) {
+            held.remove(&number);
+            if held.is_empty() {
+                self.by_holder.remove(&task.holder);
+                self.ranks.remove(&task.holder);
+            }
+        }
+        Some(task)
     }
 
     /// Sends everything on its way that may go.
@@ -379,6 +480,7 @@ impl Queue {
         for group in self.groups.values_mut() {
             for (reader, number) in group.send(self.bounds.lanes_per_reader, until) {
                 if let Some(entry) = self.entries.get(&number) {
+                    self.turn = self.turn.max(entry.rank);
                     deliveries.push(Delivery { reader, task: entry.task.clone() });
                 }
             }
@@ -435,11 +537,11 @@ impl Group {
         let Some(lane) = self.lanes.get_mut(&task.lane) else { return false };
         let track = lane.track(task.urgent);
         match track.away {
-            Some((away, until)) if away == number => {
+            Some((away, until)) if away.number == number => {
                 track.away = None;
                 self.timers.remove(&(until, number));
             }
-            _ => match track.waiting.binary_search(&number) {
+            _ => match track.waiting.binary_search_by_key(&number, |ticket| ticket.number) {
                 Ok(at) => drop(track.waiting.remove(at)),
                 Err(_) => return false,
             },

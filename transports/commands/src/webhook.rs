@@ -5,14 +5,14 @@
 //! bound, and urgent ones have places of their own, so that a cancellation does not wait for what it cancels.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Secret};
+use eventwire_hub::{CommandSink, Holder, Secret};
 use eventwire_protocol::{ApplicationCommand, ErrorBody, ErrorCode};
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -21,10 +21,11 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     OnFailure,
+    ledger::Ledger,
     retry::{self, Verdict},
     signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, sign},
 };
@@ -105,16 +106,102 @@ struct Shared {
 }
 
 /// What waits, by lane and urgency. A line that is here has a task that works it off.
-#[derive(Default)]
 struct Lines {
-    waiting: HashMap<(String, bool), VecDeque<Letter>>,
+    waiting: HashMap<Line, VecDeque<Letter>>,
+    /// The line of each letter that waits, by holder and number.
+    by_holder: HashMap<Holder, BTreeMap<u64, Line>>,
+    ledger: Ledger,
+    /// Commands that wait or are on their way.
     commands: usize,
-    bytes: usize,
+    next: u64,
 }
 
+/// A lane, and whether it is the line of its urgent commands.
+type Line = (String, bool);
+
 struct Letter {
+    number: u64,
     command: ApplicationCommand,
     body: Bytes,
+    holder: Holder,
+}
+
+impl Lines {
+    fn new(settings: &WebhookSettings) -> Self {
+        let ledger = Ledger::new(settings.commands, settings.bytes);
+        Self { waiting: HashMap::new(), by_holder: HashMap::new(), ledger, commands: 0, next: 0 }
+    }
+
+    /// Puts a letter at the end of its line; letters of others may be given up for it (LIMIT-13). `None` when its holder
+    /// has its share.
+    fn push(&mut self, line: &Line, holder: Holder, command: ApplicationCommand, body: Bytes) -> Option<Pushed> {
+        let Self { ledger, by_holder, waiting, .. } = self;
+        let newest = |holder: &Holder, going: &[(u64, Line)]| {
+            let (number, line) =
+                by_holder.get(holder)?.iter().rev().find(|(number, _)| going.iter().all(|(of, _)| of != *number))?;
+            let letters = waiting.get(line)?;
+            let at = letters.binary_search_by_key(number, |letter| letter.number).ok()?;
+            Some(((*number, line.clone()), letters.get(at)?.body.len()))
+        };
+        let going = ledger.make_room(&holder, body.len(), newest)?;
+        let evicted = going.into_iter().filter_map(|(number, line)| self.evict(number, &line)).collect();
+        self.next += 1;
+        let number = self.next;
+        self.commands += 1;
+        self.ledger.add(holder.clone(), body.len());
+        self.by_holder.entry(holder.clone()).or_default().insert(number, line.clone());
+        let letter = Letter { number, command, body, holder };
+        let is_new = !self.waiting.contains_key(line);
+        self.waiting.entry(line.clone()).or_default().push_back(letter);
+        Some(Pushed { is_new, evicted })
+    }
+
+    /// Takes out a letter whose share is released already. Its line stays: it has a task.
+    fn evict(&mut self, number: u64, line: &Line) -> Option<ApplicationCommand> {
+        let letters = self.waiting.get_mut(line)?;
+        let at = letters.binary_search_by_key(&number, |letter| letter.number).ok()?;
+        let letter = letters.remove(at)?;
+        self.commands -= 1;
+        self.unlist(&letter);
+        Some(letter.command)
+    }
+
+    /// The next letter of a line; the line ends with its last one.
+    fn next(&mut self, line: &Line) -> Option<Letter> {
+        match self.waiting.get_mut(line).and_then(VecDeque::pop_front) {
+            Some(letter) => {
+                self.unlist(&letter);
+                Some(letter)
+            }
+            None => {
+                self.waiting.remove(line);
+                None
+            }
+        }
+    }
+
+    fn unlist(&mut self, letter: &Letter) {
+        if let Some(numbers) = self.by_holder.get_mut(&letter.holder) {
+            numbers.remove(&letter.number);
+            if numbers.is_empty() {
+                self.by_holder.remove(&letter.holder);
+            }
+        }
+    }
+
+    /// A letter was taken or given up.
+    fn done(&mut self, letter: &Letter) {
+        self.commands -= 1;
+        self.ledger.release(&letter.holder, letter.body.len());
+    }
+}
+
+/// What became of a letter that was taken in.
+struct Pushed {
+    /// Whether its line is new and needs a task.
+    is_new: bool,
+    /// What was given up for it.
+    evicted: Vec<ApplicationCommand>,
 }
 
 impl Webhook {
@@ -149,7 +236,7 @@ impl Webhook {
                 host,
                 secret,
                 client,
-                lines: Mutex::default(),
+                lines: Mutex::new(Lines::new(&settings)),
                 ordinary: Semaphore::new(settings.parallel.max(1)),
                 urgent: Semaphore::new(settings.parallel.max(1)),
                 settings,
@@ -205,63 +292,39 @@ fn client(settings: &WebhookSettings) -> Result<Client<HttpsConnector<HttpConnec
 #[async_trait]
 impl CommandSink for Webhook {
     async fn submit(&self, command: ApplicationCommand) -> Result<(), ErrorBody> {
+        self.submit_for(Holder::Local, command).await
+    }
+
+    async fn submit_for(&self, holder: Holder, command: ApplicationCommand) -> Result<(), ErrorBody> {
         let body: Bytes = serde_json::to_vec(&command)
             .map_err(|_| ErrorBody::new(ErrorCode::Internal, "the command cannot be written as JSON"))?
             .into();
-        let (line, size) = ((command.lane(), command.urgent), body.len());
-        let is_new = {
-            let mut lines = self.shared.lines();
-            if lines.commands >= self.shared.settings.commands || lines.bytes + size > self.shared.settings.bytes {
-                let message =
-                    format!("{:?} was not carried out: too many commands wait for the back end", command.name);
-                return Err(ErrorBody::new(ErrorCode::Unavailable, message));
-            }
-            lines.commands += 1;
-            lines.bytes += size;
-            let letter = Letter { command, body };
-            match lines.waiting.get_mut(&line) {
-                Some(waiting) => {
-                    waiting.push_back(letter);
-                    false
-                }
-                None => {
-                    lines.waiting.insert(line.clone(), VecDeque::from([letter]));
-                    true
-                }
-            }
+        let (line, name) = ((command.lane(), command.urgent), command.name.clone());
+        let pushed = self.shared.lines().push(&line, holder, command, body);
+        let Some(Pushed { is_new, evicted }) = pushed else {
+            let message = format!("{name:?} was not carried out: too many commands wait for the back end");
+            return Err(ErrorBody::new(ErrorCode::Unavailable, message));
         };
         if is_new {
             tokio::spawn(work_off(self.shared.clone(), line));
+        }
+        for command in evicted {
+            self.shared.report(command, "too many commands wait for the back end, most of them yours");
         }
         Ok(())
     }
 }
 
 /// Sends what waits in a line, one after the other, until nothing does.
-async fn work_off(shared: Arc<Shared>, line: (String, bool)) {
+async fn work_off(shared: Arc<Shared>, line: Line) {
     loop {
-        let letter = {
-            let mut lines = shared.lines();
-            match lines.waiting.get_mut(&line).and_then(VecDeque::pop_front) {
-                Some(letter) => letter,
-                None => {
-                    lines.waiting.remove(&line);
-                    return;
-                }
-            }
-        };
-        let size = letter.body.len();
-        let failed = shared.bring(&letter).await.err();
-        {
-            let mut lines = shared.lines();
-            lines.commands -= 1;
-            lines.bytes -= size;
-        }
+        // First a place, then the letter: one that waits for a place can still be given up for others.
+        let place = shared.place(line.1).await;
+        let Some(letter) = shared.lines().next(&line) else { return };
+        let failed = shared.bring(&letter, place).await.err();
+        shared.lines().done(&letter);
         if let Some(reason) = failed {
-            // The name was chosen by a client.
-            tracing::warn!(command = ?letter.command.name, id = ?letter.command.id, reason, "a command was given up");
-            let message = format!("{:?} was not carried out: {reason}", letter.command.name);
-            (shared.on_failure)(letter.command, ErrorBody::new(ErrorCode::Unavailable, message));
+            shared.report(letter.command, &reason);
         }
     }
 }
@@ -271,15 +334,29 @@ impl Shared {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings one command, with as many attempts as it takes and may take.
-    async fn bring(&self, letter: &Letter) -> Result<(), String> {
-        let places = if letter.command.urgent { &self.urgent } else { &self.ordinary };
+    /// Tells the sender of a command that was given up. Its name was chosen by a client.
+    fn report(&self, command: ApplicationCommand, why: &str) {
+        tracing::warn!(command = ?command.name, id = ?command.id, why, "a command was given up");
+        let message = format!("{:?} was not carried out: {why}", command.name);
+        (self.on_failure)(command, ErrorBody::new(ErrorCode::Unavailable, message));
+    }
+
+    /// A place among the requests at once. The semaphores are never closed.
+    async fn place(&self, urgent: bool) -> Option<SemaphorePermit<'_>> {
+        let places = if urgent { &self.urgent } else { &self.ordinary };
+        places.acquire().await.ok()
+    }
+
+    /// Brings one command, with as many attempts as it takes and may take. No place is held between them.
+    async fn bring(&self, letter: &Letter, mut place: Option<SemaphorePermit<'_>>) -> Result<(), String> {
         let mut failed = 0;
         loop {
-            let (verdict, reason) = {
-                let _place = places.acquire().await;
-                self.attempt(letter).await
+            let held = match place.take() {
+                Some(place) => Some(place),
+                None => self.place(letter.command.urgent).await,
             };
+            let (verdict, reason) = self.attempt(letter).await;
+            drop(held);
             failed += 1;
             match verdict {
                 Verdict::Taken => return Ok(()),

@@ -8,7 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use eventwire_commands::{Body, FEED_ROUTES, Feed, FeedSettings, OnFailure, queue::Bounds, tell_sender};
-use eventwire_hub::{ApiKeys, CommandSink as _, ConnectRequest, Hub, KeyDigest, NoAuthentication, Outgoing, Principal};
+use eventwire_hub::{
+    ApiKeys, CommandSink as _, ConnectRequest, Holder, Hub, KeyDigest, NoAuthentication, Outgoing, Principal,
+};
 use eventwire_protocol::{ApplicationCommand, Claims, ErrorBody, ErrorCode, Permission};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -345,4 +347,65 @@ async fn cmd_09_many_commands_through_two_readers_come_at_least_once_and_in_orde
         let numbers: Vec<u32> = seen.iter().filter(|(of, _)| *of == format!("s{session}")).map(|(_, n)| *n).collect();
         assert_eq!(numbers, (0..50).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn limit_13_a_command_that_makes_room_for_another_peer_is_given_up_and_its_sender_is_told() {
+    let given_up = Arc::new(Mutex::new(Vec::new()));
+    let list = given_up.clone();
+    let told: OnFailure = Arc::new(move |command, error| list.lock().unwrap().push((command.id, error)));
+    let bounds = Bounds { commands: 10, ..Bounds::default() };
+    let feed = Feed::new(Hub::new(), FeedSettings { bounds, ..FeedSettings::default() }, told);
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    let peer = |last| Holder::Peer(Some([127, 0, 0, last].into()));
+    for number in 0..9 {
+        let session = format!("s{number}");
+        feed.submit_for(peer(1), command(&format!("a{number}"), if number < 2 { &session } else { "s1" }, "CHAT"))
+            .await
+            .unwrap();
+    }
+    let refused = feed.submit_for(peer(1), command("a9", "s9", "CHAT")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unavailable);
+    assert!(given_up.lock().unwrap().is_empty());
+    feed.submit_for(peer(2), command("victim", "v", "CHAT")).await.unwrap();
+    {
+        let given_up = given_up.lock().unwrap();
+        let [(id, error)] = given_up.as_slice() else { panic!("{given_up:?}") };
+        assert_eq!((id.as_str(), error.code), ("a8", ErrorCode::Unavailable));
+        assert!(error.message.contains("most of them yours"), "{error}");
+    }
+    // What a reader has in hand is never given up.
+    let brought = [reader.id().await, reader.id().await, reader.id().await];
+    assert_eq!(brought, ["a0", "a1", "victim"]);
+}
+
+#[tokio::test]
+async fn limit_13_commands_of_closed_connections_make_room_first_unless_a_session_asked() {
+    let hub = Hub::new();
+    let bounds = Bounds { commands: 4, ..Bounds::default() };
+    let feed = Feed::new(hub.clone(), FeedSettings { bounds, ..FeedSettings::default() }, ignore());
+    let _reader = Reader::of(&feed, "/v1/commands").await;
+    let principal = Principal::new("kanban", Claims::loopback());
+    let here = hub.connect(ConnectRequest::new(principal, "memory")).await.unwrap();
+    let of = |id: &str, connection: &str| ApplicationCommand {
+        connection_id: connection.parse().unwrap(),
+        session_id: None,
+        ..command(id, "s", "x")
+    };
+    let (here, gone) = (here.id().to_string(), "c00000000000000ff");
+    feed.submit(of("away", gone)).await.unwrap();
+    feed.submit(of("waits", gone)).await.unwrap();
+    feed.submit(of("stays", &here)).await.unwrap();
+    feed.submit(command("session", "s", "x")).await.unwrap();
+    // All of one holder, so nothing of others can be given up; the one that waits for nobody goes.
+    feed.submit(of("next", &here)).await.unwrap();
+    assert_eq!(feed.pending(), 4);
+    let ids = ["away", "waits", "stays", "session", "next"];
+    let acknowledged = feed_acknowledges(&feed, &ids).await;
+    assert_eq!(acknowledged, json!({"acknowledged": ["away", "stays", "session", "next"], "unknown": ["waits"]}));
+}
+
+async fn feed_acknowledges(feed: &Feed, ids: &[&str]) -> Value {
+    let request = ask("POST", "/v1/commands/ack").header("content-type", "application/json");
+    told(feed, request, json!({"ids": ids}).to_string()).await.1
 }

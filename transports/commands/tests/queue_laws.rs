@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use eventwire_commands::queue::{Bounds, Delivery, Full, Queue, ReaderId, Task};
+use eventwire_commands::queue::{Bounds, Delivery, Full, Queue, ReaderId, Submitted, Task};
+use eventwire_hub::Holder;
+use eventwire_protocol::ConnectionId;
 use proptest::prelude::*;
 
 const BOUNDS: Bounds = Bounds {
@@ -23,6 +25,11 @@ enum Step {
         lane: u8,
         urgent: bool,
         bytes: usize,
+        holder: usize,
+    },
+    /// The connections of some commands are gone.
+    GiveUp {
+        connection: u64,
     },
     Again {
         nth: usize,
@@ -49,8 +56,9 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        8 => (0_u8..4, prop::bool::weighted(0.25), 0_usize..20)
-            .prop_map(|(lane, urgent, bytes)| Step::Submit { lane, urgent, bytes }),
+        12 => (0_u8..4, prop::bool::weighted(0.25), 0_usize..20, prop_oneof![3 => Just(0_usize), 2 => 1_usize..4])
+            .prop_map(|(lane, urgent, bytes, holder)| Step::Submit { lane, urgent, bytes, holder }),
+        1 => (0_u64..4).prop_map(|connection| Step::GiveUp { connection }),
         1 => (0_usize..40).prop_map(|nth| Step::Again { nth }),
         3 => (0_u8..3).prop_map(|group| Step::Attach { group }),
         2 => (0_usize..4).prop_map(|nth| Step::Detach { nth }),
@@ -114,13 +122,66 @@ impl Oracle {
         }
     }
 
-    fn expected(&self, bytes: usize) -> Result<(), Full> {
+    /// What a holder has, in commands and bytes, without those at `going`.
+    fn held(&self, of: impl Fn(&Holder) -> bool, going: &[usize]) -> [usize; 2] {
+        let rows = self.rows.iter().enumerate().filter(|(at, row)| row.open() && !going.contains(at));
+        let bodies: Vec<usize> =
+            rows.filter(|(_, row)| of(&row.task.holder)).map(|(_, row)| row.task.body.len()).collect();
+        [bodies.len(), bodies.iter().sum()]
+    }
+
+    /// LIMIT-04 and LIMIT-13, as they are written: which rows go for a command of a holder.
+    fn expected(&self, holder: &Holder, bytes: usize) -> Result<Vec<usize>, Full> {
         if !(0..3).any(|group| self.takes(group)) {
             return Err(Full::NoReader);
         }
-        let open = || self.rows.iter().filter(|row| row.open());
-        let held: usize = open().map(|row| row.task.body.len()).sum();
-        if open().count() >= BOUNDS.commands || held + bytes > BOUNDS.bytes { Err(Full::Busy) } else { Ok(()) }
+        let is_stranger = |of: &Holder| matches!(of, Holder::Peer(_));
+        let (mut going, all) = (Vec::new(), all_holders());
+        'evict: loop {
+            let mut largest = None;
+            for (unit, wanted, bound) in [(0, 1, BOUNDS.commands), (1, bytes, BOUNDS.bytes)] {
+                let open = bound - bound / 10;
+                let most = if is_stranger(holder) { open } else { bound };
+                let amounts: Vec<(usize, &Holder)> = all
+                    .iter()
+                    .map(|of| (self.held(|it| it == of, &going)[unit], of))
+                    .filter(|(amount, _)| *amount > 0)
+                    .collect();
+                let own = self.held(|it| it == holder, &going)[unit] + wanted;
+                let total = self.held(|_| true, &going)[unit] + wanted;
+                let strangers = self.held(is_stranger, &going)[unit] + if is_stranger(holder) { wanted } else { 0 };
+                let room = total <= bound && (!is_stranger(holder) || strangers <= open);
+                let count = amounts.len() + usize::from(amounts.iter().all(|(_, of)| *of != holder));
+                if own > most || (room && total * 100 > bound * 80 && own > (most / count).max(1)) {
+                    if unit == 1 && bytes == 0 {
+                        continue;
+                    }
+                    return Err(Full::Busy);
+                }
+                if !room && largest.is_none() {
+                    let part = is_stranger(holder) && strangers > open;
+                    let candidates = amounts.iter().filter(|(amount, of)| *amount > own && (!part || is_stranger(of)));
+                    largest = Some(candidates.max().map(|(_, of)| *of).ok_or(Full::Busy)?);
+                }
+            }
+            let Some(largest) = largest else { return Ok(going) };
+            for at in (0..self.rows.len()).rev() {
+                let row = &self.rows[at];
+                let waits = row.states.iter().all(|state| matches!(state, State::Waits | State::NotFor));
+                if row.task.holder == *largest && row.open() && waits && !row.acknowledged && !going.contains(&at) {
+                    going.push(at);
+                    continue 'evict;
+                }
+            }
+            return Err(Full::Busy);
+        }
+    }
+
+    /// A row is over without having been acknowledged.
+    fn give_up(&mut self, at: usize) {
+        let row = &mut self.rows[at];
+        row.states = row.states.map(|state| if state == State::NotFor { state } else { State::Done });
+        row.given_up = true;
     }
 
     /// What was brought must have been allowed to be brought.
@@ -227,6 +288,11 @@ impl Oracle {
     }
 }
 
+fn all_holders() -> [Holder; 4] {
+    let peer = |last| Holder::Peer(Some([127, 0, 0, last].into()));
+    [peer(1), peer(2), Holder::Principal("ada".into()), Holder::Local]
+}
+
 fn group_name(group: usize) -> String {
     format!("group{group}")
 }
@@ -245,26 +311,52 @@ fn acknowledge(queue: &mut Queue, oracle: &mut Oracle, at: usize, group: usize) 
 
 fn step(queue: &mut Queue, oracle: &mut Oracle, step: Step) -> Result<(), TestCaseError> {
     match step {
-        Step::Submit { lane, urgent, bytes } => {
+        Step::Submit { lane, urgent, bytes, holder } => {
             let task = Task {
                 id: format!("id{}", oracle.rows.len()).into(),
                 lane: format!("lane{lane}").into(),
                 urgent,
                 body: vec![b'x'; bytes].into(),
+                holder: all_holders()[holder].clone(),
+                connection: (lane % 2 == 0).then(|| ConnectionId::from_u64(lane.into())),
             };
-            let expected = oracle.expected(bytes);
+            let expected = oracle.expected(&task.holder, bytes);
             let took = queue.submit(task.clone(), oracle.now);
-            prop_assert_eq!(took.as_ref().map(|_| ()).map_err(|full| *full), expected);
-            if let Ok(deliveries) = took {
+            let evicted = |going: &[usize]| going.iter().map(|at| oracle.rows[*at].task.id.clone()).collect::<Vec<_>>();
+            prop_assert_eq!(
+                took.as_ref().map(|it| it.evicted.iter().map(|task| task.id.clone()).collect()).map_err(|full| *full),
+                expected.as_ref().map(|going| evicted(going)).map_err(|full| *full)
+            );
+            if let (Ok(Submitted { deliveries, .. }), Ok(going)) = (took, expected) {
+                for at in going {
+                    oracle.give_up(at);
+                }
                 let states = [0, 1, 2].map(|group| if oracle.takes(group) { State::Waits } else { State::NotFor });
                 oracle.rows.push(Row { task, taken: oracle.now, states, acknowledged: false, given_up: false });
                 oracle.bring(deliveries)?;
             }
         }
+        Step::GiveUp { connection } => {
+            let gone = ConnectionId::from_u64(connection);
+            let left: Vec<usize> = (0..oracle.rows.len())
+                .filter(|at| {
+                    let row = &oracle.rows[*at];
+                    let waits = row.states.iter().all(|state| matches!(state, State::Waits | State::NotFor));
+                    row.task.connection == Some(gone) && row.open() && waits && !row.acknowledged
+                })
+                .collect();
+            let given_up: Vec<_> = queue.give_up(|id| id == gone).iter().map(|task| task.id.clone()).collect();
+            prop_assert_eq!(given_up, left.iter().map(|at| oracle.rows[*at].task.id.clone()).collect::<Vec<_>>());
+            left.into_iter().for_each(|at| oracle.give_up(at));
+        }
         Step::Again { nth } => {
             let open: Vec<&Row> = oracle.rows.iter().filter(|row| row.open()).collect();
             if let Some(row) = open.get(nth) {
-                prop_assert_eq!(queue.submit(row.task.clone(), oracle.now), Ok(Vec::new()), "a repetition is the same");
+                prop_assert_eq!(
+                    queue.submit(row.task.clone(), oracle.now),
+                    Ok(Submitted::default()),
+                    "a repetition is the same"
+                );
             }
         }
         Step::Attach { group } => {
@@ -332,7 +424,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn cmd_10_and_cmd_11_and_cmd_12_the_queue_does_what_a_naive_one_does(steps in steps()) {
+    fn cmd_10_and_cmd_11_and_cmd_12_and_limit_13_the_queue_does_what_a_naive_one_does(steps in steps()) {
         let (mut queue, mut oracle) = (Queue::new(BOUNDS), Oracle::default());
         for it in steps {
             step(&mut queue, &mut oracle, it)?;
@@ -366,7 +458,14 @@ proptest! {
 }
 
 fn task(id: &str, lane: &str, urgent: bool) -> Task {
-    Task { id: id.into(), lane: lane.into(), urgent, body: id.to_owned().into() }
+    Task {
+        id: id.into(),
+        lane: lane.into(),
+        urgent,
+        body: id.to_owned().into(),
+        holder: Holder::Local,
+        connection: None,
+    }
 }
 
 fn ids(deliveries: &[Delivery]) -> Vec<(u64, &str)> {
@@ -379,10 +478,10 @@ fn cmd_11_what_is_urgent_overtakes_what_waits_and_goes_to_whom_the_lane_belongs(
     let mut queue = Queue::new(Bounds { lanes_per_reader: 1, ..Bounds::default() });
     queue.attach(ReaderId(1), "default", now).unwrap();
     queue.attach(ReaderId(2), "default", now).unwrap();
-    assert_eq!(ids(&queue.submit(task("chat", "s", false), now).unwrap()), [(1, "chat")]);
-    assert_eq!(ids(&queue.submit(task("next", "s", false), now).unwrap()), []);
-    assert_eq!(ids(&queue.submit(task("cancel", "s", true), now).unwrap()), [(1, "cancel")]);
-    assert_eq!(ids(&queue.submit(task("other", "t", false), now).unwrap()), [(2, "other")]);
+    assert_eq!(ids(&queue.submit(task("chat", "s", false), now).unwrap().deliveries), [(1, "chat")]);
+    assert_eq!(ids(&queue.submit(task("next", "s", false), now).unwrap().deliveries), []);
+    assert_eq!(ids(&queue.submit(task("cancel", "s", true), now).unwrap().deliveries), [(1, "cancel")]);
+    assert_eq!(ids(&queue.submit(task("other", "t", false), now).unwrap().deliveries), [(2, "other")]);
     assert_eq!(ids(&queue.acknowledge("default", "cancel", now).1), []);
     assert_eq!(ids(&queue.acknowledge("default", "chat", now).1), [(1, "next")]);
 }
@@ -394,7 +493,7 @@ fn cmd_10_every_group_is_brought_every_command_and_time_brings_it_again() {
     assert_eq!(queue.submit(task("a", "s", false), seconds(0)), Err(Full::NoReader));
     queue.attach(ReaderId(1), "default", seconds(0)).unwrap();
     queue.attach(ReaderId(2), "audit", seconds(0)).unwrap();
-    assert_eq!(ids(&queue.submit(task("a", "s", false), seconds(1)).unwrap()), [(2, "a"), (1, "a")]);
+    assert_eq!(ids(&queue.submit(task("a", "s", false), seconds(1)).unwrap().deliveries), [(2, "a"), (1, "a")]);
     assert!(queue.acknowledge("audit", "a", seconds(2)).0);
     assert!(!queue.acknowledge("audit", "a", seconds(2)).0);
     assert_eq!(queue.next_tick(), Some(seconds(31)));
@@ -405,4 +504,41 @@ fn cmd_10_every_group_is_brought_every_command_and_time_brings_it_again() {
     assert!(queue.submit(task("b", "t", false), seconds(36)).is_ok());
     assert_eq!(queue.submit(task("c", "t", false), seconds(37)), Err(Full::NoReader));
     assert_eq!(ids(&queue.attach(ReaderId(3), "default", seconds(38)).unwrap()), [(3, "a"), (3, "b")]);
+}
+
+#[test]
+fn limit_13_a_stranger_that_fills_the_queue_makes_room_for_others_and_its_newest_commands_go() {
+    let now = Duration::ZERO;
+    let mut queue = Queue::new(Bounds::default());
+    queue.attach(ReaderId(1), "default", now).unwrap();
+    let from = |last: u8, number: usize| Task {
+        id: format!("{last}.{number}").into(),
+        holder: Holder::Peer(Some([127, 0, 0, last].into())),
+        ..task("", &format!("lane{last}.{}", number % 160), false)
+    };
+    // 160 sessions, as many commands as it can. A tenth of the bound is for those with credentials.
+    let taken = (0..20_000).take_while(|number| queue.submit(from(1, *number), now).is_ok()).count();
+    assert_eq!((taken, queue.len()), (9_000, 9_000));
+    assert_eq!(queue.submit(from(1, 30_000), now), Err(Full::Busy));
+    // Another one is taken as long as it has less than the first.
+    for number in 0..4_000 {
+        let Submitted { evicted, .. } = queue.submit(from(2, number), now).unwrap();
+        let evicted: Vec<&str> = evicted.iter().map(|task| &*task.id).collect();
+        assert_eq!(evicted, [format!("1.{}", taken - 1 - number)], "the newest of the largest");
+    }
+    assert_eq!(queue.len(), 9_000);
+    assert_eq!(queue.submit(from(1, 30_001), now), Err(Full::Busy), "it still has the most");
+    // It does not wait behind all that was there before it either: holders take turns.
+    let mut brought = 0;
+    let mut next: Vec<Delivery> = Vec::new();
+    for number in 0..16 {
+        next.extend(queue.acknowledge("default", &format!("1.{number}"), now).1);
+    }
+    for Delivery { task, .. } in &next {
+        brought += usize::from(task.holder == from(2, 0).holder);
+    }
+    assert!((7..=9).contains(&brought), "{brought} of {}", next.len());
+    // What is reserved for credentials costs nobody anything.
+    let ada = Task { holder: Holder::Principal("ada".into()), ..task("ada", "ada", false) };
+    assert_eq!(queue.submit(ada, now).unwrap().evicted, []);
 }

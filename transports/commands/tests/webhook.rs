@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use eventwire_commands::{OnFailure, Webhook, WebhookSettings, certificates, sign};
-use eventwire_hub::{CommandSink as _, Secret};
+use eventwire_hub::{CommandSink as _, Holder, Secret};
 use eventwire_protocol::{ApplicationCommand, ErrorBody, ErrorCode};
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -274,4 +274,36 @@ async fn cmd_13_over_tls_the_back_end_must_have_a_certificate_that_is_trusted() 
     back_end.next().await.say(200).await;
     settled(&friend).await;
     assert!(failures.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn limit_13_one_peer_cannot_fill_the_webhook_for_another() {
+    let mut back_end = BackEnd::start(None).await;
+    let settings = WebhookSettings { commands: 10, parallel: 1, timeout: PATIENCE, ..quick() };
+    let (webhook, failures) = webhook(&back_end.url(), settings);
+    let peer = |last| Holder::Peer(Some([127, 0, 0, last].into()));
+    // Each in a lane of its own: one is on its way, the others wait for a place.
+    for number in 0..9 {
+        let id = format!("a{number}");
+        webhook.submit_for(peer(1), command(&id, &id, "CHAT")).await.unwrap();
+    }
+    assert!(webhook.submit_for(peer(1), command("a9", "a9", "CHAT")).await.is_err());
+    let first = back_end.next().await;
+    assert_eq!(first.id(), "a0");
+    for (number, evicted) in ["a8", "a7", "a6", "a5"].into_iter().enumerate() {
+        webhook.submit_for(peer(2), command(&format!("b{number}"), "b", "CHAT")).await.unwrap();
+        assert_eq!(failures.lock().unwrap().last().unwrap().0, evicted);
+    }
+    assert!(webhook.submit_for(peer(2), command("b4", "b", "CHAT")).await.is_err(), "now it has as many");
+    assert_eq!(webhook.pending(), 9);
+    first.say(200).await;
+    let mut rest = Vec::new();
+    for _ in 0..8 {
+        let got = back_end.next().await;
+        rest.push(got.id().to_owned());
+        got.say(200).await;
+    }
+    rest.sort_unstable();
+    assert_eq!(rest, ["a1", "a2", "a3", "a4", "b0", "b1", "b2", "b3"]);
+    assert_eq!(failures.lock().unwrap().len(), 4, "nothing else failed");
 }
