@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    CommandSink, ConnectRequest, Hub, Meta, Principal, Receipt, Secret, ToSession, link_request, random,
+    CommandSink, ConnectRequest, Holder, Hub, Meta, Principal, Receipt, Secret, ToSession, link_request, random,
 };
 use eventwire_protocol::{
     Audience, AudienceKind, BrowserSession, Dialect, ErrorBody, ErrorCode, EventKind, EventType, Publication,
@@ -251,6 +251,7 @@ impl System for Monadic {
         tracing::debug!(%session, tab, "a page of Monadic Chat opens");
         let user_agent = ask.headers.get(header::USER_AGENT).and_then(|it| link_request::user_agent(it.as_bytes()));
         let meta = Meta { transport: "websocket", remote_address: ask.peer, user_agent };
+        let holder = Holder::of(&principal, ask.peer);
         let request = ConnectRequest {
             dialect: Dialect::Monadic,
             home: Some(session),
@@ -258,7 +259,7 @@ impl System for Monadic {
             ..ConnectRequest::new(principal, "websocket")
         };
         let (state, commands) = (self.state.clone(), self.commands.clone());
-        let conduct = page::Page { session, state, commands };
+        let conduct = page::Page { session, holder, state, commands };
         let headers = set_cookie.into_iter().map(|value| (header::SET_COOKIE, value)).collect();
         Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers }
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -80,8 +81,12 @@ fn given(headers: &HeaderMap) -> Option<String> {
 
 impl Server {
     async fn open_at(&self, headers: HeaderMap, query: &str) -> (MemoryClient, Option<String>) {
+        self.open_from(None, headers, query).await
+    }
+
+    async fn open_from(&self, peer: Option<IpAddr>, headers: HeaderMap, query: &str) -> (MemoryClient, Option<String>) {
         let route = &self.monadic.routes()[0];
-        let ask = Ask { route, path: "/", query, headers: &headers, peer: None, dialect: Dialect::Monadic };
+        let ask = Ask { route, path: "/", query, headers: &headers, peer, dialect: Dialect::Monadic };
         match self.monadic.admit(ask).await {
             Admission::Connect { request, conduct, headers } => {
                 let client = MemoryClient::connect_as(&self.hub, *request, conduct).await.unwrap();
@@ -1041,9 +1046,41 @@ async fn mon_14_no_more_sessions_are_kept_than_may_be_and_the_oldest_goes() {
     assert_eq!(server.state.sessions(), 3);
     let mut known = Vec::new();
     for tab in &tabs {
-        known.push(!server.open(Some(&tab.cookie)).await.frames().await.is_empty());
+        let told = server.open(Some(&tab.cookie)).await.kinds().await;
+        known.push(told.contains(&"apps".to_owned()));
     }
     assert_eq!(known, [true, false, false, true, true]);
+}
+
+#[tokio::test]
+async fn limit_14_a_peer_with_many_cookies_erases_its_own_conversations_and_no_others() {
+    for bounds in [
+        StateBounds { sessions: 100, ..StateBounds::default() },
+        StateBounds { bytes: 64 * 1024, ..StateBounds::default() },
+    ] {
+        let server = server_with(Settings::default(), None, bounds);
+        let open = async |last: u8, cookie: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, format!("{COOKIE}={cookie}").parse().unwrap());
+            let peer = IpAddr::from([127, 0, 0, last]);
+            Tab { client: server.open_from(Some(peer), headers, "").await.0, cookie }
+        };
+        let victim = open(2, "victim".into()).await;
+        server.say_to(json!({ "type": "html", "content": message("v1", "mine") }), server.session(&victim)).await;
+        drop(victim);
+        for number in 0..500 {
+            let tab = open(1, format!("attacker{number}")).await;
+            server.say_to(json!({ "type": "html", "content": message("a1", "fill") }), server.session(&tab)).await;
+        }
+        let told = open(2, "victim".into()).await.frames().await;
+        assert!(told.iter().any(|frame| frame["type"] == "past_messages"), "{bounds:?}: {told:?}");
+        assert!(told.iter().all(|frame| frame["type"] != "error"), "{told:?}");
+        // Whose conversation made room is told, once.
+        let dropped = |told: &[Value]| told.iter().any(|frame| frame.to_string().contains("no longer keeps"));
+        assert!(dropped(&open(1, "attacker400".into()).await.frames().await));
+        assert!(!dropped(&open(1, "attacker400".into()).await.frames().await));
+        assert!(!dropped(&open(1, "attacker499".into()).await.frames().await), "the newest is kept");
+    }
 }
 
 #[tokio::test]

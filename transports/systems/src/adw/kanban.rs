@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, Conduct, Connection, Principal};
+use eventwire_hub::{CommandSink, Conduct, Connection, Holder, Principal};
 use eventwire_protocol::{
     ApplicationCommand, Audience, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Request, Root,
     dialect::{
@@ -126,7 +126,7 @@ impl Kanban {
             urgent: false,
             data,
         };
-        self.commands.submit(command).await
+        self.commands.submit_for(connection.holder().clone(), command).await
     }
 
     /// Publishes for the page, with the page's own permissions as they are now.

@@ -128,7 +128,7 @@ impl Watcher {
             urgent: false,
             data,
         };
-        self.commands.submit(command).await
+        self.commands.submit_for(connection.holder().clone(), command).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Conduct, Connection, random};
+use eventwire_hub::{CommandSink, Conduct, Connection, Holder, random};
 use eventwire_protocol::{
     ApplicationCommand, Audience, BrowserSession, ConnectionId, Dialect, Envelope, ErrorBody, ErrorCode, EventKind,
     EventType, Member, Modifiers, SessionId,
@@ -21,6 +21,8 @@ use super::state::State;
 /// One page of Monadic Chat.
 pub(super) struct Page {
     pub(super) session: BrowserSession,
+    /// On whose account what is kept of the session is put.
+    pub(super) holder: Holder,
     pub(super) state: Arc<State>,
     pub(super) commands: Arc<dyn CommandSink>,
 }
@@ -28,8 +30,9 @@ pub(super) struct Page {
 #[async_trait]
 impl Conduct for Page {
     fn greet_in_words(&mut self, id: ConnectionId, _: &Member) -> Vec<Bytes> {
-        self.state.entered(id, self.session);
-        self.state.told(self.session)
+        let mut told: Vec<Bytes> = self.state.entered(id, self.session, &self.holder).into_iter().collect();
+        told.extend(self.state.told(self.session));
+        told
     }
 
     /// What the session stands at has been said by then.
@@ -160,7 +163,7 @@ impl Page {
             urgent,
             data,
         };
-        self.commands.submit(command).await
+        self.commands.submit_for(connection.holder().clone(), command).await
     }
 
     /// Hands a command to the application of which this server has done its part: that there is no application is no error.

@@ -1,7 +1,10 @@
 //! What is kept of all browser sessions, as exactly as old as what their pages have received.
+//!
+//! The room is shared fairly between those whose pages opened the sessions (LIMIT-14): where there is none, the holder with the
+//! most loses the session that it heard of least recently, and its next page is told.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -9,10 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_hub::Tap;
+use eventwire_hub::{Holder, Tap};
 use eventwire_protocol::{
     Audience, BrowserSession, Committed, ConnectionId, Event, EventKind, EventType, SessionId, Time,
-    delivery::MailboxBounds, dialect::monadic::spell,
+    delivery::MailboxBounds,
+    dialect::monadic::spell,
+    event::chat,
+    shares::{Decision, Shares},
 };
 use serde_json::{Map, Value, value::RawValue};
 
@@ -26,7 +32,7 @@ const LEAST_BYTES: usize = 1_024;
 pub struct StateBounds {
     /// Of each session.
     pub conversation: ConversationBounds,
-    /// Sessions; the one that nothing was heard of for the longest time goes first.
+    /// Sessions. Where there are as many, one of the holder with the most goes: the one that was heard of least recently.
     pub sessions: usize,
     /// Bytes of all sessions, roughly; sessions go in the same order.
     pub bytes: usize,
@@ -50,21 +56,33 @@ pub struct State {
     turns: [tokio::sync::Mutex<()>; 32],
 }
 
-#[derive(Debug, Default)]
+/// Part of each bound that is reserved for holders with credentials.
+const RESERVE: u64 = 10;
+
+#[derive(Debug)]
 struct Inner {
     sessions: HashMap<BrowserSession, Session>,
-    /// Sessions by when they were last heard of.
-    order: BTreeMap<u64, BrowserSession>,
+    /// The sessions of each holder by when they were last heard of.
+    order: HashMap<Holder, BTreeMap<u64, BrowserSession>>,
     clock: u64,
-    bytes: usize,
+    /// What each holder has, in sessions and in bytes.
+    places: Shares<Holder>,
+    bytes: Shares<Holder>,
+    /// Sessions that were dropped and whose owner has not been told, oldest first; as many as may be kept.
+    dropped: VecDeque<BrowserSession>,
+    untold: HashSet<BrowserSession>,
     /// The lists of voices, which are everybody's, by the name of their type.
     voices: BTreeMap<String, Bytes>,
     /// The session of each connection, for what is said to one connection and stands for its session.
     connections: HashMap<ConnectionId, BrowserSession>,
+    /// Who opened the pages of each session that has some, and how many there are.
+    pages: HashMap<BrowserSession, (Holder, usize)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Session {
+    /// Whose page opened it first; [`Holder::Local`] until one does.
+    holder: Holder,
     conversation: Conversation,
     bytes: usize,
     heard: u64,
@@ -92,7 +110,7 @@ impl State {
         let state = Self {
             bounds,
             told_bytes: AtomicUsize::default(),
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner::new(bounds)),
             turns: <[tokio::sync::Mutex<()>; 32]>::default(),
         };
         state.suit(MailboxBounds::default());
@@ -184,18 +202,34 @@ impl State {
     /// As [`State::change`], of a session of which nothing need be known.
     pub(super) fn change_or_begin(&self, session: BrowserSession, change: impl FnOnce(&mut Conversation)) {
         let mut inner = self.lock();
-        change(&mut inner.sessions.entry(session).or_default().conversation);
+        change(&mut inner.session(session).conversation);
         inner.changed(session, self.bounds);
     }
 
-    /// A connection of the session is there.
-    pub(super) fn entered(&self, id: ConnectionId, session: BrowserSession) {
-        self.lock().connections.insert(id, session);
+    /// A connection of the session is there. Gives what its page is told if the session was dropped since the last one.
+    pub(super) fn entered(&self, id: ConnectionId, session: BrowserSession, holder: &Holder) -> Option<Bytes> {
+        let mut inner = self.lock();
+        inner.connections.insert(id, session);
+        let (holder, pages) = inner.pages.entry(session).or_insert_with(|| (holder.clone(), 0));
+        *pages += 1;
+        let holder = holder.clone();
+        inner.adopt(session, &holder);
+        inner.untold.remove(&session).then(|| {
+            inner.dropped.retain(|dropped| *dropped != session);
+            dropped_notice()
+        })?
     }
 
     /// A connection is gone; what is kept of its session stays.
     pub(super) fn left(&self, id: ConnectionId) {
-        self.lock().connections.remove(&id);
+        let mut inner = self.lock();
+        let Some(session) = inner.connections.remove(&id) else { return };
+        if let Some((_, pages)) = inner.pages.get_mut(&session) {
+            *pages -= 1;
+            if *pages == 0 {
+                inner.pages.remove(&session);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -204,33 +238,142 @@ impl State {
 }
 
 impl Inner {
+    fn new(bounds: StateBounds) -> Self {
+        let shares = |bound: usize| {
+            let bound = u64::try_from(bound).unwrap_or(u64::MAX);
+            Shares::new(bound, bound / RESERVE)
+        };
+        Self {
+            sessions: HashMap::new(),
+            order: HashMap::new(),
+            clock: 0,
+            places: shares(bounds.sessions),
+            bytes: shares(bounds.bytes),
+            dropped: VecDeque::new(),
+            untold: HashSet::new(),
+            voices: BTreeMap::new(),
+            connections: HashMap::new(),
+            pages: HashMap::new(),
+        }
+    }
+
+    /// What is kept of a session, which may be nothing yet. Its holder is whose page is open, or nobody's page.
+    fn session(&mut self, session: BrowserSession) -> &mut Session {
+        let holder = self.pages.get(&session).map_or(Holder::Local, |(holder, _)| holder.clone());
+        self.sessions.entry(session).or_insert_with(|| Session {
+            holder,
+            conversation: Conversation::default(),
+            bytes: 0,
+            heard: 0,
+            version: 0,
+            frames: None,
+        })
+    }
+
+    /// A page opens a session that a back end began: from now on it is on the account of the page.
+    fn adopt(&mut self, session: BrowserSession, holder: &Holder) {
+        let Some(kept) = self.sessions.get_mut(&session).filter(|kept| kept.holder == Holder::Local) else { return };
+        let (before, bytes) = (std::mem::replace(&mut kept.holder, holder.clone()), amount(kept.bytes));
+        self.places.release(&before, 1);
+        self.bytes.release(&before, bytes);
+        self.places.add(holder.clone(), holder.standing(), 1);
+        self.bytes.add(holder.clone(), holder.standing(), bytes);
+        let heard = kept.heard;
+        self.leave_order(&before, heard);
+        self.order.entry(holder.clone()).or_default().insert(heard, session);
+    }
+
+    fn leave_order(&mut self, holder: &Holder, heard: u64) {
+        if let Some(order) = self.order.get_mut(holder) {
+            order.remove(&heard);
+            if order.is_empty() {
+                self.order.remove(holder);
+            }
+        }
+    }
+
     /// Something was heard of the session.
     fn touch(&mut self, session: BrowserSession) {
         let Some(kept) = self.sessions.get_mut(&session) else { return };
-        self.order.remove(&kept.heard);
         self.clock += 1;
-        kept.heard = self.clock;
-        self.order.insert(kept.heard, session);
+        let before = std::mem::replace(&mut kept.heard, self.clock);
+        let (holder, heard) = (kept.holder.clone(), kept.heard);
+        self.leave_order(&holder, before);
+        self.order.entry(holder).or_default().insert(heard, session);
     }
 
     /// The session is another now.
     fn changed(&mut self, session: BrowserSession, bounds: StateBounds) {
         self.touch(session);
-        if let Some(kept) = self.sessions.get_mut(&session) {
-            kept.conversation.fit(bounds.conversation);
-            kept.version += 1;
-            kept.frames = None;
-            // The frames are as large again as what they are made of.
-            let bytes = 2 * kept.conversation.bytes() + 512;
-            self.bytes = self.bytes + bytes - std::mem::replace(&mut kept.bytes, bytes);
+        let Some(kept) = self.sessions.get_mut(&session) else { return };
+        kept.conversation.fit(bounds.conversation);
+        kept.version += 1;
+        kept.frames = None;
+        // The frames are as large again as what they are made of.
+        let bytes = 2 * kept.conversation.bytes() + 512;
+        let before = std::mem::replace(&mut kept.bytes, bytes);
+        let holder = kept.holder.clone();
+        self.untold.remove(&session);
+        if bytes < before {
+            return self.bytes.release(&holder, amount(before - bytes));
         }
-        while self.sessions.len() > bounds.sessions || (self.bytes > bounds.bytes && self.sessions.len() > 1) {
-            let Some((_, oldest)) = self.order.pop_first() else { return };
-            if let Some(gone) = self.sessions.remove(&oldest) {
-                self.bytes -= gone.bytes;
+        self.make_room(session, &holder, u64::from(before == 0), amount(bytes - before));
+        self.places.add(holder.clone(), holder.standing(), u64::from(before == 0));
+        self.bytes.add(holder.clone(), holder.standing(), amount(bytes - before));
+    }
+
+    /// Drops sessions until a holder may have so much more, or has nothing but the session that grows.
+    fn make_room(&mut self, session: BrowserSession, holder: &Holder, places: u64, bytes: u64) {
+        loop {
+            let standing = holder.standing();
+            let decisions = [(&self.places, places), (&self.bytes, bytes)].map(|(of, more)| {
+                match of.decide(holder, standing, more) {
+                    // Nothing more is wanted of it.
+                    _ if more == 0 => Decision::Admit,
+                    decision => decision,
+                }
+            });
+            let loser = match decisions {
+                [Decision::Admit, Decision::Admit] => return,
+                [Decision::Evict(largest), _] | [_, Decision::Evict(largest)] => largest,
+                _ => holder.clone(),
+            };
+            let oldest = self.order.get(&loser).and_then(|order| order.values().find(|of| **of != session)).copied();
+            let Some(oldest) = oldest else { return };
+            self.drop_session(oldest, bounds_of(&self.places));
+        }
+    }
+
+    fn drop_session(&mut self, session: BrowserSession, most_untold: usize) {
+        let Some(gone) = self.sessions.remove(&session) else { return };
+        self.leave_order(&gone.holder, gone.heard);
+        self.places.release(&gone.holder, 1);
+        self.bytes.release(&gone.holder, amount(gone.bytes));
+        tracing::warn!(%session, holder = ?gone.holder, bytes = gone.bytes, "a kept conversation was dropped to make room");
+        if self.untold.insert(session) {
+            self.dropped.push_back(session);
+        }
+        while self.dropped.len() > most_untold {
+            if let Some(oldest) = self.dropped.pop_front() {
+                self.untold.remove(&oldest);
             }
         }
     }
+}
+
+fn amount(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+fn bounds_of(places: &Shares<Holder>) -> usize {
+    usize::try_from(places.bound()).unwrap_or(usize::MAX)
+}
+
+/// What a page is told whose session was dropped.
+fn dropped_notice() -> Option<Bytes> {
+    let message = "This server no longer keeps the conversation of this browser, to make room for others; reload it from the \
+                   application";
+    spelled(&Event::ChatError(chat::Error { message: message.into(), key: None, details: None }))
 }
 
 impl Frames {
@@ -324,7 +467,7 @@ impl Tap for State {
             }
             _ => return,
         };
-        inner.sessions.entry(session).or_default().conversation.apply(&payload, self.bounds.conversation);
+        inner.session(session).conversation.apply(&payload, self.bounds.conversation);
         inner.changed(session, self.bounds);
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use eventwire_hub::Tap;
 use eventwire_protocol::{
     Audience, Committed, ConnectionId, Delivery, Dialect, Envelope, Epoch, Position, Root, Time, UserId,
+    shares::{Shares, Standing},
 };
 
 use super::login::Shown;
@@ -23,10 +24,12 @@ pub(super) const QUEUE_AGE: Duration = Duration::from_secs(600);
 /// Users whose leaving is remembered. Of those who left within 10 minutes the ones beyond this are forgotten, the first
 /// first: returning, they get what they had within these 10 minutes once more.
 const DEPARTED: usize = 100_000;
-/// Values that wait, over all users; the oldest go first.
+/// Values that wait, over all users. Where there are more, the user with the most loses the oldest (LIMIT-14).
 const WAITING: usize = 10_000;
-/// Bytes that wait, over all users.
+/// Bytes that wait, over all users; values go in the same order.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// What a value costs beside its payload, roughly.
+const VALUE_BYTES: usize = 512;
 
 /// What is remembered between the connections of Product Demo's clients. Made before the hub, which has to know it as a
 /// [`Tap`].
@@ -87,14 +90,39 @@ struct Waiting {
     envelope: Envelope,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     people: HashMap<UserId, Person>,
     departures: VecDeque<(Time, UserId)>,
     waiting: BTreeMap<u64, Waiting>,
-    waiting_bytes: usize,
+    /// What waits of each user, in values and in bytes.
+    values: Shares<UserId>,
+    bytes: Shares<UserId>,
     writes: u64,
     pub(super) logins: HashMap<ConnectionId, Login>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            people: HashMap::new(),
+            departures: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            values: Shares::new(amount(WAITING), 0),
+            bytes: Shares::new(amount(WAITING_BYTES), 0),
+            writes: 0,
+            logins: HashMap::new(),
+        }
+    }
+}
+
+fn amount(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+/// What a value costs while it waits.
+fn cost(envelope: &Envelope) -> u64 {
+    amount(envelope.data().len() + VALUE_BYTES)
 }
 
 impl Table {
@@ -169,23 +197,44 @@ impl Table {
         if let Some(before) = before {
             self.drop_value(before);
         }
-        self.waiting_bytes += envelope.data().len();
+        // All who wait here are users, so nothing is reserved.
+        self.values.add(user.clone(), Standing::Authenticated, 1);
+        self.bytes.add(user.clone(), Standing::Authenticated, cost(envelope));
         self.waiting.insert(self.writes, Waiting { user: user.clone(), key, envelope: envelope.clone() });
-        while self.waiting.len() > WAITING || self.waiting_bytes > WAITING_BYTES {
-            let Some((number, value)) = self.waiting.pop_first() else { break };
-            self.waiting_bytes -= value.envelope.data().len();
-            if let Some(person) = self.people.get_mut(&value.user)
-                && person.waiting.get(&value.key) == Some(&number)
-            {
-                person.waiting.remove(&value.key);
-            }
-            self.tidy(&value.user);
+        while self.values.total() > self.values.bound() {
+            self.evict(|table| &table.values);
         }
+        while self.bytes.total() > self.bytes.bound() {
+            self.evict(|table| &table.bytes);
+        }
+    }
+
+    /// Drops the oldest value of the user who has the most, or the oldest of all where nobody has more than its user.
+    fn evict(&mut self, shares: impl Fn(&Self) -> &Shares<UserId>) {
+        let Some((oldest, of)) = self.waiting.first_key_value().map(|(number, value)| (*number, &value.user)) else {
+            return;
+        };
+        let shares = shares(self);
+        let largest = shares.largest().filter(|largest| shares.held(largest) > shares.held(of));
+        let of_largest = largest.and_then(|user| self.people.get(user)?.waiting.values().min().copied());
+        let number = of_largest.unwrap_or(oldest);
+        let Some((user, key)) = self.waiting.get(&number).map(|value| (value.user.clone(), value.key.clone())) else {
+            return;
+        };
+        self.drop_value(number);
+        tracing::debug!(%user, kind = key.0, "a value that waited for a user was dropped to make room");
+        if let Some(person) = self.people.get_mut(&user)
+            && person.waiting.get(&key) == Some(&number)
+        {
+            person.waiting.remove(&key);
+        }
+        self.tidy(&user);
     }
 
     fn take(&mut self, number: u64) -> Option<Envelope> {
         let value = self.waiting.remove(&number)?;
-        self.waiting_bytes -= value.envelope.data().len();
+        self.values.release(&value.user, 1);
+        self.bytes.release(&value.user, cost(&value.envelope));
         Some(value.envelope)
     }
 
@@ -284,12 +333,30 @@ mod tests {
             table.wait(&user(0), &status(&user(0), 0, &large));
             table.wait(&user(1), &status(&user(1), number, &large));
         }
-        assert!(table.waiting_bytes <= WAITING_BYTES && table.waiting.len() >= 14);
-        let bytes: usize = table.waiting.values().map(|value| value.envelope.data().len()).sum();
-        assert_eq!(table.waiting_bytes, bytes);
+        assert!(table.bytes.total() <= amount(WAITING_BYTES) && table.waiting.len() >= 14);
+        let bytes: u64 = table.waiting.values().map(|value| cost(&value.envelope)).sum();
+        assert_eq!((table.bytes.total(), table.values.total()), (bytes, amount(table.waiting.len())));
         let keys: usize = table.people.values().map(|person| person.waiting.len()).sum();
         assert_eq!(table.waiting.len(), keys);
         assert_eq!(table.people.get(&user(0)).unwrap().waiting.len(), 1);
+    }
+
+    #[test]
+    fn limit_14_one_user_for_whom_much_waits_takes_nothing_from_another() {
+        let (victim, other) = (user(1), user(2));
+        for of_bytes in [false, true] {
+            let mut table = Table::default();
+            table.wait(&victim, &status(&victim, 0, "x"));
+            table.wait(&victim, &status(&victim, 1, "x"));
+            let (count, message) = if of_bytes { (50, "x".repeat(1_000_000)) } else { (WAITING + 50, String::new()) };
+            for document in 0..count {
+                table.wait(&other, &status(&other, document, &message));
+            }
+            assert!(table.values.total() <= amount(WAITING) && table.bytes.total() <= amount(WAITING_BYTES));
+            let id = ConnectionId::from_u64(1);
+            table.admit(&victim, Epoch::from_bits(1), at(0));
+            assert_eq!(table.enter(id, login(&victim), true, at(0)).len(), 2, "by bytes: {of_bytes}");
+        }
     }
 
     #[test]

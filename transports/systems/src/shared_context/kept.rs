@@ -5,7 +5,7 @@
 //! nothing about what one may not (ROUTE-04).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -21,8 +21,8 @@ use serde::Deserialize;
 
 use super::store::{ContextStore, Found, MOST_MESSAGES};
 
-/// How much is kept. What exceeds any of these goes: of a context its lowest numbers, of contexts the one that was published
-/// to or asked for least recently.
+/// How much is kept. What exceeds any of these goes: of a context its lowest numbers, of bytes of all contexts the lowest
+/// numbers of the largest (LIMIT-14), of contexts the one that was published to or asked for least recently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Messages of one context.
@@ -63,6 +63,8 @@ struct State {
     /// The contexts by when they were last used.
     order: BTreeMap<u64, ContextId>,
     bytes: usize,
+    /// The contexts by their bytes.
+    by_size: BTreeSet<(usize, ContextId)>,
     past: HashMap<ContextId, Past>,
     past_order: BTreeMap<u64, ContextId>,
     past_floors: usize,
@@ -141,6 +143,10 @@ impl Floors {
 }
 
 impl Kept {
+    fn size(&self) -> usize {
+        self.bytes + self.floors.bytes()
+    }
+
     fn drop_first(&mut self) -> bool {
         let Some((id, event)) = self.rows.pop_first() else { return false };
         self.bytes -= cost(&event);
@@ -162,7 +168,7 @@ impl State {
     }
 
     /// A context that something is published to; it is the one that was used last.
-    fn enter(&mut self, id: &ContextId) -> &mut Kept {
+    fn enter(&mut self, id: &ContextId) {
         let used = self.tick();
         if let Some(kept) = self.contexts.get(id) {
             self.order.remove(&kept.used);
@@ -180,7 +186,6 @@ impl State {
             None => Kept { floors: Floors { unknown: forgot, ..Floors::default() }, ..Kept::default() },
         });
         kept.used = used;
-        kept
     }
 
     /// A context that somebody asks for, if messages of it are kept.
@@ -193,18 +198,45 @@ impl State {
         Some(kept)
     }
 
+    /// Changes a context and what is known of its size.
+    fn resize<T>(&mut self, id: &ContextId, change: impl FnOnce(&mut Kept) -> T) -> Option<T> {
+        let kept = self.contexts.get_mut(id)?;
+        let before = kept.size();
+        let answer = change(kept);
+        let after = kept.size();
+        self.bytes = self.bytes + after - before;
+        self.by_size.remove(&(before, id.clone()));
+        self.by_size.insert((after, id.clone()));
+        Some(answer)
+    }
+
+    /// No message of a context is kept any more, only that there were some.
+    fn retire(&mut self, id: &ContextId) {
+        let Some(mut kept) = self.contexts.remove(id) else { return };
+        self.bytes -= kept.size();
+        self.by_size.remove(&(kept.size(), id.clone()));
+        self.order.remove(&kept.used);
+        while kept.drop_first() {}
+        let Kept { floors, updated_at, .. } = kept;
+        let used = self.tick();
+        self.past_floors += 1 + floors.by_part.len();
+        self.past_order.insert(used, id.clone());
+        self.past.insert(id.clone(), Past { floors, updated_at, used });
+    }
+
     /// Forgets until the bounds hold.
     fn shrink(&mut self, bounds: &Bounds) {
-        while self.contexts.len() > bounds.contexts || self.bytes > bounds.bytes {
-            let Some((_, id)) = self.order.pop_first() else { break };
-            let Some(mut kept) = self.contexts.remove(&id) else { continue };
-            self.bytes -= kept.bytes + kept.floors.bytes();
-            while kept.drop_first() {}
-            let Kept { floors, updated_at, .. } = kept;
-            let used = self.tick();
-            self.past_floors += 1 + floors.by_part.len();
-            self.past_order.insert(used, id.clone());
-            self.past.insert(id, Past { floors, updated_at, used });
+        while self.contexts.len() > bounds.contexts {
+            let Some(id) = self.order.first_key_value().map(|(_, id)| id.clone()) else { break };
+            self.retire(&id);
+        }
+        // One context that grows takes nothing from smaller ones: the largest gives up its oldest messages.
+        while self.bytes > bounds.bytes {
+            let Some(id) = self.by_size.last().map(|(_, id)| id.clone()) else { break };
+            match self.resize(&id, |kept| kept.drop_first() && !kept.rows.is_empty()) {
+                Some(true) => {}
+                _ => self.retire(&id),
+            }
         }
         while self.past_floors > bounds.past_floors {
             let Some((_, id)) = self.past_order.pop_first() else { break };
@@ -233,13 +265,13 @@ impl KeptStore {
 
     fn keep(&self, context: &ContextId, part: &Visibility, event: &Envelope, id: Option<u64>) {
         let mut state = self.state();
-        let kept = state.enter(context);
-        // When something was said that not everybody sees must not show.
-        if *part == Visibility::Public {
-            kept.updated_at = kept.updated_at.max(Some(event.time()));
-        }
-        let before = kept.bytes + kept.floors.bytes();
-        if let Some(id) = id {
+        state.enter(context);
+        state.resize(context, |kept| {
+            // When something was said that not everybody sees must not show.
+            if *part == Visibility::Public {
+                kept.updated_at = kept.updated_at.max(Some(event.time()));
+            }
+            let Some(id) = id else { return };
             kept.bytes += cost(event);
             // A message that is published again, perhaps for other eyes, takes the place of what it was.
             if let Some(older) = kept.rows.insert(id, event.clone()) {
@@ -248,9 +280,7 @@ impl KeptStore {
             while kept.rows.len() > self.bounds.messages || kept.bytes > self.bounds.context_bytes {
                 kept.drop_first();
             }
-        }
-        let after = kept.bytes + kept.floors.bytes();
-        state.bytes = state.bytes + after - before;
+        });
         state.shrink(&self.bounds);
     }
 }
