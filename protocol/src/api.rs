@@ -192,6 +192,15 @@ pub struct RevokeToken {
     pub token: String,
 }
 
+/// Takes back everything that was issued before: tokens, logins, tickets and cookies, not API keys (AUTH-13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeAll {
+    /// Always `true`.
+    #[schemars(extend("const" = true))]
+    pub all: bool,
+}
+
 /// What a revocation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Revoked {

@@ -68,10 +68,12 @@ pub const SSE_COOKIE_AGE: Duration = Duration::from_secs(12 * 3600);
 pub const SSE_COOKIES: usize = 1_024;
 /// How long credentials are still taken after their end, for clocks that are apart.
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
-/// How far in the future the end of credentials may lie that have one.
+/// Longest life of a token, from its issue to its end.
 pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Revocations that are remembered one by one.
 pub const REVOCATIONS: usize = 100_000;
+/// Logins of which the hub remembers when it first saw them; the one that was not shown for the longest time is forgotten first.
+pub const LOGINS: usize = 100_000;
 
 /// Bytes of messages and request bodies that have begun and not ended, over all connections (LIMIT-08).
 pub const UNFINISHED_BYTES: usize = 64 * 1024 * 1024;

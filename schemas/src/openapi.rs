@@ -131,7 +131,7 @@ fn bodies(publish: &Value) -> Result<Definitions, Error> {
     };
     let mut reading = SchemaSettings::draft2020_12().for_deserialize().into_generator();
     let asked = subschemas! { reading:
-        api::ResolveSession, api::Acknowledge, api::IssueTicket, api::RevokeUser, api::RevokeToken,
+        api::ResolveSession, api::Acknowledge, api::IssueTicket, api::RevokeUser, api::RevokeToken, api::RevokeAll,
         older::StateUpdatePost, older::LogEntryPost, older::FileOperationPost, older::ThinkingPost,
         older::ToolExecutionPost, older::PhaseTransitionPost, older::OutputChunkPost, older::ScreenshotPost,
         older::SpecPost, older::WorkflowUpdatePost, older::StageEventPost,

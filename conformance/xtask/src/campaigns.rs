@@ -216,6 +216,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-memory",
+        &["--test", "revocation_model"],
+        "transports/memory/tests/revocation_model.rs",
+        256,
+        Cost::Usual,
+        "revocations against a naive list, with clocks that are apart and restarts",
+    ),
+    Campaign::new(
+        "eventwire-memory",
         &["--test", "lagging"],
         "transports/memory/tests/lagging.rs",
         256,

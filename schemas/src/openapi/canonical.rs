@@ -125,8 +125,8 @@ pub(super) fn shapes() -> [(&'static str, Value); 7] {
             "Revoke",
             json!({
                 "title": "Revoke",
-                "description": "Takes credentials back: those of a user, or one by its name.",
-                "oneOf": [reference("RevokeUser"), reference("RevokeToken")],
+                "description": "Takes credentials back: those of a user, one by its name, or everything that was issued.",
+                "oneOf": [reference("RevokeUser"), reference("RevokeToken"), reference("RevokeAll")],
             }),
         ),
         (
@@ -563,14 +563,16 @@ fn revoke() -> Operation {
         &[
             ("user", "Everything that a user was given before.", json!({ "user": "maria" })),
             ("token", "One token by its `jti`, or one API key by its name.", json!({ "token": "laptop-of-maria" })),
+            ("all", "Everything that was issued before; API keys remain accepted.", json!({ "all": true })),
         ],
     );
     let revoked = operation("post", "/v1/revocations", "revokeCredentials", "credentials", "Takes credentials back.")
-        .says("Every connection that was opened with them is closed with 4001 within a second, and gets nothing of what waited for it. Tickets and cookies that were bought with them are void.")
+        .says("Every connection that was opened with them is closed with 4001 within a second, and gets nothing of what waited for it. Tickets and cookies that were bought with them are void. Where the gateway has a state file, the answer comes once the file has the revocation.")
         .access(Access::Holder("admin"), Form::Coded)
         .body(body)
         .answers(200, json_answer("They are refused from now on.", "Revoked", json!({ "closed": 2 })))
-        .refuses(422, Form::Coded, &[E::InvalidPayload, E::InvalidId]);
+        .refuses(422, Form::Coded, &[E::InvalidPayload, E::InvalidId])
+        .refuses(503, Form::Coded, &[E::Unavailable]);
     json_reader(revoked)
 }
 

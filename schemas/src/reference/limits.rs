@@ -97,8 +97,9 @@ fn rows() -> Vec<Row> {
             time(limits::EXPIRY_GRACE),
             "How long credentials are still taken after their end, for clocks that are apart.",
         ),
-        ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "How far in the future the end of credentials may lie."),
+        ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "Longest life of a token, from its issue to its end."),
         ("REVOCATIONS", limits::REVOCATIONS.to_string(), "Revocations that are remembered one by one."),
+        ("LOGINS", limits::LOGINS.to_string(), "Logins of which the hub remembers when it first saw them."),
         (
             "UNFINISHED_BYTES",
             bytes(limits::UNFINISHED_BYTES),

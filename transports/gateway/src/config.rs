@@ -163,10 +163,22 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_leeway_seconds: Option<u64>,
 
-    /// Seconds for which a token may still hold when it is shown; longer ones are refused, for so long revocations are remembered
+    /// Longest life of a token in seconds, from its issue (iat) to its end (exp); longer ones are refused
     #[arg(long, value_name = "SECONDS", help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_max_seconds: Option<u64>,
+
+    /// Whether a token must say when it was issued (iat). Without iat only what is left of its life is judged, and a revocation of
+    /// its user refuses every such token for good
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_require_iat: Option<bool>,
+
+    /// File in which revocations outlive a restart; made if it is absent, readable by its owner alone. Unset, revocations are kept in
+    /// memory, and a restart forgets them
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_file: Option<PathBuf>,
 
     /// Dialects of older systems whose pages may connect without credentials although api_keys_file or jwt_key_file is set, comma
     /// separated: monadic, amiga, shared_context, adw. Strangers may listen there and ask the application; they may not publish
@@ -372,6 +384,8 @@ pub struct Settings {
     pub jwt_claim: String,
     pub jwt_leeway_seconds: u64,
     pub jwt_max_seconds: u64,
+    pub jwt_require_iat: bool,
+    pub state_file: Option<PathBuf>,
     pub anonymous: Vec<String>,
     pub insecure: bool,
     pub allowed_hosts: Vec<String>,
@@ -436,6 +450,8 @@ impl Default for Settings {
             jwt_claim: "eventwire".to_owned(),
             jwt_leeway_seconds: limits::EXPIRY_GRACE.as_secs(),
             jwt_max_seconds: limits::MAX_TOKEN_AGE.as_secs(),
+            jwt_require_iat: true,
+            state_file: None,
             anonymous: Vec::new(),
             insecure: false,
             allowed_hosts: Vec::new(),
@@ -675,6 +691,7 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
         &mut layer.jwt_key_file,
         &mut layer.port_file,
         &mut layer.session_secret_file,
+        &mut layer.state_file,
         &mut layer.commands_secret_file,
         &mut layer.commands_ca_file,
         &mut layer.product_jwt_key_file,

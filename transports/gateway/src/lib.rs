@@ -29,5 +29,6 @@ pub mod serve;
 mod server;
 mod site;
 mod socketio;
+pub mod state_file;
 mod systems;
 mod terminal;

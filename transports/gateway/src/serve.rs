@@ -30,6 +30,7 @@ use crate::front::Front;
 use crate::jwt::{Accepted, Expectations, Jwt, KeyFile};
 use crate::pages::{Directory, Pages, Upstream};
 use crate::site::{Mounted, Site, SocketIo};
+use crate::state_file::StateFile;
 use crate::terminal::{Colour, Pen, coloured};
 use crate::{api_keys, audit, metrics_source, routes, sample, scrape, server, socketio, systems};
 
@@ -110,7 +111,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
             "the limit of open files allows fewer connections"
         );
     }
-    let notes = [notes, &systems::notes(settings)].concat();
+    let notes = [notes, &systems::notes(settings), &state_notes(settings)].concat();
     let block = start_block(&listeners, &access, &notes, &runs, Pen::new(coloured(&io::stderr())));
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
     let places = server::Places::new(places);
@@ -158,6 +159,14 @@ struct Listening {
     listener: TcpListener,
 }
 
+/// What is said at the start about revocations, where there is something to revoke.
+fn state_notes(settings: &Settings) -> Vec<String> {
+    let logins = settings.product_lookup_url.is_some() || settings.product_jwt_key_file.is_some();
+    let forgets = settings.state_file.is_none() && (settings.authenticates() || logins);
+    let note = "revocations are kept in memory, and a restart forgets them: set state_file";
+    forgets.then(|| note.to_owned()).into_iter().collect()
+}
+
 /// Whether only programs on this machine reach any of the listeners.
 fn is_loopback(settings: &Settings) -> bool {
     settings.listen.iter().all(|listener| listener.listen().is_loopback())
@@ -203,6 +212,11 @@ fn hub(
     if let Some(file) = &settings.session_secret_file {
         builder = builder.session_key(read_session_secret(file)?);
     }
+    if let Some(file) = &settings.state_file {
+        let (state, entries) = StateFile::open(file).map_err(Failure::Usage)?;
+        tracing::info!(entries = entries.len(), "the state file was read");
+        builder = builder.state(state, entries);
+    }
     let builder = builder
         .settings(HubSettings {
             mailbox: MailboxBounds { frames: settings.mailbox_frames, bytes: settings.mailbox_bytes.as_usize() },
@@ -216,6 +230,7 @@ fn hub(
             anonymous: settings.anonymous.iter().filter_map(|name| config::open_dialect(name)).collect(),
             expiry_grace: Duration::from_secs(settings.jwt_leeway_seconds),
             max_token_age: Duration::from_secs(settings.jwt_max_seconds),
+            require_issued_at: settings.jwt_require_iat,
             unfinished_bytes: settings.unfinished_bytes.0,
         })
         .memory_bounds(MemoryBounds {

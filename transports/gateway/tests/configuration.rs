@@ -75,12 +75,13 @@ fn every_setting_is_read_from_all_three_places() {
         | "api_keys_file"
         | "jwt_key_file"
         | "session_secret_file"
+        | "state_file"
         | "product_jwt_key_file"
         | "commands_secret_file"
         | "commands_ca_file"
         | "audit" => "/some/where",
         "from_start" | "no_sample" | "insecure" => "true",
-        "progress_enabled" | "socketio" => "false",
+        "progress_enabled" | "socketio" | "jwt_require_iat" => "false",
         // The other value is refused beside api_keys_file.
         "single_user" => "false",
         "replay" => "2.5",

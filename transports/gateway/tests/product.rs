@@ -12,6 +12,7 @@ use std::time::Duration;
 use common::{Gateway, ask, publish, soon};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Method;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -221,6 +222,78 @@ async fn prd_01_tokens_in_the_cookie_are_taken_with_the_configured_key_only() {
     assert!(wrong.code == Some(2) && wrong.stderr.contains("product_jwt_key_file nowhere"), "{wrong:?}");
     let wrong = common::run(&["serve", "--listen", "product", "--product-lookup-url", "ftp://x"], "");
     assert!(wrong.code == Some(2) && wrong.stderr.contains("product_lookup_url"), "{wrong:?}");
+}
+
+/// Opens a page that must be closed at once, and gives the code.
+async fn closed(url: String, cookie: &str) -> u16 {
+    match soon("a close", open(url, cookie).await.next()).await {
+        Some(Ok(Message::Close(Some(frame)))) => frame.code.into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn auth_13_a_revoked_login_does_not_come_straight_back_also_not_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (key, state) = (directory.path().join("key"), directory.path().join("state"));
+    std::fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let signer = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+    let login = |name: &str, more: Value| {
+        let mut claims = json!({"sub": name, "exp": 4_102_444_800_u64});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("connect.sid={}", jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &signer).unwrap())
+    };
+    // A login of an application holds for as long as the application says, far beyond jwt_max_seconds.
+    let (maria, tom) = (login("maria", json!({})), login("tom", json!({"jti": "tom-1", "iat": 1_700_000_000})));
+    let with_tokens = ["--product-jwt-key-file", key.to_str().unwrap(), "--state-file", state.to_str().unwrap()];
+    let accounts = accounts().await;
+    let lookup = format!("http://{accounts}/api/me");
+    let with_lookup = ["--product-lookup-url", &lookup, "--state-file", state.to_str().unwrap()];
+    let known = "connect.sid=s%3Amaria.x";
+    let revoke = async |gateway: &Gateway, body: Value| {
+        let headers = [("content-type", "application/json")];
+        ask(gateway.address, Method::POST, "/v1/revocations", &headers, body.to_string()).await.json()
+    };
+
+    let gateway = Gateway::speaking(&["product"], &with_tokens);
+    let url = |gateway: &Gateway| format!("ws://{}/ws", gateway.at("product"));
+    let mut pages = [open(url(&gateway), &maria).await, open(url(&gateway), &tom).await];
+    for page in &mut pages {
+        assert_eq!(read(page).await["type"], "connection_established");
+    }
+    assert_eq!(revoke(&gateway, json!({"user": "maria"})).await, json!({"closed": 1}));
+    assert_eq!(revoke(&gateway, json!({"token": "tom-1"})).await, json!({"closed": 1}));
+    for page in &mut pages {
+        let end = soon("a close", page.next()).await;
+        assert!(matches!(&end, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 4001), "{end:?}");
+    }
+    for cookie in [&maria, &tom] {
+        assert_eq!(closed(url(&gateway), cookie).await, 1008);
+    }
+    gateway.ended_by("KILL");
+    let gateway = Gateway::speaking(&["product"], &with_tokens);
+    for cookie in [&maria, &tom] {
+        assert_eq!(closed(url(&gateway), cookie).await, 1008);
+    }
+    // A later login of the same user, by its own date or because it is first seen now.
+    let later = login("tom", json!({"jti": "tom-2"}));
+    assert_eq!(read(&mut open(url(&gateway), &later).await).await["type"], "connection_established");
+    drop(gateway);
+
+    // Without a token: the cookie is known again, which has no date, over a restart.
+    let gateway = Gateway::speaking(&["product"], &with_lookup);
+    let mut page = open(url(&gateway), known).await;
+    assert_eq!(read(&mut page).await["type"], "connection_established", "first seen after the revocation of maria");
+    assert_eq!(revoke(&gateway, json!({"user": "maria"})).await, json!({"closed": 1}));
+    assert_eq!(closed(url(&gateway), known).await, 1008);
+    gateway.ended_by("KILL");
+    let gateway = Gateway::speaking(&["product"], &with_lookup);
+    assert_eq!(closed(url(&gateway), known).await, 1008);
+    let state = std::fs::read_to_string(&state).unwrap();
+    for secret in ["maria.x", maria.split('=').nth(1).unwrap(), tom.split('=').nth(1).unwrap()] {
+        assert!(!state.contains(secret), "{state}");
+    }
 }
 
 /// The React provider of the description, compiled and run as it stands there.

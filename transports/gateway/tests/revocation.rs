@@ -5,7 +5,9 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Gateway, Socket, ask, soon};
@@ -45,6 +47,8 @@ fn key_set(secrets: &[&str]) -> String {
 fn write(directory: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     let path = directory.path().join(name);
     std::fs::write(&path, text).unwrap();
+    // Keys are their owner's alone.
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     path
 }
 
@@ -145,4 +149,142 @@ async fn auth_18_a_withdrawn_signing_key_ends_its_connections_cookies_and_ticket
     gateway.signal("HUP");
     becomes(&gateway, &old, 401).await;
     assert_eq!(of_new.command("ping", json!({})).await.0["type"], "connection.pong");
+}
+
+async fn revoke(gateway: &Gateway, bearer: &str, body: Value) -> Value {
+    let headers = [JSON, ("authorization", bearer)];
+    let answer = ask(gateway.address, Method::POST, "/v1/revocations", &headers, body.to_string()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn admin() -> String {
+    token(SECRET, "root", json!({"eventwire": {"permissions": ["admin"]}}))
+}
+
+#[tokio::test]
+async fn auth_11_a_token_says_when_it_was_issued_and_its_whole_life_counts() {
+    let files = tempfile::tempdir().unwrap();
+    let key = write(&files, "secret", SECRET);
+    let arguments = ["--jwt-key-file", key.to_str().unwrap(), "--jwt-max-seconds", "60"];
+    let gateway = Gateway::start(&arguments);
+    let life = |iat: Value, exp: i64| token(SECRET, "ada", json!({"iat": iat, "exp": at(exp), "jti": "t-1"}));
+    // Two minutes long, and nearly over.
+    let (status, message) = shown(&gateway, &life(json!(at(-90)), 30)).await;
+    assert_eq!(status, 401);
+    assert!(message.contains("60 seconds") && message.contains("jwt_max_seconds"), "{message}");
+    let (status, message) = shown(&gateway, &life(Value::Null, 30)).await;
+    assert_eq!(status, 401);
+    assert!(message.contains("(iat)") && message.contains("jwt_require_iat"), "{message}");
+    assert_eq!(shown(&gateway, &life(json!(at(600)), 630)).await.0, 401, "issued in the future");
+    assert_eq!(shown(&gateway, &life(json!(at(-20)), 30)).await.0, 201);
+
+    let lenient = Gateway::start(&[&arguments[..], &["--jwt-require-iat=false"]].concat());
+    let undated = life(Value::Null, 30);
+    assert_eq!(shown(&lenient, &undated).await.0, 201);
+    assert_eq!(shown(&lenient, &life(Value::Null, 3600)).await.0, 401);
+    let admin = token(SECRET, "root", json!({"exp": at(50), "eventwire": {"permissions": ["admin"]}}));
+    revoke(&lenient, &admin, json!({"token": "t-1"})).await;
+    assert_eq!(shown(&lenient, &undated).await.0, 401);
+}
+
+#[tokio::test]
+async fn auth_13_a_token_from_a_clock_that_is_ahead_does_not_escape_a_revocation() {
+    let files = tempfile::tempdir().unwrap();
+    let key = write(&files, "secret", SECRET);
+    let gateway = Gateway::start(&["--jwt-key-file", key.to_str().unwrap(), "--jwt-leeway-seconds", "60"]);
+    let ahead = token(SECRET, "ada", json!({"iat": at(40)}));
+    let mut socket = socket(&gateway, &ahead).await;
+    revoke(&gateway, &admin(), json!({"user": "ada"})).await;
+    assert_eq!(socket.close_code().await, Some(4001));
+    assert_eq!(
+        shown(&gateway, &ahead).await,
+        (401, "your credentials were revoked; come back with new ones".to_owned())
+    );
+    // It is about nothing else.
+    assert_eq!(shown(&gateway, &token(SECRET, "bob", json!({}))).await.0, 201);
+}
+
+/// An API key and the text of its entry.
+fn api_key(name: &str) -> (String, Value) {
+    let made = common::run(&["api-key", "--json", "--name", name], "");
+    let made: Value = serde_json::from_str(&made.stdout).unwrap();
+    (format!("Bearer {}", made["key"].as_str().unwrap()), made["entry"].clone())
+}
+
+#[tokio::test]
+async fn auth_19_revocations_outlive_a_restart_and_tickets_and_cookies_do_not() {
+    let files = tempfile::tempdir().unwrap();
+    let key = write(&files, "secret", SECRET);
+    let (build, entry) = api_key("build");
+    let (other, other_entry) = api_key("other");
+    let keys = write(&files, "keys.toml", &toml::to_string(&json!({"key": [entry, other_entry]})).unwrap());
+    let state = files.path().join("state");
+    let arguments = [
+        "--jwt-key-file",
+        key.to_str().unwrap(),
+        "--api-keys-file",
+        keys.to_str().unwrap(),
+        "--state-file",
+        state.to_str().unwrap(),
+    ];
+    let gateway = Gateway::start(&arguments);
+    assert!(!gateway.start_block.contains("state_file"), "{}", gateway.start_block);
+    let ada = token(SECRET, "ada", json!({"jti": "ada-1"}));
+    let bob = token(SECRET, "bob", json!({"jti": "bob-1"}));
+    let bob_too = token(SECRET, "bob", json!({"jti": "bob-2"}));
+    let (cookie, _stream) = cookie(&gateway, &bob_too).await;
+    let (spent, unspent) = (ticket(&gateway, &bob_too).await, ticket(&gateway, &bob_too).await);
+    assert_eq!(stream(&gateway, &format!("?ticket={spent}"), &[]).await.0, 200);
+    revoke(&gateway, &admin(), json!({"user": "ada"})).await;
+    revoke(&gateway, &admin(), json!({"token": "bob-1"})).await;
+    revoke(&gateway, &admin(), json!({"token": "build"})).await;
+    for revoked in [&ada, &bob, &build] {
+        assert_eq!(shown(&gateway, revoked).await.0, 401);
+    }
+    // Once it is answered it is kept, whatever happens to the process.
+    let killed = gateway.ended_by("KILL");
+    assert_eq!(killed.code, None);
+    let text = std::fs::read_to_string(&state).unwrap();
+    assert!(text.contains("ada") && text.contains("bob-1") && text.contains("build"), "{text}");
+    for secret in [&ada, &bob, &build, &spent, &unspent, &cookie] {
+        assert!(!text.contains(secret.trim_start_matches("Bearer ")), "{text}");
+    }
+
+    let gateway = Gateway::start(&arguments);
+    for revoked in [&ada, &bob, &build] {
+        assert_eq!(shown(&gateway, revoked).await.0, 401);
+    }
+    for accepted in [&bob_too, &other, &admin()] {
+        assert_eq!(shown(&gateway, accepted).await.0, 201);
+    }
+    // What was given out in place of credentials ends with the process.
+    for query in [&spent, &unspent].map(|ticket| format!("?ticket={ticket}")) {
+        assert_eq!(stream(&gateway, &query, &[]).await.0, 401);
+    }
+    assert_eq!(stream(&gateway, "?ticket=spent", &[("cookie", &cookie)]).await.0, 401);
+
+    // A second process would write over the file of the first.
+    let second = common::run(&[&["serve", "--listen", "127.0.0.1:0", "--no-sample"], &arguments[..]].concat(), "");
+    assert_eq!(second.code, Some(2), "{second:?}");
+    assert!(second.stderr.contains("state_file") && second.stderr.contains("another gateway"), "{second:?}");
+
+    // Everything, and again over a restart; API keys remain accepted.
+    revoke(&gateway, &admin(), json!({"all": true})).await;
+    assert_eq!(shown(&gateway, &bob_too).await.0, 401);
+    drop(gateway);
+    let gateway = Gateway::start(&arguments);
+    assert_eq!(shown(&gateway, &bob_too).await.0, 401);
+    assert_eq!(shown(&gateway, &other).await.0, 201);
+    assert_eq!(shown(&gateway, &build).await.0, 401);
+    drop(gateway);
+
+    // A file that is damaged is not taken for an empty one.
+    std::fs::write(&state, text.replace("ada", "adb")).unwrap();
+    let damaged = common::run(&[&["serve", "--listen", "127.0.0.1:0", "--no-sample"], &arguments[..]].concat(), "");
+    assert_eq!(damaged.code, Some(2), "{damaged:?}");
+    assert!(
+        damaged.stderr.contains("line 2: it is damaged") && damaged.stderr.trim().lines().count() == 1,
+        "{damaged:?}"
+    );
 }

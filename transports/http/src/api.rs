@@ -11,7 +11,7 @@ use eventwire_protocol::{
     Audience, ConnectionId, Envelope, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
     api::{
         Connections, EventName, Evicted, Explained, Health, IssueTicket, IssuedTicket, PublishResult, PublishResults,
-        Readiness, Ready, ResolveSession, ResolvedSession, RevokeToken, RevokeUser, Revoked,
+        Readiness, Ready, ResolveSession, ResolvedSession, RevokeAll, RevokeToken, RevokeUser, Revoked,
     },
     frame::read_strict,
     limits,
@@ -167,7 +167,7 @@ impl Api {
                 require(&principal, Permission::Admin)?;
                 let media = Media::of(head.headers)?;
                 let body = self.small(&head, body).await?;
-                revoke(hub, media, &body)
+                revoke(hub, media, &body).await
             }
             Endpoint::Connections => {
                 no_query(head.query)?;
@@ -414,37 +414,37 @@ pub fn ticket(hub: &Hub, principal: &Principal, body: &[u8]) -> Answer {
 }
 
 /// `POST /v1/revocations`: takes credentials back and closes what was opened with them (AUTH-13). The body is
-/// `{"user": ".."}` or `{"token": ".."}`, the latter with the `jti` of a token or the name of an API key.
+/// `{"user": ".."}`, `{"token": ".."}` with the `jti` of a token or the name of an API key, or `{"all": true}`.
 ///
 /// # Errors
-/// `unsupported_media_type`, `malformed_frame`, `invalid_payload`, `invalid_id`.
-pub fn revoke(hub: &Hub, media: Media, body: &[u8]) -> Answer {
+/// `unsupported_media_type`, `malformed_frame`, `invalid_payload`, `invalid_id`, `unavailable` when a restart would forget it.
+pub async fn revoke(hub: &Hub, media: Media, body: &[u8]) -> Answer {
     if media != Media::Json {
         return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
     }
     let text = read_strict(body, MAX_SMALL_BYTES)?;
     // What the parser would say may quote a token that was put here in place of its name.
     let wrong = || {
-        let message =
-            "the body must be {\"user\": \"<id>\"} or {\"token\": \"<jti of a token, or name of an API key>\"}";
+        let message = "the body must be {\"user\": \"<id>\"}, {\"token\": \"<jti of a token, or name of an API key>\"} or {\"all\": true}";
         Refusal::new(ErrorCode::InvalidPayload, message)
     };
-    let revocation = match (object(text), object(text)) {
-        (Some(RevokeUser { user }), _) => {
+    let revocation = match (object(text), object(text), object(text)) {
+        (Some(RevokeUser { user }), ..) => {
             let user = user.parse().map_err(|error| Refusal::new(ErrorCode::InvalidId, format!("user: {error}")))?;
             Revocation::User(user)
         }
-        (None, Some(RevokeToken { token })) if (1..=MAX_CREDENTIAL_ID_BYTES).contains(&token.len()) => {
+        (None, Some(RevokeToken { token }), _) if (1..=MAX_CREDENTIAL_ID_BYTES).contains(&token.len()) => {
             Revocation::Token(token.into())
         }
-        (None, Some(RevokeToken { .. })) => {
+        (None, Some(RevokeToken { .. }), _) => {
             let message =
                 format!("token must have 1 to {MAX_CREDENTIAL_ID_BYTES} bytes: it is the name, not the token");
             return Err(Refusal::new(ErrorCode::InvalidId, message));
         }
-        (None, None) => return Err(wrong()),
+        (None, None, Some(RevokeAll { all: true })) => Revocation::All,
+        (None, None, _) => return Err(wrong()),
     };
-    Ok(json(StatusCode::OK, &Revoked { closed: hub.revoke(&revocation) }))
+    Ok(json(StatusCode::OK, &Revoked { closed: hub.revoke(&revocation).await? }))
 }
 
 /// `GET /v1/connections`: who is connected (HTTP-06).

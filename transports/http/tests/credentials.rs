@@ -3,13 +3,18 @@
 
 use bytes::Bytes;
 use eventwire_http::Api;
-use eventwire_hub::{ApiKeys, ConnectRequest, Connection, Hub, KeyDigest, Outgoing, Principal, Secret};
+use eventwire_hub::state::{Durability, Room, StateEntry, StateLog};
+use eventwire_hub::{ApiKeys, Builder, ConnectRequest, Connection, Hub, KeyDigest, Outgoing, Principal, Secret};
 use eventwire_protocol::{Claims, CloseCode, Permission, limits};
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
 fn hub() -> Hub {
+    builder().build()
+}
+
+fn builder() -> Builder {
     let mut keys = ApiKeys::new();
     let named = |user: &str| Claims { user: Some(user.parse().unwrap()), ..Claims::anonymous() };
     for (key, claims) in [
@@ -20,7 +25,7 @@ fn hub() -> Hub {
     ] {
         keys.add(KeyDigest::of(key), Principal::new(key, claims)).unwrap();
     }
-    Hub::builder().authenticator(keys).build()
+    Hub::builder().authenticator(keys)
 }
 
 async fn post(api: &Api, path: &str, key: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
@@ -97,6 +102,37 @@ async fn auth_13_a_revocation_closes_what_it_names_and_says_how_much() {
     let (status, answer) = post(&api, "/v1/tickets", "bob", &[], "").await;
     assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (401, "unauthorised"));
     assert_eq!(post(&api, "/v1/tickets", "ada", &[], "").await.0, 201);
+    // Everything: also what keys had opened, which themselves remain accepted.
+    let mut again = connect(&hub, "ada").await;
+    assert_eq!(revoke(json!({"all": true})).await, (200, json!({"closed": 1})));
+    assert_eq!(code(&mut again).await, CloseCode::Unauthorised);
+    assert_eq!(post(&api, "/v1/tickets", "ada", &[], "").await.0, 201);
+}
+
+/// A disk that is full.
+struct FullDisk;
+
+#[async_trait::async_trait]
+impl StateLog for FullDisk {
+    async fn append(&mut self, _: &StateEntry, _: Durability) -> std::io::Result<Room> {
+        Err(std::io::Error::other("no space left"))
+    }
+
+    async fn rewrite(&mut self, _: Vec<StateEntry>) -> std::io::Result<()> {
+        Err(std::io::Error::other("no space left"))
+    }
+}
+
+#[tokio::test]
+async fn auth_19_a_revocation_that_cannot_be_kept_is_in_force_and_not_confirmed() {
+    let hub = builder().state(FullDisk, Vec::new()).build();
+    let api = Api::new(hub.clone());
+    let mut ada = connect(&hub, "ada").await;
+    let (status, answer) = post(&api, "/v1/revocations", "admin", JSON, "{\"token\":\"ada\"}").await;
+    assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (503, "unavailable"));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("in force"), "{answer}");
+    assert_eq!(code(&mut ada).await, CloseCode::Unauthorised);
+    assert_eq!(post(&api, "/v1/tickets", "ada", &[], "").await.0, 401);
 }
 
 #[tokio::test]
@@ -115,6 +151,9 @@ async fn auth_13_a_revocation_needs_the_permission_and_names_exactly_one() {
         ("admin", JSON, "{\"users\":[\"ada\"]}", 422, "invalid_payload"),
         ("admin", JSON, "[\"ada\",null]", 422, "invalid_payload"),
         ("admin", JSON, "{\"user\":7}", 422, "invalid_payload"),
+        ("admin", JSON, "{\"all\":false}", 422, "invalid_payload"),
+        ("admin", JSON, "{\"all\":true,\"user\":\"ada\"}", 422, "invalid_payload"),
+        ("ada", JSON, "{\"all\":true}", 403, "forbidden"),
         ("admin", JSON, "{\"user\":\"no spaces\"}", 422, "invalid_id"),
         ("admin", JSON, "{\"token\":\"\"}", 422, "invalid_id"),
         ("admin", JSON, &long, 422, "invalid_id"),

@@ -4,8 +4,11 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use eventwire_protocol::{Claims, ErrorBody, ErrorCode, Permission, Time};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::state::{hex, unhex};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct Credential {
     pub id: Option<Arc<str>>,
     /// Since when it holds. API keys do not say.
     pub issued_at: Option<Time>,
+    /// When the hub first saw it, for logins: the cookie of an application often has no date of its own.
+    pub first_seen: Option<Time>,
     /// Until when it holds. API keys have no end.
     pub expires_at: Option<Time>,
     /// The key that vouches for it. Where the key is withdrawn, the credentials end (AUTH-18).
@@ -121,6 +126,19 @@ impl Thumbprint {
     }
 }
 
+impl Serialize for Thumbprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Thumbprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        unhex(&text).map(Self).ok_or_else(|| serde::de::Error::custom("a thumbprint is 64 hexadecimal digits"))
+    }
+}
+
 impl fmt::Debug for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Thumbprint(..)")
@@ -142,6 +160,12 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Whether the credential of this name never ends by itself, so that its revocation has to be remembered for good.
     fn is_permanent(&self, _id: &str) -> bool {
         false
+    }
+
+    /// The key that has this name now, of those that never end by themselves. Its revocation by name leaves a later key of the
+    /// same name alone.
+    fn key_named(&self, _id: &str) -> Option<Thumbprint> {
+        None
     }
 
     /// Whether a key still vouches for credentials. An authenticator whose keys can be withdrawn says no for those that were,
@@ -276,6 +300,11 @@ impl Authenticator for ApiKeys {
 
     fn is_permanent(&self, id: &str) -> bool {
         self.keys.iter().any(|(_, principal)| principal.credential.id.as_deref() == Some(id))
+    }
+
+    fn key_named(&self, id: &str) -> Option<Thumbprint> {
+        let named = self.keys.iter().find(|(_, principal)| principal.credential.id.as_deref() == Some(id));
+        named.and_then(|(_, principal)| principal.credential.key)
     }
 
     fn accepts_key(&self, key: &Thumbprint) -> bool {

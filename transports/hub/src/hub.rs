@@ -2,8 +2,9 @@
 
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
+    io,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,11 +22,11 @@ use eventwire_protocol::{
     route::{self, Explanation},
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex as AsyncMutex, broadcast};
 
 use crate::{
     audit::{self, Audit, AuditEntry, AuditEvent},
-    auth::{Authenticator, Credential, Credentials, NoAuthentication, Principal, Secret, Thumbprint},
+    auth::{Authenticator, Credential, CredentialKind, Credentials, NoAuthentication, Principal, Secret, Thumbprint},
     backplane::{Backplane, SingleNode},
     clock::{Clock, SystemClock},
     conduct::{Conduct, Tap},
@@ -34,10 +35,12 @@ use crate::{
     guard::Guard,
     history::{Append, Checkpoint, Evictions, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
     holder::Holder,
+    logins::Logins,
     passes::{Passes, SseCookie, Ticket, WhenFull},
-    revocation::{Revocation, Revocations},
+    revocation::{Ending, REVOKED, Revocation, Revocations, WITHDRAWN},
     sequencer::{self, Answers, Jobs},
     session_key::SessionKey,
+    state::{Durability, LoginDigest, Room, StateEntry, StateLog},
     subscriptions::Subscriptions,
     unfinished::Budget,
 };
@@ -59,8 +62,11 @@ pub struct Settings {
     pub subscription_bytes: usize,
     /// How long credentials are still taken after their end (AUTH-11).
     pub expiry_grace: Duration,
-    /// How far in the future the end of credentials may lie that have one: for so long a revocation is remembered (AUTH-13).
+    /// Longest life of a token, from its issue to its end (AUTH-11).
     pub max_token_age: Duration,
+    /// Whether a token has to say when it was issued. Of one that does not, only what is left of its life can be judged, and
+    /// once its user was revoked it is refused for good (AUTH-13).
+    pub require_issued_at: bool,
     /// Dialects whose clients may connect without credentials where others need them (AUTH-09); of a family, any.
     pub anonymous: Vec<Dialect>,
     /// Most bytes of messages and request bodies that have begun and not ended (LIMIT-08).
@@ -78,6 +84,7 @@ impl Default for Settings {
             subscription_bytes: limits::SUBSCRIPTION_BYTES,
             expiry_grace: limits::EXPIRY_GRACE,
             max_token_age: limits::MAX_TOKEN_AGE,
+            require_issued_at: true,
             anonymous: Vec::new(),
             unfinished_bytes: limits::UNFINISHED_BYTES as u64,
         }
@@ -94,10 +101,19 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     taps: Vec<Arc<dyn Tap>>,
     session_key: Option<SessionKey>,
+    state: Option<Box<dyn StateLog>>,
+    remembered: Vec<StateEntry>,
     audit: Audit,
 }
 
 impl Builder {
+    /// Sets what keeps revocations beyond the process, and what it kept so far (AUTH-19). Without it they are in memory only.
+    pub fn state(mut self, log: impl StateLog, entries: Vec<StateEntry>) -> Self {
+        self.state = Some(Box::new(log));
+        self.remembered = entries;
+        self
+    }
+
     /// Adds somebody who sees every event as it is delivered.
     pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
         self.taps.push(tap);
@@ -158,14 +174,21 @@ impl Builder {
         let history =
             self.history.unwrap_or_else(|| Arc::new(MemoryHistory::new(Epoch::from_bits(random()), self.bounds)));
         let jobs = Jobs::new();
-        // Issued a moment ahead by a clock that is ahead, and taken a moment after its end.
-        let memory = self.settings.max_token_age + 2 * self.settings.expiry_grace;
         let subscription_bytes = self.settings.subscription_bytes;
+        let mut revocations = Revocations::new(self.settings.expiry_grace, limits::REVOCATIONS);
+        let mut logins = Logins::new(limits::LOGINS);
+        for entry in self.remembered {
+            if let Some(StateEntry::LoginSeen { login, at }) = revocations.restore(entry) {
+                logins.restore(login, at);
+            }
+        }
         let core = Arc::new(Core {
             jobs: jobs.clone(),
             tickets: Passes::new(limits::TICKET_AGE, limits::TICKETS, WhenFull::Refuse),
             cookies: Passes::new(limits::SSE_COOKIE_AGE, limits::SSE_COOKIES, WhenFull::DropOldest),
-            revocations: Mutex::new(Revocations::new(memory, limits::REVOCATIONS)),
+            revocations: Mutex::new(revocations),
+            logins: Mutex::new(logins),
+            state: self.state.map(AsyncMutex::new),
             revoked: broadcast::Sender::new(64),
             unfinished: Budget::new(self.settings.unfinished_bytes),
             settings: self.settings,
@@ -202,6 +225,10 @@ pub fn random() -> u64 {
     })
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What all handles of one hub share.
 pub(crate) struct Core {
     jobs: Arc<Jobs>,
@@ -216,8 +243,11 @@ pub(crate) struct Core {
     pub(crate) tickets: Passes,
     pub(crate) cookies: Passes,
     revocations: Mutex<Revocations>,
+    logins: Mutex<Logins>,
+    /// Keeps what outlives the process.
+    state: Option<AsyncMutex<Box<dyn StateLog>>>,
     /// Tells streams that are not connections of the hub.
-    revoked: broadcast::Sender<Revocation>,
+    revoked: broadcast::Sender<Ending>,
     pub(crate) tally: Tally,
     unfinished: Budget,
     registry: RwLock<Registry>,
@@ -287,41 +317,91 @@ impl Core {
         if principal.credential.key.is_some_and(|key| !self.authenticator.accepts_key(&key)) {
             return Err(ErrorBody::new(ErrorCode::Unauthorised, WITHDRAWN));
         }
-        if self.revocations.lock().unwrap_or_else(PoisonError::into_inner).refuses(principal) {
+        if lock(&self.revocations).refuses(principal) {
             return Err(ErrorBody::new(ErrorCode::Unauthorised, REVOKED));
         }
         Ok(())
     }
 
-    /// Closes every connection that a revocation concerns and voids what was bought. Returns the number of connections.
-    fn close_concerned(&self, revocation: &Revocation, reason: &'static str) -> usize {
-        let concerned =
-            |principal: &Principal| revocation.concerns(&principal.credential, principal.claims.user.as_ref());
+    /// Closes every connection that an ending concerns and voids what was bought. Returns the number of connections.
+    fn close_concerned(&self, ending: Ending) -> usize {
+        let concerned = |principal: &Principal| ending.concerns(&principal.credential, principal.claims.user.as_ref());
         self.tickets.take_back(concerned);
         self.cookies.take_back(concerned);
         let registry = self.registry();
         let links = registry.roster.members().filter_map(|(id, member)| {
             let link = registry.links.get(&id)?;
-            revocation.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
+            ending.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
         });
-        let closed = links.inspect(|link| link.outbox.cut(CloseCode::Unauthorised, reason)).count();
+        let closed = links.inspect(|link| link.outbox.cut(CloseCode::Unauthorised, ending.reason())).count();
         drop(registry);
-        let _ = self.revoked.send(revocation.clone());
-        let subject = revocation.to_string();
+        let subject = ending.to_string();
+        let _ = self.revoked.send(ending);
         let entry = AuditEntry { closed: Some(closed), ..AuditEntry::new(AuditEvent::CredentialRevoked) };
         self.audit.record(entry.subject(&subject));
         closed
     }
+
+    /// Keeps an entry beyond the process, where there is something to keep it.
+    async fn keep(&self, entry: StateEntry, durability: Durability) -> io::Result<()> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let mut log = state.lock().await;
+        match log.append(&entry, durability).await {
+            Ok(Room::Left) => Ok(()),
+            // What is in memory has the entry, too. A rewrite also mends a line that was written in part.
+            Ok(Room::Short) | Err(_) => log.rewrite(self.remembered()).await,
+        }
+    }
+
+    fn remembered(&self) -> Vec<StateEntry> {
+        let revoked: Vec<StateEntry> = lock(&self.revocations).entries().collect();
+        revoked.into_iter().chain(lock(&self.logins).entries()).collect()
+    }
+
+    /// Judges the age of credentials that were recognized (AUTH-11).
+    fn judge_age(&self, credential: &Credential) -> Result<(), ErrorBody> {
+        if credential.kind != CredentialKind::Token {
+            return Ok(());
+        }
+        let refused = |message: String| Err(ErrorBody::new(ErrorCode::Unauthorised, message));
+        let Settings { max_token_age, expiry_grace, require_issued_at, .. } = &self.settings;
+        let (longest, grace) = (micros(*max_token_age), micros(*expiry_grace));
+        let now = self.clock.now();
+        let Some(end) = credential.expires_at else {
+            return refused("the token has no end (exp); issue it with one".into());
+        };
+        let begin = match credential.issued_at {
+            // It could have been issued before any revocation.
+            Some(issued) if issued > now.plus_micros(grace) => {
+                return refused(
+                    "the token was issued in the future (iat); compare the clocks of issuer and gateway".into(),
+                );
+            }
+            Some(issued) => issued,
+            None if *require_issued_at => {
+                return refused(
+                    "the token does not say when it was issued (iat); issue it with iat, or set jwt_require_iat = false".into(),
+                );
+            }
+            None => now.plus_micros(grace),
+        };
+        if end > begin.plus_micros(longest) {
+            return refused(format!(
+                "the token holds for longer than {} seconds from its issue (iat) to its end (exp); issue shorter ones, or raise jwt_max_seconds",
+                max_token_age.as_secs()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A duration in microseconds.
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// What somebody is told whose credentials have ended.
 pub(crate) const EXPIRED: &str = "your credentials have expired; come back with new ones";
-/// What somebody is told whose credentials were taken back.
-pub(crate) const REVOKED: &str = "your credentials were revoked; come back with new ones";
-
-/// What is said about credentials whose key was withdrawn.
-pub(crate) const WITHDRAWN: &str = "the key of your credentials was withdrawn; come back with new ones";
-
 /// A running realm on one node. Cheap to clone; all clones are the same hub.
 #[derive(Clone)]
 pub struct Hub {
@@ -340,6 +420,8 @@ impl Hub {
             clock: Arc::new(SystemClock),
             taps: Vec::new(),
             session_key: None,
+            state: None,
+            remembered: Vec::new(),
             audit: Audit::off(),
         }
     }
@@ -405,14 +487,7 @@ impl Hub {
         let mut principal = self.core.authenticator.authenticate(credentials).await?;
         principal.peer = credentials.peer;
         self.core.still_holds(&principal)?;
-        let Settings { max_token_age, expiry_grace, .. } = &self.core.settings;
-        let longest = i64::try_from((*max_token_age + *expiry_grace).as_micros()).unwrap_or(i64::MAX);
-        if principal.credential.expires_at.is_some_and(|end| end > self.now().plus_micros(longest)) {
-            // A revocation would be forgotten before it ends.
-            let message =
-                format!("a token may hold for {} seconds at most; issue shorter ones", max_token_age.as_secs());
-            return Err(ErrorBody::new(ErrorCode::Unauthorised, message));
-        }
+        self.core.judge_age(&principal.credential)?;
         Ok(principal)
     }
 
@@ -477,19 +552,74 @@ impl Hub {
         })
     }
 
-    /// Takes credentials back (AUTH-13): closes every connection that was opened with them with 4001, and lets nobody in with
-    /// them again, nor with tickets and cookies that were bought with them. Says how many connections are being closed.
+    /// Whether the credentials of a principal that was recognized before still hold.
     ///
-    /// A user's revocation refuses every token that was issued up to now. API keys have no date of issue: their connections
-    /// as that user are closed, and they are taken back themselves by their names.
-    pub fn revoke(&self, revocation: &Revocation) -> usize {
+    /// # Errors
+    /// `unauthorised` when they have ended, were revoked, or their key was withdrawn.
+    pub fn still_holds(&self, principal: &Principal) -> Result<(), ErrorBody> {
+        self.core.still_holds(principal).inspect_err(|error| {
+            let entry = AuditEntry::new(AuditEvent::CredentialFailed).principal(principal).code(error.code);
+            self.core.audit.record(entry);
+        })
+    }
+
+    /// The credential of a login that an application vouches for (AUTH-13). `shown` is what tells this login from others of its
+    /// user, the value of a session cookie or a token; `id` and `issued_at` are what the application says of it.
+    ///
+    /// A cookie often has no date, so the hub notes when it first saw it, by a digest.
+    pub async fn login(&self, shown: &Secret, id: Option<Arc<str>>, issued_at: Option<Time>) -> Credential {
+        let login = LoginDigest::of(shown);
+        let (first_seen, entry) = lock(&self.core.logins).show(login, self.now());
+        if let Some(entry) = entry
+            && let Err(error) = self.core.keep(entry, Durability::Buffered).await
+        {
+            tracing::error!(%error, "the state log does not keep when a login was first seen; a restart forgets it");
+        }
+        Credential { kind: CredentialKind::Login, id, issued_at, first_seen: Some(first_seen), ..Credential::default() }
+    }
+
+    /// Takes credentials back (AUTH-13): they are refused from now on, as are tickets and cookies that were bought with them, and
+    /// every connection that was opened with them is closed with 4001. Returns the number of connections that are being closed,
+    /// once a restart would not forget the revocation.
+    ///
+    /// A user's revocation refuses every token and login that was issued up to now. API keys have no date of issue: their
+    /// connections as that user are closed, and they are taken back themselves by their names. [`Revocation::All`] closes
+    /// every connection that was opened with credentials; those with an API key may come back.
+    ///
+    /// # Errors
+    /// `unavailable` when the state log does not keep it. It is in force all the same, until the process ends.
+    pub async fn revoke(&self, revocation: &Revocation) -> Result<usize, ErrorBody> {
         let core = &self.core;
-        let permanent = matches!(revocation, Revocation::Token(id) if core.authenticator.is_permanent(id));
-        // First nobody comes in any more, then everybody goes: whoever is between the two is looked at again when it is put
-        // into the roster.
-        let now = self.now();
-        core.revocations.lock().unwrap_or_else(PoisonError::into_inner).add(revocation.clone(), permanent, now);
-        core.close_concerned(revocation, REVOKED)
+        let mut entries = Vec::new();
+        {
+            // First nothing new is accepted, then what is open is closed: a connection between the two is judged again when it is
+            // put into the roster.
+            let mut revocations = lock(&core.revocations);
+            entries.push(revocations.add(revocation, self.now()));
+            if let Revocation::Token(id) = revocation
+                && core.authenticator.is_permanent(id)
+            {
+                entries.push(revocations.add_api_key(id.clone(), core.authenticator.key_named(id)));
+            }
+        }
+        let closed = core.close_concerned(Ending::Revoked(revocation.clone()));
+        // The caller may go away meanwhile; what it asked for is kept all the same.
+        let keeping = Arc::clone(core);
+        let kept = tokio::spawn(async move {
+            for entry in entries {
+                keeping.keep(entry, Durability::Synced).await?;
+            }
+            io::Result::Ok(())
+        });
+        match kept.await.map_err(io::Error::other).and_then(|kept| kept) {
+            Ok(()) => Ok(closed),
+            Err(error) => {
+                tracing::error!(%error, "a revocation is in force, and the state log does not keep it; a restart forgets it");
+                let message = "the revocation is in force, and the state file cannot be written: a restart would forget it; \
+                    make room for the file and revoke again";
+                Err(ErrorBody::new(ErrorCode::Unavailable, message))
+            }
+        }
     }
 
     /// Ends what a withdrawn key vouched for (AUTH-18): connections are closed with 4001, tickets and cookies are void. Returns
@@ -498,7 +628,7 @@ impl Hub {
     /// Call it once the authenticator no longer accepts the key. The hub keeps no memory of it: a key that is accepted
     /// again vouches again.
     pub fn withdraw_key(&self, key: Thumbprint) -> usize {
-        self.core.close_concerned(&Revocation::Key(key), WITHDRAWN)
+        self.core.close_concerned(Ending::Withdrawn(key))
     }
 
     /// Waits until the credentials of a principal end or are taken back, and says which: for streams that are no connections
@@ -514,10 +644,9 @@ impl Hub {
                 }
                 let left = hub.core.refused_from(&principal.credential).map_or(FAR, |end| hub.until(end));
                 tokio::select! {
-                    revocation = revoked.recv() => match revocation {
+                    ending = revoked.recv() => match ending {
                         Ok(it) if it.concerns(&principal.credential, principal.claims.user.as_ref()) => {
-                            let reason = if matches!(it, Revocation::Key(_)) { WITHDRAWN } else { REVOKED };
-                            return ErrorBody::new(ErrorCode::Unauthorised, reason);
+                            return ErrorBody::new(ErrorCode::Unauthorised, it.reason());
                         }
                         Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

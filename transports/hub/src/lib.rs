@@ -43,6 +43,7 @@ pub mod history;
 mod holder;
 mod hub;
 pub mod link_request;
+mod logins;
 pub mod metered;
 #[doc(hidden)]
 pub mod outbox;
@@ -50,6 +51,7 @@ mod passes;
 mod revocation;
 mod sequencer;
 mod session_key;
+pub mod state;
 mod subscriptions;
 mod sync;
 pub mod unfinished;

@@ -71,7 +71,7 @@ async fn auth_12_an_event_source_comes_with_a_ticket_and_comes_back_with_a_cooki
     let wrong = ("authorization", "Bearer wrong");
     assert_eq!(open(&hub, &acceptor, "", &[("cookie", pair), wrong]).await, Err(401));
 
-    hub.revoke(&Revocation::User("ada".parse().unwrap()));
+    hub.revoke(&Revocation::User("ada".parse().unwrap())).await.unwrap();
     assert_eq!(open(&hub, &acceptor, &query, &[("cookie", pair)]).await, Err(401));
 }
 

@@ -27,7 +27,7 @@ use eventwire_protocol::{
 use http::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
-pub use login::{JwtUsers, KnowsNobody, LookupUsers, ResolvedUser, Shown, UserResolver};
+pub use login::{JwtUsers, KnowsNobody, LoginProof, LookupUsers, ResolvedUser, Shown, UserResolver};
 pub use presence::State;
 
 use crate::{Admission, Ask, Body, Route, System, answer};
@@ -83,6 +83,24 @@ struct Shared {
     state: Arc<State>,
 }
 
+impl Shared {
+    /// What a login may do. Its end is the application's to say (PRD-07); the hub knows it by what revokes it (AUTH-13).
+    async fn principal(&self, found: &ResolvedUser, history_from: Option<Time>) -> Principal {
+        let LoginProof { shown, id, issued_at } = &found.proof;
+        let credential = self.hub.login(shown, id.clone(), *issued_at).await;
+        let claims = Claims {
+            user: Some(found.user.clone()),
+            role: found.role,
+            contexts: Scope::none(),
+            adws: Scope::none(),
+            rooms: Scope::none(),
+            permissions: std::collections::BTreeSet::new(),
+            history_from,
+        };
+        Principal { credential, ..Principal::new(format!("product:{}", found.user), claims) }
+    }
+}
+
 /// The system. Make its [`State`] first, and give it to [`Hub::builder`] as a tap.
 pub struct Product(Arc<Shared>);
 
@@ -99,15 +117,18 @@ impl Product {
         Shown::read(headers, &self.0.settings.cookie)
     }
 
-    /// Who sends a request, by the cookies that it shows.
-    async fn user(&self, headers: &http::HeaderMap) -> Result<ResolvedUser, ErrorBody> {
+    /// Who sends a request, by the cookies that it shows, if the login was not revoked.
+    async fn user(&self, headers: &http::HeaderMap) -> Result<(ResolvedUser, Principal), ErrorBody> {
         let unknown = || ErrorBody::new(ErrorCode::Unauthorised, "not logged in");
-        self.0.settings.users.resolve(&self.shown(headers)).await?.ok_or_else(unknown)
+        let found = self.0.settings.users.resolve(&self.shown(headers)).await?.ok_or_else(unknown)?;
+        let principal = self.0.principal(&found, None).await;
+        self.0.hub.still_holds(&principal)?;
+        Ok((found, principal))
     }
 
     /// How many sockets there are. Whose they are, a user learns of nobody but themselves.
     async fn stats(&self, headers: &http::HeaderMap) -> Result<Response<Body>, ErrorBody> {
-        let me = self.user(headers).await?;
+        let (me, _) = self.user(headers).await?;
         let present = self.0.state.table().present();
         let mine = present.get(&me.user).map(|count| UserSockets { user_id: me.user, connection_count: *count });
         let stats = SocketStats {
@@ -150,27 +171,21 @@ impl System for Product {
             Err(error) => return Admission::Refuse(error),
         };
         let now = shared.hub.now();
-        let seat = Seat::take(shared, &found.user, epoch, now);
         let from = now.plus_micros(-i64::try_from(QUEUE_AGE.as_micros()).unwrap_or(i64::MAX));
+        let principal = shared.principal(&found, Some(from)).await;
+        if shared.hub.still_holds(&principal).is_err() {
+            return Admission::Close(CloseCode::Policy, "Authentication failed".into());
+        }
+        let seat = Seat::take(shared, &found.user, epoch, now);
         let cursor = seat.start.map(|start| Cursor {
             epoch,
             // What everyone is told is of the moment: only what is the user's own is brought.
             low: head,
             others: [(Root::User(found.user.clone()), start)].into(),
         });
-        let claims = Claims {
-            user: Some(found.user.clone()),
-            role: found.role,
-            contexts: Scope::none(),
-            adws: Scope::none(),
-            rooms: Scope::none(),
-            permissions: std::collections::BTreeSet::new(),
-            history_from: Some(from),
-        };
         let agent = ask.headers.get(header::USER_AGENT);
         let user_agent = agent.and_then(|value| eventwire_hub::link_request::user_agent(value.as_bytes()));
         let dialect = if ask.dialect.family() == Dialect::Product { ask.dialect } else { Dialect::Product };
-        let principal = Principal::new(format!("product:{}", found.user), claims);
         let request = ConnectRequest {
             dialect,
             cursor,

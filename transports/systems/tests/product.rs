@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{Clock as _, CommandSink, Hub, MemoryBounds, NoBackEnd, Principal};
+use eventwire_hub::{Clock as _, CommandSink, Hub, MemoryBounds, NoBackEnd, Principal, Revocation, Secret};
 use eventwire_memory::{Closed, Frame, ManualClock, MemoryClient};
 use eventwire_protocol::{
     ApplicationCommand, Claims, Dialect, ErrorBody, ErrorCode, EventType, Publication, Time, address::AudienceKind,
@@ -17,7 +17,7 @@ use eventwire_protocol::{
 };
 use eventwire_systems::{
     Admission, Ask, Body, System, answer,
-    product::{Product, ResolvedUser, Settings, Shown, State, UserResolver},
+    product::{LoginProof, Product, ResolvedUser, Settings, Shown, State, UserResolver},
 };
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Request};
@@ -33,9 +33,19 @@ struct Accounts(Mutex<BTreeMap<String, Option<ResolvedUser>>>);
 
 impl Accounts {
     fn knows(&self, cookie: &str, user: &str, expires_at: Option<Time>) {
-        let user =
-            ResolvedUser { user: user.parse().unwrap(), username: Some(format!("{user} L.")), role: None, expires_at };
+        let user = ResolvedUser {
+            user: user.parse().unwrap(),
+            username: Some(format!("{user} L.")),
+            role: None,
+            expires_at,
+            proof: LoginProof::of(Secret::new(cookie)),
+        };
         self.0.lock().unwrap().insert(cookie.into(), Some(user));
+    }
+
+    fn names(&self, cookie: &str, id: &str) {
+        let mut accounts = self.0.lock().unwrap();
+        accounts.get_mut(cookie).unwrap().as_mut().unwrap().proof.id = Some(id.into());
     }
 
     fn forgets(&self, cookie: &str) {
@@ -692,6 +702,53 @@ async fn prd_07_a_login_that_was_renewed_goes_on_and_one_that_was_ended_ends() {
     assert_eq!(news(&mut tom).await.len(), 1);
     world.pass(60).await;
     assert!(matches!(tom.read_until(|_| false).await, Err(Closed::ByServer(code, _)) if code.as_u16() == 1012));
+}
+
+#[tokio::test(start_paused = true)]
+async fn auth_13_a_revoked_login_is_refused_when_it_comes_back_and_a_later_one_is_not() {
+    let world = Arc::new(World::new());
+    let user = |name: &str| Revocation::User(name.parse().unwrap());
+    let (mut maria, mut tom) = (world.open("maria").await, world.open("tom").await);
+    let (pipe, body) = piped();
+    let installing = tokio::spawn({
+        let world = world.clone();
+        async move {
+            let headers = [("cookie", "connect.sid=s%3Amaria.x"), ("content-type", "text/plain")];
+            world.post("/api/mcp/ssh/install/stream?installId=i", &headers, body).await
+        }
+    });
+    pipe.send(b"npm install\n").await.unwrap();
+    world.settle().await;
+
+    assert_eq!(world.hub.revoke(&user("maria")).await.unwrap(), 1);
+    let end = maria.read_until(|_| false).await.unwrap_err();
+    assert!(matches!(&end, Closed::ByServer(code, _) if code.as_u16() == 4001), "{end}");
+    let (status, summary) = installing.await.unwrap();
+    assert_eq!((status, summary["success"].clone()), (401, json!(false)), "an installation is no way around it");
+    // It comes straight back, and later, and by other ways, and after a page of another user was open.
+    for wait in [0, 1, 3600, 30 * 86_400] {
+        world.pass(wait).await;
+        let refused = world.try_open(Some("connect.sid=s%3Amaria.x")).await.err().unwrap();
+        assert_eq!(refused, (1008, "Authentication failed".to_owned()), "after {wait} s");
+        let headers = [("cookie", "connect.sid=s%3Amaria.x"), ("content-type", "text/plain")];
+        let (status, _) = world.post("/api/mcp/ssh/install/stream?installId=i", &headers, answer::full("x\n")).await;
+        assert_eq!(status, 401);
+    }
+    assert_eq!(news(&mut tom).await, Vec::<Value>::new());
+    // Maria logs in again: another cookie, first seen after the revocation.
+    world.accounts.knows("s%3Amaria2.x", "maria", None);
+    let mut again = world.try_open(Some("connect.sid=s%3Amaria2.x")).await.unwrap();
+    assert_eq!(read(&mut again).await[0]["type"], "connection_established");
+    assert!(world.try_open(Some("connect.sid=s%3Amaria.x")).await.is_err());
+
+    // By the name of the login alone, where the application gives it one; then everything.
+    world.accounts.names("s%3Atom.x", "login-7");
+    let mut named = world.open("tom").await;
+    assert_eq!(world.hub.revoke(&Revocation::Token("login-7".into())).await.unwrap(), 1);
+    assert!(matches!(named.read_until(|_| false).await, Err(Closed::ByServer(code, _)) if code.as_u16() == 4001));
+    assert!(world.try_open(Some("connect.sid=s%3Atom.x")).await.is_err());
+    assert_eq!(world.hub.revoke(&Revocation::All).await.unwrap(), 2);
+    assert!(world.try_open(Some("connect.sid=s%3Amaria2.x")).await.is_err());
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use std::{
 
 use eventwire_hub::Secret;
 use eventwire_protocol::{ErrorBody, ErrorCode, Role};
-use eventwire_systems::product::{JwtUsers, KnowsNobody, LookupUsers, ResolvedUser, Shown, UserResolver};
+use eventwire_systems::product::{JwtUsers, KnowsNobody, LoginProof, LookupUsers, ResolvedUser, Shown, UserResolver};
 use http::HeaderMap;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -247,6 +247,46 @@ async fn bug_b2_whatever_else_the_application_answers_is_nobody() {
     // Nobody listens.
     let users = LookupUsers::new("http://127.0.0.1:1/").unwrap();
     assert!(users.resolve(&shown(&[("cookie", "connect.sid=a")])).await.is_err());
+}
+
+#[tokio::test]
+async fn auth_13_a_login_says_what_it_is_revoked_by() {
+    let users = JwtUsers::hs256(&Secret::new(SECRET)).unwrap();
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let proof = async |more: Value| {
+        let mut claims = json!({"sub": "maria", "exp": now() + 600});
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let token = token(Algorithm::HS256, &key, &claims);
+        let proof = who(&users, &token).await.unwrap().proof;
+        assert_eq!(proof.shown, Secret::new(token));
+        (proof.id.as_deref().map(str::to_owned), proof.issued_at.map(|time| time.as_unix_micros()))
+    };
+    assert_eq!(
+        proof(json!({"jti": "login-7", "iat": 1_700_000_000.5})).await,
+        (Some("login-7".into()), Some(1_700_000_000_500_000))
+    );
+    // What is no name or no date says nothing, and is no reason to turn anybody away.
+    for more in [
+        json!({}),
+        json!({"jti": "", "iat": "now"}),
+        json!({"jti": 7, "iat": -1}),
+        json!({"jti": "x".repeat(257), "iat": 1e300}),
+    ] {
+        assert_eq!(proof(more).await, (None, None));
+    }
+
+    let answer = http("200 OK", r#"{"userId":"maria","issuedAt":"2030-01-01T00:00:00Z"}"#);
+    let proof = look_up(answer).await.unwrap().unwrap().proof;
+    assert_eq!(proof.issued_at.unwrap().as_unix_micros(), 1_893_456_000_000_000);
+    assert!(look_up(http("200 OK", r#"{"userId":"maria","issuedAt":"soon"}"#)).await.is_err());
+    // One session is one login, however its cookie is written.
+    let (address, _) = application(http("200 OK", r#"{"userId":"maria"}"#)).await;
+    let users = LookupUsers::new(&format!("http://{address}/api/me")).unwrap();
+    for cookie in ["s%3Aabc.def", "s:abc.def", "%73%3aab%63.def", "\"s:abc.def\""] {
+        let found = users.resolve(&shown(&[("cookie", &format!("connect.sid={cookie}"))])).await.unwrap().unwrap();
+        assert_eq!(found.proof, LoginProof::of(Secret::new("s:abc.def")), "{cookie}");
+    }
+    assert!(!format!("{proof:?}").contains("abc"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ after(() => rmSync(folder, { recursive: true }));
 /** A token as a back end signs it. */
 function token(seconds, grants = { rooms: ["tasks"], permissions: ["publish"] }) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const body = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: "maria", exp: Math.floor(Date.now() / 1000) + seconds, eventwire: grants })}`;
+  const body = `${part({ alg: "HS256", typ: "JWT" })}.${part({ sub: "maria", iat: Math.floor(Date.now() / 1000), exp: Math.floor(Date.now() / 1000) + seconds, eventwire: grants })}`;
   return `${body}.${createHmac("sha256", SECRET).update(body).digest("base64url")}`;
 }
 const guarded = () => gateway({ args: ["--jwt-key-file", join(folder, "secret")] });

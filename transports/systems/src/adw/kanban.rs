@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, Conduct, Connection, Holder, Principal};
+use eventwire_hub::{CommandSink, Conduct, Connection, Principal};
 use eventwire_protocol::{
     ApplicationCommand, Audience, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Request, Root,
     dialect::{

@@ -209,7 +209,7 @@ impl Product {
         let value = |name: &str| query.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
         let form = form(&head.headers)?;
         let hub = &self.0.hub;
-        let user = match value("user") {
+        let (user, sender) = match value("user") {
             // Whoever may publish may say whose it is; a page speaks for its own user.
             Some(user) => {
                 let publisher = principal(hub, &head.headers, peer).await?;
@@ -219,9 +219,12 @@ impl Product {
                 if !publisher.claims.may(Permission::Publish) || !publisher.claims.may_address(&to) {
                     return Err(ErrorBody::new(ErrorCode::Forbidden, "your credentials do not allow publishing"));
                 }
-                user
+                (user, publisher)
             }
-            None => self.user(&head.headers).await?.user,
+            None => {
+                let (found, principal) = self.user(&head.headers).await?;
+                (found.user, principal)
+            }
         };
         let install = value("installId")
             .or_else(|| head.headers.get("x-install-id").and_then(|value| value.to_str().ok()))
@@ -233,7 +236,11 @@ impl Product {
         }
         let mut stream =
             Stream { hub, user, install, form, told: Told::default(), rest: BytesMut::new(), too_long: false };
-        let broken = stream.run(&mut body).await.err();
+        let refused = hub.until_refused(&sender);
+        let broken = tokio::select! {
+            done = stream.run(&mut body) => done.err(),
+            error = refused => Some(error),
+        };
         Ok(stream.summary(broken))
     }
 }

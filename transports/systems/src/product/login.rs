@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{Secret, link_request};
+use eventwire_hub::{Secret, link_request, link_request::MAX_CREDENTIAL_ID_BYTES};
 use eventwire_protocol::{ErrorBody, ErrorCode, Role, Time, UserId};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -68,6 +68,31 @@ fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     values.next().filter(|value| !value.is_empty() && values.next().is_none())
 }
 
+/// What tells a login from others of its user, so that a revocation refuses it and lets a later one in (AUTH-13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginProof {
+    /// What was believed: the value of the session cookie, as the application reads it, or the token. Only a digest is kept.
+    pub shown: Secret,
+    /// The name of the login (`jti`), by which it can be revoked alone.
+    pub id: Option<Arc<str>>,
+    /// When it began; `None` when the application does not say. Then it begins when it is first seen here.
+    pub issued_at: Option<Time>,
+}
+
+impl LoginProof {
+    /// A login of which nothing is known but what it shows.
+    pub fn of(shown: Secret) -> Self {
+        Self { shown, id: None, issued_at: None }
+    }
+}
+
+/// A cookie value as applications read it: without quotes and percent-encoding. One login must not look like several.
+fn read_value(cookie: &Secret) -> Secret {
+    let text = cookie.reveal();
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    Secret::new(percent_encoding::percent_decode_str(text).decode_utf8_lossy())
+}
+
 /// Somebody whom the application knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedUser {
@@ -79,6 +104,8 @@ pub struct ResolvedUser {
     pub role: Option<Role>,
     /// When the login ends; `None` when it does not by itself.
     pub expires_at: Option<Time>,
+    /// Which of the user's logins it is.
+    pub proof: LoginProof,
 }
 
 /// Says who is behind what a request shows.
@@ -138,6 +165,10 @@ struct TokenClaims {
     name: Option<String>,
     #[serde(default)]
     role: Option<String>,
+    #[serde(default)]
+    jti: Value,
+    #[serde(default)]
+    iat: Value,
     exp: u64,
 }
 
@@ -202,10 +233,11 @@ impl JwtUsers {
 impl UserResolver for JwtUsers {
     async fn resolve(&self, shown: &Shown) -> Result<Option<ResolvedUser>, ErrorBody> {
         let Some(token) = shown.bearer.as_ref().or(shown.session.as_ref()) else { return Ok(None) };
+        let shown = token.clone();
         let Ok(token) = jsonwebtoken::decode::<TokenClaims>(token.reveal(), &self.key, &self.validation) else {
             return Ok(None);
         };
-        let TokenClaims { sub, username, preferred_username, name, role, exp } = token.claims;
+        let TokenClaims { sub, username, preferred_username, name, role, jti, iat, exp } = token.claims;
         let Ok(user) = sub.parse() else { return Ok(None) };
         Ok(Some(ResolvedUser {
             user,
@@ -213,8 +245,21 @@ impl UserResolver for JwtUsers {
             // A role that is not known grants nothing.
             role: role.and_then(|role| serde_json::from_value(Value::String(role)).ok()),
             expires_at: Some(Time::from_unix_micros(i64::try_from(exp.saturating_mul(1_000_000)).unwrap_or(i64::MAX))),
+            proof: LoginProof {
+                shown,
+                // What is no name or no date says nothing; a login need not say either.
+                id: jti.as_str().filter(|id| (1..=MAX_CREDENTIAL_ID_BYTES).contains(&id.len())).map(Into::into),
+                issued_at: iat.as_f64().and_then(numeric_date),
+            },
         }))
     }
+}
+
+/// A NumericDate (RFC 7519, section 2); `None` when it is no date.
+fn numeric_date(seconds: f64) -> Option<Time> {
+    #[expect(clippy::cast_possible_truncation, reason = "the bounds leave room")]
+    let micros = |seconds: f64| Time::from_unix_micros((seconds * 1_000_000.0) as i64);
+    (0.0..253_402_300_800.0).contains(&seconds).then(|| micros(seconds))
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -223,8 +268,8 @@ impl UserResolver for JwtUsers {
 
 /// Asks the application at a URL, with the cookies of the request, as a page of it would.
 ///
-/// 200 with `{"userId", "username"?, "role"?, "expiresAt"?}` is who it is (`expiresAt` RFC 3339, or milliseconds as
-/// `Date.getTime` gives them); 401, 403 and 404 are nobody; everything else, no answer within 2 seconds included, is that it
+/// 200 with `{"userId", "username"?, "role"?, "issuedAt"?, "expiresAt"?}` is who it is (times as RFC 3339, or milliseconds as
+/// `Date.getTime` gives them; `issuedAt` is when the login began); 401, 403 and 404 are nobody; everything else, no answer within 2 seconds included, is that it
 /// cannot be told. Redirects are not followed: a page to log in is no answer. Nothing is remembered of an answer.
 #[derive(Clone)]
 pub struct LookupUsers {
@@ -263,7 +308,7 @@ impl LookupUsers {
         Ok(Self { url, client: Client::builder(TokioExecutor::new()).build(connector) })
     }
 
-    async fn ask(&self, cookies: &Secret) -> Result<Option<ResolvedUser>, ErrorBody> {
+    async fn ask(&self, cookies: &Secret, session: &Secret) -> Result<Option<ResolvedUser>, ErrorBody> {
         let mut value = HeaderValue::from_str(cookies.reveal()).map_err(|_| unavailable("unreadable cookies"))?;
         value.set_sensitive(true);
         let request = Request::get(self.url.clone())
@@ -280,12 +325,12 @@ impl LookupUsers {
         }
         let body = Limited::new(answer.into_body(), LOOKUP_BYTES).collect().await;
         let body = body.map_err(|_| unavailable("its answer broke off or is too long"))?.to_bytes();
-        found(&body).map(Some)
+        found(&body, read_value(session)).map(Some)
     }
 }
 
 /// Reads who it is. Whatever is wrong with the answer is a fault of the application's, and nobody is let in by it.
-fn found(body: &[u8]) -> Result<ResolvedUser, ErrorBody> {
+fn found(body: &[u8], session: Secret) -> Result<ResolvedUser, ErrorBody> {
     let answer: Value = serde_json::from_slice(body).map_err(|_| unavailable("its answer is not JSON"))?;
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
     let user = match answer.get("userId") {
@@ -294,19 +339,23 @@ fn found(body: &[u8]) -> Result<ResolvedUser, ErrorBody> {
         Some(Value::Number(id)) if id.is_u64() => id.to_string().parse(),
         _ => return Err(unavailable("its answer has no userId")),
     };
-    let expires_at = match answer.get("expiresAt") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(time)) => Some(time.parse().map_err(|_| unavailable("its expiresAt is no time"))?),
-        Some(number) => {
-            let millis = number.as_i64().ok_or_else(|| unavailable("its expiresAt is no time"))?;
-            Some(Time::from_unix_micros(millis.saturating_mul(1_000)))
+    let time = |name: &str| {
+        let wrong = || unavailable(format!("its {name} is no time"));
+        match answer.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(time)) => time.parse().map(Some).map_err(|_| wrong()),
+            Some(number) => {
+                let millis = number.as_i64().ok_or_else(wrong)?;
+                Ok(Some(Time::from_unix_micros(millis.saturating_mul(1_000))))
+            }
         }
     };
     Ok(ResolvedUser {
         user: user.map_err(|error| unavailable(format!("its userId: {error}")))?,
         username: text("username").map(str::to_owned),
         role: text("role").and_then(|role| serde_json::from_value(role.into()).ok()),
-        expires_at,
+        expires_at: time("expiresAt")?,
+        proof: LoginProof { issued_at: time("issuedAt")?, ..LoginProof::of(session) },
     })
 }
 
@@ -314,8 +363,8 @@ fn found(body: &[u8]) -> Result<ResolvedUser, ErrorBody> {
 impl UserResolver for LookupUsers {
     async fn resolve(&self, shown: &Shown) -> Result<Option<ResolvedUser>, ErrorBody> {
         // A page without the session cookie is not logged in; nothing has to be asked for that.
-        let (Some(cookies), Some(_)) = (&shown.cookies, &shown.session) else { return Ok(None) };
-        let answer = tokio::time::timeout(LOOKUP_DEADLINE, self.ask(cookies)).await;
+        let (Some(cookies), Some(session)) = (&shown.cookies, &shown.session) else { return Ok(None) };
+        let answer = tokio::time::timeout(LOOKUP_DEADLINE, self.ask(cookies, session)).await;
         answer.unwrap_or_else(|_| Err(unavailable("no answer within 2 seconds"))).inspect_err(|error| {
             tracing::warn!(host = self.url.host(), %error, "who a session belongs to could not be looked up");
         })
