@@ -307,9 +307,9 @@ impl EventStream {
     }
 }
 
-/// `Bearer <token>`, marked so that it is not printed.
+/// `Bearer <token>`, marked so that it is not printed, without the white space around a token that was read from a file.
 pub(crate) fn bearer(token: &str) -> Result<HeaderValue, BuildError> {
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| BuildError::Token)?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim_ascii())).map_err(|_| BuildError::Token)?;
     value.set_sensitive(true);
     Ok(value)
 }

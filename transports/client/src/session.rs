@@ -327,6 +327,7 @@ impl Session {
 
     /// Goes on with another token.
     pub fn authenticate(&mut self, token: String, outputs: &mut Vec<Output>) -> CommandId {
+        let token = token.trim_ascii().to_owned();
         self.command(Command::Authenticate(Authenticate { token }), outputs)
     }
 

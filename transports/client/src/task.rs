@@ -125,7 +125,7 @@ impl Credentials {
     /// A ticket as the last part of a query.
     fn ticket(&self) -> Option<String> {
         match &self.present {
-            Some(Credential::Ticket(ticket)) => Some(format!("ticket={}", escaped(ticket))),
+            Some(Credential::Ticket(ticket)) => Some(format!("ticket={}", escaped(ticket.trim_ascii()))),
             _ => None,
         }
     }

@@ -112,8 +112,9 @@ impl Front {
                 safely(request, |request| mounted.answer(route, dialect, request, peer, self.hub.audit()).boxed()).await
             }
             Place::Pages => {
-                let visit = self.site.own().map(|own| own.system.visit(request.headers()));
+                let own = self.site.own().map(|own| (own, request.headers().clone()));
                 let mut response = safely(request, |request| self.site.pages.answer(request, peer).boxed()).await;
+                let visit = own.map(|(own, asked)| own.system.visit(&asked, response.headers()));
                 // Beside what the application sets: to extend would take its cookies away.
                 for (name, value) in visit.iter().flatten() {
                     response.headers_mut().append(name, value.clone());

@@ -148,8 +148,8 @@ async fn mon_02_the_cookie_comes_beside_those_that_the_application_sets() {
 async fn mon_02_a_socket_without_a_page_gives_the_cookie_too() {
     let gateway = Gateway::speaking(&["monadic"], &[]);
     let tab = Tab::open(&gateway, None, "").await;
-    assert!(tab.is_new && tab.cookie.len() == 36, "{}", tab.cookie);
-    for bad in ["~0123456789abcdef0123456789abcdef", "", "a%20b"] {
+    assert!(tab.is_new && tab.cookie.len() == 36 + 1 + 32, "{}", tab.cookie);
+    for bad in ["~0123456789abcdef0123456789abcdef", "", "a%20b", "5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11"] {
         let other = Tab::open(&gateway, Some(bad), "").await;
         assert!(other.is_new && other.cookie != tab.cookie && other.cookie != bad);
     }

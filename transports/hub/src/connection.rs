@@ -833,7 +833,7 @@ impl Connection {
     }
 
     async fn authenticate(&mut self, re: Option<String>, token: String) -> Result<(), ErrorBody> {
-        let credentials = Credentials { token: Some(Secret::new(token)), peer: self.peer };
+        let credentials = Credentials { token: Some(Secret::new(token.trim_ascii())), peer: self.peer };
         let principal = self.hub.authenticate(&credentials).await?;
         let Principal { claims, credential, .. } = &principal;
         let lost = {

@@ -710,6 +710,16 @@ impl Hub {
         self.core.session_key.session_of(cookie)
     }
 
+    /// The seal of a cookie value: proof that this hub, or another with the same session key, made or vouched for it.
+    pub fn seal_cookie(&self, value: &str) -> String {
+        self.core.session_key.seal(value)
+    }
+
+    /// Whether a cookie value has this seal.
+    pub fn is_sealed_cookie(&self, value: &str, seal: &str) -> bool {
+        self.core.session_key.is_sealed(value, seal)
+    }
+
     async fn submit(&self, holder: &Holder, appends: Vec<Append>) -> Result<Answers, ErrorBody> {
         let answers = self.core.jobs.push(holder, appends).await?;
         answers.await.map_err(|_| sequencer::stopped())?

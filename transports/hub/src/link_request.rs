@@ -97,7 +97,7 @@ impl ConnectQuery {
                     continue;
                 }
                 ("ticket", text) => {
-                    read.ticket = Some(Secret::new(text));
+                    read.ticket = Some(Secret::new(text.trim_ascii()));
                     continue;
                 }
                 ("observe", "0") => continue,
@@ -170,7 +170,7 @@ pub fn bearer<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<S
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Ok(None);
     }
-    token_of(token.trim_matches(' ')).map(Some).ok_or_else(unreadable)
+    token_of(token).map(Some).ok_or_else(unreadable)
 }
 
 /// Who a request comes from that shows a ticket or a token, or nothing (AUTH-12).
@@ -187,11 +187,28 @@ pub async fn newcomer(hub: &Hub, ticket: Option<&Secret>, credentials: &Credenti
     }
 }
 
-/// A text as a token: 1 to [`MAX_TOKEN_BYTES`] of `A-Za-z0-9-._~+/=:`, `None` otherwise.
+/// A text as a token: 1 to [`MAX_TOKEN_BYTES`] of `A-Za-z0-9-._~+/=:`, `None` otherwise. White space around it is not part of
+/// it: a token that was read from a file ends with a line feed.
 pub fn token_of(text: &str) -> Option<Secret> {
+    let text = text.trim_ascii();
     let fits = (1..=MAX_TOKEN_BYTES).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=:".contains(&b));
     fits.then(|| Secret::new(text))
+}
+
+/// Whether the browser speaks TLS to the server in front, by the values of `X-Forwarded-Proto`, else of `Forwarded` (RFC 7239).
+/// It decides whether a cookie is `Secure`. A peer that sends them itself decides about its own cookie and nothing else.
+pub fn is_behind_tls<'a, I: IntoIterator<Item = &'a [u8]>>(proto: I, forwarded: I) -> bool {
+    // Each server in front appends; the last word is that of the nearest.
+    fn last<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
+        let value = std::str::from_utf8(values.into_iter().last()?).ok()?;
+        value.rsplit(',').next().map(|last| last.trim().to_ascii_lowercase())
+    }
+    let proto = last(proto).or_else(|| {
+        let last = last(forwarded)?;
+        last.split(';').find_map(|pair| Some(pair.trim().strip_prefix("proto=")?.trim_matches('"').to_owned()))
+    });
+    proto.as_deref() == Some("https")
 }
 
 /// What a peer calls itself, safe to be shown: without control characters and cut to 256 characters. `None` when nothing
@@ -284,11 +301,43 @@ mod tests {
     }
 
     #[test]
+    fn auth_01_white_space_around_a_token_or_a_ticket_is_not_part_of_it() {
+        for text in ["key-1", " key-1", "key-1\n", "\t key-1 \r\n"] {
+            assert_eq!(token_of(text), Some(Secret::new("key-1")), "{text:?}");
+        }
+        for text in ["", " \n", "key 1", "key\n1"] {
+            assert_eq!(token_of(text), None, "{text:?}");
+        }
+        assert_eq!(bearer([&b"Bearer   key-1  "[..]]).unwrap(), Some(Secret::new("key-1")));
+        let query = ConnectQuery::parse("ticket=%20hush%0A").unwrap();
+        assert_eq!(query.ticket, Some(Secret::new("hush")));
+    }
+
+    #[test]
     fn auth_02_a_header_that_decides_something_may_stand_once() {
         assert_eq!(single("host", [&b"localhost"[..]]).unwrap(), Some("localhost"));
         assert_eq!(single("host", []).unwrap(), None);
         assert!(single("host", [&b"localhost"[..], &b"evil.example"[..]]).is_err());
         assert!(single("host", [&b"local\xc3\xa9"[..]]).is_err());
+    }
+
+    #[test]
+    fn auth_12_a_cookie_is_secure_where_the_front_speaks_tls() {
+        for (proto, forwarded, secure) in [
+            (&[][..], &[][..], false),
+            (&["https"], &[], true),
+            (&["HTTPS "], &[], true),
+            (&["http"], &[], false),
+            (&["http", "https"], &[], true),
+            (&["https, http"], &[], false),
+            (&["http, https"], &[], true),
+            (&[], &["for=1.2.3.4;proto=https"], true),
+            (&[], &["proto=https, for=1.2.3.4; proto=\"http\""], false),
+            (&["http"], &["proto=https"], false),
+        ] {
+            let bytes = |values: &[&'static str]| values.iter().map(|value| value.as_bytes()).collect::<Vec<_>>();
+            assert_eq!(is_behind_tls(bytes(proto), bytes(forwarded)), secure, "{proto:?} {forwarded:?}");
+        }
     }
 
     #[test]

@@ -2,30 +2,42 @@
 //!
 //! Whoever knows the value of somebody's session cookie is that browser. So the value enters no frame, log, answer or list;
 //! what stands there is a keyed hash of it, and a hash that was seen somewhere opens nothing.
+//!
+//! A second key, of the same secret, seals the values that this server makes, so that a value which was made up elsewhere is
+//! recognized without a list of those that were given out (MON-02).
 
 use std::fmt;
 
 use eventwire_protocol::{BrowserSession, ErrorBody, ErrorCode};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 
 use crate::{auth::Secret, hub::random};
 
-/// The secret behind the ids of browser sessions. Never printed.
+/// The secret behind the ids of browser sessions and the seals of their cookies. Never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SessionKey([u8; 32]);
+pub struct SessionKey {
+    ids: [u8; 32],
+    seals: [u8; 32],
+}
 
+/// Bytes of a seal.
+const SEAL_BYTES: usize = 16;
 /// Fewest bytes of a secret that is set.
 const FEWEST_BYTES: usize = 16;
 
 impl SessionKey {
     /// A key that no other start of the server has.
     pub fn random() -> Self {
-        let mut key = [0; 32];
-        for part in key.chunks_mut(8) {
-            part.copy_from_slice(&random().to_be_bytes());
-        }
-        Self(key)
+        let key = || {
+            let mut key = [0; 32];
+            for part in key.chunks_mut(8) {
+                part.copy_from_slice(&random().to_be_bytes());
+            }
+            key
+        };
+        Self { ids: key(), seals: key() }
     }
 
     /// The key of a secret that an operator chose.
@@ -37,15 +49,27 @@ impl SessionKey {
             let message = format!("a session secret needs at least {FEWEST_BYTES} bytes");
             return Err(ErrorBody::new(ErrorCode::InvalidPayload, message));
         }
-        Ok(Self(digest(b"eventwire session secret", secret.reveal().as_bytes())))
+        let secret = secret.reveal().as_bytes();
+        Ok(Self { ids: digest(b"eventwire session secret", secret), seals: digest(b"eventwire cookie seal", secret) })
     }
 
     /// The session of a cookie value.
     pub(crate) fn session_of(&self, cookie: &Secret) -> BrowserSession {
-        let digest = digest(&self.0, cookie.reveal().as_bytes());
+        let digest = digest(&self.ids, cookie.reveal().as_bytes());
         let mut hash = [0; 16];
         hash.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         BrowserSession::from_hash(u128::from_be_bytes(hash))
+    }
+
+    /// The seal of a text: 32 hexadecimal digits that only a holder of the secret can compute.
+    pub(crate) fn seal(&self, text: &str) -> String {
+        let digest = digest(&self.seals, text.as_bytes());
+        digest.iter().take(SEAL_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether a text has this seal. The time that the comparison takes tells nothing.
+    pub(crate) fn is_sealed(&self, text: &str, seal: &str) -> bool {
+        self.seal(text).as_bytes().ct_eq(seal.as_bytes()).into()
     }
 }
 
@@ -78,5 +102,19 @@ mod tests {
         assert_ne!(SessionKey::random(), SessionKey::random());
         assert!(SessionKey::of_secret(&Secret::new("short")).is_err());
         assert_eq!(format!("{one:?}"), "SessionKey(..)");
+    }
+
+    #[test]
+    fn mon_02_a_seal_is_made_by_the_secret_alone_and_is_no_session_id() {
+        let secret = |text: &str| SessionKey::of_secret(&Secret::new(text)).unwrap();
+        let (one, other) = (secret("0123456789abcdef"), secret("0123456789abcdeg"));
+        let seal = one.seal("ada");
+        assert!(secret("0123456789abcdef").is_sealed("ada", &seal) && seal.len() == 32);
+        for (text, wrong) in [("ada", other.seal("ada")), ("bob", seal.clone()), ("ada", String::new())] {
+            assert!(!one.is_sealed(text, &wrong), "{text} {wrong}");
+        }
+        assert!(!one.is_sealed("ada", &seal.to_uppercase()) && !one.is_sealed("ada", &format!("{seal}0")));
+        // What a back end can ask for, the id of any value, must not be a seal.
+        assert!(!one.session_of(&Secret::new("ada")).to_string().contains(&seal));
     }
 }

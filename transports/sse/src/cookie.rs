@@ -3,7 +3,7 @@
 //! Scripts cannot read it, it goes to the path of event streams and to no other, and no request that another site caused
 //! carries it.
 
-use eventwire_hub::{Secret, SseCookie};
+use eventwire_hub::{Secret, SseCookie, link_request::is_behind_tls};
 use http::{HeaderMap, HeaderValue, header};
 
 /// Its name.
@@ -22,16 +22,8 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Secret> {
 /// Whether the browser speaks TLS to the server in front, as that says. Whoever sends the header without such a server
 /// decides about a cookie of their own and about nothing else.
 pub(crate) fn is_secure(headers: &HeaderMap) -> bool {
-    let last = |name: &str| {
-        let value = headers.get_all(name).into_iter().next_back()?.to_str().ok()?;
-        // Each server in front appends; the last word is that of the nearest.
-        value.rsplit(',').next().map(|last| last.trim().to_ascii_lowercase())
-    };
-    let forwarded = || {
-        let last = last("forwarded")?;
-        last.split(';').find_map(|pair| Some(pair.trim().strip_prefix("proto=")?.trim_matches('"').to_owned()))
-    };
-    last("x-forwarded-proto").or_else(forwarded).as_deref() == Some("https")
+    let values = |name: &str| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    is_behind_tls(values("x-forwarded-proto"), values("forwarded"))
 }
 
 /// The header that sets it.

@@ -101,9 +101,10 @@ pub trait System: Send + Sync + 'static {
     /// Judges a request for a WebSocket. Host, origin and the form of the request have been checked.
     async fn admit(&self, ask: Ask<'_>) -> Admission;
 
-    /// Headers for the answer to a visit of one of the application's pages on a listener of this system, such as a cookie.
-    fn visit(&self, headers: &HeaderMap) -> HeaderMap {
-        let _ = headers;
+    /// Headers for the answer to a visit of one of the application's pages on a listener of this system, such as a cookie. It is
+    /// given the headers of the request and those of the application's answer.
+    fn visit(&self, request: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
+        let _ = (request, answer);
         HeaderMap::new()
     }
 

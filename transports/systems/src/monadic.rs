@@ -32,6 +32,9 @@ pub use state::{State, StateBounds};
 /// The cookie that a browser is known by.
 pub const COOKIE: &str = "_monadic_session_id";
 
+/// The cookie that vouches for a value of [`COOKIE`] which the application made.
+pub const SEAL_COOKIE: &str = "eventwire_monadic_seal";
+
 /// The longest value of the cookie, in bytes.
 const MAX_COOKIE_BYTES: usize = 128;
 
@@ -73,15 +76,33 @@ impl Monadic {
 
     /// The browser that sends a request, by its cookie, and the header that gives it one where it came without.
     ///
-    /// A value is taken if it stands once and is 1 to 128 of `A-Za-z0-9-_.`; otherwise there is a new one, which nobody can
-    /// guess. Call it for the page as well as for the socket, and send the header with the answer.
+    /// A value is taken if it stands once and this hub made it or vouched for it, which its seal proves (MON-02); otherwise
+    /// there is a new one, which cannot be guessed. Call it for the page as well as for the socket, and send the header with
+    /// the answer.
     pub fn cookie(&self, headers: &HeaderMap) -> (Secret, Option<HeaderValue>) {
-        if let Some(value) = cookie_value(headers) {
+        if let Some(value) = cookie_value(headers, COOKIE).filter(|value| self.knows(value, headers)) {
             return (Secret::new(value), None);
         }
-        let value = uuid();
-        let header = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax");
-        (Secret::new(value), HeaderValue::try_from(header).ok())
+        let id = uuid();
+        let value = format!("{id}.{}", self.hub.seal_cookie(&id));
+        let header = set_cookie(COOKIE, &value, headers);
+        (Secret::new(value), header)
+    }
+
+    /// Whether a value has a seal: behind its last dot, or in a cookie of its own where the application made the value.
+    fn knows(&self, value: &str, headers: &HeaderMap) -> bool {
+        let own = value.rsplit_once('.').is_some_and(|(id, seal)| self.hub.is_sealed_cookie(id, seal));
+        own || cookie_value(headers, SEAL_COOKIE).is_some_and(|seal| self.hub.is_sealed_cookie(&vouched(value), &seal))
+    }
+
+    /// The value that the application's own answer gives the cookie, if it is one that can be taken.
+    fn given(answer: &HeaderMap) -> Option<String> {
+        let set = answer.get_all(header::SET_COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let mut values = set.filter_map(|cookie| {
+            let (name, rest) = cookie.split_once('=')?;
+            (name.trim() == COOKIE).then(|| rest.split(';').next().unwrap_or_default().trim().to_owned())
+        });
+        values.next_back().filter(|value| fits(value.as_bytes()))
     }
 
     /// Says to a session, once a minute, how long an operation has been going on; nothing, where progress is switched off.
@@ -195,18 +216,37 @@ impl Monadic {
     }
 }
 
-/// The value of the cookie, if it stands once and is one that may be taken. What other cookies hold is none of ours.
-fn cookie_value(headers: &HeaderMap) -> Option<String> {
+/// What is sealed for a value of the application's: never the same text as for a value that was made here.
+fn vouched(value: &str) -> String {
+    format!("application={value}")
+}
+
+/// The header that sets a cookie for every path, `Secure` behind TLS. It holds until the browser is closed.
+fn set_cookie(name: &str, value: &str, request: &HeaderMap) -> Option<HeaderValue> {
+    let values = |name: &str| request.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    let is_secure = link_request::is_behind_tls(values("x-forwarded-proto"), values("forwarded"));
+    let secure = if is_secure { "; Secure" } else { "" };
+    let mut header = HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The value of a cookie, if it stands once and is one that may be taken. What other cookies hold is none of ours.
+fn cookie_value(headers: &HeaderMap, name: &str) -> Option<String> {
     let pairs = headers.get_all(header::COOKIE).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
     let mut values = pairs.filter_map(|pair| {
-        let (name, value) = pair.trim_ascii().split_at_checked(COOKIE.len())?;
-        (name == COOKIE.as_bytes()).then_some(())?;
+        let (found, value) = pair.trim_ascii().split_at_checked(name.len())?;
+        (found == name.as_bytes()).then_some(())?;
         value.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii)
     });
     let value = values.next()?;
-    let fits = (1..=MAX_COOKIE_BYTES).contains(&value.len())
-        && value.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
-    (fits && values.next().is_none()).then(|| String::from_utf8_lossy(value).into_owned())
+    (fits(value) && values.next().is_none()).then(|| String::from_utf8_lossy(value).into_owned())
+}
+
+/// Whether a value has the form of one that may be taken: 1 to 128 of `A-Za-z0-9-_.`.
+fn fits(value: &[u8]) -> bool {
+    (1..=MAX_COOKIE_BYTES).contains(&value.len())
+        && value.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
 }
 
 /// A UUID of version 4 (RFC 9562, section 5.4).
@@ -265,8 +305,13 @@ impl System for Monadic {
     }
 
     /// The page comes from elsewhere, and its visitors get their cookie here (trap T5).
-    fn visit(&self, headers: &HeaderMap) -> HeaderMap {
-        let (_, set_cookie) = self.cookie(headers);
+    ///
+    /// Where the application itself sets the cookie, its value is vouched for instead of replaced.
+    fn visit(&self, request: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
+        let set_cookie = match Self::given(answer) {
+            Some(value) => set_cookie(SEAL_COOKIE, &self.hub.seal_cookie(&vouched(&value)), request),
+            None => self.cookie(request).1,
+        };
         set_cookie.into_iter().map(|value| (header::SET_COOKIE, value)).collect()
     }
 
@@ -275,7 +320,7 @@ impl System for Monadic {
         const ABSENT: &str =
             "No page is served here. Start the listener with --static or --upstream, or open a WebSocket.\n";
         let mut response = text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", ABSENT);
-        response.headers_mut().extend(self.visit(request.headers()));
+        response.headers_mut().extend(self.visit(request.headers(), &HeaderMap::new()));
         response
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, Hub, NoBackEnd, Principal, SessionKey};
+use eventwire_hub::{CommandSink, Hub, NoBackEnd, Principal, Secret, SessionKey};
 use eventwire_memory::{ConnectOptions, MemoryClient};
 use eventwire_protocol::{
     ApplicationCommand, Audience, BrowserSession, Claims, Dialect, ErrorBody, ErrorCode, EventType, SessionId,
@@ -396,28 +396,32 @@ async fn mon_02_a_browser_gets_its_cookie_once_and_a_bad_one_is_replaced() {
         &[b"_monadic_session_idx=a"],
         &[b"_Monadic_session_id=a"],
         &[long.as_bytes()],
+        // In the form of one, and made elsewhere.
+        &[b"_monadic_session_id=5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11"],
+        &[b"_monadic_session_id=5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11."],
+        &[b"_monadic_session_id=5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11.0123456789abcdef0123456789abcdef"],
+        &[b"_monadic_session_id=a; eventwire_monadic_seal=0123456789abcdef0123456789abcdef"],
     ] {
         let headers = cookies(bad);
         let (secret, header) = server.monadic.cookie(&headers);
         let header = header.expect("a new cookie");
         let value = given(&[(header::SET_COOKIE, header)].into_iter().collect()).unwrap();
         assert_eq!(secret.reveal(), value);
-        // A UUID of version 4, another one each time.
+        // A UUID of version 4, another one each time, and its seal.
+        let (value, seal) = value.split_once('.').unwrap();
+        assert!(seal.len() == 32 && seal.bytes().all(|b| b.is_ascii_hexdigit()), "{seal}");
         let parts: Vec<usize> = value.split('-').map(str::len).collect();
         assert_eq!(parts, [8, 4, 4, 4, 12], "{value}");
         assert_eq!(value.as_bytes()[14], b'4', "{value}");
         assert!(b"89ab".contains(&value.as_bytes()[19]), "{value}");
         assert_ne!(server.monadic.cookie(&headers).0, secret);
     }
-    let long = format!("{COOKIE}={}", "x".repeat(128));
-    for (good, value) in [
-        (
-            &[&b"_monadic_session_id=5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11"[..]][..],
-            "5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11",
-        ),
-        (&[b"a=\xff; _monadic_session_id=A.b_c-1 ; b"], "A.b_c-1"),
-        (&[b"a=b", b" _monadic_session_id=a"], "a"),
-        (&[long.as_bytes()], &"x".repeat(128)),
+    let (value, _) = server.monadic.cookie(&HeaderMap::new());
+    let value = value.reveal();
+    for good in [
+        &[format!("{COOKIE}={value}").as_bytes()][..],
+        &[&[b"a=\xff; ", format!("{COOKIE}={value} ; b").as_bytes()].concat()],
+        &[b"a=b", format!(" {COOKIE}={value}").as_bytes()],
     ] {
         let (secret, header) = server.monadic.cookie(&cookies(good));
         assert_eq!((secret.reveal(), header), (value, None));
@@ -425,11 +429,65 @@ async fn mon_02_a_browser_gets_its_cookie_once_and_a_bad_one_is_replaced() {
 }
 
 #[tokio::test]
+async fn mon_02_a_value_that_was_made_elsewhere_is_replaced_and_one_outlives_a_restart_with_the_secret() {
+    let monadic = |secret: Option<&str>| {
+        let mut builder = Hub::builder();
+        if let Some(secret) = secret {
+            builder = builder.session_key(SessionKey::of_secret(&Secret::new(secret)).unwrap());
+        }
+        Monadic::new(builder.build(), Arc::new(NoBackEnd), State::new(), Settings::default())
+    };
+    let (before, after) = (monadic(Some("0123456789abcdef")), monadic(Some("0123456789abcdef")));
+    let (value, _) = before.cookie(&HeaderMap::new());
+    let with = cookies(&[format!("{COOKIE}={}", value.reveal()).as_bytes()]);
+    assert_eq!(after.cookie(&with), (value, None));
+    for other in [monadic(Some("another secret of 16")), monadic(None)] {
+        let (replaced, header) = other.cookie(&with);
+        assert!(header.is_some() && !with[header::COOKIE].to_str().unwrap().contains(replaced.reveal()));
+    }
+}
+
+#[tokio::test]
+async fn mon_02_a_value_that_the_application_sets_is_vouched_for_and_no_other_with_it() {
+    let server = server();
+    let set = |value: &str| {
+        let header = format!("{COOKIE}={value}; path=/; HttpOnly").parse().unwrap();
+        [(header::SET_COOKIE, header)].into_iter().collect::<HeaderMap>()
+    };
+    let answer = server.monadic.visit(&HeaderMap::new(), &set("of-the-application"));
+    let seal = answer[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    assert_eq!(answer.len(), 1, "the application's cookie stays: {answer:?}");
+    let shown = |value: &str, seal: &str| cookies(&[format!("{COOKIE}={value}; {seal}").as_bytes()]);
+    let (secret, header) = server.monadic.cookie(&shown("of-the-application", &seal));
+    assert_eq!((secret.reveal(), header), ("of-the-application", None));
+    assert!(server.monadic.cookie(&shown("of-the-attacker", &seal)).1.is_some());
+    assert!(server.monadic.cookie(&shown("of-the-application", "")).1.is_some());
+    // What cannot be taken is not vouched for.
+    let replaced = server.monadic.visit(&HeaderMap::new(), &set("BAh7%0A"));
+    assert!(replaced[header::SET_COOKIE].to_str().unwrap().starts_with(COOKIE), "{replaced:?}");
+}
+
+#[tokio::test]
+async fn auth_12_and_mon_02_the_cookies_are_secure_behind_tls() {
+    let server = server();
+    for (proto, secure) in [("https", true), ("http", false)] {
+        let request: HeaderMap =
+            [(http::HeaderName::from_static("x-forwarded-proto"), proto.parse().unwrap())].into_iter().collect();
+        let set = format!("{COOKIE}=of-the-application").parse().unwrap();
+        let answer: HeaderMap = [(header::SET_COOKIE, set)].into_iter().collect();
+        for answer in [HeaderMap::new(), answer] {
+            let set = server.monadic.visit(&request, &answer);
+            assert_eq!(set[header::SET_COOKIE].to_str().unwrap().ends_with("; Secure"), secure, "{set:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn trap_t5_page_and_socket_give_the_cookie_and_nobody_else_had() {
     let server = server();
-    let value = given(&server.monadic.visit(&HeaderMap::new())).unwrap();
+    let value = given(&server.monadic.visit(&HeaderMap::new(), &HeaderMap::new())).unwrap();
     let with = cookies(&[format!("{COOKIE}={value}").as_bytes()]);
-    assert!(server.monadic.visit(&with).is_empty());
+    assert!(server.monadic.visit(&with, &HeaderMap::new()).is_empty());
     let (_, again) = server.open_at(with, "").await;
     assert_eq!(again, None);
     let (_, new) = server.open_at(HeaderMap::new(), "").await;

@@ -130,7 +130,7 @@ class Listener:
         Subscriptions are judged again; those that are lost come as `ConnectionUnsubscribedEvent`. A refused token comes
         as `ConnectionErrorEvent`, and the old one stays.
         """
-        await self._do(self._session.authenticate(token))
+        await self._do(self._session.authenticate(token.strip()))
 
     def checkpoint(self) -> Checkpoint:
         """How far everything has been handed out: keep it, and give it to a listener in another process as `resume`."""

@@ -321,7 +321,7 @@ class Publisher:
         return _Answer(got.status_code, got.headers, got.content)
 
     def _refresh(self) -> bool:
-        self._head.token = self._source() if callable(self._source) else self._source
+        self._head.token = stripped(self._source() if callable(self._source) else self._source)
         return True
 
     def close(self) -> None:
@@ -417,8 +417,13 @@ class AsyncPublisher:
 
 
 async def token_of(source: AsyncTokenSource) -> str | None:
-    """The token that a source gives now."""
+    """The token that a source gives now, without the line end of the file that it was read from."""
     if not callable(source):
-        return source
+        return stripped(source)
     given = source()
-    return await given if inspect.isawaitable(given) else given
+    return stripped(await given if inspect.isawaitable(given) else given)
+
+
+def stripped(token: str | None) -> str | None:
+    """A token without surrounding white space."""
+    return None if token is None else token.strip()
