@@ -61,7 +61,10 @@ impl Gateway {
             format!("{CONFIGURATION}listen = [{}]\nport_file = {ports:?}\nagents = {runs:?}\n", listeners.join(", "));
         if let Access::Keys = access {
             let file = format!("{name}.keys.toml");
-            write(&file, &suite_keys(workspace)?)?;
+            let keys = write(&file, &suite_keys(workspace)?)?;
+            // Where the umask lets the group write, the gateway would refuse the file.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&keys, mode).map_err(|error| format!("{}: {error}", keys.display()))?;
             // Relative to the configuration, which is beside it.
             settings.push_str(&format!("api_keys_file = {file:?}\n"));
         }

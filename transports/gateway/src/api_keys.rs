@@ -10,6 +10,7 @@
 //! permissions = ["publish"]        # publish, observe, admin, adw_raw, commands
 //! adws = ["*"]                     # or a list of ids; the same for rooms and sessions
 //! rooms = ["tasks"]
+//! expires_at = "2027-03-01T00:00:00Z"   # the key ends then, and with it what it opened; absent, it does not end
 //! ```
 
 use std::collections::BTreeSet;
@@ -48,6 +49,9 @@ pub struct Entry {
     /// Nothing older is replayed to it, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_from: Option<String>,
+    /// When the key ends, RFC 3339; unset, it does not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// A permission, as it is written.
@@ -164,7 +168,9 @@ fn parse(entry: &Entry) -> Result<ApiKey, String> {
         sessions: &entry.sessions,
         history_from: entry.history_from.as_deref(),
     };
-    let principal = Principal::new(entry.name.as_str(), grants.claims()?);
+    let mut principal = Principal::new(entry.name.as_str(), grants.claims()?);
+    principal.credential.expires_at =
+        entry.expires_at.as_deref().map(|time| parse_id("expires_at", time)).transpose()?;
     Ok(ApiKey { digest: parse_digest(&entry.sha256)?, principal })
 }
 

@@ -11,6 +11,7 @@ use futures_util::FutureExt as _;
 use crate::answer;
 use crate::cli::Failure;
 use crate::config::Settings;
+use crate::credential_file::{self, Holds};
 use crate::front::Routes;
 
 /// Where the paths of the stream begin.
@@ -46,10 +47,10 @@ impl BackEnd {
                     .to_owned(),
             ));
         };
-        let secret = Secret::new(read(file, "commands_secret_file")?.trim());
+        let secret = Secret::new(read(file, "commands_secret_file", Holds::Secret)?.trim());
         let authorities = match &settings.commands_ca_file {
             None => Vec::new(),
-            Some(file) => certificates(read(file, "commands_ca_file")?.as_bytes())
+            Some(file) => certificates(read(file, "commands_ca_file", Holds::Public)?.as_bytes())
                 .map_err(|error| Failure::Usage(format!("commands_ca_file {}: {}", file.display(), error.message)))?,
         };
         let webhook = WebhookSettings { authorities, ..WebhookSettings::default() };
@@ -105,6 +106,6 @@ impl BackEnd {
     }
 }
 
-fn read(file: &Path, name: &str) -> Result<String, Failure> {
-    std::fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{name} {}: {error}", file.display())))
+fn read(file: &Path, name: &str, holds: Holds) -> Result<String, Failure> {
+    credential_file::read(file, holds).map_err(|error| Failure::Usage(format!("{name} {error}")))
 }

@@ -9,6 +9,7 @@ pub mod token;
 use std::path::PathBuf;
 
 use crate::cli::Failure;
+use crate::credential_file::{self, Holds};
 
 /// Which gateway to speak to, and as whom.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,8 +31,8 @@ impl Gateway {
     pub fn token(&self) -> Result<Option<String>, Failure> {
         let (token, place) = match &self.token_file {
             Some(file) => {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| Failure::Usage(format!("--token-file {}: {error}", file.display())))?;
+                let text = credential_file::read(file, Holds::Secret)
+                    .map_err(|error| Failure::Usage(format!("--token-file {error}")))?;
                 (text, format!("--token-file {}", file.display()))
             }
             None => match std::env::var("EVENTWIRE_TOKEN") {

@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::api_keys::{EntryPermission, EntryRole, Grants};
 use crate::config::one_line;
+use crate::credential_file::{self, Holds, Stamp};
 
 /// Fewest bytes of a secret for HS256 (RFC 7518, section 3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -32,6 +33,8 @@ pub const MIN_SECRET_BYTES: usize = 32;
 const MIN_RSA_BYTES: usize = 256;
 /// Most keys in a file.
 const MAX_KEYS: usize = 64;
+/// The members of a JWK that only its issuer may have (RFC 7518, section 6; `priv`: draft-ietf-cose-dilithium).
+const PRIVATE_PARTS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -156,10 +159,35 @@ fn of_secret(text: &str) -> Result<(Algorithm, DecodingKey), String> {
     Ok((Algorithm::HS256, DecodingKey::from_secret(text.as_bytes())))
 }
 
+/// What a file with the keys of tokens holds: public keys only, or a secret. What cannot be read is taken for a secret.
+pub(crate) fn key_file_holds(text: &str) -> Holds {
+    let text = text.trim_start();
+    let public = if text.starts_with('{') {
+        serde_json::from_str::<Value>(text).is_ok_and(|value| !has_secret(&value))
+    } else {
+        text.starts_with("-----BEGIN") && !text.contains("PRIVATE KEY-----")
+    };
+    if public { Holds::Public } else { Holds::Secret }
+}
+
+/// Whether a JWK, or one of a set, has a secret or private part.
+fn has_secret(value: &Value) -> bool {
+    let set = value.get("keys").and_then(Value::as_array);
+    set.map_or_else(|| std::slice::from_ref(value), Vec::as_slice).iter().any(|key| {
+        let parts = PRIVATE_PARTS.iter().copied().chain(["k"]);
+        parts.into_iter().any(|part| key.get(part).is_some())
+    })
+}
+
 /// A key of a set; `None` when it is for something else.
 fn of_jwk(value: Value) -> Result<Option<Key>, String> {
     let name = value.get("kid").and_then(Value::as_str).unwrap_or("without kid").to_owned();
     let at = |what: &str| format!("key {name:?}: {what}");
+    // Also one of another kind or use: a private key that stands here was published by mistake.
+    if let Some(part) = PRIVATE_PARTS.into_iter().find(|part| value.get(part).is_some()) {
+        let what = format!("a private key (it has {part:?}); it belongs to the issuer, and its public half here");
+        return Err(at(&what));
+    }
     // A key of a kind that a later standard brings is not for us, and no reason to refuse the others.
     let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { return Ok(None) };
     let (algorithm, short) = match &jwk.algorithm {
@@ -409,7 +437,7 @@ impl Authenticator for Accepted {
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
-    seen: Option<(SystemTime, u64)>,
+    seen: Option<Stamp>,
 }
 
 impl KeyFile {
@@ -425,13 +453,12 @@ impl KeyFile {
     pub fn read(&mut self) -> Result<Keys, String> {
         // Before reading: a file that is written meanwhile is read again.
         self.seen = self.look();
-        let text = std::fs::read_to_string(&self.path).map_err(|error| error.to_string());
-        text.and_then(|text| Keys::read(&text)).map_err(|what| format!("{}: {what}", self.path.display()))
+        let text = credential_file::read_as(&self.path, key_file_holds)?;
+        Keys::read(&text).map_err(|what| format!("{}: {what}", self.path.display()))
     }
 
-    fn look(&self) -> Option<(SystemTime, u64)> {
-        let found = std::fs::metadata(&self.path).ok()?;
-        Some((found.modified().ok()?, found.len()))
+    fn look(&self) -> Option<Stamp> {
+        Stamp::of(&self.path)
     }
 
     /// Reads the keys again, when the file has changed and when `asked` says so, for as long as the process lives. A file that

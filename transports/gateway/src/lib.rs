@@ -11,6 +11,7 @@ mod back_end;
 pub mod cli;
 pub mod command;
 pub mod config;
+mod credential_file;
 mod documents;
 mod front;
 mod head;

@@ -26,6 +26,7 @@ use crate::agents::HubSink;
 use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
+use crate::credential_file::{self, Holds};
 use crate::front::Front;
 use crate::jwt::{Accepted, Expectations, Jwt, KeyFile};
 use crate::pages::{Directory, Pages, Upstream};
@@ -251,7 +252,8 @@ fn hub(
 fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {
     let wrong =
         |what: &dyn std::fmt::Display| Failure::Usage(format!("session_secret_file {}: {what}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let text = credential_file::read(file, Holds::Secret)
+        .map_err(|error| Failure::Usage(format!("session_secret_file {error}")))?;
     SessionKey::of_secret(&Secret::new(text.trim())).map_err(|error| wrong(&error.message))
 }
 
@@ -269,7 +271,8 @@ fn read_tokens(file: &Path, settings: &Settings) -> Result<(Arc<Jwt>, KeyFile), 
 
 fn read_keys(file: &Path) -> Result<ApiKeys, Failure> {
     let wrong = |what: &dyn std::fmt::Display| Failure::Usage(format!("api_keys_file {}: {what}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let text =
+        credential_file::read(file, Holds::Public).map_err(|error| Failure::Usage(format!("api_keys_file {error}")))?;
     let mut keys = ApiKeys::new();
     for key in api_keys::read(&text).map_err(|error| wrong(&error))? {
         keys.add(key.digest, key.principal).map_err(|error| wrong(&error.message))?;

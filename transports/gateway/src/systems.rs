@@ -18,6 +18,7 @@ use crate::cli::Failure;
 use crate::config::{ContextTimes, Settings};
 use crate::runs::States;
 use crate::site::Mounted;
+use crate::{credential_file, jwt};
 
 /// What the systems remember of published events. Made before the hub, which is told of it.
 pub(crate) struct Remembered {
@@ -159,7 +160,8 @@ fn users(settings: &Settings) -> Result<Arc<dyn product::UserResolver>, Failure>
             let wrong = |what: &dyn std::fmt::Display| {
                 Failure::Usage(format!("product_jwt_key_file {}: {what}", file.display()))
             };
-            let key = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+            let key = credential_file::read_as(file, jwt::key_file_holds)
+                .map_err(|error| Failure::Usage(format!("product_jwt_key_file {error}")))?;
             let mut users = token_users(key.trim()).map_err(|error| wrong(&error.message))?;
             if let Some(issuer) = &settings.product_jwt_issuer {
                 users = users.issued_by(issuer);
@@ -174,7 +176,11 @@ fn users(settings: &Settings) -> Result<Arc<dyn product::UserResolver>, Failure>
 }
 
 /// The algorithm follows from the key, and from nothing that a token says.
-fn token_users(key: &str) -> Result<product::JwtUsers, eventwire_protocol::ErrorBody> {
+fn token_users(key: &str) -> Result<product::JwtUsers, ErrorBody> {
+    if key.contains("PRIVATE KEY-----") {
+        let what = "this is a private key; it belongs to the application, and its public half here";
+        return Err(ErrorBody::new(ErrorCode::InvalidPayload, what));
+    }
     if !key.starts_with("-----BEGIN") {
         return product::JwtUsers::hs256(&Secret::new(key));
     }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Answer, Gateway, Socket, ask, run, soon};
+use common::{Answer, Gateway, Socket, api_key, ask, soon, write_private};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,17 +15,12 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A gateway with a key for each of these, and the keys as `Bearer ..`.
 fn keyed(people: &[(&str, &[&str])], more: &[&str]) -> (Gateway, Vec<String>, tempfile::TempDir) {
-    let made: Vec<Value> = people
-        .iter()
-        .map(|(name, arguments)| {
-            let arguments = [&["api-key", "--json", "--name", name], *arguments].concat();
-            serde_json::from_str(&run(&arguments, "").stdout).unwrap()
-        })
-        .collect();
+    let made: Vec<Value> =
+        people.iter().map(|(name, arguments)| api_key(&[&["--name", *name], *arguments].concat())).collect();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("keys.toml");
     let entries: Vec<&Value> = made.iter().map(|made| &made["entry"]).collect();
-    std::fs::write(&file, toml::to_string(&json!({"key": entries})).unwrap()).unwrap();
+    write_private(&file, &toml::to_string(&json!({"key": entries})).unwrap());
     let keys = ["--api-keys-file", file.to_str().unwrap()];
     let gateway = Gateway::start(&[&keys, more].concat());
     (gateway, made.iter().map(|made| format!("Bearer {}", made["key"].as_str().unwrap())).collect(), directory)

@@ -6,7 +6,7 @@ mod common;
 
 use std::net::SocketAddr;
 
-use common::{Answer, Gateway, ask, post, publish, run, soon};
+use common::{Answer, Gateway, api_key, ask, post, publish, soon, write_private};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -234,10 +234,9 @@ async fn adw_11_a_state_is_read_below_the_root_and_nowhere_else() {
 #[tokio::test]
 async fn adw_01_with_keys_nobody_watches_or_posts_without_one() {
     let directory = tempfile::tempdir().unwrap();
-    let arguments = ["api-key", "--json", "--name", "producer", "--permission", "publish", "--adw", "29fb6a3e"];
-    let made: Value = serde_json::from_str(&run(&arguments, "").stdout).unwrap();
+    let made = api_key(&["--name", "producer", "--permission", "publish", "--adw", "29fb6a3e"]);
     let file = directory.path().join("keys.toml");
-    std::fs::write(&file, toml::to_string(&json!({"key": [made["entry"]]})).unwrap()).unwrap();
+    write_private(&file, &toml::to_string(&json!({"key": [made["entry"]]})).unwrap());
     let bearer = format!("Bearer {}", made["key"].as_str().unwrap());
     let gateway = Gateway::speaking(&["adw"], &["--api-keys-file", file.to_str().unwrap()]);
     let refused = tokio_tungstenite::connect_async(format!("ws://{}/ws", gateway.at("adw"))).await;

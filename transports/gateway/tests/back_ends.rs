@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use common::{Gateway, PATIENCE, ask, get, run, soon};
+use common::{Gateway, PATIENCE, ask, get, run, soon, write_private};
 use eventwire_commands::sign;
 use eventwire_hub::Secret;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -74,6 +74,14 @@ impl Page {
         Self(socket)
     }
 
+    /// Opens a page of Monadic Chat in a browser that was never there, and gives the cookie that it gets.
+    async fn in_new_browser(gateway: &Gateway) -> (Self, String) {
+        let url = format!("ws://{}/", gateway.at("monadic"));
+        let (socket, answer) = soon("a socket", tokio_tungstenite::connect_async(url)).await.unwrap();
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        (Self(socket), cookie)
+    }
+
     async fn send(&mut self, frame: Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
@@ -97,9 +105,9 @@ impl Page {
 
 /// A chat turn and a workflow, asked for by pages and answered by whatever back end is behind the gateway.
 async fn both_are_answered(gateway: &Gateway) {
-    let mut page = Page::open(gateway.at("monadic"), "/", "_monadic_session_id=one").await;
-    let mut tab = Page::open(gateway.at("monadic"), "/", "_monadic_session_id=one").await;
-    let mut stranger = Page::open(gateway.at("monadic"), "/", "_monadic_session_id=two").await;
+    let (mut page, cookie) = Page::in_new_browser(gateway).await;
+    let mut tab = Page::open(gateway.at("monadic"), "/", &cookie).await;
+    let (mut stranger, _) = Page::in_new_browser(gateway).await;
     page.send(json!({"message": "Hello there", "app_name": "Chat"})).await;
     let answers = &["fragment", "streaming_complete", "message", "html"];
     for page in [&mut page, &mut tab] {
@@ -140,7 +148,7 @@ async fn cmd_09_and_cmd_13_back_ends_that_are_called_answer_what_pages_ask() {
     for language in LANGUAGES {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("secret");
-        std::fs::write(&file, format!("{SECRET}\n")).unwrap();
+        write_private(&file, &format!("{SECRET}\n"));
         let file = file.to_str().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let webhook = format!("http://127.0.0.1:{port}/");
@@ -187,7 +195,7 @@ async fn only_what_is_signed_is_taken(port: u16) {
 #[tokio::test]
 async fn cmd_12_without_a_back_end_the_page_that_asks_is_told() {
     let gateway = Gateway::speaking(&["monadic", "adw"], &[]);
-    let mut page = Page::open(gateway.at("monadic"), "/", "_monadic_session_id=one").await;
+    let (mut page, _) = Page::in_new_browser(&gateway).await;
     page.send(json!({"message": "Hello there"})).await;
     assert!(page.next(&["error"]).await.to_string().contains("no back end"));
     let mut board = Page::open(gateway.at("adw"), "/ws", "x=y").await;
@@ -200,7 +208,7 @@ fn cmd_13_a_webhook_that_cannot_be_used_ends_the_start_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let file = directory.path().join(name);
-        std::fs::write(&file, text).unwrap();
+        write_private(&file, text);
         file.to_str().unwrap().to_owned()
     };
     let (secret, short, no_pem) = (write("secret", SECRET), write("short", "short"), write("ca", "no PEM"));

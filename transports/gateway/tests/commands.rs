@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Gateway, Socket, eventwire, finish, note, publish, run};
+use common::{Gateway, Socket, api_key, eventwire, finish, note, publish, run, write_private};
 use serde_json::{Value, json};
 
 fn lines(text: &str) -> Vec<Value> {
@@ -186,11 +186,11 @@ fn what_cannot_be_done_is_told_in_one_line_with_its_exit_code() {
 
 #[test]
 fn a_key_is_read_from_a_file_or_the_environment() {
-    let made: Value = serde_json::from_str(&run(&["api-key", "--json", "--name", "ci"], "").stdout).unwrap();
+    let made = api_key(&["--name", "ci"]);
     let directory = tempfile::tempdir().unwrap();
     let (keys, token) = (directory.path().join("keys.toml"), directory.path().join("token"));
-    std::fs::write(&keys, toml::to_string(&json!({"key": [made["entry"]]})).unwrap()).unwrap();
-    std::fs::write(&token, format!("{}\n", made["key"].as_str().unwrap())).unwrap();
+    write_private(&keys, &toml::to_string(&json!({"key": [made["entry"]]})).unwrap());
+    write_private(&token, &format!("{}\n", made["key"].as_str().unwrap()));
     let gateway = Gateway::start(&["--api-keys-file", keys.to_str().unwrap()]);
     let publish = ["publish", "--url", &gateway.url(), "--type", "_a.b", "--to", "room:x"];
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use common::{Answer, Gateway, Socket, Source, run, soon};
+use common::{Answer, Gateway, Socket, Source, api_key, soon, write_private};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
@@ -186,14 +186,14 @@ async fn open_gateway() -> (Gateway, tempfile::TempDir) {
 fn keyed_gateway() -> (Gateway, tempfile::TempDir, [String; 2]) {
     let runs = runs();
     let key = |arguments: &[&str]| {
-        let made: Value = serde_json::from_str(&run(&[&["api-key", "--json"], arguments].concat(), "").stdout).unwrap();
+        let made = api_key(arguments);
         let entry = toml::to_string(&json!({ "key": [made["entry"]] })).unwrap();
         (format!("Bearer {}", made["key"].as_str().unwrap()), entry)
     };
     let (publisher, one) = key(&["--name", "publisher", "--permission", "publish"]);
     let (observer, two) = key(&["--name", "observer", "--permission", "observe"]);
     let keys = runs.path().join("keys.toml");
-    std::fs::write(&keys, format!("{one}\n{two}")).unwrap();
+    write_private(&keys, &format!("{one}\n{two}"));
     let gateway = Gateway::speaking(
         DIALECTS,
         &["--agents", runs.path().to_str().unwrap(), "--api-keys-file", keys.to_str().unwrap()],

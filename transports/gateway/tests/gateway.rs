@@ -7,8 +7,8 @@ mod common;
 
 use bytes::Bytes;
 use common::{
-    Answer, Gateway, PATIENCE, Socket, Source, eventwire, finish, get, note, post, publish, raw, request, run, send,
-    soon,
+    Answer, Gateway, PATIENCE, Socket, Source, api_key, eventwire, finish, get, note, post, publish, raw, request, run,
+    send, soon, write_private,
 };
 use http_body_util::Full;
 use hyper::{Method, header};
@@ -604,9 +604,7 @@ fn configuration_mistakes_end_in_one_line_with_code_2() {
 async fn auth_01_a_key_opens_what_its_entry_grants_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let key = |arguments: &[&str]| {
-        let made = run(&[&["api-key", "--json"], arguments].concat(), "");
-        assert_eq!(made.code, Some(0), "{made:?}");
-        let made: Value = serde_json::from_str(&made.stdout).unwrap();
+        let made = api_key(arguments);
         let entry = toml::to_string(&json!({"key": [made["entry"]]})).unwrap();
         (made["key"].as_str().unwrap().to_owned(), entry)
     };
@@ -624,7 +622,7 @@ async fn auth_01_a_key_opens_what_its_entry_grants_and_nothing_else() {
     ]);
     let (reader, two) = key(&["--name", "reader", "--permission", "observe", "--adw", "aaaaaaaa"]);
     let file = directory.path().join("keys.toml");
-    std::fs::write(&file, format!("{one}\n{two}")).unwrap();
+    write_private(&file, &format!("{one}\n{two}"));
     let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
     assert!(gateway.start_block.contains("2 API keys"), "{}", gateway.start_block);
 
@@ -702,15 +700,14 @@ async fn cmd_07_what_comes_without_asking_is_live_at_once_and_comes_again_in_its
 async fn route_01_every_kind_of_audience_reaches_those_it_names_and_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
     let key = |arguments: &[&str]| {
-        let made = run(&[&["api-key", "--json"], arguments].concat(), "");
-        let made: Value = serde_json::from_str(&made.stdout).unwrap_or_else(|_| panic!("{made:?}"));
+        let made = api_key(arguments);
         (made["key"].as_str().unwrap().to_owned(), toml::to_string(&json!({"key": [made["entry"]]})).unwrap())
     };
     let (ada, one) = key(&["--name", "ada", "--user", "ada", "--permission", "publish"]);
     let (bob, two) = key(&["--name", "bob", "--user", "bob", "--permission", "publish"]);
     let (inspector, three) = key(&["--name", "inspector", "--permission", "observe"]);
     let file = directory.path().join("keys.toml");
-    std::fs::write(&file, [one, two, three].join("\n")).unwrap();
+    write_private(&file, &[one, two, three].join("\n"));
     let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
 
     // Who is there, as whom, and what they asked for.

@@ -8,9 +8,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Gateway, PATIENCE, Socket, post, run, soon};
+use common::{Gateway, PATIENCE, Socket, api_key, post, soon, write_private};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 const COOKIE: &str = "5f4c0b1e-7f0e-4f5c-9d7a-0d8a8d3f3b11";
 
@@ -157,11 +156,12 @@ async fn http_11_and_bug_b3_only_with_a_single_user_an_event_without_a_session_g
     let script = r#"say WebSocketHelper.broadcast_to_all({ "type" => "cancel" }.to_json)"#;
     let gateway = Gateway::speaking(&["monadic"], &["--single-user"]);
     let mut observer = observer(&gateway).await;
-    let mut request = format!("ws://{}/", gateway.at("monadic")).into_client_request().unwrap();
-    request.headers_mut().insert("cookie", format!("_monadic_session_id={COOKIE}").parse().unwrap());
-    let (_page, _) = soon("a page", tokio_tungstenite::connect_async(request)).await.unwrap();
+    let url = format!("ws://{}/", gateway.at("monadic"));
+    let (_page, answer) = soon("a page", tokio_tungstenite::connect_async(url)).await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().strip_prefix("_monadic_session_id=").unwrap();
+    let cookie = cookie.split(';').next().unwrap();
     assert_eq!(Language::Ruby.run(&gateway.url(), &[], script).await, [true]);
-    let own = format!("session:{}", session(&gateway, COOKIE).await);
+    let own = format!("session:{}", session(&gateway, cookie).await);
     assert_eq!(published(&gateway, &mut observer).await.0, pairs([("chat.cancel", &own)]));
 }
 
@@ -327,10 +327,9 @@ async fn http_11_a_server_that_is_absent_or_hangs_costs_a_back_end_two_seconds_a
 #[tokio::test]
 async fn http_11_and_auth_01_a_back_end_shows_its_key() {
     let directory = tempfile::tempdir().unwrap();
-    let made = run(&["api-key", "--json", "--name", "producer", "--permission", "publish"], "");
-    let made: Value = serde_json::from_str(&made.stdout).unwrap_or_else(|_| panic!("{made:?}"));
+    let made = api_key(&["--name", "producer", "--permission", "publish"]);
     let file = directory.path().join("keys.toml");
-    std::fs::write(&file, toml::to_string(&json!({"key": [made["entry"]]})).unwrap()).unwrap();
+    write_private(&file, &toml::to_string(&json!({"key": [made["entry"]]})).unwrap());
     let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
     let key = made["key"].as_str().unwrap();
     for (language, calls) in CALLS {

@@ -203,7 +203,7 @@ async fn prd_08_on_real_sockets_an_installation_is_told_while_it_runs() {
 async fn prd_01_tokens_in_the_cookie_are_taken_with_the_configured_key_only() {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("key");
-    std::fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    common::write_private(&key, "0123456789abcdef0123456789abcdef\n");
     let gateway = Gateway::speaking(
         &["product"],
         &["--product-jwt-key-file", key.to_str().unwrap(), "--product-cookie", "session"],

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{Answer, Gateway, Socket, Source, ask, get, note, post, publish, run};
+use common::{Answer, Gateway, Socket, Source, api_key, ask, get, note, post, publish, write_private};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 async fn http_13_the_schemas_are_served_by_every_listener_without_credentials() {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("secret");
-    std::fs::write(&secret, "a secret of at least thirty-two bytes").unwrap();
+    write_private(&secret, "a secret of at least thirty-two bytes");
     let gateway = Gateway::speaking(&["adw"], &["--jwt-key-file", secret.to_str().unwrap()]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/v1");
     for address in [gateway.address, gateway.at("adw")] {
@@ -141,15 +141,12 @@ async fn http_14_the_figures_say_what_happened() {
 
 #[tokio::test]
 async fn http_14_figures_are_for_those_who_may_observe() {
-    let entry = |name: &str, permission: &str| -> Value {
-        serde_json::from_str(&run(&["api-key", "--json", "--name", name, "--permission", permission], "").stdout)
-            .unwrap()
-    };
+    let entry = |name: &str, permission: &str| api_key(&["--name", name, "--permission", permission]);
     let (prometheus, publisher) = (entry("prometheus", "observe"), entry("publisher", "publish"));
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("keys.toml");
     let keys = json!({"key": [prometheus["entry"], publisher["entry"]]});
-    std::fs::write(&file, toml::to_string(&keys).unwrap()).unwrap();
+    write_private(&file, &toml::to_string(&keys).unwrap());
     let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
     let bearer = |made: &Value| format!("Bearer {}", made["key"].as_str().unwrap());
     assert_eq!(get(&gateway, "/metrics").await.code(), "unauthorised");

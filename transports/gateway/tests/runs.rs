@@ -8,10 +8,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bytes::Bytes;
-use common::{Gateway, get, request, run, send};
+use common::{Gateway, api_key, get, request, send, write_private};
 use http_body_util::Full;
 use hyper::{Method, header};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\nand so on";
 
@@ -104,13 +104,13 @@ async fn http_10_and_auth_01_a_key_sees_the_runs_that_it_reaches() {
     let directory = tempfile::tempdir().unwrap();
     let root = root(directory.path());
     let key = |arguments: &[&str]| {
-        let made: Value = serde_json::from_str(&run(&[&["api-key", "--json"], arguments].concat(), "").stdout).unwrap();
+        let made = api_key(arguments);
         (made["key"].as_str().unwrap().to_owned(), toml::to_string(&json!({"key": [made["entry"]]})).unwrap())
     };
     let (observer, one) = key(&["--name", "observer", "--permission", "observe", "--adw", "aaaaaaaa"]);
     let (watcher, two) = key(&["--name", "watcher", "--permission", "publish", "--adw", "bbbbbbbb"]);
     let keys = directory.path().join("keys.toml");
-    std::fs::write(&keys, format!("{one}\n{two}")).unwrap();
+    write_private(&keys, &format!("{one}\n{two}"));
     let gateway = Gateway::start(&["--agents", &root, "--api-keys-file", keys.to_str().unwrap()]);
     let ask = async |token: Option<&str>, path: &str| {
         let mut asked = request(Method::GET, path, &gateway);

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Gateway, ask, run, soon};
+use common::{Gateway, api_key, ask, soon, write_private};
 use eventwire_client::{
     Backoff, Builder, Checkpoint, Client, CommandError, Credential, Draft, Fallback, Fate, Gap, GapReason, Item, Items,
     Liveness, Phase, Publisher, Quality, Queue, QueueBounds, State, Transport, Typed, reconnect::Ended,
@@ -643,17 +643,14 @@ async fn a_client_that_gave_up_says_so_and_one_that_was_closed_says_that() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_12_and_auth_13_tickets_open_each_connection_and_what_is_taken_back_ends_it() {
     for over in BOTH {
-        let key = |arguments: &[&str]| -> serde_json::Value {
-            serde_json::from_str(&run(&[&["api-key", "--json"], arguments].concat(), "").stdout).unwrap()
-        };
         let made = [
-            key(&["--name", "ada", "--user", "ada", "--permission", "publish"]),
-            key(&["--name", "root", "--permission", "admin"]),
+            api_key(&["--name", "ada", "--user", "ada", "--permission", "publish"]),
+            api_key(&["--name", "root", "--permission", "admin"]),
         ];
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("keys.toml");
         let entries: Vec<_> = made.iter().map(|made| &made["entry"]).collect();
-        std::fs::write(&file, toml::to_string(&json!({"key": entries})).unwrap()).unwrap();
+        write_private(&file, &toml::to_string(&json!({"key": entries})).unwrap());
         let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
         let [ada, root] = [0, 1].map(|n: usize| made[n]["key"].as_str().unwrap());
         let line = Line::to(gateway.address).await;

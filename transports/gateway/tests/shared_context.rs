@@ -225,7 +225,7 @@ async fn ctx_02_07_11_and_route_04_with_keys_each_tab_sees_what_is_its_own() {
     }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("keys.toml");
-    std::fs::write(&file, keys).unwrap();
+    common::write_private(&file, &keys);
     let gateway = Gateway::speaking(&["shared_context"], &["--api-keys-file", file.to_str().unwrap()]);
     let address = gateway.at("shared_context");
 

@@ -6,7 +6,7 @@ mod common;
 
 use std::net::SocketAddr;
 
-use common::{Gateway, ask, run, soon};
+use common::{Gateway, api_key, ask, soon, write_private};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -44,11 +44,10 @@ async fn publish(at: SocketAddr, bearer: &str, event: Value) -> u16 {
 
 #[tokio::test]
 async fn auth_09_strangers_listen_where_the_operator_lets_them_and_do_nothing_else() {
-    let arguments = ["api-key", "--json", "--name", "producer", "--permission", "publish,admin", "--adw", "*"];
-    let made: Value = serde_json::from_str(&run(&[&arguments[..], &["--session", "*"]].concat(), "").stdout).unwrap();
+    let made = api_key(&["--name", "producer", "--permission", "publish,admin", "--adw", "*", "--session", "*"]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("keys.toml");
-    std::fs::write(&file, toml::to_string(&json!({"key": [made["entry"]]})).unwrap()).unwrap();
+    write_private(&file, &toml::to_string(&json!({"key": [made["entry"]]})).unwrap());
     let bearer = format!("Bearer {}", made["key"].as_str().unwrap());
     let keys = ["--api-keys-file", file.to_str().unwrap(), "--anonymous", "monadic,adw,amiga"];
     let gateway = Gateway::speaking(&["monadic", "adw", "shared_context", "amiga"], &keys);

@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{Ended, Gateway, Socket, ask, run, soon};
+use common::{Ended, Gateway, Socket, api_key, ask, run, soon, write_private};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -25,13 +25,14 @@ impl Files {
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.path().join(name);
-        std::fs::write(&path, text).unwrap();
+        write_private(&path, text);
         path
     }
 }
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name)
+/// The text of a key that is kept with the tests.
+fn fixture(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name)).unwrap()
 }
 
 fn made(key: &Path, arguments: &[&str]) -> Ended {
@@ -58,7 +59,7 @@ async fn who(gateway: &Gateway, bearer: &str) -> Result<Value, u16> {
 async fn auth_10_a_token_opens_what_it_grants_beside_api_keys() {
     let files = Files::new();
     let secret = files.write("secret", SECRET);
-    let key: Value = serde_json::from_str(&run(&["api-key", "--json", "--name", "back end"], "").stdout).unwrap();
+    let key = api_key(&["--name", "back end"]);
     let keys = files.write("keys.toml", &toml::to_string(&json!({"key": [key["entry"]]})).unwrap());
     let arguments = ["--api-keys-file", keys.to_str().unwrap(), "--jwt-key-file", secret.to_str().unwrap()];
     let strict = ["--jwt-issuer", "https://id.example", "--jwt-audience", "events"];
@@ -149,22 +150,23 @@ async fn auth_10_keys_are_read_again_when_they_change_and_when_somebody_says_so(
     let live = files.write("live", SECRET);
     let gateway = Gateway::start(&["--jwt-key-file", live.to_str().unwrap()]);
     let (old, new) = (token(&secret, &["--user", "ada"]), token(&other, &["--user", "ada"]));
-    let ed = token(&fixture("ed25519.private.pem"), &["--user", "ada"]);
+    let signer = files.write("signer", &fixture("ed25519.private.pem"));
+    let ed = token(&signer, &["--user", "ada"]);
     assert!(who(&gateway, &old).await.is_ok());
     assert_eq!(who(&gateway, &new).await, Err(401));
 
     // What cannot be used changes nothing, and is told.
-    std::fs::write(&live, "short").unwrap();
+    write_private(&live, "short");
     gateway.signal("HUP");
-    std::fs::write(&live, OTHER).unwrap();
+    write_private(&live, OTHER);
     gateway.signal("HUP");
     becomes(&gateway, &new, true).await;
     assert_eq!(who(&gateway, &old).await, Err(401));
     // Nobody says anything.
-    std::fs::copy(fixture("ed25519.public.pem"), &live).unwrap();
+    write_private(&live, &fixture("ed25519.public.pem"));
     becomes(&gateway, &ed, true).await;
     assert_eq!(who(&gateway, &new).await, Err(401));
-    std::fs::write(&live, "short").unwrap();
+    write_private(&live, "short");
     gateway.signal("HUP");
     std::fs::remove_file(&live).unwrap();
     gateway.signal("HUP");
@@ -181,7 +183,7 @@ async fn auth_05_tokens_are_authentication_and_a_file_without_a_key_stops_the_st
     let files = Files::new();
     let secret = files.write("secret", SECRET);
     let short = files.write("short", "short");
-    let private = fixture("rsa.private.pem");
+    let private = files.write("private", &fixture("rsa.private.pem"));
     let absent = files.0.path().join("absent");
     for (file, word) in [(&short, "at least 32 bytes"), (&private, "private key"), (&absent, "No such file")] {
         let ended = run(&["serve", "--listen", "127.0.0.1:0", "--jwt-key-file", file.to_str().unwrap()], "");
@@ -224,6 +226,6 @@ fn the_token_command_prints_a_token_and_nothing_that_would_be_refused() {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
         assert!(ended.stderr.contains(word) && ended.stderr.trim().lines().count() == 1, "{ended:?}");
     }
-    let ended = made(&fixture("ed25519.public.pem"), &["--user", "ada"]);
+    let ended = made(&files.write("public", &fixture("ed25519.public.pem")), &["--user", "ada"]);
     assert!(ended.stderr.contains("not the PEM text of a private Ed25519 key"), "{ended:?}");
 }

@@ -13,7 +13,7 @@ import { gateway, publish, until } from "../support/gateway.mjs";
 
 const SECRET = "a secret of more than thirty-two bytes";
 const folder = mkdtempSync(join(tmpdir(), "eventwire-keys-"));
-writeFileSync(join(folder, "secret"), SECRET);
+writeFileSync(join(folder, "secret"), SECRET, { mode: 0o600 });
 after(() => rmSync(folder, { recursive: true }));
 
 /** A token as a back end signs it. */

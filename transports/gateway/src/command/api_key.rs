@@ -1,12 +1,18 @@
 //! `eventwire api-key`: a new random key and the entry that makes a gateway accept it.
 //!
-//! The key is printed once and kept nowhere; the entry holds its SHA-256 digest. A key has 256 random bits, so a plain digest is
+//! The key goes to a terminal or into a file of its own, never to where the entry goes: `eventwire api-key >> keys.toml` must not
+//! leave the key in that file (AUTH-21). The entry holds its SHA-256 digest. A key has 256 random bits, so a plain digest is
 //! enough: there is nothing to guess that a slow hash would protect.
 
-use std::io::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use eventwire_hub::KeyDigest;
+use eventwire_protocol::Time;
 
 use crate::api_keys::{Entry, EntryPermission, EntryRole};
 use crate::cli::Failure;
@@ -38,15 +44,22 @@ pub struct ApiKeyArgs {
     /// Nothing older is replayed to it: a time such as 2026-11-20T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub history_from: Option<String>,
-    /// One JSON object instead of text
+    /// When the key ends: after a time such as 90d, 12h or 30m, or at a time such as 2027-03-01T00:00:00Z
+    #[arg(long = "expires", value_name = "AFTER|TIME", value_parser = parse_end)]
+    pub expires_at: Option<Time>,
+    /// New file that receives the key, readable by its owner alone; without it the key is shown on the terminal
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// The entry as JSON instead of TOML: {"entry": ..}
     #[arg(long)]
     pub json: bool,
 }
 
-/// Prints a new key and its entry.
+/// Prints the entry of a new key on standard output. The key itself goes to `--secret-file`, else to standard error if that is a
+/// terminal.
 ///
 /// # Errors
-/// The machine gives no random numbers, or standard output is closed.
+/// No place for the key, a file that exists, no random numbers from the machine, a closed standard output.
 pub fn run(flags: &ApiKeyArgs) -> Result<ExitCode, Failure> {
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random)
@@ -62,21 +75,68 @@ pub fn run(flags: &ApiKeyArgs) -> Result<ExitCode, Failure> {
         rooms: flags.rooms.clone(),
         sessions: flags.sessions.clone(),
         history_from: flags.history_from.clone(),
+        expires_at: flags.expires_at.map(|end| end.to_string()),
     };
     let toml = crate::api_keys::write(&entry)
         .and_then(|toml| crate::api_keys::read(&toml).map(|_| toml))
         .map_err(|error| Failure::Usage(format!("this key would not be accepted: {error}")))?;
-    let mut out = std::io::stdout().lock();
+    match &flags.secret_file {
+        Some(file) => write_new(file, &key)?,
+        None if io::stderr().is_terminal() => writeln!(io::stderr(), "The key, shown this once: {key}")?,
+        None => {
+            return Err(Failure::Usage(
+                "api-key: standard error is no terminal that could show the key; name a new file for it with --secret-file FILE"
+                    .to_owned(),
+            ));
+        }
+    }
+    let mut out = io::stdout().lock();
     if flags.json {
-        writeln!(out, "{}", serde_json::json!({ "key": key, "entry": entry }))?;
+        writeln!(out, "{}", serde_json::json!({ "entry": entry }))?;
     } else {
-        writeln!(
-            out,
-            "# The key, shown this once:\n#   {key}\n# The entry for the api_keys_file:\n{}",
-            toml.trim_end()
-        )?;
+        writeln!(out, "{}", toml.trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a secret into a file that was not there and that its owner alone may read.
+fn write_new(file: &Path, secret: &str) -> Result<(), Failure> {
+    let at = |what: &dyn std::fmt::Display| format!("--secret-file {}: {what}", file.display());
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let mut opened = opened.map_err(|error| {
+        let exists = error.kind() == ErrorKind::AlreadyExists;
+        Failure::Usage(if exists { at(&"this file exists; name a new one") } else { at(&error) })
+    })?;
+    writeln!(opened, "{secret}").map_err(|error| Failure::Failed(at(&error)))
+}
+
+/// The end of a key, as it is written on the command line. It must lie ahead.
+fn parse_end(text: &str) -> Result<Time, String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    end_of(text, i64::try_from(now).unwrap_or(i64::MAX))
+}
+
+/// The same, for a clock that shows `now` seconds since 1970.
+fn end_of(text: &str, now: i64) -> Result<Time, String> {
+    const MICROS: i64 = 1_000_000;
+    const FORM: &str = "expected a time from now such as 90d, 12h or 30m, or a moment such as 2027-03-01T00:00:00Z";
+    let unit = |suffix: char| match suffix {
+        'd' => Some(86_400),
+        'h' => Some(3_600),
+        'm' => Some(60),
+        _ => None,
+    };
+    let after = text.chars().next_back().and_then(|suffix| Some((text.strip_suffix(suffix)?, unit(suffix)?)));
+    let end = match after.and_then(|(count, seconds)| Some((count.parse::<u16>().ok()?, seconds))) {
+        Some((count, seconds)) => {
+            Time::from_unix_micros(now.saturating_add(i64::from(count) * seconds).saturating_mul(MICROS))
+        }
+        None => text.parse().map_err(|_| FORM.to_owned())?,
+    };
+    if end <= Time::from_unix_micros(now.saturating_mul(MICROS)) {
+        return Err(format!("{end} is not ahead; {FORM}"));
+    }
+    Ok(end)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -86,6 +146,17 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn auth_22_the_end_of_a_key_is_a_time_from_now_or_a_moment_ahead() {
+        let now = 1_795_220_000;
+        let end = |text: &str| end_of(text, now).map(|end| end.as_unix_micros() / 1_000_000 - now);
+        assert_eq!((end("90d"), end("12h"), end("30m")), (Ok(90 * 86_400), Ok(12 * 3_600), Ok(1_800)));
+        assert_eq!(end_of("2027-03-01T00:00:00Z", now).unwrap().to_string(), "2027-03-01T00:00:00Z");
+        for wrong in ["", "d", "0d", "-1d", "1.5d", "90", "90 d", "65536d", "2020-01-01T00:00:00Z", "tomorrow", "1é"] {
+            assert!(end(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_digest_is_the_one_every_other_tool_prints() {

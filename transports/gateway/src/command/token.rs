@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api_keys::{EntryPermission, EntryRole, Grants};
 use crate::cli::Failure;
+use crate::credential_file::{self, Holds};
 use crate::jwt::{MIN_SECRET_BYTES, TokenGrants};
 
 /// Flags of `token`.
@@ -71,8 +72,8 @@ pub struct TokenArgs {
 /// A key that cannot sign, a name that is none, standard output that is closed.
 pub fn run(flags: &TokenArgs) -> Result<ExitCode, Failure> {
     let file = flags.key_file.display();
-    let text = std::fs::read_to_string(&flags.key_file)
-        .map_err(|error| Failure::Usage(format!("--key-file {file}: {error}")))?;
+    let text = credential_file::read(&flags.key_file, Holds::Secret)
+        .map_err(|error| Failure::Usage(format!("--key-file {error}")))?;
     let (algorithm, key) = signer(text.trim()).map_err(|what| Failure::Usage(format!("--key-file {file}: {what}")))?;
     let claims = claims(flags)?;
     let header = Header { kid: flags.kid.clone(), ..Header::new(algorithm) };

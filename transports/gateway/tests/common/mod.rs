@@ -70,6 +70,26 @@ pub fn finish(command: &mut Command, input: &str) -> Ended {
     Ended { code: status.code(), stdout: out.join().unwrap(), stderr: err.join().unwrap() }
 }
 
+/// A new API key and its entry: `{"key": .., "entry": ..}`. The arguments are those of `eventwire api-key`.
+pub fn api_key(arguments: &[&str]) -> Value {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    let made = run(&[&["api-key", "--json", "--secret-file", file.to_str().unwrap()], arguments].concat(), "");
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""), "{made:?}");
+    let printed: Value = serde_json::from_str(&made.stdout).unwrap_or_else(|_| panic!("{made:?}"));
+    json!({ "key": std::fs::read_to_string(file).unwrap().trim(), "entry": printed["entry"] })
+}
+
+/// Writes a file with credentials as the gateway wants it: its owner alone reads and writes it, whatever the umask.
+pub fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // A file that is being watched must never be there with another mode.
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(&beside, path).unwrap();
+}
+
 fn text(mut pipe: impl std::io::Read) -> String {
     let mut bytes = Vec::new();
     let _ = pipe.read_to_end(&mut bytes);
