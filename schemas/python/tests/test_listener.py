@@ -304,7 +304,7 @@ def test_what_a_key_does_not_reach_is_refused_by_name(tmp_path: Path) -> None:
             assert isinstance(closed, Closed)
             assert closed.code == 401
             assert "credentials" in closed.reason or "key" in closed.reason
-        given = iter(["expired", key])
+        given = iter(["expired", f"{key}\n"])
 
         async def fetch() -> str:
             return next(given)
@@ -318,7 +318,7 @@ def test_what_a_key_does_not_reach_is_refused_by_name(tmp_path: Path) -> None:
                 it for it in await until(listener, ConnectionErrorEvent) if isinstance(it, ConnectionErrorEvent)
             ]
             assert error.data.code == "unauthorised"
-            await listener.authenticate(key)
+            await listener.authenticate(f" {key}\n")
             await asyncio.to_thread(server.kill)
             await until(listener, Reconnecting)
             await asyncio.to_thread(server.start)

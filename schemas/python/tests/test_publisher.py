@@ -338,7 +338,7 @@ def test_a_gateway_that_comes_back_is_published_to_without_the_application_notic
 def test_a_key_opens_what_its_entry_grants(tmp_path: Path) -> None:
     key = api_key(tmp_path, "publish", adw="29fb6a3e")
     with gateway(tmp_path, "--api-keys-file", "keys.toml") as server:
-        with Publisher(server.url, token=key) as publisher:
+        with Publisher(server.url, token=f"{key}\n") as publisher:
             assert publisher.publish(text("mine")).seq == 1
             with pytest.raises(Refused, match="forbidden") as caught:
                 publisher.publish(text("not mine", "other123"))

@@ -252,8 +252,8 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   const authorise = async (refresh?: boolean) => {
-    if (ticket) return [undefined, (await ticket(control.signal)).trim()] as const;
-    if (refresh || !bearer) bearer = (typeof token === "function" ? await token(control.signal) : token)?.trim();
+    if (ticket) return [undefined, await ticket(control.signal)] as const;
+    if (refresh || !bearer) bearer = typeof token === "function" ? await token(control.signal) : token;
     return [bearer] as const;
   };
 
@@ -414,7 +414,6 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   const authenticate: Client["authenticate"] = async (token, options) => {
-    token = token.trim();
     // The token of a stream is in its head.
     const socket = line?.link?.send;
     if (socket) {

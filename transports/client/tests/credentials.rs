@@ -222,7 +222,8 @@ fn tokens(builder: Builder) -> (Builder, Counted) {
     let counted = Counted::default();
     let source = counted.clone();
     let builder = builder.token_source(move |need| {
-        let token = format!("token-{}", source.next(need));
+        // As it is read from a file: the white space is not part of it.
+        let token = format!(" token-{}\n", source.next(need));
         async move { Ok::<_, std::io::Error>(Credential::token(token)) }
     });
     (builder, counted)

@@ -114,8 +114,8 @@ pub struct ApiKey {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    key: Vec<Entry>,
+    /// Absent is a mistake, such as a file that was cut off; an empty list takes the last key away on purpose.
+    key: Option<Vec<Entry>>,
 }
 
 /// Reads the text of an api_keys_file.
@@ -128,13 +128,13 @@ pub fn read(text: &str) -> Result<Vec<ApiKey>, String> {
             error.span().map_or(1, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
         format!("line {line}: {}", crate::config::one_line(error.message()))
     })?;
-    if file.key.is_empty() {
-        return Err("no [[key]] in it: nobody could connect; `eventwire api-key` makes an entry".to_owned());
-    }
+    let Some(entries) = file.key else {
+        return Err("no [[key]] in it; `eventwire api-key` makes an entry, and key = [] accepts no key".to_owned());
+    };
     let mut names = BTreeSet::new();
     let mut digests = BTreeSet::new();
-    let mut keys = Vec::with_capacity(file.key.len());
-    for entry in &file.key {
+    let mut keys = Vec::with_capacity(entries.len());
+    for entry in &entries {
         let key = parse(entry).map_err(|what| format!("key {:?}: {what}", entry.name))?;
         if !names.insert(key.principal.name.clone()) {
             return Err(format!("key {:?}: the name stands there twice", entry.name));
@@ -152,7 +152,7 @@ pub fn read(text: &str) -> Result<Vec<ApiKey>, String> {
 /// # Errors
 /// A value that TOML cannot hold.
 pub fn write(entry: &Entry) -> Result<String, String> {
-    toml::to_string(&File { key: vec![entry.clone()] }).map_err(|error| error.to_string())
+    toml::to_string(&File { key: Some(vec![entry.clone()]) }).map_err(|error| error.to_string())
 }
 
 fn parse(entry: &Entry) -> Result<ApiKey, String> {
@@ -260,11 +260,21 @@ mod tests {
     }
 
     #[test]
+    fn auth_22_an_entry_may_say_when_its_key_ends() {
+        let end = |rest: &str| read(&entry(rest)).unwrap()[0].principal.credential.expires_at;
+        assert_eq!(end(""), None);
+        let said = "expires_at = \"2027-03-01T00:00:00Z\"";
+        assert_eq!(end(said).map(|end| end.to_string()).as_deref(), Some("2027-03-01T00:00:00Z"));
+        assert_eq!(read("key = []").unwrap(), [], "none at all, on purpose");
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_in_one_line() {
         let twice = format!("{}{}", entry(""), entry("").replace("\"a\"", "\"b\""));
         let same_name = format!("{}{}", entry(""), entry("").replace(DIGEST, &"0".repeat(64)));
         let cases = [
             (String::new(), "no [[key]]"),
+            (entry("expires_at = \"tomorrow\""), "key \"a\": expires_at:"),
             (entry("permissions = [\"root\"]"), "line 4: unknown variant `root`"),
             (entry("rights = []"), "line 4: unknown field `rights`"),
             (entry("role = \"admin\""), "unknown variant"),

@@ -41,7 +41,7 @@ const SYNONYMS: [(&str, &str); 19] = [
     ("format", "log_format"),
     ("host", "listen"),
     ("hosts", "allowed_hosts"),
-    ("jwks", "jwt_key_file"),
+    ("jwks", "jwt_jwks_url"),
     ("jwt_key", "jwt_key_file"),
     ("jwt_secret", "jwt_key_file"),
     ("keys", "api_keys_file"),
@@ -131,16 +131,23 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_sample: Option<bool>,
 
-    /// TOML file with the API keys that are accepted; turns authentication on. `eventwire api-key` makes an entry
+    /// TOML file with the API keys that are accepted; turns authentication on. `eventwire api-key` makes an entry. Read again when it
+    /// changes, and on SIGHUP
     #[arg(long, value_name = "FILE", help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_keys_file: Option<PathBuf>,
 
     /// File with the keys that verify tokens (JWT); turns authentication on, alone or beside api_keys_file. A JWK set, a public key
-    /// in PEM (RS256, EdDSA), else a secret of at least 32 bytes (HS256). Read again when it changes, and on SIGHUP
+    /// in PEM (RS256, ES256, EdDSA), else a secret of at least 32 bytes (HS256). Read again when it changes, and on SIGHUP
     #[arg(long, value_name = "FILE", help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_key_file: Option<PathBuf>,
+
+    /// URL of the JWK set in which an issuer publishes the keys of its tokens, in place of jwt_key_file; needs jwt_issuer. https, or
+    /// http on this machine. Read at the start, as often as the issuer says, on SIGHUP, and when a token names an unknown key
+    #[arg(long, value_name = "URL", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_jwks_url: Option<String>,
 
     /// The issuer (iss) that tokens must have
     #[arg(long, value_name = "ISSUER", help_heading = "Access")]
@@ -225,7 +232,7 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product_lookup_url: Option<String>,
 
-    /// File with the key that the tokens in Product Demo's session cookie are signed with: a public key in PEM (RS256, EdDSA), else
+    /// File with the key that the tokens in Product Demo's session cookie are signed with: a public key in PEM (RS256, ES256, EdDSA), else
     /// a secret of at least 32 bytes (HS256)
     #[arg(long, value_name = "FILE", help_heading = "Older systems")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -379,6 +386,7 @@ pub struct Settings {
     pub no_sample: bool,
     pub api_keys_file: Option<PathBuf>,
     pub jwt_key_file: Option<PathBuf>,
+    pub jwt_jwks_url: Option<String>,
     pub jwt_issuer: Option<String>,
     pub jwt_audience: Option<String>,
     pub jwt_claim: String,
@@ -425,7 +433,7 @@ pub struct Settings {
 impl Settings {
     /// Whether those who come have to say who they are, by an API key or a token (AUTH-05).
     pub fn authenticates(&self) -> bool {
-        self.api_keys_file.is_some() || self.jwt_key_file.is_some()
+        self.api_keys_file.is_some() || self.jwt_key_file.is_some() || self.jwt_jwks_url.is_some()
     }
 }
 
@@ -445,6 +453,7 @@ impl Default for Settings {
             no_sample: false,
             api_keys_file: None,
             jwt_key_file: None,
+            jwt_jwks_url: None,
             jwt_issuer: None,
             jwt_audience: None,
             jwt_claim: "eventwire".to_owned(),
@@ -795,11 +804,22 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
                 .to_owned(),
         ));
     }
-    if settings.jwt_key_file.is_none() && (settings.jwt_issuer.is_some() || settings.jwt_audience.is_some()) {
+    let takes_tokens = settings.jwt_key_file.is_some() || settings.jwt_jwks_url.is_some();
+    if !takes_tokens && (settings.jwt_issuer.is_some() || settings.jwt_audience.is_some()) {
         return Err(ConfigError(
-            "jwt_issuer and jwt_audience say something of tokens, and jwt_key_file is not set: no token would be taken"
+            "jwt_issuer and jwt_audience say something of tokens, and neither jwt_key_file nor jwt_jwks_url is set: no token would \
+             be taken"
                 .to_owned(),
         ));
+    }
+    if let Some(url) = &settings.jwt_jwks_url {
+        crate::jwks::parse_url(url).map_err(|what| ConfigError(format!("jwt_jwks_url: {what}")))?;
+        if settings.jwt_issuer.is_none() {
+            return Err(ConfigError(
+                "jwt_jwks_url needs jwt_issuer: the keys that are published there are for the tokens of that issuer alone"
+                    .to_owned(),
+            ));
+        }
     }
     if settings.from_start && settings.agents.is_none() {
         return Err(ConfigError(

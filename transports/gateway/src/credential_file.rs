@@ -20,7 +20,7 @@ const GROUP_READS: u32 = 0o040;
 /// The user id of root.
 const ROOT: u32 = 0;
 
-/// What a file holds, which decides who may read it. Nobody but its owner may ever write it.
+/// What a file holds, which decides who may read it. Only its owner may ever write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
     /// A secret, a private key or a token: for its owner alone, or for a group where root is the owner.

@@ -6,26 +6,28 @@
 //! refused, and a word that is not known is an error.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use eventwire_hub::link_request::MAX_CREDENTIAL_ID_BYTES;
-use eventwire_hub::{
-    ApiKeys, AuditEntry, AuditEvent, Authenticator, Credential, CredentialKind, Credentials, Hub, Principal, Thumbprint,
-};
+use eventwire_hub::{Authenticator, Credential, CredentialKind, Credentials, Principal, Thumbprint};
 use eventwire_protocol::Time;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use eventwire_protocol::frame::read_strict;
+use eventwire_systems::token_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::api_keys::{EntryPermission, EntryRole, Grants};
 use crate::config::one_line;
-use crate::credential_file::{self, Holds, Stamp};
+use crate::credential_file::Holds;
+use crate::jwks::Refresh;
+use crate::keyring::Keyring;
 
 /// Fewest bytes of a secret for HS256 (RFC 7518, section 3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -35,8 +37,6 @@ const MIN_RSA_BYTES: usize = 256;
 const MAX_KEYS: usize = 64;
 /// The members of a JWK that only its issuer may have (RFC 7518, section 6; `priv`: draft-ietf-cose-dilithium).
 const PRIVATE_PARTS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// What is expected of a token beside its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,21 +73,37 @@ impl Key {
 }
 
 impl Keys {
-    /// Reads a file: a JWK set or one JWK, a public key in PEM (RSA for RS256, Ed25519 for EdDSA), else a secret for HS256.
+    /// No keys, until those of an issuer are known.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Reads a file: a JWK set or one JWK, a public key in PEM (RSA for RS256, P-256 for ES256, Ed25519 for EdDSA), else a secret
+    /// for HS256.
     ///
     /// # Errors
     /// What is wrong with it, in one line that does not repeat it.
     pub fn read(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.starts_with('{') {
-            return Self::of_jwks(text);
+            return Self::of_jwks(text, Place::File);
         }
         let (algorithm, key) = if text.contains("-----BEGIN") { of_pem(text)? } else { of_secret(text)? };
         Ok(Self(vec![Key::new(None, algorithm, key)?]))
     }
 
-    fn of_jwks(text: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    /// Reads a JWK set that an issuer publishes. A secret in it is public, so it is refused.
+    ///
+    /// # Errors
+    /// As [`Keys::read`].
+    pub(crate) fn published(text: &str) -> Result<Self, String> {
+        Self::of_jwks(text, Place::Published)
+    }
+
+    fn of_jwks(text: &str, place: Place) -> Result<Self, String> {
+        // Readers differ in which of two equal members counts, so none is taken (RFC 7517, section 4).
+        read_strict(text.as_bytes(), text.len()).map_err(|error| one_line(&error.message))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| format!("not readable as JSON: {error}"))?;
         let set = match value.get("keys") {
             Some(Value::Array(set)) => set.clone(),
             Some(_) => return Err("keys must be an array of JWKs".to_owned()),
@@ -96,9 +112,9 @@ impl Keys {
         if set.len() > MAX_KEYS {
             return Err(format!("{} keys; at most {MAX_KEYS} are read", set.len()));
         }
-        let keys = set.into_iter().filter_map(|key| of_jwk(key).transpose()).collect::<Result<Vec<_>, _>>()?;
+        let keys = set.into_iter().filter_map(|key| of_jwk(key, place).transpose()).collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
-            return Err("no key in it is for verifying RS256, EdDSA or HS256".to_owned());
+            return Err("no key in it is for verifying RS256, ES256, EdDSA or HS256".to_owned());
         }
         Ok(Self(keys))
     }
@@ -130,6 +146,13 @@ impl Keys {
     }
 }
 
+/// Where a JWK set was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    File,
+    Published,
+}
+
 fn of_pem(text: &str) -> Result<(Algorithm, DecodingKey), String> {
     if text.contains("PRIVATE KEY-----") {
         return Err("this is a private key; it belongs to the issuer, and its public half here".to_owned());
@@ -140,8 +163,14 @@ fn of_pem(text: &str) -> Result<(Algorithm, DecodingKey), String> {
     if let Ok(key) = DecodingKey::from_ed_pem(text.as_bytes()) {
         return Ok((Algorithm::EdDSA, key));
     }
+    if let Ok(key) = DecodingKey::from_ec_pem(text.as_bytes()) {
+        return match is_usable(&key, Algorithm::ES256) {
+            true => Ok((Algorithm::ES256, key)),
+            false => Err("an EC key needs the curve P-256 (ES256)".to_owned()),
+        };
+    }
     let Ok(key) = DecodingKey::from_rsa_pem(text.as_bytes()) else {
-        return Err("not the PEM text of a public RSA or Ed25519 key".to_owned());
+        return Err("not the PEM text of a public RSA, P-256 or Ed25519 key".to_owned());
     };
     if key.try_get_as_bytes().is_ok_and(|der| der.len() < MIN_RSA_BYTES) {
         return Err("an RSA key needs at least 2048 bits".to_owned());
@@ -180,10 +209,10 @@ fn has_secret(value: &Value) -> bool {
 }
 
 /// A key of a set; `None` when it is for something else.
-fn of_jwk(value: Value) -> Result<Option<Key>, String> {
+fn of_jwk(value: Value, place: Place) -> Result<Option<Key>, String> {
     let name = value.get("kid").and_then(Value::as_str).unwrap_or("without kid").to_owned();
     let at = |what: &str| format!("key {name:?}: {what}");
-    // Also one of another kind or use: a private key that stands here was published by mistake.
+    // Also one of another kind or use: a private key here was published by mistake.
     if let Some(part) = PRIVATE_PARTS.into_iter().find(|part| value.get(part).is_some()) {
         let what = format!("a private key (it has {part:?}); it belongs to the issuer, and its public half here");
         return Err(at(&what));
@@ -196,6 +225,10 @@ fn of_jwk(value: Value) -> Result<Option<Key>, String> {
             (Algorithm::RS256, (bytes < MIN_RSA_BYTES).then_some("an RSA key needs at least 2048 bits"))
         }
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => (Algorithm::EdDSA, None),
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => (Algorithm::ES256, None),
+        AlgorithmParameters::OctetKey(_) if place == Place::Published => {
+            return Err(at("a secret that is published is none"));
+        }
         AlgorithmParameters::OctetKey(secret) => {
             let bytes = secret.value.trim_end_matches('=').len() * 3 / 4;
             (Algorithm::HS256, (bytes < MIN_SECRET_BYTES).then_some("a secret for HS256 needs at least 32 bytes"))
@@ -205,6 +238,7 @@ fn of_jwk(value: Value) -> Result<Option<Key>, String> {
     let meant = match algorithm {
         Algorithm::RS256 => KeyAlgorithm::RS256,
         Algorithm::EdDSA => KeyAlgorithm::EdDSA,
+        Algorithm::ES256 => KeyAlgorithm::ES256,
         _ => KeyAlgorithm::HS256,
     };
     let other_use = jwk.common.public_key_use.as_ref().is_some_and(|its| *its != PublicKeyUse::Signature);
@@ -215,7 +249,15 @@ fn of_jwk(value: Value) -> Result<Option<Key>, String> {
         return Err(at(what));
     }
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| at("its parameters cannot be read"))?;
+    if !is_usable(&key, algorithm) {
+        return Err(at("its parameters are no key"));
+    }
     Key::new(jwk.common.key_id, algorithm, key).map(Some).map_err(|what| at(&what))
+}
+
+/// Whether a key can verify at all: a point that is not on its curve is found out here and not with the first token.
+fn is_usable(key: &DecodingKey, algorithm: Algorithm) -> bool {
+    jsonwebtoken::crypto::verify("", b"", key, algorithm).is_ok()
 }
 
 /// What the claim of a token grants: the members of an API key's entry. Absent means none of it.
@@ -268,6 +310,14 @@ impl Jwt {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).contains(thumbprint)
     }
 
+    /// Whether a token names a key that is not there, so that its issuer may have a newer one. Nothing else of it is looked at.
+    pub(crate) fn names_unknown_key(&self, token: &str) -> bool {
+        let Ok(header) = jsonwebtoken::decode_header(token) else { return false };
+        let is_published = matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA);
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        is_published && header.kid.is_some() && keys.0.iter().all(|key| key.id != header.kid)
+    }
+
     /// How many keys there are.
     pub fn key_count(&self) -> usize {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
@@ -277,34 +327,42 @@ impl Jwt {
     ///
     /// # Errors
     /// `unauthorised`. Before the signature holds, nothing is said but that; afterwards the holder learns what is wrong with
-    /// the token, which is the issuer's to mend.
+    /// the token, which is the issuer's to mend. `unavailable` while the issuer's keys could not be fetched.
     pub fn verify(&self, token: &str) -> Result<Principal, ErrorBody> {
         let (claims, key) = self.verified(token)?;
-        self.principal(&claims, key).map_err(|what| {
-            let what: String = one_line(&what).chars().filter(|c| !c.is_control()).take(300).collect();
-            refused(format!("the token's signature holds, but {what}"))
-        })
+        self.principal(&claims, key).map_err(|what| holds_but(&what))
     }
 
     /// The claims and the key that verified them, once the signature holds and the token is for here and for now.
     fn verified(&self, token: &str) -> Result<(Map<String, Value>, Thumbprint), ErrorBody> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| unknown())?;
+        if !token_claims::header_is_unambiguous(token) {
+            return Err(unknown());
+        }
         // An extension that must be understood (RFC 7515, section 4.1.11) is not.
         if header.crit.is_some() {
             return Err(unknown());
         }
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if keys.is_empty() {
+            let what = "the keys of the tokens' issuer could not be read yet; try again in a moment";
+            return Err(ErrorBody::new(ErrorCode::Unavailable, what));
+        }
         let mut outcome = Err(unknown());
         for key in keys.of(&header) {
             let validation = self.validation(key.algorithm);
-            outcome = match jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &validation) {
-                Ok(token) => return Ok((token.claims, key.thumbprint)),
+            outcome = match jsonwebtoken::decode::<Box<RawValue>>(token, &key.key, &validation) {
+                Ok(token) => {
+                    let claims = token_claims::read(token.header.typ.as_deref(), &token.claims);
+                    return claims.map(|claims| (claims, key.thumbprint)).map_err(|what| holds_but(&what));
+                }
                 Err(error) => Err(match error.kind() {
                     ErrorKind::ExpiredSignature => refused("the token has expired; come back with a new one"),
                     ErrorKind::ImmatureSignature => refused("the token is not valid yet (nbf)"),
                     ErrorKind::InvalidIssuer => refused("the token is of another issuer (iss)"),
                     ErrorKind::InvalidAudience => refused("the token is for another audience (aud)"),
                     ErrorKind::MissingRequiredClaim(claim) => refused(format!("the token has no {claim}")),
+                    ErrorKind::InvalidClaimFormat(claim) => holds_but(&format!("its {claim} is no time")),
                     _ => continue,
                 }),
             };
@@ -387,17 +445,25 @@ fn refused(message: impl Into<String>) -> ErrorBody {
     ErrorBody::new(ErrorCode::Unauthorised, message.into())
 }
 
+/// What the holder of a token learns that is signed rightly and cannot be taken.
+fn holds_but(what: &str) -> ErrorBody {
+    let what: String = one_line(what).chars().filter(|c| !c.is_control()).take(300).collect();
+    refused(format!("the token's signature holds, but {what}"))
+}
+
 fn unknown() -> ErrorBody {
     ErrorBody::new(ErrorCode::Unauthorised, "valid credentials are needed: Authorization: Bearer <API key or token>")
 }
 
-/// API keys and tokens, whichever somebody shows.
+/// API keys and tokens, whichever are shown.
 #[derive(Debug, Clone, Default)]
 pub struct Accepted {
     /// The API keys.
-    pub keys: Option<ApiKeys>,
+    pub keys: Option<Arc<Keyring>>,
     /// The tokens.
     pub tokens: Option<Arc<Jwt>>,
+    /// Where newer keys of tokens come from, if an issuer publishes them.
+    pub(crate) issuer: Option<Arc<Refresh>>,
 }
 
 #[async_trait]
@@ -409,9 +475,16 @@ impl Authenticator for Accepted {
                 return known;
             }
         }
-        match (&self.tokens, &credentials.token) {
-            (Some(tokens), Some(token)) => tokens.verify(token.reveal()),
-            _ => Err(unknown()),
+        let (Some(tokens), Some(token)) = (&self.tokens, &credentials.token) else { return Err(unknown()) };
+        let judged = tokens.verify(token.reveal());
+        match &self.issuer {
+            Some(issuer) if judged.is_err() && tokens.names_unknown_key(token.reveal()) => {
+                match issuer.for_unknown_key().await {
+                    true => tokens.verify(token.reveal()),
+                    false => judged,
+                }
+            }
+            _ => judged,
         }
     }
 
@@ -433,69 +506,10 @@ impl Authenticator for Accepted {
     }
 }
 
-/// The file with the keys, and what it looked like when it was read.
-#[derive(Debug)]
-pub struct KeyFile {
-    path: PathBuf,
-    seen: Option<Stamp>,
-}
-
-impl KeyFile {
-    /// A file that was not read yet.
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), seen: None }
-    }
-
-    /// Reads the keys.
-    ///
-    /// # Errors
-    /// What is wrong, in one line with the name of the file.
-    pub fn read(&mut self) -> Result<Keys, String> {
-        // Before reading: a file that is written meanwhile is read again.
-        self.seen = self.look();
-        let text = credential_file::read_as(&self.path, key_file_holds)?;
-        Keys::read(&text).map_err(|what| format!("{}: {what}", self.path.display()))
-    }
-
-    fn look(&self) -> Option<Stamp> {
-        Stamp::of(&self.path)
-    }
-
-    /// Reads the keys again, when the file has changed and when `asked` says so, for as long as the process lives. A file that
-    /// cannot be read changes nothing. What a withdrawn key vouched for ends (AUTH-18).
-    pub async fn follow(mut self, tokens: Arc<Jwt>, hub: Hub, mut asked: tokio::signal::unix::Signal) {
-        loop {
-            tokio::select! {
-                _ = asked.recv() => {}
-                () = tokio::time::sleep(LOOK) => {
-                    let found = self.look();
-                    if found.is_none() || found == self.seen {
-                        continue;
-                    }
-                }
-            }
-            match self.read() {
-                Ok(keys) => {
-                    let count = keys.len();
-                    let withdrawn = tokens.replace_keys(keys);
-                    let closed: usize = withdrawn.iter().map(|key| hub.withdraw_key(*key)).sum();
-                    let withdrawn = withdrawn.len();
-                    tracing::info!(keys = count, withdrawn, closed, "the keys of tokens were read again");
-                    hub.audit().record(AuditEntry::new(AuditEvent::Reload).subject("jwt_key_file"));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the keys of tokens were not read again; the older ones stay");
-                    let entry = AuditEntry::new(AuditEvent::Reload).subject("jwt_key_file");
-                    hub.audit().record(entry.code(ErrorCode::InvalidPayload));
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use eventwire_hub::{KeyDigest, Secret};
+    use data_encoding::BASE64URL_NOPAD;
+    use eventwire_hub::{ApiKeys, KeyDigest, Secret};
     use eventwire_protocol::claims::{Claims, Permission, Role, Scope};
     use jsonwebtoken::EncodingKey;
     use serde_json::json;
@@ -507,6 +521,9 @@ mod tests {
     const ED_PUBLIC: &str = include_str!("../tests/keys/ed25519.public.pem");
     const RSA_PRIVATE: &str = include_str!("../tests/keys/rsa.private.pem");
     const RSA_PUBLIC: &str = include_str!("../tests/keys/rsa.public.pem");
+    const EC_PRIVATE: &str = include_str!("../tests/keys/p256.private.pem");
+    const EC_PUBLIC: &str = include_str!("../tests/keys/p256.public.pem");
+    const EC_OTHER_CURVE: &str = include_str!("../tests/keys/secp256k1.public.pem");
     const RSA_SHORT: &str = include_str!("../tests/keys/rsa-short.public.pem");
 
     fn expected() -> Expectations {
@@ -545,6 +562,10 @@ mod tests {
         token(&header, &EncodingKey::from_ed_pem(ED_PRIVATE.as_bytes()).unwrap(), json!({}))
     }
 
+    fn es(more: Value) -> String {
+        token(&Header::new(Algorithm::ES256), &EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()).unwrap(), more)
+    }
+
     fn told(jwt: &Jwt, token: &str) -> String {
         let error = jwt.verify(token).unwrap_err();
         assert_eq!(error.code, ErrorCode::Unauthorised);
@@ -552,10 +573,12 @@ mod tests {
     }
 
     #[test]
-    fn auth_10_each_of_the_three_algorithms_is_verified_by_its_own_kind_of_key() {
-        let (secret, rsa, ed25519) = (jwt(SECRET), jwt(RSA_PUBLIC), jwt(ED_PUBLIC));
-        let tokens = [hs(json!({})), rs(json!({})), ed(None)];
-        for (at, jwt) in [&secret, &rsa, &ed25519].into_iter().enumerate() {
+    fn auth_10_each_of_the_four_algorithms_is_verified_by_its_own_kind_of_key() {
+        let (secret, rsa, ed25519, p256) = (jwt(SECRET), jwt(RSA_PUBLIC), jwt(ED_PUBLIC), jwt(EC_PUBLIC));
+        let set = jwt(&json!({"keys": [jwk("e", EC_PUBLIC)]}).to_string());
+        let tokens = [hs(json!({})), rs(json!({})), ed(None), es(json!({}))];
+        assert!(set.verify(&tokens[3]).is_ok() && set.verify(&tokens[2]).is_err());
+        for (at, jwt) in [&secret, &rsa, &ed25519, &p256].into_iter().enumerate() {
             for (of, token) in tokens.iter().enumerate() {
                 assert_eq!(jwt.verify(token).is_ok(), at == of, "{at} {of}");
             }
@@ -575,7 +598,7 @@ mod tests {
         let forms = [RSA_PUBLIC.to_owned(), RSA_PUBLIC.trim().to_owned(), RSA_PUBLIC.replace('\n', "")];
         for form in forms {
             let forged = token(&Header::new(Algorithm::HS256), &EncodingKey::from_secret(form.as_bytes()), json!({}));
-            for file in [RSA_PUBLIC, ED_PUBLIC] {
+            for file in [RSA_PUBLIC, ED_PUBLIC, EC_PUBLIC] {
                 assert!(jwt(file).verify(&forged).is_err());
             }
         }
@@ -638,6 +661,10 @@ mod tests {
             ("iat", json!("now"), "iat is no time"),
             ("jti", json!(7), "jti is no text"),
             ("jti", json!(""), "jti does not have"),
+            ("nbf", json!("later"), "nbf is no time"),
+            ("iss", json!(["https://id", "https://evil"]), "iss is no text"),
+            ("aud", json!(["events", 1]), "aud"),
+            ("exp", json!(i64::MAX), "exp is no time"),
             ("sub", json!("no spaces"), "user:"),
         ] {
             let mut claims = good.clone();
@@ -648,7 +675,48 @@ mod tests {
         // A little apart is near enough; without a setting, a token for somebody else is refused all the same.
         strict.verify(&hs(json!({"iss": "https://id", "aud": "events", "exp": at(-3), "nbf": at(3)}))).unwrap();
         assert!(told(&jwt(SECRET), &hs(json!({"aud": "somebody else"}))).contains("another audience"));
+        // One that names an audience in a form that is none, too.
+        for aud in ["1", "null", "{}", "[null]"] {
+            let claims = format!(r#"{{"sub":"ada","iat":{},"exp":{},"aud":{aud}}}"#, at(0), at(60));
+            assert!(told(&jwt(SECRET), &signed(r#"{"alg":"HS256"}"#, &claims)).contains("aud"), "{aud}");
+        }
         jwt(SECRET).verify(&hs(json!({"iss": "anybody", "jti": "1", "more": {"unknown": true}}))).unwrap();
+    }
+
+    /// A token of exactly this header and these claims.
+    fn signed(header: &str, claims: &str) -> String {
+        let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let message = format!("{}.{}", part(header), part(claims));
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    #[test]
+    fn auth_10_a_token_means_one_thing_or_nothing() {
+        let jwt = jwt(SECRET);
+        let times = format!(r#""iat":{},"exp":{}"#, at(0), at(60));
+        let header = r#"{"alg":"HS256"}"#;
+        jwt.verify(&signed(header, &format!(r#"{{"sub":"ada",{times}}}"#))).unwrap();
+        // The holder learns it after the signature holds, and nothing before.
+        for more in [
+            r#""sub":"bob""#,
+            r#""jti":"1","jti":"2""#,
+            r#""eventwire":{},"eventwire":{"permissions":["admin"]}"#,
+            r#""eventwire":{"rooms":["a"],"rooms":["*"]}"#,
+            r#""other":{"a":1,"a":2}"#,
+        ] {
+            let claims = format!(r#"{{"sub":"ada",{times},{more}}}"#);
+            assert!(told(&jwt, &signed(header, &claims)).contains("stands twice"), "{more}");
+            let forged = signed(header, &claims).replacen('.', ".e", 1);
+            assert_eq!(told(&jwt, &forged), told(&jwt, "no token"), "{more}");
+        }
+        let good = format!(r#"{{"sub":"ada",{times}}}"#);
+        for header in [r#"{"alg":"HS256","alg":"HS256"}"#, r#"{"kid":"a","kid":"b","alg":"HS256"}"#] {
+            assert_eq!(told(&jwt, &signed(header, &good)), told(&jwt, "no token"), "{header}");
+        }
+        assert!(told(&jwt, &signed(r#"{"alg":"HS256","typ":"logout+jwt"}"#, &good)).contains("typ"));
+        jwt.verify(&signed(r#"{"alg":"HS256","typ":"at+jwt"}"#, &good)).unwrap();
     }
 
     #[test]
@@ -746,6 +814,10 @@ mod tests {
     fn auth_10_a_file_without_a_usable_key_is_refused_in_one_line() {
         let mut encryption = jwk("e", ED_PUBLIC);
         encryption["use"] = json!("enc");
+        let private = |mut key: Value, part: &str| {
+            key[part] = json!("AQAB");
+            key
+        };
         let mut other = jwk("o", ED_PUBLIC);
         other["crv"] = json!("X25519");
         for (file, word) in [
@@ -753,11 +825,21 @@ mod tests {
             ("short".into(), "at least 32 bytes"),
             (ED_PRIVATE.into(), "private key"),
             (RSA_PRIVATE.into(), "private key"),
+            (EC_PRIVATE.into(), "private key"),
+            (EC_OTHER_CURVE.into(), "P-256"),
+            (json!({"keys": [private(jwk("p", ED_PUBLIC), "d")]}).to_string(), "private key"),
+            (json!({"keys": [jwk("a", ED_PUBLIC), private(jwk("p", RSA_PUBLIC), "p")]}).to_string(), "private key"),
+            (private(jwk("p", EC_PUBLIC), "d").to_string(), "private key"),
+            (json!({"keys": [jwk("a", ED_PUBLIC), {"kty": "quantum", "d": "x"}]}).to_string(), "private key"),
+            (json!({"keys": [jwk("a", ED_PUBLIC), private(encryption.clone(), "d")]}).to_string(), "private key"),
+            (json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}]}).to_string(), "no key"),
+            (r#"{"keys":[],"keys":[]}"#.into(), "twice"),
+            (r#"{"kty":"oct","kty":"RSA"}"#.into(), "twice"),
             (RSA_SHORT.into(), "2048 bits"),
             (format!("{ED_PUBLIC}{RSA_PUBLIC}"), "JWK set"),
             ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".into(), "not the PEM text"),
             ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAA".into(), "as PEM"),
-            ("{".into(), "not JSON"),
+            ("{".into(), "not readable as JSON"),
             ("{}".into(), "no key in it"),
             (r#"{"keys":{}}"#.into(), "array"),
             (json!({"keys": [encryption]}).to_string(), "no key in it"),
@@ -771,11 +853,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn auth_21_a_key_file_is_a_secret_unless_it_holds_public_keys_alone() {
+        for public in [ED_PUBLIC.to_owned(), RSA_PUBLIC.to_owned(), json!({"keys": [jwk("a", ED_PUBLIC)]}).to_string()]
+        {
+            assert_eq!(key_file_holds(&public), Holds::Public, "{public}");
+        }
+        let secret = json!({"kty": "oct", "k": "YSBzZWNyZXQgb2YgYXQgbGVhc3QgdGhpcnR5LXR3byBieXRlcw"});
+        for secret in [
+            SECRET.to_owned(),
+            ED_PRIVATE.to_owned(),
+            secret.to_string(),
+            json!({"keys": [jwk("a", ED_PUBLIC), secret]}).to_string(),
+            "{".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(key_file_holds(&secret), Holds::Secret, "{secret}");
+        }
+    }
+
+    #[test]
+    fn auth_23_of_what_an_issuer_publishes_no_secret_is_taken() {
+        let secret = json!({"kty": "oct", "kid": "s", "k": "YSBzZWNyZXQgb2YgYXQgbGVhc3QgdGhpcnR5LXR3byBieXRlcw"});
+        let set = |keys: Value| Keys::published(&json!({ "keys": keys }).to_string());
+        assert_eq!(set(json!([jwk("a", ED_PUBLIC), jwk("b", EC_PUBLIC)])).unwrap().len(), 2);
+        assert!(set(json!([jwk("a", ED_PUBLIC), secret])).unwrap_err().contains("published"));
+        assert!(Keys::published(ED_PUBLIC).is_err() && Keys::published(SECRET).is_err(), "a JWK set and nothing else");
+        let unknown = jwt(&json!({"keys": [jwk("a", ED_PUBLIC)]}).to_string());
+        assert!(unknown.names_unknown_key(&ed(Some("b"))));
+        assert!(!unknown.names_unknown_key(&ed(Some("a"))) && !unknown.names_unknown_key(&ed(None)));
+        assert!(!unknown.names_unknown_key(&hs(json!({}))) && !unknown.names_unknown_key("no token"));
+        let none = Jwt::new(Keys::none(), expected());
+        assert_eq!(none.verify(&ed(Some("a"))).unwrap_err().code, ErrorCode::Unavailable);
+    }
+
     #[tokio::test]
     async fn auth_10_keys_and_tokens_work_beside_each_other() {
         let mut keys = ApiKeys::new();
         keys.add(KeyDigest::of("key-of-bob"), Principal::new("bob", Claims::anonymous())).unwrap();
-        let both = Accepted { keys: Some(keys.clone()), tokens: Some(Arc::new(jwt(SECRET))) };
+        let keys = Arc::new(Keyring::new(keys));
+        let both = Accepted { keys: Some(keys.clone()), tokens: Some(Arc::new(jwt(SECRET))), ..Accepted::default() };
         let ask = async |accepted: &Accepted, token: &str| {
             let shown = Credentials { token: Some(Secret::new(token)), peer: None };
             accepted.authenticate(&shown).await.map(|principal| principal.name.to_string()).map_err(|error| error.code)
@@ -784,10 +901,10 @@ mod tests {
         assert_eq!(ask(&both, &hs(json!({}))).await.as_deref(), Ok("jwt:ada"));
         assert_eq!(ask(&both, "key-of-eve").await, Err(ErrorCode::Unauthorised));
         assert_eq!(
-            ask(&Accepted { keys: Some(keys), tokens: None }, &hs(json!({}))).await,
+            ask(&Accepted { keys: Some(keys), ..Accepted::default() }, &hs(json!({}))).await,
             Err(ErrorCode::Unauthorised)
         );
-        let tokens = Accepted { keys: None, tokens: both.tokens.clone() };
+        let tokens = Accepted { tokens: both.tokens.clone(), ..Accepted::default() };
         assert_eq!(ask(&tokens, "key-of-bob").await, Err(ErrorCode::Unauthorised));
         assert!(tokens.authenticate(&Credentials::default()).await.is_err());
         assert!(both.is_permanent("bob") && !both.is_permanent("ada"));

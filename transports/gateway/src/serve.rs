@@ -11,7 +11,7 @@ use std::time::Duration;
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_http::Api;
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{ApiKeys, Audit, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
+use eventwire_hub::{Audit, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
@@ -28,12 +28,13 @@ use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::credential_file::{self, Holds};
 use crate::front::Front;
-use crate::jwt::{Accepted, Expectations, Jwt, KeyFile};
+use crate::jwt::Accepted;
 use crate::pages::{Directory, Pages, Upstream};
+use crate::reload::Configured;
 use crate::site::{Mounted, Site, SocketIo};
 use crate::state_file::StateFile;
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{api_keys, audit, metrics_source, routes, sample, scrape, server, socketio, systems};
+use crate::{audit, metrics_source, routes, sample, scrape, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -61,11 +62,10 @@ pub fn run(flags: ServeArgs) -> Result<ExitCode, Failure> {
 
 async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<ExitCode, Failure> {
     let mut stops = Stops::new()?;
-    let keys = settings.api_keys_file.as_deref().map(read_keys).transpose()?;
-    let tokens = settings.jwt_key_file.as_deref().map(|file| read_tokens(file, settings)).transpose()?;
-    let accepted = Accepted { keys, tokens: tokens.as_ref().map(|(tokens, _)| Arc::clone(tokens)) };
-    let authenticates = accepted.keys.is_some() || accepted.tokens.is_some();
-    let access = Access::of(settings, &accepted);
+    // Before anything else: until it is asked for, SIGHUP ends the process (AUTH-20).
+    let hangups = signal(SignalKind::hangup())?;
+    let credentials = Configured::read(settings)?;
+    let (accepted, authenticates) = (credentials.accepted.clone(), credentials.authenticates());
     let mut listeners = Vec::new();
     for listener in &settings.listen {
         let address = listener.listen().0;
@@ -84,10 +84,9 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     }
 
     let remembered = systems::Remembered::new(settings);
-    let hub = hub(settings, authenticates.then_some(accepted), &remembered, audit)?;
-    if let Some((tokens, file)) = tokens {
-        tokio::spawn(file.follow(tokens, hub.clone(), signal(SignalKind::hangup())?));
-    }
+    let hub = hub(settings, authenticates.then(|| accepted.clone()), &remembered, audit)?;
+    credentials.follow(&hub, hangups).await;
+    let access = Access::of(settings, &accepted);
     let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
     let mut systems = systems::all(settings, &hub, &back_end.sink(), remembered, runs.root())?;
@@ -257,41 +256,18 @@ fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {
     SessionKey::of_secret(&Secret::new(text.trim())).map_err(|error| wrong(&error.message))
 }
 
-fn read_tokens(file: &Path, settings: &Settings) -> Result<(Arc<Jwt>, KeyFile), Failure> {
-    let mut file = KeyFile::new(file);
-    let keys = file.read().map_err(|error| Failure::Usage(format!("jwt_key_file {error}")))?;
-    let expected = Expectations {
-        issuer: settings.jwt_issuer.clone(),
-        audience: settings.jwt_audience.clone(),
-        claim: settings.jwt_claim.clone(),
-        leeway: Duration::from_secs(settings.jwt_leeway_seconds),
-    };
-    Ok((Arc::new(Jwt::new(keys, expected)), file))
-}
-
-fn read_keys(file: &Path) -> Result<ApiKeys, Failure> {
-    let wrong = |what: &dyn std::fmt::Display| Failure::Usage(format!("api_keys_file {}: {what}", file.display()));
-    let text =
-        credential_file::read(file, Holds::Public).map_err(|error| Failure::Usage(format!("api_keys_file {error}")))?;
-    let mut keys = ApiKeys::new();
-    for key in api_keys::read(&text).map_err(|error| wrong(&error))? {
-        keys.add(key.digest, key.principal).map_err(|error| wrong(&error.message))?;
-    }
-    Ok(keys)
-}
-
 /// Who may do what, as it is told at the start.
 enum Access {
-    Credentials { keys: usize, token_keys: usize },
+    Credentials { keys: Option<usize>, token_keys: Option<usize> },
     Machine { proxied: bool },
     Everybody,
 }
 
 impl Access {
     fn of(settings: &Settings, accepted: &Accepted) -> Self {
-        let keys = accepted.keys.as_ref().map_or(0, ApiKeys::len);
-        match accepted.tokens.as_ref().map_or(0, |tokens| tokens.key_count()) {
-            token_keys if keys + token_keys > 0 => Self::Credentials { keys, token_keys },
+        let keys = accepted.keys.as_ref().map(|keys| keys.len());
+        match accepted.tokens.as_ref().map(|tokens| tokens.key_count()) {
+            token_keys if keys.is_some() || token_keys.is_some() => Self::Credentials { keys, token_keys },
             _ if is_loopback(settings) => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
             _ => Self::Everybody,
         }
@@ -299,10 +275,13 @@ impl Access {
 
     fn text(&self) -> String {
         match self {
-            Self::Credentials { keys, token_keys: 0 } => counted(*keys, "API key"),
-            Self::Credentials { keys: 0, token_keys } => format!("tokens (JWT) of {}", counted(*token_keys, "key")),
             Self::Credentials { keys, token_keys } => {
-                format!("{}, and tokens (JWT) of {}", counted(*keys, "API key"), counted(*token_keys, "key"))
+                let keys = keys.map(|count| counted(count, "API key"));
+                let tokens = token_keys.map(|count| match count {
+                    0 => "tokens (JWT), whose keys could not be read yet from jwt_jwks_url".to_owned(),
+                    count => format!("tokens (JWT) of {}", counted(count, "key")),
+                });
+                keys.into_iter().chain(tokens).collect::<Vec<_>>().join(", and ")
             }
             Self::Machine { proxied: false } => {
                 "everybody on this machine may do everything (no api_keys_file)".to_owned()

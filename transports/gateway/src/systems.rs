@@ -184,7 +184,8 @@ fn token_users(key: &str) -> Result<product::JwtUsers, ErrorBody> {
     if !key.starts_with("-----BEGIN") {
         return product::JwtUsers::hs256(&Secret::new(key));
     }
-    product::JwtUsers::rs256(key.as_bytes()).or_else(|_| product::JwtUsers::eddsa(key.as_bytes()))
+    let pem = key.as_bytes();
+    product::JwtUsers::rs256(pem).or_else(|_| product::JwtUsers::es256(pem)).or_else(|_| product::JwtUsers::eddsa(pem))
 }
 
 #[cfg(test)]

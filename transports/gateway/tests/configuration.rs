@@ -61,7 +61,9 @@ fn every_setting_is_read_from_all_three_places() {
     let written = |key: &str| match key {
         "listen" => "127.0.0.2:81=monadic",
         "static" => "monadic=/some/where",
-        "upstream" | "commands_webhook" | "product_lookup_url" | "context_query_url" => "http://localhost:5000",
+        "upstream" | "commands_webhook" | "product_lookup_url" | "context_query_url" | "jwt_jwks_url" => {
+            "http://localhost:5000"
+        }
         "context_times" => "iso",
         "product_jwt_issuer"
         | "product_jwt_audience"
@@ -233,7 +235,10 @@ fn values_out_of_bounds_and_contradictions_are_refused() {
         ("--from-start", "from_start is set without agents"),
         ("--jwt-leeway-seconds 61", "jwt_leeway_seconds = 61: must lie between 0 and 60"),
         ("--jwt-max-seconds 59", "jwt_max_seconds = 59: must lie between 60 and"),
-        ("--jwt-issuer me", "jwt_issuer and jwt_audience say something of tokens, and jwt_key_file is not set"),
+        (
+            "--jwt-issuer me",
+            "jwt_issuer and jwt_audience say something of tokens, and neither jwt_key_file nor jwt_jwks_url is set",
+        ),
     ] {
         let told = load(line, &[], "").unwrap_err();
         assert!(told.starts_with(expected), "expected {expected}\n    told {told}");

@@ -264,3 +264,152 @@ async fn head_of(gateway: &Gateway, request: &[u8]) -> String {
     })
     .await
 }
+
+/// The entry of a key with other values in it.
+fn with(made: &Value, changes: &[(&str, Value)]) -> Value {
+    let mut entry = made["entry"].clone();
+    for (name, value) in changes {
+        entry[*name] = value.clone();
+    }
+    entry
+}
+
+async fn open(gateway: &Gateway, token: &str) -> Result<(Socket, Value), u16> {
+    let bearer = format!("Bearer {token}");
+    let headers = [("sec-websocket-protocol", "eventwire.v1"), ("authorization", bearer.as_str())];
+    match Socket::open_with(gateway, "", &headers).await {
+        Ok(mut socket) => {
+            let welcome = socket.event().await["data"].clone();
+            Ok((socket, welcome))
+        }
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Asks until a token is taken, or until it is not.
+async fn becomes(gateway: &Gateway, token: &str, taken: bool) {
+    soon("other credentials", async {
+        while open(gateway, token).await.is_ok() != taken {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn auth_20_sighup_ends_no_gateway_whatever_is_configured() {
+    let files = Files::new();
+    let made = api_key(&[]);
+    let (keys, secret) = (files.keys(&[&made["entry"]]), files.write("secret", SECRET));
+    let (keys, secret) = (["--api-keys-file", &keys], ["--jwt-key-file", &secret]);
+    for arguments in [vec![], keys.to_vec(), secret.to_vec(), [keys, secret].concat()] {
+        let mut gateway = Gateway::start(&arguments);
+        for _ in 0..3 {
+            gateway.signal("HUP");
+            assert_eq!(common::get(&gateway, "/health").await.status, 200);
+        }
+        assert!(gateway.is_up(), "{arguments:?}");
+        let ended = gateway.ended_by("TERM");
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains("SIGHUP"), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn auth_20_api_keys_are_read_again_and_only_those_that_changed_notice() {
+    let files = Files::new();
+    let [stays, goes, changes, comes] =
+        ["stays", "goes", "changes", "comes"].map(|name| api_key(&["--name", name, "--permission", "publish,admin"]));
+    let file = files.keys(&[&stays["entry"], &goes["entry"], &changes["entry"]]);
+    let gateway = Gateway::start(&["--api-keys-file", &file]);
+    let (mut staying, _) = open(&gateway, text(&stays)).await.unwrap();
+    let (mut going, _) = open(&gateway, text(&goes)).await.unwrap();
+    let (mut changing, welcome) = open(&gateway, text(&changes)).await.unwrap();
+    assert_eq!(welcome["permissions"], json!(["publish", "admin"]));
+    assert_eq!(open(&gateway, text(&comes)).await.err(), Some(401));
+    let buy = async |made: &Value| {
+        let bearer = format!("Bearer {}", text(made));
+        let sold = ask(gateway.address, Method::POST, "/v1/tickets", &[("authorization", &bearer)], "").await.json();
+        format!("?ticket={}", sold["ticket"].as_str().unwrap())
+    };
+    let tickets = [buy(&goes).await, buy(&changes).await, buy(&stays).await];
+
+    // What cannot be read changes nothing.
+    let good = std::fs::read_to_string(&file).unwrap();
+    for bad in ["[[key", "", "[[key]]\nname = \"stays\"\nsha256 = \"short\"\n"] {
+        write_private(Path::new(&file), bad);
+        gateway.signal("HUP");
+        assert!(open(&gateway, text(&goes)).await.is_ok(), "{bad}");
+    }
+    write_private(Path::new(&file), &good);
+    set_mode(&file, 0o666);
+    gateway.signal("HUP");
+    assert!(open(&gateway, text(&goes)).await.is_ok(), "a file that others can write is not read");
+
+    let changed = with(&changes, &[("permissions", json!(["publish"])), ("rooms", json!(["tasks"]))]);
+    files.keys(&[&comes["entry"], &changed, &stays["entry"]]);
+    gateway.signal("HUP");
+    becomes(&gateway, text(&comes), true).await;
+    assert_eq!(going.close_code().await, Some(4001));
+    assert_eq!(open(&gateway, text(&goes)).await.err(), Some(401));
+    // Clients come back after 1012 by themselves, and are then judged by the new grants.
+    assert_eq!(changing.close_code().await, Some(1012));
+    let (_, welcome) = open(&gateway, text(&changes)).await.unwrap();
+    assert_eq!(welcome["permissions"], json!(["publish"]));
+    let (pong, _) = staying.command("ping", json!({})).await;
+    assert_eq!(pong["type"], "connection.pong");
+    let [of_gone, of_changed, of_staying] = tickets;
+    assert!(Socket::open(&gateway, &of_gone).await.is_err() && Socket::open(&gateway, &of_changed).await.is_err());
+    assert!(Socket::open(&gateway, &of_staying).await.is_ok());
+
+    // Without a signal the change is seen as well.
+    files.keys(&[&stays["entry"], &goes["entry"]]);
+    becomes(&gateway, text(&goes), true).await;
+    assert_eq!(open(&gateway, text(&comes)).await.err(), Some(401));
+    let (pong, _) = staying.command("ping", json!({})).await;
+    assert_eq!(pong["type"], "connection.pong");
+    // The last one as well.
+    write_private(Path::new(&file), "key = []\n");
+    gateway.signal("HUP");
+    assert_eq!(staying.close_code().await, Some(4001));
+    let log = gateway.ended_by("TERM").stderr;
+    assert!(log.contains("the last good ones stay") && log.contains("SIGHUP"), "{log}");
+    assert!(![&stays, &goes, &changes, &comes].into_iter().any(|made| log.contains(text(made))), "{log}");
+}
+
+#[tokio::test]
+async fn auth_22_a_key_ends_at_its_time_with_what_it_opened_and_may_end_late() {
+    let files = Files::new();
+    let late = api_key(&["--name", "late", "--expires", "400d", "--permission", "admin"]);
+    let revoked = api_key(&["--name", "revoked", "--expires", "400d"]);
+    let soon_over = api_key(&["--name", "soon", "--expires", "1m", "--permission", "publish"]);
+    assert!(late["entry"]["expires_at"].as_str().unwrap().ends_with('Z'), "{late}");
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let end = eventwire_protocol::Time::from_unix_micros(i64::try_from(seconds + 4).unwrap() * 1_000_000).to_string();
+    let over = "2020-01-01T00:00:00Z";
+    let ended = with(&api_key(&["--name", "over"]), &[("expires_at", json!(over))]);
+    let entries = [&late["entry"], &revoked["entry"], &with(&soon_over, &[("expires_at", json!(end))]), &ended];
+    let gateway = Gateway::start(&["--api-keys-file", &files.keys(&entries), "--jwt-leeway-seconds", "0"]);
+    let (mut socket, welcome) = open(&gateway, text(&soon_over)).await.unwrap();
+    assert_eq!(welcome["expires_at"], end);
+    let bearer = format!("Bearer {}", text(&soon_over));
+    let sold = ask(gateway.address, Method::POST, "/v1/tickets", &[("authorization", &bearer)], "").await.json();
+    let (_late, welcome) = open(&gateway, text(&late)).await.unwrap();
+    assert_eq!(welcome["expires_at"], late["entry"]["expires_at"]);
+    assert_eq!(socket.close_code().await, Some(4001));
+    assert_eq!(open(&gateway, text(&soon_over)).await.err(), Some(401));
+    assert!(Socket::open(&gateway, &format!("?ticket={}", sold["ticket"].as_str().unwrap())).await.is_err());
+    // By its name a key with an end is revoked like any other.
+    let (mut socket, _) = open(&gateway, text(&revoked)).await.unwrap();
+    let admin = format!("Bearer {}", text(&late));
+    let headers = [("authorization", admin.as_str()), ("content-type", "application/json")];
+    let answer = ask(gateway.address, Method::POST, "/v1/revocations", &headers, r#"{"token":"revoked"}"#).await;
+    assert_eq!((answer.status, answer.json()["closed"].as_u64()), (200, Some(1)), "{answer:?}");
+    assert_eq!(socket.close_code().await, Some(4001));
+    assert_eq!(open(&gateway, text(&revoked)).await.err(), Some(401));
+    for wrong in ["0d", "2020-01-01T00:00:00Z", "soon"] {
+        let ended = run(&["api-key", "--expires", wrong], "");
+        assert!(ended.code == Some(2) && ended.stderr.lines().count() == 1, "{ended:?}");
+    }
+}

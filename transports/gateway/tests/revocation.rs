@@ -46,9 +46,7 @@ fn key_set(secrets: &[&str]) -> String {
 
 fn write(directory: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     let path = directory.path().join(name);
-    std::fs::write(&path, text).unwrap();
-    // Keys are their owner's alone.
-    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    common::write_private(&path, text);
     path
 }
 

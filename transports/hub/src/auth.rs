@@ -120,6 +120,15 @@ impl Thumbprint {
         Self::of("api key", &digest.0)
     }
 
+    /// The thumbprint of a key together with what it grants: with other grants it is another.
+    fn granting(self, principal: &Principal) -> Self {
+        let Principal { name, claims, credential, .. } = principal;
+        Self::of(
+            "grants",
+            &[&self.0[..], format!("{name:?} {claims:?} {:?}", credential.expires_at).as_bytes()].concat(),
+        )
+    }
+
     /// Keys of different kinds never have the same one.
     fn of(kind: &str, bytes: &[u8]) -> Self {
         Self(Sha256::new().chain_update(kind).chain_update([0]).chain_update(bytes).finalize().into())
@@ -143,6 +152,24 @@ impl fmt::Debug for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Thumbprint(..)")
     }
+}
+
+/// A key that no longer holds as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SupersededKey {
+    /// Its thumbprint, with the grants that it had.
+    pub key: Thumbprint,
+    /// What became of it.
+    pub change: KeyChange,
+}
+
+/// What became of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// It is no longer accepted.
+    Withdrawn,
+    /// It is accepted, and grants something else.
+    Regranted,
 }
 
 /// Recognises people and programs.
@@ -266,7 +293,7 @@ impl ApiKeys {
         }
         principal.credential.id.get_or_insert_with(|| principal.name.clone());
         principal.credential.kind = CredentialKind::ApiKey;
-        principal.credential.key = Some(Thumbprint::of_api_key(&digest));
+        principal.credential.key = Some(Thumbprint::of_api_key(&digest).granting(&principal));
         self.keys.push((digest, principal));
         Ok(())
     }
@@ -274,6 +301,16 @@ impl ApiKeys {
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Which of these keys no longer hold as they are once `newer` are accepted in their place (AUTH-20).
+    pub fn superseded_by(&self, newer: &ApiKeys) -> Vec<SupersededKey> {
+        let superseded = self.keys.iter().filter_map(|(digest, principal)| {
+            let key = principal.credential.key.filter(|key| !newer.accepts_key(key))?;
+            let is_there = newer.keys.iter().any(|(of, _)| of == digest);
+            Some(SupersededKey { key, change: if is_there { KeyChange::Regranted } else { KeyChange::Withdrawn } })
+        });
+        superseded.collect()
     }
 
     /// Whether there is none.
@@ -336,6 +373,42 @@ mod tests {
         }
         assert!(keys.clone().add(KeyDigest::of("key-a"), principal("c")).is_err());
         assert!(keys.clone().add(KeyDigest::of("key-c"), principal("a")).is_err());
+    }
+
+    #[test]
+    fn auth_20_keys_that_are_gone_or_grant_something_else_are_superseded_and_no_others() {
+        let keys = |entries: &[(&str, Principal)]| {
+            let mut keys = ApiKeys::new();
+            for (key, principal) in entries {
+                keys.add(KeyDigest::of(key), principal.clone()).unwrap();
+            }
+            keys
+        };
+        let more = |name: &str| {
+            let mut claims = Claims::anonymous();
+            claims.permissions.insert(Permission::Publish);
+            Principal::new(name, claims)
+        };
+        let ending = |name: &str| {
+            let mut principal = principal(name);
+            principal.credential.expires_at = Some(Time::from_unix_micros(1));
+            principal
+        };
+        let older = keys(&[("key-a", principal("a")), ("key-b", principal("b")), ("key-c", principal("c"))]);
+        let changes = |newer: &ApiKeys| older.superseded_by(newer).iter().map(|it| it.change).collect::<Vec<_>>();
+        assert_eq!(
+            changes(&keys(&[("key-c", principal("c")), ("key-a", principal("a")), ("key-b", principal("b"))])),
+            []
+        );
+        assert_eq!(changes(&keys(&[("key-a", principal("a")), ("key-c", principal("c"))])), [KeyChange::Withdrawn]);
+        // The name of one and the key of another is another.
+        assert_eq!(
+            changes(&keys(&[("key-a", principal("a")), ("key-d", principal("b")), ("key-c", principal("c"))])),
+            [KeyChange::Withdrawn]
+        );
+        let changed = keys(&[("key-a", more("a")), ("key-b", ending("b")), ("key-c", principal("other"))]);
+        assert_eq!(changes(&changed), [KeyChange::Regranted; 3]);
+        assert_eq!(changed.superseded_by(&older).len(), 3);
     }
 
     #[test]

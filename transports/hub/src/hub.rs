@@ -26,7 +26,10 @@ use tokio::sync::{Mutex as AsyncMutex, broadcast};
 
 use crate::{
     audit::{self, Audit, AuditEntry, AuditEvent},
-    auth::{Authenticator, Credential, CredentialKind, Credentials, NoAuthentication, Principal, Secret, Thumbprint},
+    auth::{
+        Authenticator, Credential, CredentialKind, Credentials, KeyChange, NoAuthentication, Principal, Secret,
+        SupersededKey, Thumbprint,
+    },
     backplane::{Backplane, SingleNode},
     clock::{Clock, SystemClock},
     conduct::{Conduct, Tap},
@@ -333,7 +336,7 @@ impl Core {
             let link = registry.links.get(&id)?;
             ending.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
         });
-        let closed = links.inspect(|link| link.outbox.cut(CloseCode::Unauthorised, ending.reason())).count();
+        let closed = links.inspect(|link| link.outbox.cut(ending.close_code(), ending.reason())).count();
         drop(registry);
         let subject = ending.to_string();
         let _ = self.revoked.send(ending);
@@ -629,6 +632,16 @@ impl Hub {
     /// again vouches again.
     pub fn withdraw_key(&self, key: Thumbprint) -> usize {
         self.core.close_concerned(Ending::Withdrawn(key))
+    }
+
+    /// Ends what a key vouched for with grants that it no longer has (AUTH-20). Where the key is still accepted, connections are
+    /// closed with 1012, so that clients connect again and are judged by the new grants; otherwise as
+    /// [`withdraw_key`](Self::withdraw_key). Returns the number of connections that are being closed.
+    pub fn supersede_key(&self, superseded: SupersededKey) -> usize {
+        match superseded.change {
+            KeyChange::Withdrawn => self.withdraw_key(superseded.key),
+            KeyChange::Regranted => self.core.close_concerned(Ending::Regranted(superseded.key)),
+        }
     }
 
     /// Waits until the credentials of a principal end or are taken back, and says which: for streams that are no connections

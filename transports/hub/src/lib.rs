@@ -58,8 +58,8 @@ pub mod unfinished;
 
 pub use audit::{Audit, AuditEntry, AuditEvent, AuditSink, RequestContext};
 pub use auth::{
-    ApiKeys, Authenticator, Credential, CredentialKind, Credentials, KeyDigest, NoAuthentication, Principal, Secret,
-    Thumbprint,
+    ApiKeys, Authenticator, Credential, CredentialKind, Credentials, KeyChange, KeyDigest, NoAuthentication, Principal,
+    Secret, SupersededKey, Thumbprint,
 };
 pub use backplane::{Backplane, SingleNode};
 pub use clock::{Clock, SystemClock};

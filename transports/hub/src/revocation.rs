@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use eventwire_protocol::{Time, UserId};
+use eventwire_protocol::{CloseCode, Time, UserId};
 
 use crate::{
     auth::{Credential, CredentialKind, Principal, Thumbprint},
@@ -41,11 +41,12 @@ impl fmt::Display for Revocation {
     }
 }
 
-/// What ends now: of a revocation, or of a key that is no longer accepted.
+/// What ends now: of a revocation, of a key that is no longer accepted, or of a key whose grants were changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Revoked(Revocation),
     Withdrawn(Thumbprint),
+    Regranted(Thumbprint),
 }
 
 impl fmt::Display for Ending {
@@ -53,7 +54,7 @@ impl fmt::Display for Ending {
         match self {
             Self::Revoked(revocation) => write!(f, "{revocation}"),
             // A digest of a secret is not for a log.
-            Self::Withdrawn(_) => f.write_str("key"),
+            Self::Withdrawn(_) | Self::Regranted(_) => f.write_str("key"),
         }
     }
 }
@@ -65,7 +66,7 @@ impl Ending {
             Self::Revoked(Revocation::User(revoked)) => user == Some(revoked),
             Self::Revoked(Revocation::Token(revoked)) => credential.id.as_ref() == Some(revoked),
             Self::Revoked(Revocation::All) => credential.kind != CredentialKind::Absent,
-            Self::Withdrawn(key) => credential.key.as_ref() == Some(key),
+            Self::Withdrawn(key) | Self::Regranted(key) => credential.key.as_ref() == Some(key),
         }
     }
 
@@ -74,6 +75,16 @@ impl Ending {
         match self {
             Self::Revoked(_) => REVOKED,
             Self::Withdrawn(_) => WITHDRAWN,
+            Self::Regranted(_) => REGRANTED,
+        }
+    }
+
+    /// The code that its connections are closed with.
+    pub(crate) fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Revoked(_) | Self::Withdrawn(_) => CloseCode::Unauthorised,
+            // The key still opens connections, which are then judged by its new grants.
+            Self::Regranted(_) => CloseCode::Restart,
         }
     }
 }
@@ -82,6 +93,9 @@ impl Ending {
 pub(crate) const REVOKED: &str = "your credentials were revoked; come back with new ones";
 /// What is said about credentials whose key was withdrawn.
 pub(crate) const WITHDRAWN: &str = "the key of your credentials was withdrawn; come back with new ones";
+
+/// What is said to connections of a key whose grants were changed.
+pub(crate) const REGRANTED: &str = "the grants of your API key were changed; connect again";
 
 /// A name that a revocation finds credentials by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod monadic;
 pub mod product;
 pub mod shared_context;
+pub mod token_claims;
 
 use std::net::IpAddr;
 

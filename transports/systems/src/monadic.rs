@@ -76,7 +76,7 @@ impl Monadic {
 
     /// The browser that sends a request, by its cookie, and the header that gives it one where it came without.
     ///
-    /// A value is taken if it stands once and this hub made it or vouched for it, which its seal proves (MON-02); otherwise
+    /// A value is taken if it occurs once and this hub made it or vouched for it, which its seal proves (MON-02); otherwise
     /// there is a new one, which cannot be guessed. Call it for the page as well as for the socket, and send the header with
     /// the answer.
     pub fn cookie(&self, headers: &HeaderMap) -> (Secret, Option<HeaderValue>) {
@@ -231,7 +231,7 @@ fn set_cookie(name: &str, value: &str, request: &HeaderMap) -> Option<HeaderValu
     Some(header)
 }
 
-/// The value of a cookie, if it stands once and is one that may be taken. What other cookies hold is none of ours.
+/// The value of a cookie, if it occurs once and is one that may be taken. What other cookies hold is none of ours.
 fn cookie_value(headers: &HeaderMap, name: &str) -> Option<String> {
     let pairs = headers.get_all(header::COOKIE).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
     let mut values = pairs.filter_map(|pair| {

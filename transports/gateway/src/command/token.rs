@@ -19,7 +19,7 @@ use crate::jwt::{MIN_SECRET_BYTES, TokenGrants};
 /// Flags of `token`.
 #[derive(Debug, clap::Args)]
 pub struct TokenArgs {
-    /// File with the key to sign with: a private Ed25519 key in PEM (EdDSA), else a secret of at least 32 bytes (HS256)
+    /// File with the key to sign with: a private Ed25519 or P-256 key in PEM (EdDSA, ES256), else a secret of at least 32 bytes (HS256)
     #[arg(long, value_name = "FILE")]
     pub key_file: PathBuf,
     /// Name of the key (kid), where the gateway has several
@@ -89,10 +89,9 @@ pub fn run(flags: &TokenArgs) -> Result<ExitCode, Failure> {
 
 fn signer(text: &str) -> Result<(Algorithm, EncodingKey), String> {
     if text.contains("-----BEGIN") {
-        let key = EncodingKey::from_ed_pem(text.as_bytes());
-        return key
-            .map(|key| (Algorithm::EdDSA, key))
-            .map_err(|_| "not the PEM text of a private Ed25519 key".to_owned());
+        let ed25519 = EncodingKey::from_ed_pem(text.as_bytes()).map(|key| (Algorithm::EdDSA, key));
+        let key = ed25519.or_else(|_| EncodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
+        return key.map_err(|_| "not the PEM text (PKCS 8) of a private Ed25519 or P-256 key".to_owned());
     }
     if text.len() < MIN_SECRET_BYTES {
         return Err(format!("a secret for HS256 needs at least {MIN_SECRET_BYTES} bytes"));

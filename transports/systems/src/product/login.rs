@@ -18,7 +18,9 @@ use hyper_util::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
+
+use crate::token_claims;
 
 /// How long the application may take to say who somebody is.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
@@ -202,6 +204,18 @@ impl JwtUsers {
         DecodingKey::from_rsa_pem(pem).map(|key| Self::new(Algorithm::RS256, key)).map_err(wrong)
     }
 
+    /// Tokens that were signed with a key on the curve P-256 (ES256); `pem` is the public one.
+    ///
+    /// # Errors
+    /// `invalid_payload` when it is none.
+    pub fn es256(pem: &[u8]) -> Result<Self, ErrorBody> {
+        let wrong = || ErrorBody::new(ErrorCode::InvalidPayload, "not the PEM text of a public P-256 key");
+        let key = DecodingKey::from_ec_pem(pem).map_err(|_| wrong())?;
+        // A point on another curve is found out here and not with the first token.
+        jsonwebtoken::crypto::verify("", b"", &key, Algorithm::ES256).map_err(|_| wrong())?;
+        Ok(Self::new(Algorithm::ES256, key))
+    }
+
     /// Tokens that were signed with an Ed25519 key (EdDSA); `pem` is the public one.
     ///
     /// # Errors
@@ -229,15 +243,26 @@ impl JwtUsers {
     }
 }
 
+impl JwtUsers {
+    /// The claims of a token that is signed rightly, is for here and now, and means one thing only (AUTH-10).
+    fn claims(&self, token: &str) -> Option<TokenClaims> {
+        let token = token.trim_ascii();
+        if !token_claims::header_is_unambiguous(token) {
+            return None;
+        }
+        let token = jsonwebtoken::decode::<Box<RawValue>>(token, &self.key, &self.validation).ok()?;
+        let claims = token_claims::read(token.header.typ.as_deref(), &token.claims).ok()?;
+        serde_json::from_value(Value::Object(claims)).ok()
+    }
+}
+
 #[async_trait]
 impl UserResolver for JwtUsers {
     async fn resolve(&self, shown: &Shown) -> Result<Option<ResolvedUser>, ErrorBody> {
         let Some(token) = shown.bearer.as_ref().or(shown.session.as_ref()) else { return Ok(None) };
         let shown = token.clone();
-        let Ok(token) = jsonwebtoken::decode::<TokenClaims>(token.reveal(), &self.key, &self.validation) else {
-            return Ok(None);
-        };
-        let TokenClaims { sub, username, preferred_username, name, role, jti, iat, exp } = token.claims;
+        let Some(claims) = self.claims(token.reveal()) else { return Ok(None) };
+        let TokenClaims { sub, username, preferred_username, name, role, jti, iat, exp } = claims;
         let Ok(user) = sub.parse() else { return Ok(None) };
         Ok(Some(ResolvedUser {
             user,
