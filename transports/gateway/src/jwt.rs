@@ -362,6 +362,8 @@ impl Jwt {
                     ErrorKind::InvalidIssuer => refused("the token is of another issuer (iss)"),
                     ErrorKind::InvalidAudience => refused("the token is for another audience (aud)"),
                     ErrorKind::MissingRequiredClaim(claim) => refused(format!("the token has no {claim}")),
+                    // A registered claim that occurs twice is found before the others are looked at.
+                    ErrorKind::Json(error) => holds_but(&format!("its claims are not readable as JSON: {error}")),
                     ErrorKind::InvalidClaimFormat(claim) => holds_but(&format!("its {claim} is no time")),
                     _ => continue,
                 }),
@@ -707,7 +709,8 @@ mod tests {
             r#""other":{"a":1,"a":2}"#,
         ] {
             let claims = format!(r#"{{"sub":"ada",{times},{more}}}"#);
-            assert!(told(&jwt, &signed(header, &claims)).contains("stands twice"), "{more}");
+            let said = told(&jwt, &signed(header, &claims));
+            assert!(said.contains("stands twice") || said.contains("duplicate field"), "{more}: {said}");
             let forged = signed(header, &claims).replacen('.', ".e", 1);
             assert_eq!(told(&jwt, &forged), told(&jwt, "no token"), "{more}");
         }

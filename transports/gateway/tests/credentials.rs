@@ -230,10 +230,13 @@ async fn socketio_connect(gateway: &Gateway, token: &str) -> String {
 
 #[tokio::test]
 async fn auth_12_every_cookie_is_secure_behind_tls() {
-    let gateway = Gateway::speaking(&["monadic"], &[]);
+    let files = Files::new();
+    let made = api_key(&[]);
+    let gateway = Gateway::speaking(&["monadic"], &["--api-keys-file", &files.keys(&[&made["entry"]])]);
+    let bearer = format!("Bearer {}", text(&made));
     for (forwarded, secure) in [("https", true), ("http", false)] {
         let head = [("x-forwarded-proto", forwarded)];
-        let sold = ask(gateway.address, Method::POST, "/v1/tickets", &[], "").await.json();
+        let sold = ask(gateway.address, Method::POST, "/v1/tickets", &[("authorization", &bearer)], "").await.json();
         let stream = format!(
             "GET /v1/sse?ticket={} HTTP/1.1\r\nhost: {}\r\nx-forwarded-proto: {forwarded}\r\nconnection: close\r\n\r\n",
             sold["ticket"].as_str().unwrap(),

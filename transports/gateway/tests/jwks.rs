@@ -159,7 +159,8 @@ async fn becomes(gateway: &Gateway, token: &str, expected: u16) {
     .await;
 }
 
-#[tokio::test]
+// The issuer answers while the gateway starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_23_a_new_key_is_fetched_when_a_token_names_it_and_a_withdrawn_one_ends_its_connections() {
     let (issuer, signer) = (Issuer::start(json!([jwk("old", "ed25519")])).await, Signer::new());
     let gateway = issuer.gateway();
@@ -173,7 +174,8 @@ async fn auth_23_a_new_key_is_fetched_when_a_token_names_it_and_a_withdrawn_one_
     assert_eq!(status(&gateway, &old).await, 401);
 }
 
-#[tokio::test]
+// The issuer answers while the gateway starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_23_a_flood_of_unknown_names_asks_the_issuer_once_and_delays_no_other_token() {
     let (issuer, signer) = (Issuer::start(json!([jwk("a", "ed25519")])).await, Signer::new());
     let gateway = issuer.gateway();
@@ -193,7 +195,8 @@ async fn auth_23_a_flood_of_unknown_names_asks_the_issuer_once_and_delays_no_oth
     assert!(issuer.asked() <= 3, "{}", issuer.asked());
 }
 
-#[tokio::test]
+// The issuer answers while the gateway starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_23_what_the_issuer_answers_badly_leaves_the_last_good_keys() {
     let (issuer, signer) = (Issuer::start(json!([jwk("a", "ed25519")])).await, Signer::new());
     let gateway = issuer.gateway();
@@ -231,7 +234,8 @@ async fn auth_23_what_the_issuer_answers_badly_leaves_the_last_good_keys() {
     assert!(!log.contains("YSBzZWNyZXQ"), "{log}");
 }
 
-#[tokio::test]
+// The issuer answers while the gateway starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_23_a_gateway_starts_without_its_issuer_and_takes_tokens_once_it_is_there() {
     let (issuer, signer) = (Issuer::start(json!([])).await, Signer::new());
     let address = issuer.address;
@@ -246,7 +250,8 @@ async fn auth_23_a_gateway_starts_without_its_issuer_and_takes_tokens_once_it_is
     becomes(&gateway, &token, 101).await;
 }
 
-#[tokio::test]
+// The issuer answers while the gateway starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_23_keys_belong_to_the_issuer_that_is_configured_whatever_their_names() {
     let (ours, theirs) = (jwk("1", "ed25519"), jwk("1", "p256"));
     let (issuer, other) = (Issuer::start(json!([ours])).await, Issuer::start(json!([theirs])).await);
