@@ -62,8 +62,8 @@ close_codes! {
     TooLarge = 1009, Reconnect;
     /// The server restarts; `connection.closing` said when to return.
     Restart = 1012, Reconnect;
-    /// The server has no room for the message, or the message came too slowly; send it again later.
-    TryLater = 1013, Reconnect;
+    /// The server has no room, and this holder has the most of it, or its message came too slowly (LIMIT-04, LIMIT-09).
+    TryAgainLater = 1013, Reconnect;
     /// The client does not speak the protocol.
     Protocol = 4000, Stop;
     /// The credentials are missing, wrong or expired.

@@ -70,6 +70,20 @@ pub const SSE_COOKIES: usize = 1_024;
 pub const EXPIRY_GRACE: Duration = Duration::from_secs(5);
 /// Longest life of a token, from its issue to its end.
 pub const MAX_TOKEN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Wrong credentials that a peer may show at once without waiting.
+pub const FAILED_CREDENTIALS: u32 = 32;
+/// Wrong credentials of a peer a second, sustained, without waiting.
+pub const FAILED_CREDENTIALS_PER_SECOND: u32 = 1;
+/// Longest wait before credentials are looked at.
+pub const CREDENTIALS_WAIT: Duration = Duration::from_secs(5);
+/// Wrong credentials after which a connection is closed.
+pub const FAILED_CREDENTIALS_PER_CONNECTION: u32 = 10;
+/// Connections that a holder may open at once after a pause; more where `max_connections` is more than half of it.
+pub const HANDSHAKE_BURST: u32 = 16_384;
+/// Connections that a holder may open a second, sustained.
+pub const HANDSHAKES_PER_SECOND: u32 = 512;
+/// Connections that all peers without credentials may open a second, sustained.
+pub const ANONYMOUS_HANDSHAKES_PER_SECOND: u32 = 4_096;
 /// Revocations that are remembered one by one.
 pub const REVOCATIONS: usize = 100_000;
 /// Logins of which the hub remembers when it first saw them; the one that was not shown for the longest time is forgotten first.

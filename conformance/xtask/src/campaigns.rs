@@ -192,6 +192,22 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-hub",
+        &["--lib", "places::"],
+        "transports/hub/src/places.rs",
+        256,
+        Cost::Cheap,
+        "places of connections, against a plain list",
+    ),
+    Campaign::new(
+        "eventwire-hub",
+        &["--lib", "rates::"],
+        "transports/hub/src/rates.rs",
+        256,
+        Cost::Cheap,
+        "rates of holders, against a bucket filled step by step",
+    ),
+    Campaign::new(
+        "eventwire-hub",
         &["--lib", "unfinished::ledger::"],
         "transports/hub/src/unfinished/ledger.rs",
         256,

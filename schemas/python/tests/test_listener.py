@@ -392,7 +392,7 @@ def test_a_code_says_whether_the_listener_returns() -> None:
                 assert [type(item) for item in items] == [Connecting, Connected, Closed]
                 assert items[-1] == Closed(code, "scripted")
                 assert len(asked) == 1
-        codes = (1001, 1012, 4002, 4008, 4029, 4711)
+        codes = (1001, 1012, 1013, 4002, 4008, 4029, 4711)
         async with scripted(*codes, 1000) as (url, asked), Listener(url, backoff=AT_ONCE) as listener:
             items = [item async for item in listener]
             assert [item.code for item in items if isinstance(item, Reconnecting)] == list(codes)

@@ -98,6 +98,38 @@ fn rows() -> Vec<Row> {
             "How long credentials are still taken after their end, for clocks that are apart.",
         ),
         ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "Longest life of a token, from its issue to its end."),
+        ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "How far in the future the end of credentials may lie."),
+        (
+            "FAILED_CREDENTIALS",
+            limits::FAILED_CREDENTIALS.to_string(),
+            "Wrong credentials that a peer may show at once without waiting.",
+        ),
+        (
+            "FAILED_CREDENTIALS_PER_SECOND",
+            limits::FAILED_CREDENTIALS_PER_SECOND.to_string(),
+            "Wrong credentials of a peer a second, sustained, without waiting.",
+        ),
+        ("CREDENTIALS_WAIT", time(limits::CREDENTIALS_WAIT), "Longest wait before credentials are looked at."),
+        (
+            "FAILED_CREDENTIALS_PER_CONNECTION",
+            limits::FAILED_CREDENTIALS_PER_CONNECTION.to_string(),
+            "Wrong credentials after which a connection is closed.",
+        ),
+        (
+            "HANDSHAKE_BURST",
+            limits::HANDSHAKE_BURST.to_string(),
+            "Connections that a holder may open at once after a pause.",
+        ),
+        (
+            "HANDSHAKES_PER_SECOND",
+            limits::HANDSHAKES_PER_SECOND.to_string(),
+            "Connections that a holder may open a second, sustained.",
+        ),
+        (
+            "ANONYMOUS_HANDSHAKES_PER_SECOND",
+            limits::ANONYMOUS_HANDSHAKES_PER_SECOND.to_string(),
+            "Connections that all peers without credentials may open a second, sustained.",
+        ),
         ("REVOCATIONS", limits::REVOCATIONS.to_string(), "Revocations that are remembered one by one."),
         ("LOGINS", limits::LOGINS.to_string(), "Logins of which the hub remembers when it first saw them."),
         (

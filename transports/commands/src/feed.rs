@@ -12,15 +12,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use eventwire_hub::{CommandSink, Credentials, Holder, Hub, Principal, link_request};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use eventwire_hub::{
+    CommandSink, Credentials, Holder, Hub, Principal, link_request,
+    unfinished::{Pace, Receiving},
+};
 use eventwire_protocol::{
     ApplicationCommand, ErrorBody, ErrorCode, Permission,
     api::{Acknowledge, Acknowledged, Refused},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 use tokio::{
     sync::{Notify, mpsc},
@@ -43,8 +46,6 @@ const GROUP_BYTES: usize = 64;
 const ACK_BYTES: usize = 256 * 1024;
 /// Most acknowledgements in one request.
 const ACK_ITEMS: usize = 1_000;
-/// How long the body of a request may take.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// How often a feed with readers looks whether the server stops, and a full one for commands of closed connections.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -195,7 +196,10 @@ impl Feed {
                 return Ok(self.read(&group, &principal)?);
             }
             Asked::Acknowledge(id) => vec![id],
-            Asked::AcknowledgeAll => ids(headers, body).await?,
+            Asked::AcknowledgeAll => {
+                let holder = Holder::of(&principal, peer);
+                ids(headers, body, Receiving::begin(hub.unfinished(), holder, Pace::default())).await?
+            }
         };
         Ok(json(StatusCode::OK, &self.acknowledge(&group, ids)))
     }
@@ -533,7 +537,7 @@ fn accepts_events(headers: &HeaderMap) -> Result<(), ErrorBody> {
 }
 
 /// The ids in the body of a list of acknowledgements.
-async fn ids<B>(headers: &HeaderMap, body: B) -> Result<Vec<String>, ErrorBody>
+async fn ids<B>(headers: &HeaderMap, body: B, mut receiving: Receiving) -> Result<Vec<String>, ErrorBody>
 where
     B: http_body::Body + Send,
     B::Data: Send,
@@ -543,15 +547,17 @@ where
     if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(ErrorBody::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
     }
-    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, ACK_BYTES).collect()).await;
-    let bytes = match collected {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    let mut body = std::pin::pin!(body);
+    let mut bytes = Vec::new();
+    while let Some(frame) = receiving.next(body.frame()).await? {
+        let broken = |_| ErrorBody::new(ErrorCode::MalformedFrame, "the body ended in the middle");
+        let Ok(part) = frame.map_err(broken)?.into_data() else { continue };
+        if part.remaining() > ACK_BYTES - bytes.len() {
             return Err(ErrorBody::new(ErrorCode::TooLarge, format!("the body is larger than {ACK_BYTES} bytes")));
         }
-        Ok(Err(_)) => return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body ended in the middle")),
-        Err(_) => return Err(ErrorBody::new(ErrorCode::Timeout, "the body was not complete in time")),
-    };
+        receiving.keep(part.remaining()).await?;
+        bytes.put(part);
+    }
     let Acknowledge { ids } = serde_json::from_slice(&bytes).map_err(|error| {
         ErrorBody::new(ErrorCode::InvalidPayload, format!("the body must be {{\"ids\": [\"...\"]}}: {error}"))
     })?;

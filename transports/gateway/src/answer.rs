@@ -32,14 +32,18 @@ pub(crate) fn with_status(status: StatusCode, error: &ErrorBody) -> Response<Bod
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     answer
 }
 
 /// The bytes of a refusal for a socket that no HTTP server holds yet, or any more; the connection ends with them.
 pub(crate) fn raw(status: StatusCode, error: &ErrorBody) -> Vec<u8> {
     let body = text(error);
+    let again = if error.code == ErrorCode::Unavailable { "retry-after: 1\r\n" } else { "" };
     format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\n{again}connection: close\r\n\r\n{body}",
         status.as_u16(),
         status.canonical_reason().unwrap_or("Error"),
         body.len(),

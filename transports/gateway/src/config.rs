@@ -93,7 +93,8 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_file: Option<PathBuf>,
 
-    /// Most connections at one time; one more is answered 503. Lowered at the start when the limit of open files is lower
+    /// Most connections at one time, shared fairly: one more displaces one of the client with the most, or is answered 503.
+    /// Lowered at the start when the limit of open files is lower
     #[arg(long, value_name = "COUNT", help_heading = "Network")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<usize>,

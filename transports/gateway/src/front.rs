@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use eventwire_hub::{Audit, AuditEntry, AuditEvent, Hub, RequestContext, audit};
+use eventwire_hub::{Audit, AuditEntry, AuditEvent, Holder, Hub, RequestContext, audit};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_systems::{Admission, Ask, Route};
@@ -210,6 +210,12 @@ impl Mounted {
         };
         let mut handshake = match self.system.admit(ask).await {
             Admission::Connect { request, conduct, headers } => {
+                let hub = self.acceptor.hub();
+                let holder = Holder::of(&request.principal, Some(peer.ip()));
+                let let_in = hub.let_in(&request.principal, Some(peer.ip()));
+                if let Err(error) = let_in.and_then(|()| hub.check_admission(&holder)) {
+                    return answer::refusal(error.code, error.message);
+                }
                 let mut handshake = accepted.connect(*request, conduct);
                 handshake.headers = headers;
                 handshake
@@ -346,7 +352,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let front = Arc::new(Front::new(Hub::new(), routes, Site::canonical()));
-        tokio::spawn(server::serve(listener, front, server::Places::new(10), server::Deadlines::default(), stopped));
+        let places = crate::places::SocketPlaces::new(10, Hub::new());
+        tokio::spawn(server::serve(listener, front, places, server::Deadlines::default(), stopped));
         (address, stop)
     }
 

@@ -7,7 +7,9 @@
 use std::io;
 use std::time::Duration;
 
+use eventwire_hub::unfinished::Reservation;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use eventwire_protocol::version;
 use http::StatusCode;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
@@ -27,19 +29,22 @@ const LINGER_BYTES: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(crate) enum First {
     /// A whole head; the socket still holds it.
-    Head,
+    Head {
+        /// Whether it brings something that may be credentials.
+        shows: bool,
+    },
     /// Nothing at all, and then the end. Nobody waits for an answer.
     Nothing,
     /// Something that gets a refusal.
     Refused(StatusCode, ErrorBody),
 }
 
-/// Waits for the first head, at most `deadline`.
+/// Waits for the first head, at most `deadline`. What a large one needs is taken from the budget of unfinished bytes.
 ///
 /// # Errors
 /// The socket failed.
-pub(crate) async fn first(stream: &TcpStream, deadline: Duration) -> io::Result<First> {
-    match tokio::time::timeout(deadline, peek_head(stream)).await {
+pub(crate) async fn first(stream: &TcpStream, deadline: Duration, unfinished: &mut Reservation) -> io::Result<First> {
+    match tokio::time::timeout(deadline, peek_head(stream, unfinished)).await {
         Ok(first) => first,
         Err(_) => Ok(First::Refused(
             StatusCode::REQUEST_TIMEOUT,
@@ -62,7 +67,7 @@ pub(crate) async fn refuse(mut stream: TcpStream, status: StatusCode, error: &Er
     let _ = tokio::time::timeout(LINGER, farewell).await;
 }
 
-async fn peek_head(stream: &TcpStream) -> io::Result<First> {
+async fn peek_head(stream: &TcpStream, unfinished: &mut Reservation) -> io::Result<First> {
     let mut buffer = vec![0_u8; 4096];
     let mut seen = 0;
     loop {
@@ -93,7 +98,12 @@ async fn peek_head(stream: &TcpStream) -> io::Result<First> {
             if length >= MAX_HEAD_BYTES {
                 return Ok(too_large());
             }
-            buffer.resize((length * 4).min(MAX_HEAD_BYTES), 0);
+            let size = (length * 4).min(MAX_HEAD_BYTES);
+            if let Err(evicted) = unfinished.grow((size - length) as u64).await {
+                let error = ErrorBody::new(ErrorCode::Unavailable, evicted.to_string());
+                return Ok(First::Refused(StatusCode::SERVICE_UNAVAILABLE, error));
+            }
+            buffer.resize(size, 0);
         }
     }
 }
@@ -104,13 +114,27 @@ fn judge(bytes: &[u8]) -> Option<First> {
         return Some(refused("this port speaks plain HTTP, not TLS; use http:// or ws://"));
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    match httparse::Request::new(&mut headers).parse(bytes) {
-        Ok(httparse::Status::Complete(_)) => Some(First::Head),
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => {
+            Some(First::Head { shows: shows_credentials(request.path.unwrap_or_default(), request.headers) })
+        }
         Ok(httparse::Status::Partial) => None,
         Err(httparse::Error::TooManyHeaders) => Some(too_large()),
         Err(httparse::Error::Version) => Some(refused("expected HTTP/1.1 or HTTP/1.0")),
         Err(error) => Some(refused(format!("this is not an HTTP request: {error}"))),
     }
+}
+
+/// Whether a head brings a token, a ticket, or a cookie, which may be a login.
+fn shows_credentials(target: &str, headers: &[httparse::Header<'_>]) -> bool {
+    let in_header = |header: &httparse::Header<'_>| {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let prefix = version::TOKEN_SUBPROTOCOL_PREFIX.as_bytes();
+        let offers_token = || header.value.windows(prefix.len()).any(|part| part == prefix);
+        is("authorization") || is("cookie") || (is("sec-websocket-protocol") && offers_token())
+    };
+    headers.iter().any(in_header) || target.contains("ticket=")
 }
 
 fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> First {
@@ -130,9 +154,14 @@ fn too_large() -> First {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eventwire_hub::{Holder, unfinished::Budget};
     use tokio::net::TcpListener;
 
     const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn unfinished() -> Reservation {
+        Budget::new(1 << 20).reader(Holder::of_peer(None))
+    }
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -151,7 +180,7 @@ mod tests {
             }
             client
         });
-        assert!(matches!(first(&server, DEADLINE).await.unwrap(), First::Head));
+        assert!(matches!(first(&server, DEADLINE, &mut unfinished()).await.unwrap(), First::Head { shows: false }));
         let _client = writer.await.unwrap();
         let mut read = vec![0; head.len()];
         server.read_exact(&mut read).await.unwrap();
@@ -162,7 +191,7 @@ mod tests {
     async fn a_head_that_stops_is_told_after_the_deadline() {
         let (mut client, server) = pair().await;
         client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
-        let first = first(&server, Duration::from_millis(50)).await.unwrap();
+        let first = first(&server, Duration::from_millis(50), &mut unfinished()).await.unwrap();
         assert!(
             matches!(&first, First::Refused(StatusCode::REQUEST_TIMEOUT, error) if error.code == ErrorCode::Timeout),
             "{first:?}"
@@ -174,7 +203,7 @@ mod tests {
         let (mut client, server) = pair().await;
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n").await.unwrap();
         client.shutdown().await.unwrap();
-        let first = first(&server, DEADLINE).await.unwrap();
+        let first = first(&server, DEADLINE, &mut unfinished()).await.unwrap();
         assert!(
             matches!(&first, First::Refused(StatusCode::BAD_REQUEST, error) if error.message.contains("ended")),
             "{first:?}"
@@ -185,7 +214,23 @@ mod tests {
     async fn a_connection_that_says_nothing_and_leaves_is_nobody() {
         let (client, server) = pair().await;
         drop(client);
-        assert!(matches!(first(&server, DEADLINE).await.unwrap(), First::Nothing));
+        assert!(matches!(first(&server, DEADLINE, &mut unfinished()).await.unwrap(), First::Nothing));
+    }
+
+    #[test]
+    fn limit_05_a_head_with_credentials_is_known_before_it_is_read_by_a_server() {
+        for (target, header, shows) in [
+            ("/v1/ws", "authorization: Bearer x", true),
+            ("/v1/ws", "COOKIE: a=b", true),
+            ("/v1/ws", "sec-websocket-protocol: eventwire.v1, eventwire.token.eA", true),
+            ("/v1/ws?room=a&ticket=x", "accept: */*", true),
+            ("/v1/ws", "sec-websocket-protocol: eventwire.v1", false),
+            ("/v1/ws?room=a", "x-authorization: x", false),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n");
+            let judged = judge(head.as_bytes()).unwrap();
+            assert!(matches!(judged, First::Head { shows: it } if it == shows), "{target} {header}: {judged:?}");
+        }
     }
 
     #[tokio::test]
@@ -198,7 +243,7 @@ mod tests {
         ] {
             let (mut client, server) = pair().await;
             client.write_all(sent).await.unwrap();
-            let first = first(&server, DEADLINE).await.unwrap();
+            let first = first(&server, DEADLINE, &mut unfinished()).await.unwrap();
             assert!(
                 matches!(&first, First::Refused(_, error) if error.message.contains(expected)),
                 "{expected}: {first:?}"
@@ -211,7 +256,9 @@ mod tests {
         for filler in [&b"x"[..], b"a: b\r\n"] {
             let (mut client, server) = pair().await;
             let served = tokio::spawn(async move {
-                let First::Refused(status, error) = first(&server, DEADLINE).await.unwrap() else { panic!("taken") };
+                let First::Refused(status, error) = first(&server, DEADLINE, &mut unfinished()).await.unwrap() else {
+                    panic!("taken")
+                };
                 refuse(server, status, &error).await;
             });
             client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();

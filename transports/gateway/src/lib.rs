@@ -23,6 +23,7 @@ pub mod keyring;
 mod metrics_source;
 mod pages;
 mod paths;
+mod places;
 pub mod reference;
 mod reload;
 mod routes;

@@ -103,6 +103,12 @@ fn written(figures: &Figures, back_end: &BackEnd, draining: bool) -> prometheus:
         by_word(published),
     )?;
     page.counter("publications_refused_total", "Publications refused, by code.", &["code"], by_word(refused))?;
+    page.counter(
+        "turned_away_total",
+        "Connections and credentials that were refused or had to wait, by reason.",
+        &["reason"],
+        by_word(&figures.turned_away),
+    )?;
     let Counters { delivered, dropped, unspeakable, overflowed, conflated, gaps, .. } = counters;
     for (name, help, count) in [
         ("frames_delivered_total", "Frames handed to sockets.", delivered),

@@ -30,6 +30,7 @@ use crate::credential_file::{self, Holds};
 use crate::front::Front;
 use crate::jwt::Accepted;
 use crate::pages::{Directory, Pages, Upstream};
+use crate::places::{self, SocketPlaces};
 use crate::reload::Configured;
 use crate::site::{Mounted, Site, SocketIo};
 use crate::state_file::StateFile;
@@ -103,7 +104,8 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
-    let places = usize::try_from(files - OWN_FILES.min(files)).unwrap_or(usize::MAX).min(settings.max_connections);
+    let free = usize::try_from(files - OWN_FILES.min(files)).unwrap_or(usize::MAX);
+    let places = free.saturating_sub(places::files_beside(free)).max(free / 2).min(settings.max_connections);
     if places < settings.max_connections {
         tracing::info!(
             max_connections = places,
@@ -114,7 +116,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let notes = [notes, &systems::notes(settings), &state_notes(settings)].concat();
     let block = start_block(&listeners, &access, &notes, &runs, Pen::new(coloured(&io::stderr())));
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
-    let places = server::Places::new(places);
+    let places = SocketPlaces::new(places, hub.clone());
     let mut serving = JoinSet::new();
     for Listening { dialect, listener, .. } in listeners {
         let socketio = match dialect {

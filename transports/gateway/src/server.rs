@@ -9,28 +9,31 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use eventwire_hub::carrier::carried;
+use eventwire_hub::unfinished::Reservation;
+use eventwire_protocol::error::ErrorCode;
 use eventwire_protocol::limits;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
-use crate::answer::Body;
+use crate::answer::{self, Body};
 use crate::head::{self, First};
+use crate::places::{Account, FULL, SocketPlaces};
 
-/// How many connections over the bound are told so at one time; more are closed without a word.
-const REFUSALS: usize = 64;
-/// How long such a connection may take to ask before it is told.
-const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a socket without a place may take for its head.
+const PROVISIONAL_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a request under way may take once its socket has lost its place.
+const LOST_DEADLINE: Duration = Duration::from_secs(2);
 /// A WebSocket that takes nothing for so long is given up. It has a shorter deadline of its own and says more when that is over.
 const UPGRADED_STALL_DEADLINE: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the server stops.
@@ -55,6 +58,9 @@ impl Default for Deadlines {
     }
 }
 
+/// Bytes of a head that belong to its connection; more come out of the budget of unfinished bytes.
+const OWN_HEAD_BYTES: usize = 8 * 1024;
+
 /// Bytes that wait unsent in the system's queue of a socket. With a queue of some megabytes, which is what the system grows it to, a
 /// slow reader would look like a stalled one: the system reports room only when much of the queue has gone.
 const UNSENT_BYTES: u32 = 128 * 1024;
@@ -68,32 +74,15 @@ pub(crate) trait Answerer: Send + Sync + 'static {
     fn refused(&self, _peer: SocketAddr, _code: ErrorCode) {}
 }
 
-/// How many connections there may be at a time, over all listeners. Clones share them.
-#[derive(Clone)]
-pub(crate) struct Places {
-    connections: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
-}
-
-impl Places {
-    pub(crate) fn new(max_connections: usize) -> Self {
-        Self {
-            connections: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            refusals: Arc::new(Semaphore::new(REFUSALS)),
-        }
-    }
-}
-
 /// Accepts connections on `listener`, as long as there are places, until `stop` becomes true; then lets answers under way
 /// finish for a short while.
 pub(crate) async fn serve<A: Answerer>(
     listener: TcpListener,
     answerer: Arc<A>,
-    places: Places,
+    places: SocketPlaces,
     deadlines: Deadlines,
     mut stop: watch::Receiver<bool>,
 ) {
-    let Places { connections: places, refusals } = places;
     let mut connections = JoinSet::new();
     let stopping = stop.clone();
     loop {
@@ -104,11 +93,12 @@ pub(crate) async fn serve<A: Answerer>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                // More sockets than there are provisional ones are closed without an answer.
+                if let Some(account) = places.arrive(peer) {
                     let answerer = Arc::clone(&answerer);
-                    connections.spawn(connection(stream, peer, place, answerer, deadlines, stopping.clone()));
-                } else if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
-                    connections.spawn(no_place(stream, peer, place, Arc::clone(&answerer)));
+                    connections.spawn(connection(stream, peer, account, answerer, deadlines, stopping.clone()));
+                } else {
+                    answerer.refused(peer, ErrorCode::Unavailable);
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -144,36 +134,32 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Tells a connection over the bound that it is one. The answer waits for the question: clients take one that comes before it for
-/// a fault.
-async fn no_place<A: Answerer>(stream: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit, answerer: Arc<A>) {
-    tracing::debug!(%peer, "refused: as many connections as max_connections allows");
-    answerer.refused(peer, ErrorCode::Unavailable);
-    if matches!(head::first(&stream, REFUSAL_DEADLINE).await, Ok(First::Head | First::Refused(..))) {
-        let error = ErrorBody::new(
-            ErrorCode::Unavailable,
-            "the gateway has as many connections as it may have; try again later",
-        );
-        head::refuse(stream, StatusCode::SERVICE_UNAVAILABLE, &error).await;
-    }
-}
-
 async fn connection<A: Answerer>(
     stream: TcpStream,
     peer: SocketAddr,
-    place: OwnedSemaphorePermit,
+    account: Arc<Account>,
     answerer: Arc<A>,
     deadlines: Deadlines,
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     bound_queue(&stream);
+    let deadline = if account.is_provisional() { PROVISIONAL_DEADLINE } else { deadlines.head };
+    let mut unfinished = account.unfinished();
     let first = tokio::select! {
-        first = head::first(&stream, deadlines.head) => first,
+        first = head::first(&stream, deadline, &mut unfinished) => first,
+        () = account.lost() => return,
         () = stopped(&mut stop) => return,
     };
     match first {
-        Ok(First::Head) => {}
+        // The answer waits for the question: clients take one that comes before it for a fault.
+        Ok(First::Head { shows }) => {
+            if let Err(error) = account.settle(shows) {
+                tracing::debug!(%peer, message = %error.message, "refused");
+                answerer.refused(peer, error.code);
+                return head::refuse(stream, StatusCode::SERVICE_UNAVAILABLE, &error).await;
+            }
+        }
         Ok(First::Nothing) => return,
         Ok(First::Refused(status, error)) => {
             tracing::debug!(%peer, status = status.as_u16(), message = %error.message, "refused");
@@ -183,14 +169,25 @@ async fn connection<A: Answerer>(
         Err(error) => return tracing::debug!(%peer, %error, "lost before the first request"),
     }
 
-    let upgraded = Arc::new(AtomicBool::new(false));
-    let socket = Socket::new(stream, place, deadlines.stall, Arc::clone(&upgraded));
+    drop(unfinished);
+    let socket = Socket::new(stream, Arc::clone(&account), deadlines.stall);
+    let of_service = Arc::clone(&account);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (answerer, upgraded) = (Arc::clone(&answerer), Arc::clone(&upgraded));
+        let (answerer, account) = (Arc::clone(&answerer), Arc::clone(&of_service));
         async move {
-            let response = answerer.answer(request, peer).await;
-            upgraded.store(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
-            Ok::<_, Infallible>(response)
+            let answering = account.request();
+            let mut response = carried(account.clone(), answerer.answer(request, peer)).await;
+            if account.ends() {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    // A tunnel to the application, for which there is no place.
+                    response = answer::refusal(ErrorCode::Unavailable, FULL);
+                }
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                account.upgraded();
+            }
+            Ok::<_, Infallible>(response.map(|body| answering.until_sent(body)))
         }
     });
     let serving = hyper::server::conn::http1::Builder::new()
@@ -207,6 +204,13 @@ async fn connection<A: Answerer>(
             serving.as_mut().graceful_shutdown();
             serving.await
         }
+        () = account.lost() => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(LOST_DEADLINE, serving).await {
+                Ok(served) => served,
+                Err(_) => return tracing::debug!(%peer, "closed in the middle of a request, to make room"),
+            }
+        }
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended early");
@@ -221,13 +225,40 @@ struct Socket {
     /// Since a write had to wait.
     stalled: Option<Pin<Box<Sleep>>>,
     deadline: Duration,
-    upgraded: Arc<AtomicBool>,
-    _place: OwnedSemaphorePermit,
+    account: Arc<Account>,
+    /// Bytes of a head that is not complete, and what they take of the budget (LIMIT-08).
+    head_bytes: usize,
+    unfinished: Reservation,
 }
 
 impl Socket {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit, deadline: Duration, upgraded: Arc<AtomicBool>) -> Self {
-        Self { stream, stalled: None, deadline, upgraded, _place: place }
+    fn new(stream: TcpStream, account: Arc<Account>, deadline: Duration) -> Self {
+        let unfinished = account.unfinished();
+        Self { stream, stalled: None, deadline, account, head_bytes: 0, unfinished }
+    }
+
+    /// Makes sure that a large head has its part of the budget before more of it is read.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.account.awaits_head() {
+            self.head_is_complete();
+            return Poll::Ready(Ok(()));
+        }
+        let evicted = if self.head_bytes < OWN_HEAD_BYTES {
+            return Poll::Ready(Ok(()));
+        } else if self.unfinished.held() == 0 {
+            ready!(self.unfinished.poll_grow(cx, head::MAX_HEAD_BYTES as u64)).is_err()
+        } else {
+            self.unfinished.poll_evicted(cx).is_ready()
+        };
+        // The HTTP server has no answer to half a head, and closes.
+        Poll::Ready(if evicted { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) })
+    }
+
+    fn head_is_complete(&mut self) {
+        if self.head_bytes > 0 {
+            self.head_bytes = 0;
+            self.unfinished.clear();
+        }
     }
 
     /// Passes the outcome of a write on, unless it has been waiting for too long.
@@ -236,8 +267,7 @@ impl Socket {
             self.stalled = None;
             return wrote;
         }
-        let upgraded = self.upgraded.load(Ordering::Relaxed);
-        let deadline = if upgraded { UPGRADED_STALL_DEADLINE } else { self.deadline };
+        let deadline = if self.account.is_upgraded() { UPGRADED_STALL_DEADLINE } else { self.deadline };
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -246,12 +276,27 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        // An upgraded socket that has lost its place ends here; the HTTP server looks after the others.
+        if self.account.is_upgraded() && self.account.poll_ended(cx) {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_head(cx))?;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let bytes = buffer.filled().len() - before;
+        if bytes > 0 {
+            self.account.heard();
+        }
+        if self.account.awaits_head() {
+            self.head_bytes += bytes;
+        }
+        read
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.head_is_complete();
         let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.wrote(cx, wrote)
     }
@@ -261,6 +306,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.head_is_complete();
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
         self.wrote(cx, wrote)
     }
@@ -305,7 +351,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(serve(listener, Arc::new(Library), Places::new(places), deadlines, stopped));
+        let places = SocketPlaces::new(places, Hub::new());
+        tokio::spawn(serve(listener, Arc::new(Library), places, deadlines, stopped));
         (address, stop)
     }
 
@@ -403,7 +450,7 @@ mod tests {
         tokio::spawn(serve(
             listener,
             Arc::new(front),
-            Places::new(9),
+            SocketPlaces::new(9, hub.clone()),
             Deadlines { stall, ..Deadlines::default() },
             stopped,
         ));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use eventwire_hub::{ConnectRequest, Credentials, Hub, Meta};
+use eventwire_hub::{ConnectRequest, Credentials, Holder, Hub, Meta};
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_socketio::{Admitted, Arrival, Reception, SocketIoAcceptor};
 use eventwire_systems::amiga::{Amiga, Newcomer};
@@ -26,7 +26,7 @@ struct Doors {
 impl Reception for Doors {
     async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
         let (token, peer, user_agent) = (arrival.token()?, arrival.peer, arrival.user_agent());
-        match arrival.namespace.as_str() {
+        let admitted = match arrival.namespace.as_str() {
             "/" | "/metrics" => {
                 let attachments = arrival.attachments.clone();
                 let newcomer = Newcomer {
@@ -37,16 +37,18 @@ impl Reception for Doors {
                     as_bytes: Arc::new(move |event, as_bytes| attachments.set(event, as_bytes)),
                 };
                 let (request, conduct) = self.amiga.receive(newcomer).await?;
-                Ok(Admitted { request, conduct: Some(conduct) })
+                Admitted { request, conduct: Some(conduct) }
             }
             "/v1" => {
                 let principal = self.hub.authenticate(&Credentials { token, peer }).await?;
                 let meta = Meta { transport: "socketio", remote_address: peer, user_agent };
                 let request = ConnectRequest { meta, ..ConnectRequest::new(principal, "socketio") };
-                Ok(Admitted { request, conduct: None })
+                Admitted { request, conduct: None }
             }
-            _ => Err(ErrorBody::new(ErrorCode::NotFound, "no such namespace")),
-        }
+            _ => return Err(ErrorBody::new(ErrorCode::NotFound, "no such namespace")),
+        };
+        self.hub.check_admission(&Holder::of(&admitted.request.principal, peer))?;
+        Ok(admitted)
     }
 }
 

@@ -18,7 +18,7 @@ const WORDS = {
   1008: "closed by an administrator",
   1009: "a frame was too large",
   1012: "the server restarts",
-  1013: "the server has no room for the message",
+  1013: "the server has no room for this connection or message",
   4000: "the server did not understand this page (protocol error)",
   4001: "the token is missing, wrong or expired",
   4002: "the connection went silent",

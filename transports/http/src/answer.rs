@@ -39,10 +39,14 @@ impl Refusal {
 
     /// The answer.
     pub fn into_response(self) -> Response<Bytes> {
+        let error = self.error.code;
         let mut response = json(self.status, &Refused { error: self.error });
         let headers = response.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow);
+        }
+        if matches!(error, ErrorCode::Unavailable | ErrorCode::RateLimited) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -4,8 +4,10 @@ use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use eventwire_hub::{
-    AuditEntry, AuditEvent, Credentials, Hub, Principal, Receipt, Revocation, Ticket, history::Evictions, link_request,
+    AuditEntry, AuditEvent, Credentials, Holder, Hub, Principal, Receipt, Revocation, Ticket, history::Evictions,
+    link_request,
     link_request::MAX_CREDENTIAL_ID_BYTES,
+    unfinished::{Pace, Receiving},
 };
 use eventwire_protocol::{
     Audience, ConnectionId, Envelope, ErrorBody, ErrorCode, EventKind, Permission, Publication, Seq, SessionId,
@@ -29,8 +31,8 @@ use crate::{
     paths::{self, Endpoint},
 };
 
-/// How long the body of a request may take, unless it is set otherwise.
-pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// Time over which the least pace of a body is averaged, unless it is set otherwise (LIMIT-09).
+pub const BODY_WINDOW: Duration = limits::PROGRESS_WINDOW;
 /// Largest body that holds a cookie or a name.
 const MAX_SMALL_BYTES: usize = 16 * 1024;
 
@@ -40,7 +42,7 @@ type Answer = Result<Response<Bytes>, Refusal>;
 #[derive(Clone)]
 pub struct Api {
     hub: Hub,
-    body_deadline: Duration,
+    body_window: Duration,
     fallback: Option<Arc<dyn Fallback>>,
 }
 
@@ -64,7 +66,7 @@ pub struct Head<'a> {
 impl Api {
     /// The API over this hub.
     pub fn new(hub: Hub) -> Self {
-        Self { hub, body_deadline: BODY_DEADLINE, fallback: None }
+        Self { hub, body_window: BODY_WINDOW, fallback: None }
     }
 
     /// Sets who may know a target for events of older back ends that have none (HTTP-11).
@@ -74,10 +76,10 @@ impl Api {
         self
     }
 
-    /// Sets how long the body of a request may take.
+    /// Sets the time over which the least pace of a body is averaged. A body that is complete within it is never too slow.
     #[must_use]
-    pub fn body_deadline(mut self, deadline: Duration) -> Self {
-        self.body_deadline = deadline;
+    pub fn body_window(mut self, window: Duration) -> Self {
+        self.body_window = window;
         self
     }
 
@@ -142,7 +144,8 @@ impl Api {
                 })?;
                 let media = Media::of(head.headers)?;
                 let announced = announced(head.headers);
-                let body = body::read(announced, body, limits::MAX_BATCH_BYTES, self.body_deadline).await?;
+                let body =
+                    body::read(announced, body, limits::MAX_BATCH_BYTES, self.receiving(&principal, &head)).await?;
                 match adoption {
                     None => publish(hub, &principal, media, &body).await,
                     Some(adoption) => {
@@ -154,19 +157,19 @@ impl Api {
                 no_query(head.query)?;
                 require(&principal, Permission::Publish)?;
                 let media = Media::of(head.headers)?;
-                let body = self.small(&head, body).await?;
+                let body = self.small(&head, &principal, body).await?;
                 resolve(hub, media, &body)
             }
             Endpoint::Tickets => {
                 no_query(head.query)?;
-                let body = self.small(&head, body).await?;
+                let body = self.small(&head, &principal, body).await?;
                 ticket(hub, &principal, &body)
             }
             Endpoint::Revocations => {
                 no_query(head.query)?;
                 require(&principal, Permission::Admin)?;
                 let media = Media::of(head.headers)?;
-                let body = self.small(&head, body).await?;
+                let body = self.small(&head, &principal, body).await?;
                 revoke(hub, media, &body).await
             }
             Endpoint::Connections => {
@@ -188,9 +191,16 @@ impl Api {
     async fn small<D: Buf, E: Into<Box<dyn Error + Send + Sync>>>(
         &self,
         head: &Head<'_>,
+        principal: &Principal,
         body: impl Stream<Item = Result<D, E>>,
     ) -> Result<Bytes, Refusal> {
-        Ok(body::read(announced(head.headers), body, MAX_SMALL_BYTES, self.body_deadline).await?)
+        let receiving = self.receiving(principal, head);
+        Ok(body::read(announced(head.headers), body, MAX_SMALL_BYTES, receiving).await?)
+    }
+
+    fn receiving(&self, principal: &Principal, head: &Head<'_>) -> Receiving {
+        let pace = Pace { window: self.body_window, ..Pace::default() };
+        Receiving::begin(self.hub.unfinished(), Holder::of(principal, head.peer), pace)
     }
 
     /// AUTH-02, AUTH-03: before anything else.

@@ -121,7 +121,7 @@ async fn http_05_whoever_sends_too_much_gets_to_read_the_answer() {
 #[tokio::test]
 async fn http_09_a_body_that_stops_or_trickles_is_answered_after_the_deadline_and_publishes_nothing() {
     let hub = Hub::new();
-    let address = serve_api(Api::new(hub.clone()).body_deadline(Duration::from_millis(300))).await;
+    let address = serve_api(Api::new(hub.clone()).body_window(Duration::from_millis(300))).await;
     let half = head("POST", "/v1/events", "content-type: application/x-ndjson\r\ncontent-length: 100000\r\n");
     for trickles in [false, true] {
         let (mut reading, mut writing) = TcpStream::connect(address).await.unwrap().into_split();

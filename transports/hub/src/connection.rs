@@ -32,10 +32,11 @@ use tokio::time::Instant;
 
 use crate::{
     auth::{Credential, Credentials, Principal, Secret},
+    carrier,
     conduct::Conduct,
     history::PageBounds,
     holder::Holder,
-    hub::{EXPIRED, Hub, Registry},
+    hub::{EXPIRED, FULL, Hub, Place, Registry},
     outbox::{Begin, OutFrame, Outbox, Taken},
     subscriptions::Room,
 };
@@ -159,6 +160,8 @@ pub struct Connection {
     next_heartbeat: Instant,
     next_ping: Instant,
     unanswered_pings: u32,
+    place: Place,
+    wrong_credentials: u32,
     peer: Option<IpAddr>,
     holder: Holder,
     /// Of a connection that is not canonical; absent while it is at work.
@@ -267,8 +270,11 @@ impl Connection {
         if core.is_draining() {
             return Err(ErrorBody::new(ErrorCode::Unavailable, "the server is stopping; connect again in a moment"));
         }
+        let id = core.next_id();
+        // Before anything is kept of the connection. Every early end gives the place back.
+        let place = core.enter(id, &Holder::of(&request.principal, request.meta.remote_address))?;
         let heads = core.history.heads(&[]).await?;
-        let (id, now) = (core.next_id(), core.clock.now());
+        let now = core.clock.now();
         let settings = &core.settings;
         let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta } = request;
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
@@ -313,11 +319,9 @@ impl Connection {
             let mut registry = core.registry_mut();
             // Again, now that a revocation would find the connection: one that came in between did not (AUTH-13).
             core.still_holds(&principal)?;
-            if registry.roster.len() >= settings.max_connections {
-                return Err(ErrorBody::new(
-                    ErrorCode::Unavailable,
-                    "the server has as many connections as it may have",
-                ));
+            // And now that the newcomer that displaces it would find it.
+            if place.is_lost() {
+                return Err(ErrorBody::new(ErrorCode::Unavailable, FULL));
             }
             if let Some(conduct) = &mut conduct {
                 for event in conduct.greet(id, &member) {
@@ -330,6 +334,9 @@ impl Connection {
             registry.roster.connect(id, member);
             registry.links.insert(id, link.clone());
             core.tally.opened(link.transport(), dialect.as_str());
+        }
+        if let Some(carrier) = carrier::current() {
+            carrier.carries(id);
         }
         let opened = Instant::now();
         let (next_heartbeat, next_ping) = (opened + settings.heartbeat, opened + settings.ping);
@@ -346,6 +353,8 @@ impl Connection {
             next_heartbeat,
             next_ping,
             unanswered_pings: 0,
+            place,
+            wrong_credentials: 0,
             peer,
             holder: Holder::of(&principal, peer),
             max_frame_bytes: conduct.as_ref().map_or(limits::MAX_COMMAND_BYTES, |conduct| conduct.max_frame_bytes()),
@@ -474,6 +483,7 @@ impl Connection {
     /// The peer answered a transport ping, or showed in another way that it is there.
     pub fn pong(&mut self) {
         self.unanswered_pings = 0;
+        self.place.heard();
     }
 
     fn heartbeat(&self) {
@@ -627,6 +637,14 @@ impl Connection {
         self.strikes.push(now);
         if self.strikes.len() >= limits::STRIKES_PER_MINUTE as usize {
             self.link.outbox.close(CloseCode::RateLimited, "too many refused frames");
+        }
+    }
+
+    /// Counts wrong credentials; too many close the connection (LIMIT-06).
+    fn count_wrong_credentials(&mut self) {
+        self.wrong_credentials += 1;
+        if self.wrong_credentials >= limits::FAILED_CREDENTIALS_PER_CONNECTION {
+            self.link.outbox.close(CloseCode::RateLimited, "too many wrong credentials");
         }
     }
 
@@ -834,7 +852,15 @@ impl Connection {
 
     async fn authenticate(&mut self, re: Option<String>, token: String) -> Result<(), ErrorBody> {
         let credentials = Credentials { token: Some(Secret::new(token.trim_ascii())), peer: self.peer };
-        let principal = self.hub.authenticate(&credentials).await?;
+        let principal = match self.hub.authenticate(&credentials).await {
+            Ok(principal) => principal,
+            Err(error) => {
+                if error.code == ErrorCode::Unauthorised {
+                    self.count_wrong_credentials();
+                }
+                return Err(error);
+            }
+        };
         let Principal { claims, credential, .. } = &principal;
         let lost = {
             let mut registry = self.hub.core.registry_mut();
@@ -853,6 +879,8 @@ impl Connection {
             *self.link.credential.lock().unwrap_or_else(PoisonError::into_inner) = credential.clone();
             lost
         };
+        // Where the principal has its share the connection goes on in the account that it was opened in.
+        let _ = self.place.transfer(&Holder::of(&principal, self.peer));
         self.refused_from = self.hub.core.refused_from(credential);
         self.holder = Holder::of(&principal, self.peer);
         self.hub.core.registry_mut().account(self.id, &self.holder);

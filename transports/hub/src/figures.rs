@@ -16,6 +16,35 @@ use crate::{
     outbox::{Counters, Depth},
 };
 
+/// Why a connection or its credentials were turned away before there was anything to count them by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TurnedAway {
+    /// There was no place for its holder (LIMIT-05).
+    Place,
+    /// It lost its place to a smaller holder (LIMIT-05).
+    Displaced,
+    /// It was opened too soon after many others (LIMIT-07).
+    Handshake,
+    /// Its credentials were wrong.
+    Credentials,
+    /// Its credentials had to wait, because the peer had shown too many wrong ones (LIMIT-06).
+    Slowed,
+}
+
+impl TurnedAway {
+    /// The word for it in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Place => "no_place",
+            Self::Displaced => "displaced",
+            Self::Handshake => "handshake_rate",
+            Self::Credentials => "wrong_credentials",
+            Self::Slowed => "credentials_slowed",
+        }
+    }
+}
+
 /// Figures of a hub since its start. What goes up only is of all connections, gone ones included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -29,6 +58,8 @@ pub struct Figures {
     pub published: BTreeMap<&'static str, u64>,
     /// Publications refused, by code.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Connections and credentials turned away, by reason.
+    pub turned_away: BTreeMap<&'static str, u64>,
     /// What mailboxes counted.
     pub counters: Counters,
     /// Frames that wait in mailboxes.
@@ -68,6 +99,11 @@ impl Tally {
         for code in codes {
             *figures.refused.entry(code.as_str()).or_default() += 1;
         }
+    }
+
+    /// Something was turned away.
+    pub(crate) fn turned_away(&self, why: TurnedAway) {
+        *self.figures().turned_away.entry(why.as_str()).or_default() += 1;
     }
 
     /// A connection came.

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     io,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -31,15 +32,19 @@ use crate::{
         SupersededKey, Thumbprint,
     },
     backplane::{Backplane, SingleNode},
+    carrier,
     clock::{Clock, SystemClock},
     conduct::{Conduct, Tap},
     connection::{ConnectRequest, Connection, Link},
-    figures::{Figures, Tally},
+    figures::{Figures, Tally, TurnedAway},
     guard::Guard,
+    guesses::Guesses,
     history::{Append, Checkpoint, Evictions, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
     holder::Holder,
     logins::Logins,
     passes::{Passes, SseCookie, Ticket, WhenFull},
+    places::{self, Activity, Entered, Places, Stage},
+    rates::{self, Rates},
     revocation::{Ending, REVOKED, Revocation, Revocations, WITHDRAWN},
     sequencer::{self, Answers, Jobs},
     session_key::SessionKey,
@@ -185,8 +190,14 @@ impl Builder {
                 logins.restore(login, at);
             }
         }
+        let max_connections = self.settings.max_connections;
+        // Without credentials there is nothing to reserve places for.
+        let reserve = if self.authenticator.authenticates() { max_connections / 10 } else { 0 };
         let core = Arc::new(Core {
             jobs: jobs.clone(),
+            places: Mutex::new(Places::new(max_connections, reserve, places::most_leaving(max_connections))),
+            handshakes: Mutex::new(Handshakes::new(max_connections)),
+            guesses: Mutex::new(Guesses::new()),
             tickets: Passes::new(limits::TICKET_AGE, limits::TICKETS, WhenFull::Refuse),
             cookies: Passes::new(limits::SSE_COOKIE_AGE, limits::SSE_COOKIES, WhenFull::DropOldest),
             revocations: Mutex::new(revocations),
@@ -253,10 +264,87 @@ pub(crate) struct Core {
     revoked: broadcast::Sender<Ending>,
     pub(crate) tally: Tally,
     unfinished: Budget,
+    places: Mutex<Places<ConnectionId>>,
+    handshakes: Mutex<Handshakes>,
+    guesses: Mutex<Guesses>,
     registry: RwLock<Registry>,
     next_id: AtomicU64,
     draining: AtomicBool,
     started: tokio::time::Instant,
+}
+
+/// Locks. Nothing kept under these locks has a broken middle.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The rates at which connections may be opened (LIMIT-07).
+struct Handshakes {
+    of: Rates<Holder>,
+    /// Of all holders without credentials together.
+    anonymous: Rates<()>,
+}
+
+impl Handshakes {
+    fn new(max_connections: usize) -> Self {
+        // Every place may be taken and given back once without a pause.
+        let places = u32::try_from(max_connections.saturating_mul(2)).unwrap_or(u32::MAX / 2);
+        let burst = places.max(limits::HANDSHAKE_BURST);
+        Self {
+            of: Rates::new(limits::HANDSHAKES_PER_SECOND, burst, rates::KEYS),
+            anonymous: Rates::new(limits::ANONYMOUS_HANDSHAKES_PER_SECOND, burst.saturating_mul(2), 1),
+        }
+    }
+
+    /// Counts one; or how long to wait.
+    fn take(&mut self, holder: &Holder, now: Duration) -> Result<(), Duration> {
+        let anonymous = matches!(holder, Holder::Peer(_));
+        let of_all = if anonymous { self.anonymous.wait(&(), now) } else { Duration::ZERO };
+        let wait = self.of.wait(holder, now).max(of_all);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.of.take(holder, Duration::ZERO, now);
+        if anonymous {
+            self.anonymous.take(&(), Duration::ZERO, now);
+        }
+        Ok(())
+    }
+}
+
+/// The place of one connection (LIMIT-05). Dropping it gives the place back.
+pub(crate) struct Place {
+    core: Arc<Core>,
+    id: ConnectionId,
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.core.places).leave(&self.id);
+    }
+}
+
+impl Place {
+    /// Notes that something was heard from the peer.
+    pub(crate) fn heard(&self) {
+        self.activity.touch(self.core.started.elapsed());
+    }
+
+    /// Whether another connection has taken the place meanwhile.
+    pub(crate) fn is_lost(&self) -> bool {
+        lock(&self.core.places).is_leaving(&self.id)
+    }
+
+    /// Moves the place to the account of another holder.
+    ///
+    /// # Errors
+    /// `unavailable` when that one has its share.
+    pub(crate) fn transfer(&self, holder: &Holder) -> Result<(), ErrorBody> {
+        let now = self.core.started.elapsed();
+        let entered = lock(&self.core.places).transfer(&self.id, holder, now);
+        self.core.settle(entered)
+    }
 }
 
 /// Who is connected, and the outbox of each.
@@ -302,6 +390,40 @@ impl Core {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Takes a place for a connection (LIMIT-05).
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(crate) fn enter(self: &Arc<Self>, id: ConnectionId, holder: &Holder) -> Result<Place, ErrorBody> {
+        let (now, activity) = (self.started.elapsed(), Arc::new(Activity::default()));
+        let entered = lock(&self.places).enter(id, holder, Stage::Open, &activity, now);
+        self.settle(entered)?;
+        Ok(Place { core: self.clone(), id, activity })
+    }
+
+    /// Closes what has lost its place.
+    fn settle(&self, entered: Entered<ConnectionId>) -> Result<(), ErrorBody> {
+        match entered {
+            Entered::Admitted => Ok(()),
+            Entered::Displaced(id) => {
+                self.close_displaced(id);
+                Ok(())
+            }
+            Entered::Refused => {
+                self.tally.turned_away(TurnedAway::Place);
+                Err(ErrorBody::new(ErrorCode::Unavailable, FULL))
+            }
+        }
+    }
+
+    fn close_displaced(&self, id: ConnectionId) {
+        self.tally.turned_away(TurnedAway::Displaced);
+        // One that is not in the registry yet looks again when it gets there.
+        if let Some(link) = self.registry().links.get(&id) {
+            link.outbox.cut(CloseCode::TryAgainLater, DISPLACED);
+        }
     }
 
     /// When credentials are no longer taken, for those that have an end (AUTH-11).
@@ -405,6 +527,12 @@ fn micros(duration: Duration) -> i64 {
 
 /// What somebody is told whose credentials have ended.
 pub(crate) const EXPIRED: &str = "your credentials have expired; come back with new ones";
+/// The answer to a holder for whose connection there is no place.
+pub(crate) const FULL: &str =
+    "the server has as many connections as it may have, and you have your share of them; close some or try again later";
+/// The close reason of a connection whose place another has taken.
+pub(crate) const DISPLACED: &str =
+    "the server has no place left and you have the most connections; come back later, or with fewer";
 /// A running realm on one node. Cheap to clone; all clones are the same hub.
 #[derive(Clone)]
 pub struct Hub {
@@ -474,8 +602,12 @@ impl Hub {
     /// # Errors
     /// `unauthorised`.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
-        let recognised = self.recognise(credentials).await;
-        match &recognised {
+        let recognized = self.recognize(credentials);
+        let recognized = match &credentials.token {
+            Some(token) => self.attempt(credentials.peer, token, recognized).await,
+            None => recognized.await,
+        };
+        match &recognized {
             Ok(principal) => audit::note_principal(principal),
             Err(error) => {
                 let shown = credentials.token.is_some();
@@ -483,10 +615,12 @@ impl Hub {
                 self.core.audit.record(AuditEntry::new(event).client(credentials.peer).code(error.code));
             }
         }
-        recognised
+        let principal = recognized?;
+        self.let_in(&principal, credentials.peer)?;
+        Ok(principal)
     }
 
-    async fn recognise(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+    async fn recognize(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let mut principal = self.core.authenticator.authenticate(credentials).await?;
         principal.peer = credentials.peer;
         self.core.still_holds(&principal)?;
@@ -502,9 +636,97 @@ impl Hub {
     pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
-            return Ok(Principal { peer: credentials.peer, ..Principal::anonymous(Claims::anonymous()) });
+            let stranger = Principal { peer: credentials.peer, ..Principal::anonymous(Claims::anonymous()) };
+            self.let_in(&stranger, credentials.peer)?;
+            return Ok(stranger);
         }
         self.authenticate(credentials).await
+    }
+
+    /// Looks at credentials of a peer: right away, or after a wait where the peer has shown too many wrong ones (LIMIT-06).
+    /// `look` verifies them; its `unauthorised` counts as a failure. For credentials that do not pass through
+    /// [`authenticate`](Self::authenticate), such as cookies of an application.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub async fn attempt<T>(
+        &self,
+        peer: Option<IpAddr>,
+        shown: &Secret,
+        look: impl Future<Output = Result<T, ErrorBody>>,
+    ) -> Result<T, ErrorBody> {
+        // Without an address the peer is part of this process.
+        let Some(peer) = peer.map(|peer| Holder::of_peer(Some(peer))) else { return look.await };
+        let core = &self.core;
+        let attempt = lock(&core.guesses).begin(&peer, shown, core.started.elapsed());
+        if !attempt.wait.is_zero() {
+            core.tally.turned_away(TurnedAway::Slowed);
+            tokio::time::sleep(attempt.wait).await;
+        }
+        let looked = look.await;
+        if looked.as_ref().is_err_and(|error| error.code == ErrorCode::Unauthorised) {
+            lock(&core.guesses).refused(&peer, &attempt, core.started.elapsed());
+            core.tally.turned_away(TurnedAway::Credentials);
+            if let Some(carrier) = carrier::current() {
+                carrier.refused();
+            }
+        } else {
+            lock(&core.guesses).accepted(&peer, &attempt, looked.is_ok(), core.started.elapsed());
+        }
+        looked
+    }
+
+    /// Reports to the socket of the request whose work it is (LIMIT-05).
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub fn let_in(&self, principal: &Principal, peer: Option<IpAddr>) -> Result<(), ErrorBody> {
+        carrier::current().map_or(Ok(()), |carrier| carrier.accepted(&Holder::of(principal, peer)))
+    }
+
+    /// Whether a connection may be opened now: to be asked before the handshake is answered, where any HTTP client can read
+    /// the refusal. Counts the handshake (LIMIT-07).
+    ///
+    /// # Errors
+    /// `unavailable` while draining and where there is no place for the holder (LIMIT-05); `rate_limited`.
+    pub fn check_admission(&self, holder: &Holder) -> Result<(), ErrorBody> {
+        self.check_room(holder)?;
+        let core = &self.core;
+        lock(&core.handshakes).take(holder, core.started.elapsed()).map_err(|wait| {
+            core.tally.turned_away(TurnedAway::Handshake);
+            let message = format!("too many connections were opened at once; try again in {} ms", wait.as_millis() + 1);
+            ErrorBody::new(ErrorCode::RateLimited, message)
+        })
+    }
+
+    /// Whether there is a place for one more connection of a holder (LIMIT-05). Takes none.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub fn check_room(&self, holder: &Holder) -> Result<(), ErrorBody> {
+        if self.is_draining() {
+            return Err(ErrorBody::new(ErrorCode::Unavailable, "the server is stopping; connect again in a moment"));
+        }
+        if lock(&self.core.places).has_room(holder) {
+            return Ok(());
+        }
+        self.core.tally.turned_away(TurnedAway::Place);
+        Err(ErrorBody::new(ErrorCode::Unavailable, FULL))
+    }
+
+    /// Takes the place of a connection, because its socket has lost its own, and closes it with 1013 (LIMIT-05). Says whether
+    /// there was one.
+    pub fn displace(&self, id: ConnectionId) -> bool {
+        let had = lock(&self.core.places).expel(&id);
+        if had {
+            self.core.close_displaced(id);
+        }
+        had
+    }
+
+    /// Counts something that was turned away by a server in front of the hub.
+    pub fn count_turned_away(&self, why: TurnedAway) {
+        self.core.tally.turned_away(why);
     }
 
     /// Gives out a ticket, which opens one connection as by the credentials of the principal (AUTH-12).
@@ -521,6 +743,8 @@ impl Hub {
     /// # Errors
     /// `unauthorised`, with the same words for a ticket that was never given out, was redeemed, came too late, or was bought
     /// with credentials that have ended since.
+    ///
+    /// Costs no wait however often it is tried; see [`link_request::newcomer`](crate::link_request::newcomer).
     pub fn redeem_ticket(&self, ticket: &Secret) -> Result<Principal, ErrorBody> {
         let principal = self.core.tickets.redeem(ticket).filter(|principal| self.core.still_holds(principal).is_ok());
         principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
@@ -528,6 +752,11 @@ impl Hub {
             let message = "the ticket is not good, or no longer; buy another: POST /v1/tickets";
             ErrorBody::new(ErrorCode::Unauthorised, message)
         })
+    }
+
+    /// Whose ticket it is, if it is good. It still is afterwards.
+    pub(crate) fn holder_of_ticket(&self, ticket: &Secret, peer: Option<IpAddr>) -> Option<Holder> {
+        self.core.tickets.show(ticket).map(|principal| Holder::of(&principal, peer))
     }
 
     /// Gives out a cookie with which an `EventSource` of this principal comes back (AUTH-12).

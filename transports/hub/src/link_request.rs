@@ -182,7 +182,19 @@ pub async fn newcomer(hub: &Hub, ticket: Option<&Secret>, credentials: &Credenti
         Some(_) if credentials.token.is_some() => {
             Err(ErrorBody::new(ErrorCode::Unauthorised, "show a ticket or a token, not both"))
         }
-        Some(ticket) => hub.redeem_ticket(ticket),
+        Some(ticket) => {
+            let peer = credentials.peer;
+            let redeemed = async {
+                // A ticket is not spent on a connection that will not be.
+                if let Some(holder) = hub.holder_of_ticket(ticket, peer) {
+                    hub.check_room(&holder)?;
+                }
+                hub.redeem_ticket(ticket)
+            };
+            let principal = hub.attempt(peer, ticket, redeemed).await?;
+            hub.let_in(&principal, peer)?;
+            Ok(principal)
+        }
         None => hub.authenticate(credentials).await,
     }
 }

@@ -55,7 +55,7 @@ impl Breach {
     /// The code to close the connection with.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::Evicted | Self::TooSlow => CloseCode::TryLater,
+            Self::Evicted | Self::TooSlow => CloseCode::TryAgainLater,
             Self::Fragments | Self::Message => CloseCode::TooLarge,
             Self::Frames => CloseCode::RateLimited,
         }

@@ -36,8 +36,10 @@ use crate::holder::Holder;
 
 mod ledger;
 mod progress;
+mod receiving;
 
 pub use progress::{Pace, Progress};
+pub use receiving::Receiving;
 
 /// The message was given up so that others can be read; close with 1013, or answer 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

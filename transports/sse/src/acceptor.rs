@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use eventwire_hub::{
-    ConnectQuery, ConnectRequest, Credentials, Hub, Principal, Secret,
+    ConnectQuery, ConnectRequest, Credentials, Holder, Hub, Principal, Secret,
     link_request::{bearer, cursor, newcomer, single, user_agent},
 };
 use eventwire_protocol::{ErrorBody, ErrorCode, limits, resume::Cursor};
@@ -80,7 +80,8 @@ impl SseAcceptor {
     /// # Errors
     /// In the order of the checks: 405 `method_not_allowed`; 403 `host_not_allowed` and `origin_not_allowed` (AUTH-02,
     /// AUTH-03); 406 `not_acceptable`; 400 for the query (WS-04) and a cursor that cannot be read (SSE-03); 401
-    /// `unauthorised`; 503 `unavailable` while the hub is full or stopping.
+    /// `unauthorised`; 503 `unavailable` while the hub stops and where there is no place (LIMIT-05); 429 `rate_limited`
+    /// (LIMIT-07).
     pub fn open<'a, B>(
         &'a self,
         request: &Request<B>,
@@ -126,11 +127,16 @@ impl SseAcceptor {
         cookie: Option<&Secret>,
         secure: bool,
     ) -> Result<(Principal, Option<HeaderValue>), ErrorBody> {
-        let known = || cookie.filter(|_| shown.token.is_none()).map(|cookie| self.hub.recognise_sse_cookie(cookie));
+        let known = async || {
+            let cookie = cookie.filter(|_| shown.token.is_none())?;
+            let recognized = async { self.hub.recognise_sse_cookie(cookie) };
+            let principal = self.hub.attempt(shown.peer, cookie, recognized).await.ok()?;
+            Some(self.hub.let_in(&principal, shown.peer).map(|()| (principal, None)))
+        };
         if ticket.is_none()
-            && let Some(Ok(principal)) = known()
+            && let Some(known) = known().await
         {
-            return Ok((principal, None));
+            return known;
         }
         match newcomer(&self.hub, ticket, shown).await {
             Ok(principal) if ticket.is_some() => {
@@ -138,7 +144,9 @@ impl SseAcceptor {
                 Ok((principal, Some(cookie::write(&cookie, secure))))
             }
             Ok(principal) => Ok((principal, None)),
-            Err(error) => known().and_then(Result::ok).map(|principal| (principal, None)).ok_or(error),
+            // Without a ticket the cookie has been tried.
+            Err(error) if ticket.is_none() => Err(error),
+            Err(error) => known().await.unwrap_or(Err(error)),
         }
     }
 
@@ -147,6 +155,7 @@ impl SseAcceptor {
         let shown = Credentials { token, peer };
         let visitor = self.visitor(&shown, query.ticket.as_ref(), cookie.as_ref(), secure);
         let (principal, cookie) = visitor.await?;
+        let holder = Holder::of(&principal, peer);
         let returning = last.is_some();
         let mut connect = ConnectRequest::new(principal, "sse");
         connect.targets = query.targets;
@@ -155,7 +164,12 @@ impl SseAcceptor {
         connect.announce = true;
         connect.meta.remote_address = peer;
         connect.meta.user_agent = agent;
-        match self.start(connect).await {
+        let admitted = self.hub.check_admission(&holder);
+        let started = match admitted {
+            Ok(()) => self.start(connect).await,
+            Err(error) => Err(error),
+        };
+        match started {
             Ok(body) => {
                 let mut response = response(body);
                 if let Some(cookie) = cookie {
@@ -164,7 +178,7 @@ impl SseAcceptor {
                 Ok(response)
             }
             // A reconnecting EventSource that is answered with an error never comes back.
-            Err(error) if error.code == ErrorCode::Unavailable && returning => {
+            Err(error) if matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited) && returning => {
                 Ok(response(SseBody::only(encode::retry(self.options.retry))))
             }
             Err(error) => Err(error.into()),

@@ -47,7 +47,7 @@ impl From<Rejection> for Response<Bytes> {
         let beside = match rejection.error.code {
             ErrorCode::MethodNotAllowed => Some((header::ALLOW, "GET")),
             ErrorCode::Unauthorised => Some((header::WWW_AUTHENTICATE, "Bearer")),
-            ErrorCode::Unavailable => Some((header::RETRY_AFTER, "1")),
+            ErrorCode::Unavailable | ErrorCode::RateLimited => Some((header::RETRY_AFTER, "1")),
             _ => None,
         };
         let always = [

@@ -18,7 +18,9 @@ mod windows;
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, Conduct, ConnectRequest, Credentials, Hub, Meta, Principal, Secret, link_request};
+use eventwire_hub::{
+    CommandSink, Conduct, ConnectRequest, Credentials, Holder, Hub, Meta, Principal, Secret, link_request,
+};
 use eventwire_protocol::{
     Dialect, ErrorBody, ErrorCode,
     dialect::amiga::{self, Subscription},
@@ -157,6 +159,7 @@ impl Amiga {
     async fn stream(&self, request: &Parts, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
         let hours = hours(request)?;
         let principal = crate::visitor(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
+        self.hub.check_admission(&Holder::of(&principal, peer))?;
         let user_agent =
             request.headers.get(header::USER_AGENT).and_then(|value| link_request::user_agent(value.as_bytes()));
         let subscription = Subscription { hours, ..Subscription::default() };

@@ -1,8 +1,9 @@
 //! Bodies of requests, and answers.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use bytes::{Bytes, BytesMut};
+use eventwire_hub::unfinished::Receiving;
 use eventwire_protocol::{
     ErrorBody, ErrorCode,
     api::{Refused, systems::PlainError},
@@ -13,9 +14,6 @@ use serde::Serialize;
 
 /// A body, of a request or of an answer, that may come piece by piece.
 pub type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
-
-/// How long the body of a request may take.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A body that is all there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
@@ -56,26 +54,22 @@ pub fn plain_refusal(status: StatusCode, error: &ErrorBody) -> Response<Body> {
 /// The whole body of a request.
 ///
 /// # Errors
-/// `too_large` over the limit, `timeout` when it does not come, `malformed_frame` when it breaks off.
-pub async fn read(mut body: Body, limit: usize) -> Result<Bytes, ErrorBody> {
+/// `too_large` over the limit, `timeout` when it comes too slowly (LIMIT-09), `unavailable` when it is given up to make room
+/// (LIMIT-08), `malformed_frame` when it breaks off.
+pub async fn read(mut body: Body, limit: usize, mut receiving: Receiving) -> Result<Bytes, ErrorBody> {
     // Piece by piece: the whole future of a limited body of boxed errors cannot be moved between threads.
-    let reading = async {
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else {
-                return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body broke off"));
-            };
-            let Ok(piece) = frame.into_data() else { continue };
-            if whole.len() + piece.len() > limit {
-                let message = format!("the body is over the limit of {limit} bytes");
-                return Err(ErrorBody::new(ErrorCode::TooLarge, message));
-            }
-            whole.extend_from_slice(&piece);
+    let mut whole = BytesMut::new();
+    while let Some(frame) = receiving.next(body.frame()).await? {
+        let Ok(frame) = frame else {
+            return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the body broke off"));
+        };
+        let Ok(piece) = frame.into_data() else { continue };
+        if whole.len() + piece.len() > limit {
+            let message = format!("the body is over the limit of {limit} bytes");
+            return Err(ErrorBody::new(ErrorCode::TooLarge, message));
         }
-        Ok(whole.freeze())
-    };
-    match tokio::time::timeout(BODY_DEADLINE, reading).await {
-        Ok(read) => read,
-        Err(_) => Err(ErrorBody::new(ErrorCode::Timeout, "the body did not come in time")),
+        receiving.keep(piece.len()).await?;
+        whole.extend_from_slice(&piece);
     }
+    Ok(whole.freeze())
 }

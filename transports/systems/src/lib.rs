@@ -15,7 +15,10 @@ pub mod token_claims;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use eventwire_hub::{Conduct, ConnectRequest, Credentials, Hub, Principal, Secret, link_request};
+use eventwire_hub::{
+    Conduct, ConnectRequest, Credentials, Holder, Hub, Principal, Secret, link_request,
+    unfinished::{Pace, Receiving},
+};
 use eventwire_protocol::{CloseCode, Dialect, ErrorBody};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 
@@ -136,6 +139,11 @@ fn token(headers: &HeaderMap) -> Result<Option<Secret>, ErrorBody> {
 /// `unauthorised`.
 pub async fn principal(hub: &Hub, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, ErrorBody> {
     hub.authenticate(&Credentials { token: token(headers)?, peer }).await
+}
+
+/// The budget and the pace of a body that a principal sends (LIMIT-08, LIMIT-09).
+pub fn receiving(hub: &Hub, principal: &Principal, peer: Option<IpAddr>) -> Receiving {
+    Receiving::begin(hub.unfinished(), Holder::of(principal, peer), Pace::default())
 }
 
 #[cfg(test)]

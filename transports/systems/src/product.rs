@@ -118,17 +118,37 @@ impl Product {
     }
 
     /// Who sends a request, by the cookies that it shows, if the login was not revoked.
-    async fn user(&self, headers: &http::HeaderMap) -> Result<(ResolvedUser, Principal), ErrorBody> {
+    async fn user(
+        &self,
+        headers: &http::HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Result<(ResolvedUser, Principal), ErrorBody> {
+        self.resolve(&self.shown(headers), peer).await
+    }
+
+    /// Asks whose login it is, as any credentials are looked at (LIMIT-06).
+    ///
+    /// # Errors
+    /// `unauthorised` when it is none, or one that has ended or was revoked; `unavailable`.
+    async fn resolve(&self, shown: &Shown, peer: Option<IpAddr>) -> Result<(ResolvedUser, Principal), ErrorBody> {
+        let Shared { hub, settings, .. } = &*self.0;
         let unknown = || ErrorBody::new(ErrorCode::Unauthorised, "not logged in");
-        let found = self.0.settings.users.resolve(&self.shown(headers)).await?.ok_or_else(unknown)?;
-        let principal = self.0.principal(&found, None).await;
-        self.0.hub.still_holds(&principal)?;
-        Ok((found, principal))
+        let resolved = async {
+            let found = settings.users.resolve(shown).await?;
+            let found = found.filter(|it| it.expires_at.is_none_or(|end| end > hub.now())).ok_or_else(unknown)?;
+            let principal = self.0.principal(&found, None).await;
+            hub.still_holds(&principal)?;
+            Ok((found, principal))
+        };
+        match shown.session.as_ref().or(shown.bearer.as_ref()) {
+            Some(login) => hub.attempt(peer, login, resolved).await,
+            None => resolved.await,
+        }
     }
 
     /// How many sockets there are. Whose they are, a user learns of nobody but themselves.
-    async fn stats(&self, headers: &http::HeaderMap) -> Result<Response<Body>, ErrorBody> {
-        let (me, _) = self.user(headers).await?;
+    async fn stats(&self, headers: &http::HeaderMap, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
+        let (me, _) = self.user(headers, peer).await?;
         let present = self.0.state.table().present();
         let mine = present.get(&me.user).map(|count| UserSockets { user_id: me.user, connection_count: *count });
         let stats = SocketStats {
@@ -160,9 +180,11 @@ impl System for Product {
         if shown.is_empty() {
             return Admission::Close(CloseCode::Policy, "No cookie header found".into());
         }
-        let found = match shared.settings.users.resolve(&shown).await {
-            Ok(Some(found)) if found.expires_at.is_none_or(|end| end > shared.hub.now()) => found,
-            Ok(_) => return Admission::Close(CloseCode::Policy, "Authentication failed".into()),
+        let (found, mut principal) = match self.resolve(&shown, ask.peer).await {
+            Ok(resolved) => resolved,
+            Err(error) if error.code == ErrorCode::Unauthorised => {
+                return Admission::Close(CloseCode::Policy, "Authentication failed".into());
+            }
             // Nobody is let in on a guess; the page may come back.
             Err(_) => return Admission::Close(CloseCode::Restart, "Authentication is unavailable".into()),
         };
@@ -172,10 +194,7 @@ impl System for Product {
         };
         let now = shared.hub.now();
         let from = now.plus_micros(-i64::try_from(QUEUE_AGE.as_micros()).unwrap_or(i64::MAX));
-        let principal = shared.principal(&found, Some(from)).await;
-        if shared.hub.still_holds(&principal).is_err() {
-            return Admission::Close(CloseCode::Policy, "Authentication failed".into());
-        }
+        principal.claims.history_from = Some(from);
         let seat = Seat::take(shared, &found.user, epoch, now);
         let cursor = seat.start.map(|start| Cursor {
             epoch,
@@ -201,7 +220,7 @@ impl System for Product {
             pattern if pattern == INSTALL.pattern => self.install(request, peer).await,
             pattern if pattern == STATS.pattern => {
                 let headers = request.into_parts().0.headers;
-                self.stats(&headers).await
+                self.stats(&headers, peer).await
             }
             _ => Err(ErrorBody::new(ErrorCode::UpgradeRequired, "this path is a WebSocket")),
         };

@@ -112,7 +112,7 @@ impl SharedContext {
     ) -> Result<(), ErrorBody> {
         let principal = principal(&self.hub, headers, peer).await?;
         is_json(headers)?;
-        let body = answer::read(body, limits::MAX_EVENT_BYTES).await?;
+        let body = answer::read(body, limits::MAX_EVENT_BYTES, crate::receiving(&self.hub, &principal, peer)).await?;
         let text = read_strict(&body, limits::MAX_EVENT_BYTES)?;
         let frame: Value =
             serde_json::from_str(text).map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))?;

@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::{
-    Conduct, ConnectQuery, ConnectRequest, Credentials, Hub, Secret,
+    Conduct, ConnectQuery, ConnectRequest, Credentials, Holder, Hub, Secret,
     link_request::{bearer, newcomer, single, token_of, user_agent},
     unfinished::Pace,
 };
@@ -156,6 +156,11 @@ impl WebSocketAcceptor {
         Self { hub, options }
     }
 
+    /// The hub that it takes WebSockets for.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// Checks a request. The path is not looked at; the body is not touched. `peer` is the address of the client as the
     /// socket sees it, for authenticators and the list of connections.
     ///
@@ -165,7 +170,8 @@ impl WebSocketAcceptor {
     /// # Errors
     /// In the order of the checks: 405 `method_not_allowed`; 426 `upgrade_required` and `unsupported_version`; 400 for the
     /// key; 403 `host_not_allowed` and `origin_not_allowed` (AUTH-02, AUTH-03); 400 `unsupported_subprotocol` (WS-01); 400
-    /// for the query (WS-04); 503 `unavailable` while the hub is full or stopping; 401 `unauthorised` (WS-02, AUTH-12).
+    /// for the query (WS-04); 503 `unavailable` while the hub stops; 401 `unauthorised` (WS-02, AUTH-12); 503 `unavailable`
+    /// where there is no place (LIMIT-05); 429 `rate_limited` (LIMIT-07).
     pub fn negotiate<'a, B>(
         &'a self,
         request: &Request<B>,
@@ -175,10 +181,10 @@ impl WebSocketAcceptor {
         let agent = request.headers().get(header::USER_AGENT).and_then(|value| user_agent(value.as_bytes()));
         async move {
             let Head { accept, subprotocol, query, token } = read?;
-            // A ticket is not spent on a connection that will not be.
-            check_room(&self.hub)?;
+            check_running(&self.hub)?;
             let shown = Credentials { token, peer };
             let principal = newcomer(&self.hub, query.ticket.as_ref(), &shown).await?;
+            self.hub.check_admission(&Holder::of(&principal, peer))?;
             let mut connect = ConnectRequest::new(principal, "websocket");
             connect.targets = query.targets;
             connect.cursor = query.cursor;
@@ -196,7 +202,7 @@ impl WebSocketAcceptor {
     /// As [`negotiate`](Self::negotiate), without those for subprotocol, query and token.
     pub fn accept<B>(&self, request: &Request<B>) -> Result<Accepted, Rejection> {
         let accept = Head::check(&self.hub, request)?;
-        check_room(&self.hub)?;
+        check_running(&self.hub)?;
         Ok(Accepted { accept })
     }
 
@@ -212,13 +218,10 @@ impl WebSocketAcceptor {
     }
 }
 
-/// A hub that will not take the client had better say so before the upgrade, where any HTTP client can read it.
-fn check_room(hub: &Hub) -> Result<(), ErrorBody> {
+/// Refuses before the upgrade while the hub stops, so that any HTTP client can read why.
+fn check_running(hub: &Hub) -> Result<(), ErrorBody> {
     if hub.is_draining() {
         return Err(ErrorBody::new(ErrorCode::Unavailable, "the server is stopping; connect again in a moment"));
-    }
-    if hub.connection_count() >= hub.settings().max_connections {
-        return Err(ErrorBody::new(ErrorCode::Unavailable, "the server has as many connections as it may have"));
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ impl Rejection {
                 (header::SEC_WEBSOCKET_VERSION, "13"),
             ],
             ErrorCode::Unauthorised => &[(header::WWW_AUTHENTICATE, "Bearer")],
-            ErrorCode::Unavailable => &[(header::RETRY_AFTER, "1")],
+            ErrorCode::Unavailable | ErrorCode::RateLimited => &[(header::RETRY_AFTER, "1")],
             _ => &[],
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use eventwire_hub::audit;
+use eventwire_hub::{audit, carrier};
 use eventwire_protocol::{ErrorBody, ErrorCode};
 use http::{Request, Response};
 use hyper::upgrade::OnUpgrade;
@@ -46,12 +46,12 @@ impl WebSocketAcceptor {
         };
         let response = handshake.response();
         let acceptor = self.clone();
-        tokio::spawn(audit::carry(async move {
+        tokio::spawn(carrier::inherit(audit::carry(async move {
             match upgrade.await {
                 Ok(stream) => acceptor.serve(handshake, TokioIo::new(stream)).await,
                 Err(error) => tracing::debug!(%error, "the client left before its WebSocket was open"),
             }
-        }));
+        })));
         response
     }
 }

@@ -487,7 +487,7 @@ test("codes 4001 and 4003 end in their own states and never retry, what a person
       assert.equal(sockets.length, 1, `${code} retried`);
     }
   }
-  for (const code of [1001, 1006, 1009, 1012, 4002, 4008, 4029, 4999]) {
+  for (const code of [1001, 1006, 1009, 1012, 1013, 4002, 4008, 4029, 4999]) {
     const { sockets, states } = await observing();
     sockets[0].end(code);
     assert.equal(states.at(-1), "waiting", String(code));

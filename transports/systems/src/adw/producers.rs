@@ -108,7 +108,7 @@ async fn taken(
         )));
     }
     is_json(&head.headers)?;
-    let bytes = answer::read(body, MAX_BODY_BYTES).await?;
+    let bytes = answer::read(body, MAX_BODY_BYTES, crate::receiving(&adw.hub, &principal, peer)).await?;
     let text = read_strict(&bytes, MAX_BODY_BYTES)?;
     let Ok(Value::Object(mut body)) = serde_json::from_str(text) else {
         return Err(Refused::Body(None, "the body must be an object".to_owned()));

@@ -222,7 +222,7 @@ impl Product {
                 (user, publisher)
             }
             None => {
-                let (found, principal) = self.user(&head.headers).await?;
+                let (found, principal) = self.user(&head.headers, peer).await?;
                 (found.user, principal)
             }
         };

@@ -1,0 +1,239 @@
+//! Places, guesses and slow senders on a running gateway (LIMIT-05 to LIMIT-07): attacks that once shut others out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use common::{Gateway, PATIENCE, Socket, soon};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// A socket from one of the many addresses of this machine.
+async fn from(last: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    soon("a socket", socket.connect(to)).await.unwrap()
+}
+
+fn head(request: &str, headers: &str) -> String {
+    format!("{request} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+const UPGRADE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Sends a request and reads the status of its answer; 0 when the gateway closes without one.
+async fn status(stream: &mut TcpStream, request: &str, headers: &str) -> u16 {
+    stream.write_all(head(request, headers).as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    match soon("an answer", stream.read_exact(&mut status)).await {
+        Ok(_) => std::str::from_utf8(&status[9..]).unwrap().parse().unwrap(),
+        Err(_) => 0,
+    }
+}
+
+/// A whole answer of a connection that ends with it.
+async fn answer(mut stream: TcpStream, request: &str, headers: &str) -> String {
+    stream.write_all(head(request, &format!("Connection: close\r\n{headers}")).as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = soon("an answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Reads up to the close frame of a WebSocket: its code and reason.
+async fn close_frame(stream: &mut TcpStream) -> (u16, String) {
+    let mut bytes = Vec::new();
+    soon("a close frame", async { while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {} }).await;
+    // The last frame that the server sends: opcode 8, no mask, a length below 126.
+    let at = (0..bytes.len()).rev().find(|at| bytes[*at] == 0x88 && at + 2 + usize::from(bytes[at + 1]) == bytes.len());
+    let payload = &bytes[at.expect("a close frame") + 2..];
+    (u16::from_be_bytes([payload[0], payload[1]]), String::from_utf8_lossy(&payload[2..]).into_owned())
+}
+
+/// A gateway with one key for each of these names, which is its name with `-secret-key` behind it.
+fn with_keys(names: &[&str], arguments: &[&str]) -> (Gateway, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let entries = names.iter().map(|name| {
+        let digest = eventwire_hub::KeyDigest::of(&key(name));
+        format!("[[key]]\nname = \"{name}\"\nsha256 = \"{digest}\"\npermissions = [\"publish\"]\nrooms = [\"tasks\"]\n")
+    });
+    let file = directory.path().join("keys.toml");
+    std::fs::write(&file, entries.collect::<String>()).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let gateway = Gateway::start(&[&["--api-keys-file", file.to_str().unwrap()], arguments].concat());
+    (gateway, directory)
+}
+
+fn key(name: &str) -> String {
+    format!("{name}-secret-key")
+}
+
+fn bearer(name: &str) -> String {
+    format!("Authorization: Bearer {}\r\n", key(name))
+}
+
+#[tokio::test]
+async fn limit_05_idle_sockets_of_one_peer_make_room_for_everyone_else_and_for_its_own() {
+    let gateway = Gateway::start(&["--max-connections", "40"]);
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        let mut stream = from(1, gateway.address).await;
+        assert_eq!(status(&mut stream, "GET /health", "").await, 200);
+        idle.push(stream);
+    }
+    for last in [2, 1, 3, 1] {
+        let answered = answer(from(last, gateway.address).await, "GET /health", "").await;
+        assert!(answered.starts_with("HTTP/1.1 200 "), "127.0.0.{last}: {answered}");
+    }
+    // The one that was idle longest was closed, in order and without an answer.
+    let mut rest = Vec::new();
+    soon("an end", idle[0].read_to_end(&mut rest)).await.unwrap();
+    assert!(!String::from_utf8_lossy(&rest).contains("HTTP/1.1 503"));
+    let metrics = answer(from(2, gateway.address).await, "GET /metrics", "").await;
+    assert!(metrics.contains("eventwire_turned_away_total{reason=\"displaced\"}"), "{metrics}");
+}
+
+#[tokio::test]
+async fn limit_05_sockets_without_a_head_shut_out_nobody() {
+    let gateway = Gateway::start(&["--max-connections", "20"]);
+    let mut silent = Vec::new();
+    for _ in 0..120 {
+        silent.push(from(1, gateway.address).await);
+    }
+    for last in [2, 1, 3] {
+        let answered = answer(from(last, gateway.address).await, "GET /health", "").await;
+        assert!(answered.starts_with("HTTP/1.1 200 "), "127.0.0.{last}: {answered}");
+    }
+}
+
+#[tokio::test]
+async fn limit_05_open_sockets_of_one_peer_make_room_with_1013_and_the_reason() {
+    let gateway = Gateway::start(&["--max-connections", "20"]);
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let mut stream = from(1, gateway.address).await;
+        assert_eq!(status(&mut stream, "GET /v1/ws", UPGRADE).await, 101);
+        open.push(stream);
+    }
+    let refused = answer(from(1, gateway.address).await, "GET /health", "").await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1"), "{refused}");
+    let mut other = from(2, gateway.address).await;
+    assert_eq!(status(&mut other, "GET /v1/ws", UPGRADE).await, 101);
+    let (code, reason) = close_frame(&mut open[0]).await;
+    assert_eq!(code, 1013);
+    assert!(reason.contains("you have the most connections"), "{reason}");
+}
+
+#[tokio::test]
+async fn limit_05_a_user_with_many_sockets_makes_room_for_another_user_and_strangers_take_no_reserve() {
+    let (gateway, _keys) = with_keys(&["low", "ada"], &["--max-connections", "20"]);
+    let low = format!("{UPGRADE}{}", bearer("low"));
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let mut stream = from(1, gateway.address).await;
+        assert_eq!(status(&mut stream, "GET /v1/ws", &low).await, 101);
+        open.push(stream);
+    }
+    // Of the same address: the principal counts.
+    let mut ada = from(1, gateway.address).await;
+    assert_eq!(status(&mut ada, "GET /v1/ws", &format!("{UPGRADE}{}", bearer("ada"))).await, 101);
+    assert_eq!(close_frame(&mut open[0]).await.0, 1013);
+    // One more of the same user would be over its share.
+    let refused = answer(from(1, gateway.address).await, "GET /v1/ws", &low).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+
+    let (gateway, _keys) = with_keys(&["ada"], &["--max-connections", "20"]);
+    let mut strangers = Vec::new();
+    for _ in 0..30 {
+        let mut stream = from(1, gateway.address).await;
+        strangers.push((status(&mut stream, "GET /health", "").await, stream));
+    }
+    let mut ada = from(1, gateway.address).await;
+    assert_eq!(status(&mut ada, "GET /v1/ws", &format!("{UPGRADE}{}", bearer("ada"))).await, 101);
+}
+
+#[tokio::test]
+async fn limit_05_polling_sessions_take_places_and_make_room_for_others() {
+    let gateway = Gateway::start(&["--max-connections", "20"]);
+    for _ in 0..40 {
+        let opened = answer(from(1, gateway.address).await, "GET /socket.io/?EIO=4&transport=polling", "").await;
+        let Some((_, rest)) = opened.split_once("\"sid\":\"") else { continue };
+        let sid = rest.split('"').next().unwrap();
+        let target = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
+        answer(from(1, gateway.address).await, &target, "Content-Type: text/plain\r\nContent-Length: 6\r\n\r\n40/v1,")
+            .await;
+    }
+    let health = answer(from(2, gateway.address).await, "GET /health", "").await;
+    assert!(health.contains("\"active_connections\":20"), "{health}");
+    let mut other = from(2, gateway.address).await;
+    assert_eq!(status(&mut other, "GET /v1/ws", UPGRADE).await, 101);
+    let mut read = Vec::new();
+    soon("a welcome", async {
+        while !String::from_utf8_lossy(&read).contains("connection.welcome") {
+            assert_ne!(other.read_buf(&mut read).await.unwrap(), 0, "closed: {}", String::from_utf8_lossy(&read));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn limit_06_guesses_are_slow_and_right_credentials_of_the_same_address_are_not_refused() {
+    let (gateway, _keys) = with_keys(&["ada"], &[]);
+    let attack = async {
+        let mut guesses = 0;
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(4) {
+            let mut stream = from(1, gateway.address).await;
+            // A connection ends after some wrong credentials, and each waits once there were too many.
+            loop {
+                let guess = format!("Authorization: Bearer guess-{guesses}\r\nContent-Length: 0\r\n");
+                match tokio::time::timeout(Duration::from_secs(2), status(&mut stream, "POST /v1/tickets", &guess))
+                    .await
+                {
+                    Ok(401) => guesses += 1,
+                    _ => break,
+                }
+                let mut rest = [0; 4096];
+                if !matches!(stream.read(&mut rest).await, Ok(1..)) {
+                    break;
+                }
+            }
+        }
+        guesses
+    };
+    let honest = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let began = Instant::now();
+        for _ in 0..20 {
+            let headers = format!("{}Content-Length: 0\r\n", bearer("ada"));
+            let sold = answer(from(1, gateway.address).await, "POST /v1/tickets", &headers).await;
+            assert!(sold.starts_with("HTTP/1.1 201 "), "{sold}");
+        }
+        // The first may have waited, for it was not known yet.
+        assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    };
+    let (guesses, ()) = tokio::join!(attack, honest);
+    assert!((10..=60).contains(&guesses), "{guesses} guesses in 4 s");
+}
+
+#[tokio::test]
+async fn limit_06_a_socket_that_shows_wrong_tokens_is_closed() {
+    let (gateway, _keys) = with_keys(&["ada"], &[]);
+    let key = key("ada");
+    let (mut socket, _) = {
+        let headers = [("authorization", format!("Bearer {key}")), ("sec-websocket-protocol", "eventwire.v1".into())];
+        let headers: Vec<(&'static str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut socket = Socket::open_with(&gateway, "", &headers).await.unwrap();
+        let welcome = socket.event().await;
+        (socket, welcome)
+    };
+    for number in 0..10 {
+        let token = format!("wrong-{number}");
+        socket.send_text(json!({"type": "authenticate", "data": {"token": token}}).to_string()).await;
+    }
+    assert_eq!(socket.close_code().await, Some(4029));
+}
