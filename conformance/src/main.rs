@@ -208,7 +208,7 @@ fn keys(json: bool) -> Done {
         writeln!(out, "{}", serde_json::to_string_pretty(&known)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "# Keys of the conformance suite. Everybody knows them: never use them but for tests.")?;
+    writeln!(out, "# Keys of the conformance suite. Everybody knows them: never use them but for tests.\nversion = 2")?;
     for principal in principals.known() {
         let digest: String = Sha256::digest(&principal.token).iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(out, "\n[[key]]\nname = \"conformance-{}\"\nsha256 = \"{digest}\"", principal.name)?;
@@ -219,10 +219,17 @@ fn keys(json: bool) -> Done {
         }
         writeln!(out, "permissions = {:?}", principal.permissions)?;
         let everything = vec!["*".to_owned()];
-        let scopes = [("adws", &principal.adws), ("rooms", &principal.rooms), ("sessions", &principal.contexts)];
+        let scopes = [
+            ("adws", &principal.adws),
+            ("rooms", &principal.rooms),
+            ("sessions", &principal.contexts),
+            ("users", &principal.users),
+            ("browser_sessions", &principal.browser_sessions),
+        ];
         for (name, ids) in scopes {
             writeln!(out, "{name} = {:?}", ids.as_ref().unwrap_or(&everything))?;
         }
+        writeln!(out, "global = {}", principal.global.unwrap_or(true))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -39,6 +39,15 @@ pub struct Principal {
     /// The rooms within reach; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rooms: Option<Vec<String>>,
+    /// The users whose streams are within reach; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
+    /// The browser sessions within reach; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser_sessions: Option<Vec<String>>,
+    /// Whether what is for everyone is within reach; it is when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global: Option<bool>,
     /// Whether the server does not know this key: for cases about refusal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,

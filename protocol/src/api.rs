@@ -223,7 +223,10 @@ pub struct Connections {
     pub connections: Vec<ConnectionInfo>,
 }
 
-/// One row of the list of connections.
+/// One row of the list of connections, as far as the grants of the asker reach.
+///
+/// Where they reach a subscription of a connection but not who it is, its role, permissions, credentials, address and figures
+/// are left out or 0.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct ConnectionInfo {
     /// Its id.
@@ -232,7 +235,7 @@ pub struct ConnectionInfo {
     pub dialect: &'static str,
     /// Its transport: `websocket`, `sse`, `socketio` or `memory`.
     pub transport: &'static str,
-    /// Its user.
+    /// Its user, if the grants of the asker reach it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// Its browser session (the hash, never the cookie).
@@ -249,7 +252,7 @@ pub struct ConnectionInfo {
     /// When its credentials end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// What it asked for.
+    /// What it asked for, as far as the grants of the asker reach.
     pub subscriptions: Vec<Root>,
     /// The peer's address.
     #[serde(skip_serializing_if = "Option::is_none")]

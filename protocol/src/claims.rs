@@ -2,13 +2,13 @@
 //!
 //! Every enum here grants authority, so every enum here is closed: an unknown word is an error, never a grant.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     address::{AdwLayer, Audience, Root, Visibility},
-    id::{AdwId, ContextId, RoomName, SessionId, UserId},
+    id::{AdwId, BrowserSession, ContextId, RoomName, SessionId, UserId},
     time::Time,
 };
 
@@ -78,19 +78,56 @@ impl<T: Ord> Scope<T> {
     }
 }
 
+/// Targets that any connection may join, whatever it was granted: what strangers see (AUTH-17).
+///
+/// It widens what is received, and nothing else: publishing, observing and explaining follow the grants alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicScope {
+    /// Contexts that any connection may join.
+    pub contexts: Scope<ContextId>,
+    /// ADWs that any connection may watch.
+    pub adws: Scope<AdwId>,
+    /// Rooms that any connection may join.
+    pub rooms: Scope<RoomName>,
+}
+
+impl PublicScope {
+    /// No target.
+    pub const fn none() -> Self {
+        Self { contexts: Scope::none(), adws: Scope::none(), rooms: Scope::none() }
+    }
+
+    /// Every target.
+    pub const fn all() -> Self {
+        Self { contexts: Scope::All, adws: Scope::All, rooms: Scope::All }
+    }
+}
+
 /// Who somebody is and what they may do.
+///
+/// The scopes are grants, one for each kind of audience. They confine publishing, observing and explaining (AUTH-15); those of
+/// contexts, ADWs and rooms also confine what can be joined. A connection receives its own user's stream, its own browser
+/// session and `global` whatever the grants are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The user, if somebody is known by name.
     pub user: Option<UserId>,
     /// The part they play in contexts.
     pub role: Option<Role>,
-    /// Contexts they may join and publish to.
+    /// Contexts they may join, publish to and observe.
     pub contexts: Scope<ContextId>,
-    /// ADWs they may watch and publish to.
+    /// ADWs they may watch, publish to and observe.
     pub adws: Scope<AdwId>,
-    /// Rooms they may join and publish to.
+    /// Rooms they may join, publish to and observe.
     pub rooms: Scope<RoomName>,
+    /// Users whose streams they may publish to and observe.
+    pub users: Scope<UserId>,
+    /// Browser sessions that they may publish to and observe.
+    pub browser_sessions: Scope<BrowserSession>,
+    /// Whether they may publish to `global` and explain it.
+    pub global: bool,
+    /// What else they may join, because any connection may; `None` where nothing is public.
+    pub public: Option<Arc<PublicScope>>,
     /// What else they may do.
     pub permissions: BTreeSet<Permission>,
     /// Nothing older than this is replayed to them.
@@ -103,7 +140,7 @@ impl Claims {
         Self { permissions: Permission::ALL.iter().copied().collect(), ..Self::anonymous() }
     }
 
-    /// Nobody, who may join anything that is public and do nothing else.
+    /// Nobody, who may join anything that is public and do nothing else. No scope is confined; permissions are what is missing.
     pub fn anonymous() -> Self {
         Self {
             user: None,
@@ -111,8 +148,26 @@ impl Claims {
             contexts: Scope::All,
             adws: Scope::All,
             rooms: Scope::All,
+            users: Scope::All,
+            browser_sessions: Scope::All,
+            global: true,
+            public: None,
             permissions: BTreeSet::new(),
             history_from: None,
+        }
+    }
+
+    /// A connection without credentials that may join these targets and do nothing else (AUTH-17).
+    pub fn stranger(scope: &PublicScope) -> Self {
+        let PublicScope { contexts, adws, rooms } = scope.clone();
+        Self {
+            contexts,
+            adws,
+            rooms,
+            users: Scope::none(),
+            browser_sessions: Scope::none(),
+            global: false,
+            ..Self::anonymous()
         }
     }
 
@@ -121,19 +176,86 @@ impl Claims {
         self.permissions.contains(&permission)
     }
 
-    /// ROUTE-03: whether events of the audience may be seen, once the audience matches.
+    /// Whether the context may be joined.
+    fn may_join_context(&self, id: &ContextId) -> bool {
+        self.contexts.contains(id) || self.public.as_ref().is_some_and(|public| public.contexts.contains(id))
+    }
+
+    /// Whether the ADW may be watched.
+    fn may_watch(&self, id: &AdwId) -> bool {
+        self.adws.contains(id) || self.public.as_ref().is_some_and(|public| public.adws.contains(id))
+    }
+
+    /// Whether no ADW is out of sight: what sums up all of them and names some may be shown.
+    pub fn may_watch_every_adw(&self) -> bool {
+        self.adws == Scope::All || self.public.as_ref().is_some_and(|public| public.adws == Scope::All)
+    }
+
+    /// Whether the room may be joined.
+    fn may_enter(&self, name: &RoomName) -> bool {
+        self.rooms.contains(name) || self.public.as_ref().is_some_and(|public| public.rooms.contains(name))
+    }
+
+    /// AUTH-15: whether the grants reach an audience that others are in. Of a session it is the whole that counts. Which
+    /// connections are reached is for [`inspect`](crate::inspect::inspect) to say: here, only grants that confine no connection
+    /// reach one.
+    pub fn reaches(&self, audience: &Audience) -> bool {
+        match audience {
+            Audience::Connection(_) => self.reaches_every_connection(),
+            Audience::Session(SessionId::Context(id), _) => self.contexts.contains(id),
+            Audience::Session(SessionId::Browser(id), _) => self.browser_sessions.contains(id),
+            Audience::User(user) => self.users.contains(user),
+            Audience::Adw(id, _) => self.adws.contains(id),
+            Audience::Room(name) => self.rooms.contains(name),
+            Audience::Global => self.global,
+        }
+    }
+
+    /// Whether the grants leave no connection out: all users, all browser sessions, and what is for everyone.
+    pub fn reaches_every_connection(&self) -> bool {
+        self.users == Scope::All && self.browser_sessions == Scope::All && self.global
+    }
+
+    /// ROUTE-03: whether events of the audience may be seen by a connection that belongs to it.
     pub fn may_see(&self, audience: &Audience) -> bool {
         match audience {
             Audience::Connection(_) | Audience::Global => true,
             Audience::User(user) => self.user.as_ref() == Some(user),
             // A browser session is joined only by its cookie, which is the permission.
             Audience::Session(SessionId::Browser(_), _) => true,
-            Audience::Session(SessionId::Context(id), _) => self.contexts.contains(id),
+            Audience::Session(SessionId::Context(id), _) => self.may_join_context(id),
             Audience::Adw(id, layer) => {
-                self.adws.contains(id) && (*layer == AdwLayer::Blocks || self.may(Permission::AdwRaw))
+                self.may_watch(id) && (*layer == AdwLayer::Blocks || self.may(Permission::AdwRaw))
             }
-            Audience::Room(name) => self.rooms.contains(name),
+            Audience::Room(name) => self.may_enter(name),
         }
+    }
+
+    /// ROUTE-03: whether a connection that follows `*` sees events of the audience because it observes. Connections of
+    /// others and the parts of a session that only some of its members may see are never observed.
+    pub fn may_observe(&self, audience: &Audience) -> bool {
+        let hidden = matches!(
+            audience,
+            Audience::Connection(_) | Audience::Session(_, Visibility::Private(_) | Visibility::AgentOnly(_))
+        );
+        let verbatim = matches!(audience, Audience::Adw(_, AdwLayer::Raw));
+        self.may(Permission::Observe)
+            && !hidden
+            && (!verbatim || self.may(Permission::AdwRaw))
+            && self.reaches(audience)
+    }
+
+    /// AUTH-16: whether the holder may ask who receives events of the audience. The answer for a part of a session tells
+    /// who its sender is, so the grants must reach both. The answer for a connection says nothing of connections out of
+    /// reach, so any may be asked about.
+    pub fn may_explain(&self, audience: &Audience) -> bool {
+        let sender = match audience {
+            Audience::Session(_, Visibility::Private(user) | Visibility::AgentOnly(user)) => self.users.contains(user),
+            _ => true,
+        };
+        self.may(Permission::Observe)
+            && sender
+            && (matches!(audience, Audience::Connection(_)) || self.reaches(audience))
     }
 
     /// ROUTE-04: whether the part of a session that an event is for includes the holder.
@@ -155,18 +277,10 @@ impl Claims {
         visible && self.may_see(audience) && self.history_from.is_none_or(|from| time >= from)
     }
 
-    /// AUTH-04: whether a publisher may address the audience.
+    /// AUTH-04: whether a publisher may address the audience. Of connections this says whether any may be addressed;
+    /// [`may_address`](crate::inspect::may_address) decides about one.
     pub fn may_address(&self, audience: &Audience) -> bool {
-        self.may(Permission::Publish)
-            && match audience {
-                Audience::Session(SessionId::Context(id), _) => self.contexts.contains(id),
-                Audience::Adw(id, _) => self.adws.contains(id),
-                Audience::Room(name) => self.rooms.contains(name),
-                Audience::Session(SessionId::Browser(_), _)
-                | Audience::Connection(_)
-                | Audience::User(_)
-                | Audience::Global => true,
-            }
+        self.may(Permission::Publish) && self.reaches(audience)
     }
 
     /// CMD-05: whether the holder may subscribe to the target. Browser sessions and other users' streams cannot be
@@ -175,9 +289,9 @@ impl Claims {
         match target {
             Root::Global => true,
             Root::Realm => self.may(Permission::Observe),
-            Root::Adw(id) => self.adws.contains(id),
-            Root::Room(name) => self.rooms.contains(name),
-            Root::Session(SessionId::Context(id)) => self.contexts.contains(id),
+            Root::Adw(id) => self.may_watch(id),
+            Root::Room(name) => self.may_enter(name),
+            Root::Session(SessionId::Context(id)) => self.may_join_context(id),
             Root::Session(SessionId::Browser(_)) => false,
             Root::User(user) => self.user.as_ref() == Some(user),
         }

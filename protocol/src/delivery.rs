@@ -214,6 +214,11 @@ impl Mailbox {
         self.take_if(|event| belongs(event.envelope().audience())).len()
     }
 
+    /// Takes out everything that the filter does not keep.
+    pub fn retain(&mut self, keeps: impl Fn(&Envelope) -> bool) -> usize {
+        self.take_if(|event| !keeps(event.envelope())).len()
+    }
+
     /// Takes out all logged events that waiting pages will bring.
     pub fn purge_logged(&mut self, belongs: impl Fn(&Audience) -> bool) -> usize {
         self.take_if(|event| event.logged().is_some() && belongs(event.envelope().audience())).len()

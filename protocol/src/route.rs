@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use crate::{
     address::Audience,
-    claims::Permission,
+    claims::Claims,
     envelope::Envelope,
     id::{ConnectionId, SessionId},
+    inspect::inspect,
     roster::{Member, Roster},
 };
 
@@ -57,10 +58,9 @@ impl Check {
     }
 }
 
-/// Every rule that speaks of one connection alone, in order: all but `one_per_session` (ROUTE-06), which compares.
-fn checks(id: ConnectionId, member: &Member, event: &Envelope) -> [Check; 6] {
-    let audience = event.audience();
-    let observes = observes(member, audience);
+/// The rules that speak of one connection and one audience, in order: ROUTE-01 to ROUTE-04.
+fn audience_checks(id: ConnectionId, member: &Member, audience: &Audience) -> [Check; 4] {
+    let observes = member.is_observing() && member.claims().may_observe(audience);
     let belongs = |yes: bool, reason: &'static str| match (yes, observes) {
         (true, _) => Check::new(Rule::Audience, true, reason),
         (false, true) => Check::new(Rule::Audience, true, "it observes everything"),
@@ -83,10 +83,7 @@ fn checks(id: ConnectionId, member: &Member, event: &Envelope) -> [Check; 6] {
         Audience::Session(_, visibility) => member.claims().is_visible(visibility),
         _ => true,
     };
-    let permitted = member.claims().may_see(audience) || (matches!(audience, Audience::User(_)) && observes);
-    let modifiers = event.modifiers();
-    let excepted = modifiers.except_connection == Some(id)
-        || (modifiers.except_user.is_some() && modifiers.except_user == member.claims().user);
+    let permitted = member.claims().may_see(audience) || observes;
     [
         audience_check,
         Check::new(
@@ -108,14 +105,26 @@ fn checks(id: ConnectionId, member: &Member, event: &Envelope) -> [Check; 6] {
                 "the event is for a part of the session that it is not in"
             },
         ),
-        {
-            let spells = member.dialect().spells(event.kind());
-            Check::new(
-                Rule::Dialect,
-                spells,
-                if spells { "its dialect can spell the event" } else { "its dialect cannot spell the event" },
-            )
-        },
+    ]
+}
+
+/// Every rule that speaks of one connection alone, in order: all but `one_per_session` (ROUTE-06), which compares.
+fn checks(id: ConnectionId, member: &Member, event: &Envelope) -> [Check; 6] {
+    let [audience, interest, permission, visibility] = audience_checks(id, member, event.audience());
+    let modifiers = event.modifiers();
+    let excepted = modifiers.except_connection == Some(id)
+        || (modifiers.except_user.is_some() && modifiers.except_user == member.claims().user);
+    let spells = member.dialect().spells(event.kind());
+    [
+        audience,
+        interest,
+        permission,
+        visibility,
+        Check::new(
+            Rule::Dialect,
+            spells,
+            if spells { "its dialect can spell the event" } else { "its dialect cannot spell the event" },
+        ),
         Check::new(
             Rule::Modifiers,
             !excepted,
@@ -124,16 +133,10 @@ fn checks(id: ConnectionId, member: &Member, event: &Envelope) -> [Check; 6] {
     ]
 }
 
-/// Whether a connection receives the event because it observes. Nobody observes another connection's own events, nor
-/// the parts of a session that only some of its members may see.
-fn observes(member: &Member, audience: &Audience) -> bool {
-    use crate::address::Visibility;
-    member.is_observing()
-        && member.claims().may(Permission::Observe)
-        && !matches!(
-            audience,
-            Audience::Connection(_) | Audience::Session(_, Visibility::Private(_) | Visibility::AgentOnly(_))
-        )
+/// Whether a connection receives events of the audience, whatever they are (ROUTE-01 to ROUTE-04). It learns nothing of a stream
+/// that it would not receive: neither positions nor gaps.
+pub fn receives(id: ConnectionId, member: &Member, audience: &Audience) -> bool {
+    audience_checks(id, member, audience).iter().all(|check| check.passed)
 }
 
 /// Whether every rule about the connection alone lets the event through. The filter of live delivery and of replay.
@@ -198,11 +201,13 @@ pub struct Explanation {
     pub checks: Vec<Check>,
 }
 
-/// For every connection: whether it receives the event, and which rule decided.
-pub fn explain(roster: &Roster, event: &Envelope) -> Vec<Explanation> {
+/// For every connection that the asker may know of (AUTH-16): whether it receives the event, and which rule decided.
+/// Whether the asker may ask about the audience at all is for [`Claims::may_explain`] to say.
+pub fn explain(roster: &Roster, asker: &Claims, event: &Envelope) -> Vec<Explanation> {
     let recipients: BTreeSet<ConnectionId> = route(roster, event).into_iter().collect();
     roster
         .members()
+        .filter(|(_, member)| inspect(asker, member).is_some())
         .map(|(id, member)| {
             let mut checks = checks(id, member, event).to_vec();
             let delivered = recipients.contains(&id);
@@ -226,7 +231,7 @@ pub fn explain(roster: &Roster, event: &Envelope) -> Vec<Explanation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address::Root, claims::Claims, dialect::Dialect, frame::EventKind};
+    use crate::{address::Root, dialect::Dialect, frame::EventKind};
 
     fn connect(roster: &mut Roster, id: u64, targets: &[&str]) -> ConnectionId {
         let id = ConnectionId::from_u64(id);

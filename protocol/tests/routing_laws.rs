@@ -10,7 +10,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use eventwire_protocol::{
-    Claims, ConnectionId, Dialect, Envelope, ErrorCode, Member, Permission, Role, Root, Roster, Scope, SessionId,
+    BrowserSession, Claims, ConnectionId, Dialect, Envelope, ErrorCode, Member, Permission, Role, Root, Roster, Scope,
+    SessionId,
     address::Modifiers,
     envelope::Committed,
     roster::Subscription,
@@ -32,6 +33,8 @@ struct Rights {
     contexts: Reach,
     adws: Reach,
     rooms: Reach,
+    users: Reach,
+    browser_sessions: Reach,
     observe: bool,
     adw_raw: bool,
 }
@@ -73,15 +76,18 @@ fn rights() -> impl Strategy<Value = Rights> {
         reach(support::name()),
         reach(support::adw()),
         reach(support::name()),
+        (reach(support::name()), reach(support::browser_session())),
         any::<bool>(),
         any::<bool>(),
     )
-        .prop_map(|(user, role, contexts, adws, rooms, observe, adw_raw)| Rights {
+        .prop_map(|(user, role, contexts, adws, rooms, (users, browser_sessions), observe, adw_raw)| Rights {
             user,
             role,
             contexts,
             adws,
             rooms,
+            users,
+            browser_sessions,
             observe,
             adw_raw,
         })
@@ -203,8 +209,13 @@ fn claims(rights: &Rights) -> Claims {
         contexts: scope(&rights.contexts),
         adws: scope(&rights.adws),
         rooms: scope(&rights.rooms),
+        users: scope(&rights.users),
+        browser_sessions: match &rights.browser_sessions {
+            None => Scope::All,
+            Some(ids) => Scope::Only(ids.iter().map(|id| browser_session(id)).collect()),
+        },
         permissions,
-        history_from: None,
+        ..Claims::anonymous()
     }
 }
 
@@ -212,11 +223,15 @@ fn id(guest: &Guest) -> ConnectionId {
     ConnectionId::from_u64(guest.id)
 }
 
+fn browser_session(id: &str) -> BrowserSession {
+    match id.parse().unwrap() {
+        SessionId::Browser(id) => id,
+        SessionId::Context(_) => unreachable!("browser sessions begin with ~"),
+    }
+}
+
 fn member(guest: &Guest) -> Member {
-    let home = guest.home.as_ref().map(|home| match home.parse().unwrap() {
-        SessionId::Browser(home) => home,
-        SessionId::Context(_) => unreachable!("homes begin with ~"),
-    });
+    let home = guest.home.as_ref().map(|home| browser_session(home));
     Member::new(guest.dialect, claims(&guest.rights), home)
 }
 
@@ -341,10 +356,19 @@ mod oracle {
         })
     }
 
-    /// Whether a connection would receive everything that observers may.
-    pub(super) fn observes(guest: &Guest, to: &str) -> bool {
-        let hidden = to.starts_with("connection:") || to.contains("/private/") || to.contains("/agent_only/");
-        holds(guest, "*") && rights(guest).observe && !hidden
+    /// Whether a connection receives what goes to others, as an observer whose grants reach the audience.
+    pub(super) fn observes(guest: &Guest, to: &str, raw: bool) -> bool {
+        let rights = rights(guest);
+        let granted = match to.split_once(':') {
+            Some(("session", id)) if id.starts_with('~') => reaches(&rights.browser_sessions, id),
+            // A part has a slash in it, and is not observed.
+            Some(("session", id)) => reaches(&rights.contexts, id) && !id.contains('/'),
+            Some(("user", id)) => reaches(&rights.users, id),
+            Some(("adw", id)) => reaches(&rights.adws, id) && (!raw || rights.adw_raw),
+            Some(("room", id)) => reaches(&rights.rooms, id),
+            _ => false,
+        };
+        holds(guest, "*") && rights.observe && granted
     }
 
     pub(super) fn is_interested(guest: &Guest, adw: &str) -> bool {
@@ -397,7 +421,7 @@ mod oracle {
         let rights = rights(guest);
         let to = &sent.to;
         let raw = sent.kind == "adw.agent_output_chunk";
-        let observes = observes(guest, to);
+        let observes = observes(guest, to, raw);
         let (kind, rest) = to.split_once(':').unwrap_or((to, ""));
         let mut parts = rest.splitn(3, '/');
         let (target, part, user) = (parts.next().unwrap(), parts.next(), parts.next().unwrap_or_default());
@@ -711,7 +735,7 @@ proptest! {
             let guest = Guest { id: 1, dialect, home: None, rights: rights.clone(), deeds };
             let roster = roster(std::slice::from_ref(&guest));
             // A dialect that cannot spell the event receives nothing either way, so ask the rule itself.
-            let explanation = &explain(&roster, &event)[0];
+            let explanation = &explain(&roster, &Claims::loopback(), &event)[0];
             let check = explanation.checks.iter().find(|check| check.rule == Rule::Interest).unwrap();
             (check.passed, roster.member(id(&guest)).unwrap().hears_of(&adw.parse().unwrap()))
         };
@@ -743,6 +767,8 @@ proptest! {
                 contexts: half(rights.contexts, keep[1]),
                 adws: half(rights.adws, keep[2]),
                 rooms: half(rights.rooms, keep[3]),
+                users: half(rights.users, keep[4]),
+                browser_sessions: if keep[1] { rights.browser_sessions } else { Some(Vec::new()) },
                 observe: rights.observe && keep[4],
                 adw_raw: rights.adw_raw && keep[0],
             };
@@ -765,7 +791,17 @@ proptest! {
             id: 7,
             dialect: Dialect::Canonical,
             home: None,
-            rights: Rights { user, role, contexts: None, adws: None, rooms: None, observe: true, adw_raw: true },
+            rights: Rights {
+                user,
+                role,
+                contexts: None,
+                adws: None,
+                rooms: None,
+                users: None,
+                browser_sessions: None,
+                observe: true,
+                adw_raw: true,
+            },
             deeds: vec![Deed::Subscribe("*".into())],
         };
         guests.push(observer);
@@ -861,7 +897,7 @@ proptest! {
         let roster = roster(&guests);
         let event = envelope(&sent);
         let recipients = recipients(&roster, &event);
-        let explanations = explain(&roster, &event);
+        let explanations = explain(&roster, &Claims::loopback(), &event);
         prop_assert_eq!(explanations.len(), guests.len());
         for explanation in explanations {
             let guest = guests.iter().find(|guest| id(guest) == explanation.connection_id).unwrap();

@@ -4,7 +4,9 @@
 use async_trait::async_trait;
 use eventwire_hub::{ApiKeys, Credentials, Hub, KeyDigest, Principal as HubPrincipal, Secret};
 use eventwire_memory::{Closed, ConnectOptions, MemoryClient, Window};
-use eventwire_protocol::{Claims, ErrorBody, Publication, Scope, frame::read_strict, limits};
+use eventwire_protocol::{
+    BrowserSession, Claims, ErrorBody, Publication, Scope, SessionId, frame::read_strict, limits,
+};
 use serde_json::Value;
 
 use super::{ClientFrame, Dial, Fault, HttpAnswer, HttpRequest, Link, Receipt, Received, Target};
@@ -59,9 +61,21 @@ fn claims(principal: &Principal) -> Result<Claims, Fault> {
         contexts: scope(principal.contexts.as_ref())?,
         adws: scope(principal.adws.as_ref())?,
         rooms: scope(principal.rooms.as_ref())?,
+        users: scope(principal.users.as_ref())?,
+        browser_sessions: browser_sessions(principal.browser_sessions.as_ref())?,
+        global: principal.global.unwrap_or(true),
         permissions: read(&principal.permissions)?,
-        history_from: None,
+        ..Claims::anonymous()
     })
+}
+
+fn browser_sessions(ids: Option<&Vec<String>>) -> Result<Scope<BrowserSession>, Fault> {
+    let Some(ids) = ids else { return Ok(Scope::All) };
+    let read = |id: &String| match id.parse() {
+        Ok(SessionId::Browser(id)) => Ok(id),
+        _ => Err(Fault::Unreachable(format!("principals.json: {id:?} is not a browser session"))),
+    };
+    ids.iter().map(read).collect::<Result<_, _>>().map(Scope::Only)
 }
 
 fn refused(error: ErrorBody) -> Fault {

@@ -384,6 +384,19 @@ pub(crate) const SERIES: &[Series] = &[
     },
 ];
 
+/// Random topologies of tenants, each connection and event judged over every path on which the core decides.
+pub(crate) mod isolation {
+    pub(crate) const SOURCE: &str = "protocol/tests/isolation.rs";
+    /// Optimised: the long run has a thousand times as many cases.
+    pub(crate) const ARGUMENTS: &[&str] =
+        &["test", "--release", "-p", "eventwire-protocol", "--test", "isolation", "--", "--nocapture"];
+    /// The variable with the number of cases.
+    pub(crate) const VARIABLE: &str = "ISOLATION_CASES";
+    /// Cases of `cargo xtask test`, and of a long run when nothing else is asked for.
+    pub(crate) const USUAL: u64 = 100_000;
+    pub(crate) const LONG: u64 = 100_000_000;
+}
+
 /// The outbox under explored schedules.
 pub(crate) mod schedules {
     pub(crate) const SOURCE: &str = "transports/hub/tests/outbox_model.rs";
@@ -414,8 +427,9 @@ pub(crate) fn usual_sizes() -> String {
     );
     let (clients, cuts) = cuts::USUAL;
     format!(
-        "sizes: reduced, as for every change: {cases}; {} schedules per model; {} cut points; `cargo xtask long` runs \
-         the large ones",
+        "sizes: reduced, as for every change: {cases}; {} cases of isolation; {} schedules per model; {} cut points; \
+         `cargo xtask long` runs the large ones",
+        isolation::USUAL,
         schedules::USUAL,
         2 * clients * cuts
     )
@@ -489,6 +503,9 @@ mod tests {
     #[test]
     fn the_other_sizes_are_those_of_the_sources() {
         let holds = |source: &str, text: &str| std::fs::read_to_string(root().join(source)).unwrap().contains(text);
+        assert_eq!((isolation::USUAL, isolation::LONG), (100_000, 100_000_000));
+        assert!(holds(isolation::SOURCE, "USUAL: u64 = 100_000;"));
+        assert!(holds(isolation::SOURCE, &format!("{:?}", isolation::VARIABLE)));
         assert_eq!(schedules::USUAL, 1_500);
         assert!(holds(schedules::SOURCE, "unwrap_or(1_500)"));
         assert!(holds(cuts::SOURCE, &format!("if long {{ {:?} }} else {{ {:?} }}", cuts::LONG, cuts::USUAL)));

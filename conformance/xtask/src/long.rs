@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::campaigns::{PROPERTIES, SERIES, cuts, schedules};
+use crate::campaigns::{PROPERTIES, SERIES, cuts, isolation, schedules};
 use crate::gateway::{Access, Gateway};
 use crate::machine::{self, Workspace};
 use crate::packages;
@@ -23,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(3600);
 pub(crate) struct Sizes {
     /// Random cases per property, where a case costs what most do.
     pub(crate) cases: u32,
+    /// Random cases of isolation: one connection and one event each.
+    pub(crate) isolation: u64,
     /// Schedules per concurrency model and scheduler.
     pub(crate) schedules: u32,
     /// Repetitions of the tests in which timing decides.
@@ -56,6 +58,13 @@ pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
             || tests(&mut command),
         ));
     }
+    let mut tenants = workspace.cargo(isolation::ARGUMENTS);
+    tenants.env(isolation::VARIABLE, sizes.isolation.to_string());
+    lines.push(line(
+        &format!("{}: random topologies of tenants leak nothing by any path", isolation::SOURCE),
+        &format!("{} cases", sizes.isolation),
+        || tests(&mut tenants),
+    ));
     let mut shuttle = workspace.cargo(schedules::ARGUMENTS);
     shuttle.env("SHUTTLE_ITERATIONS", sizes.schedules.to_string());
     lines.push(line(

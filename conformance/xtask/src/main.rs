@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::campaigns::isolation;
+
 mod campaigns;
 mod gateway;
 mod long;
@@ -45,6 +47,9 @@ enum Task {
         /// Random cases per property; five times as many where a case is cheap, a twentieth where it is megabytes.
         #[arg(long, default_value_t = 15_000, value_name = "N")]
         cases: u32,
+        /// Random cases of isolation: one connection of some tenant and one event each.
+        #[arg(long, default_value_t = isolation::LONG, value_name = "N")]
+        isolation: u64,
         /// Schedules explored per concurrency model, by each of two schedulers.
         #[arg(long, default_value_t = 300_000, value_name = "N")]
         schedules: u32,
@@ -78,8 +83,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         Task::Test { only, .. } => suite::run(&workspace, &only),
-        Task::Long { cases, schedules, repeats, rounds } => {
-            long::run(&workspace, &long::Sizes { cases, schedules, repeats, rounds })
+        Task::Long { cases, isolation, schedules, repeats, rounds } => {
+            long::run(&workspace, &long::Sizes { cases, isolation, schedules, repeats, rounds })
         }
         Task::Setup => setup::run(&workspace).map(|note| println!("{note}")),
         Task::Schemas => suite::regenerate_schemas(&workspace),

@@ -8,6 +8,7 @@ pub mod amiga;
 pub mod canonical;
 pub mod monadic;
 pub mod product;
+pub mod product_users;
 pub mod shared_context;
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Number, Value, json};
 
-use super::Adopted;
+use super::{Adopted, product_users::login_id};
 use crate::{
     address::Audience,
     catalog::{Event, EventType},
@@ -72,7 +72,7 @@ pub(super) fn encode(event: &Event, envelope: &Envelope) -> Option<Value> {
         }),
         Event::UserActivity(activity) => json!({
             "type": "user_activity",
-            "userId": activity.user_id,
+            "userId": login_id(activity.user_id.as_str()),
             "username": activity.username,
             "action": activity.action,
             "documentId": activity.document_id,

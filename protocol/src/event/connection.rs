@@ -125,7 +125,8 @@ pub struct Subscribed {
 pub struct SubscribedStream {
     /// The target.
     pub to: Root,
-    /// The highest sequence number it has so far, 0 for none.
+    /// The highest sequence number of the whole history when the target was accepted, 0 for none. Later events of the target
+    /// have higher numbers. It tells nothing about this target alone.
     pub head: Position,
 }
 

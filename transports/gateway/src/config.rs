@@ -16,7 +16,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-pub use self::value::{AuditTo, ByteSize, ContextTimes, For, Listen, Listener, LogFormat, Speed, default_port};
+pub use self::value::{AuditTo, ByteSize, ContextTimes, For, Listen, Listener, LogFormat, ProductUsers, Speed, default_port};
 
 mod inherited;
 mod value;
@@ -160,11 +160,17 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_audience: Option<String>,
 
-    /// The claim with what a token grants: an object with the members role, permissions, adws, rooms, sessions and history_from,
-    /// as in api_keys_file
+    /// The claim with what a token grants: an object with the members role, permissions, adws, rooms, sessions, users,
+    /// browser_sessions, global and history_from, as in api_keys_file
     #[arg(long, value_name = "NAME", help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt_claim: Option<String>,
+
+    /// What a token grants that does not name users, browser_sessions or global: with 1 all of them, with 2 none, as in an
+    /// api_keys_file of that version
+    #[arg(long, value_name = "VERSION", help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt_grants: Option<u8>,
 
     /// Seconds by which the clocks of issuer and gateway may be apart; a connection is closed so long after its token's end
     #[arg(long, value_name = "SECONDS", help_heading = "Access")]
@@ -193,6 +199,12 @@ pub struct Layer {
     #[arg(long, value_name = "DIALECT,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Vec<String>>,
+
+    /// What these strangers may listen to, comma separated: adw:ID, room:NAME, session:ID, with * for all of a kind, or none.
+    /// Holders of keys and tokens may listen to it as well. Unset, strangers listen to every agent run, room and context
+    #[arg(long, value_name = "TARGET,..", value_delimiter = ',', help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous_scope: Option<Vec<String>>,
 
     /// Serve an address that other machines can reach without authentication: everybody there may publish and subscribe
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Access")]
@@ -253,6 +265,12 @@ pub struct Layer {
     #[arg(long, value_name = "NAME", help_heading = "Older systems")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product_cookie: Option<String>,
+
+    /// Whether a user of Product Demo is the user of the same id that API keys and tokens name. Needed where both are known; with
+    /// separate, Product Demo's user ID is user product:ID, and events of its types for user:ID are for it
+    #[arg(long, value_name = "WHOM", help_heading = "Older systems")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_users: Option<ProductUsers>,
 
     /// URL that is asked for the messages and the particulars of contexts, with one POST for each question; without it Shared
     /// Context answers from what was published here
@@ -391,11 +409,13 @@ pub struct Settings {
     pub jwt_issuer: Option<String>,
     pub jwt_audience: Option<String>,
     pub jwt_claim: String,
+    pub jwt_grants: u8,
     pub jwt_leeway_seconds: u64,
     pub jwt_max_seconds: u64,
     pub jwt_require_iat: bool,
     pub state_file: Option<PathBuf>,
     pub anonymous: Vec<String>,
+    pub anonymous_scope: Option<Vec<String>>,
     pub insecure: bool,
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
@@ -412,6 +432,7 @@ pub struct Settings {
     pub product_jwt_issuer: Option<String>,
     pub product_jwt_audience: Option<String>,
     pub product_cookie: String,
+    pub product_users: Option<ProductUsers>,
     pub history_events: usize,
     pub history_bytes: ByteSize,
     pub history_seconds: u64,
@@ -432,6 +453,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether the logins of Product Demo are known, by a lookup or by tokens.
+    pub fn knows_product_users(&self) -> bool {
+        self.product_lookup_url.is_some() || self.product_jwt_key_file.is_some()
+    }
+
     /// Whether those who come have to say who they are, by an API key or a token (AUTH-05).
     pub fn authenticates(&self) -> bool {
         self.api_keys_file.is_some() || self.jwt_key_file.is_some() || self.jwt_jwks_url.is_some()
@@ -458,11 +484,13 @@ impl Default for Settings {
             jwt_issuer: None,
             jwt_audience: None,
             jwt_claim: "eventwire".to_owned(),
+            jwt_grants: 1,
             jwt_leeway_seconds: limits::EXPIRY_GRACE.as_secs(),
             jwt_max_seconds: limits::MAX_TOKEN_AGE.as_secs(),
             jwt_require_iat: true,
             state_file: None,
             anonymous: Vec::new(),
+            anonymous_scope: None,
             insecure: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -479,6 +507,7 @@ impl Default for Settings {
             product_jwt_issuer: None,
             product_jwt_audience: None,
             product_cookie: "connect.sid".to_owned(),
+            product_users: None,
             history_events: StreamBounds::DEFAULT.events,
             history_bytes: ByteSize::of(StreamBounds::DEFAULT.bytes),
             history_seconds: StreamBounds::DEFAULT.age.as_secs(),
@@ -762,6 +791,25 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         return Err(ConfigError(format!(
             "anonymous: {name:?} is none of monadic, amiga, shared_context, adw; product knows its users by their cookie"
         )));
+    }
+    if let Some(words) = &settings.anonymous_scope {
+        crate::public::read(words).map_err(|what| ConfigError(format!("anonymous_scope: {what}")))?;
+        if settings.anonymous.is_empty() {
+            return Err(ConfigError(
+                "anonymous_scope says what strangers may listen to, and anonymous lets none in: set both or neither"
+                    .to_owned(),
+            ));
+        }
+    }
+    if crate::api_keys::GrantsVersion::from_number(settings.jwt_grants).is_none() {
+        return Err(ConfigError(format!("jwt_grants = {}: must be 1 or 2", settings.jwt_grants)));
+    }
+    if settings.authenticates() && settings.knows_product_users() && settings.product_users.is_none() {
+        return Err(ConfigError(
+            "Product Demo knows its users and so do api_keys_file or jwt_key_file: set product_users to same or separate, which \
+             says whether user ada of the one is user ada of the other"
+                .to_owned(),
+        ));
     }
     if let Some(host) = settings.allowed_hosts.iter().find(|host| !is_host(host)) {
         return Err(ConfigError(format!(

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use eventwire_hub::link_request::MAX_CREDENTIAL_ID_BYTES;
 use eventwire_hub::{Authenticator, Credential, CredentialKind, Credentials, Principal, Thumbprint};
 use eventwire_protocol::Time;
+use eventwire_protocol::dialect::product_users::ProductUsers;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_protocol::frame::read_strict;
 use eventwire_systems::token_claims;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::api_keys::{EntryPermission, EntryRole, Grants};
+use crate::api_keys::{EntryPermission, EntryRole, Grants, GrantsVersion};
 use crate::config::one_line;
 use crate::credential_file::Holds;
 use crate::jwks::Refresh;
@@ -47,6 +48,8 @@ pub struct Expectations {
     pub audience: Option<String>,
     /// The claim with what it grants.
     pub claim: String,
+    /// What a token grants of the kinds that it does not name.
+    pub grants: GrantsVersion,
     /// How far clocks may be apart.
     pub leeway: Duration,
 }
@@ -279,6 +282,15 @@ pub struct TokenGrants {
     /// Contexts it reaches.
     #[serde(alias = "contexts", skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<String>,
+    /// Users whose streams it publishes to and observes; absent, as the setting `jwt_grants` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<String>>,
+    /// Browser sessions it publishes to and observes, `~` and the hash; absent as for users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub browser_sessions: Option<Vec<String>>,
+    /// Whether it publishes to `global`; absent as for users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub global: Option<bool>,
     /// Nothing older is replayed to it, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history_from: Option<String>,
@@ -427,6 +439,10 @@ impl Jwt {
             adws: &grants.adws,
             rooms: &grants.rooms,
             sessions: &grants.sessions,
+            users: grants.users.as_deref(),
+            browser_sessions: grants.browser_sessions.as_deref(),
+            global: grants.global,
+            version: self.expected.grants,
             history_from: grants.history_from.as_deref(),
         };
         let claims = claims.claims().map_err(|what| format!("its claims: {what}"))?;
@@ -466,11 +482,12 @@ pub struct Accepted {
     pub tokens: Option<Arc<Jwt>>,
     /// Where newer keys of tokens come from, if an issuer publishes them.
     pub(crate) issuer: Option<Arc<Refresh>>,
+    /// Whether logins of Product Demo are users of their own, which no key and no token may show.
+    pub product_users: ProductUsers,
 }
 
-#[async_trait]
-impl Authenticator for Accepted {
-    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+impl Accepted {
+    async fn recognise(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         if let Some(keys) = &self.keys {
             let known = keys.authenticate(credentials).await;
             if known.is_ok() || self.tokens.is_none() {
@@ -487,6 +504,19 @@ impl Authenticator for Accepted {
                 }
             }
             _ => judged,
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticator for Accepted {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        let principal = self.recognise(credentials).await?;
+        match &principal.claims.user {
+            Some(user) if self.product_users.reserves(user) => Err(refused(format!(
+                "{user} is a user of Product Demo, whose logins no key and no token can show (product_users)"
+            ))),
+            _ => Ok(principal),
         }
     }
 
@@ -529,7 +559,8 @@ mod tests {
     const RSA_SHORT: &str = include_str!("../tests/keys/rsa-short.public.pem");
 
     fn expected() -> Expectations {
-        Expectations { issuer: None, audience: None, claim: "eventwire".into(), leeway: Duration::from_secs(5) }
+        let (claim, leeway) = ("eventwire".into(), Duration::from_secs(5));
+        Expectations { issuer: None, audience: None, claim, grants: GrantsVersion::Two, leeway }
     }
 
     fn jwt(file: &str) -> Jwt {
@@ -733,6 +764,9 @@ mod tests {
                 contexts: Scope::none(),
                 adws: Scope::none(),
                 rooms: Scope::none(),
+                users: Scope::none(),
+                browser_sessions: Scope::none(),
+                global: false,
                 ..Claims::anonymous()
             }
         );
@@ -755,6 +789,9 @@ mod tests {
             json!({"user": "bob"}),
             json!({"adws": ["../etc"]}),
             json!({"rooms": ["*", "x"]}),
+            json!({"users": ["*", "x"]}),
+            json!({"browser_sessions": ["planning"]}),
+            json!({"global": "yes"}),
             json!({"history_from": "yesterday"}),
             json!(["publish"]),
             json!("publish"),
@@ -767,6 +804,28 @@ mod tests {
         let elsewhere = Jwt::new(Keys::read(SECRET).unwrap(), elsewhere);
         let namespaced = hs(json!({"https://eventwire.example/grants": {"permissions": ["observe"]}, "eventwire": 1}));
         assert!(elsewhere.verify(&namespaced).unwrap().claims.may(Permission::Observe));
+    }
+
+    #[test]
+    fn auth_15_what_a_token_does_not_name_is_granted_as_jwt_grants_says() {
+        let claims = |grants: GrantsVersion, claim: Value| {
+            let jwt = Jwt::new(Keys::read(SECRET).unwrap(), Expectations { grants, ..expected() });
+            jwt.verify(&hs(json!({"eventwire": claim}))).unwrap().claims
+        };
+        let reach = |claims: &Claims| (claims.users.clone(), claims.browser_sessions.clone(), claims.global);
+        for claim in [json!({}), json!({"rooms": ["tasks"], "permissions": ["publish"]})] {
+            assert_eq!(reach(&claims(GrantsVersion::One, claim.clone())), (Scope::All, Scope::All, true), "{claim}");
+            assert_eq!(
+                reach(&claims(GrantsVersion::Two, claim.clone())),
+                (Scope::none(), Scope::none(), false),
+                "{claim}"
+            );
+        }
+        let named = json!({"users": ["ada"], "browser_sessions": [], "global": false});
+        let ada = Scope::Only(["ada".parse().unwrap()].into());
+        for grants in [GrantsVersion::One, GrantsVersion::Two] {
+            assert_eq!(reach(&claims(grants, named.clone())), (ada.clone(), Scope::none(), false));
+        }
     }
 
     /// The members of a JWK of a PEM key, as openssl prints them, taken from jsonwebtoken.
@@ -911,5 +970,17 @@ mod tests {
         assert_eq!(ask(&tokens, "key-of-bob").await, Err(ErrorCode::Unauthorised));
         assert!(tokens.authenticate(&Credentials::default()).await.is_err());
         assert!(both.is_permanent("bob") && !both.is_permanent("ada"));
+    }
+
+    #[tokio::test]
+    async fn auth_17_no_token_shows_a_user_of_product_demo_where_these_are_others() {
+        let show = async |product_users: ProductUsers, sub: &str| {
+            let accepted = Accepted { tokens: Some(Arc::new(jwt(SECRET))), product_users, ..Accepted::default() };
+            let shown = Credentials { token: Some(Secret::new(hs(json!({"sub": sub})))), peer: None };
+            accepted.authenticate(&shown).await.map(|principal| principal.claims.user.unwrap().to_string())
+        };
+        assert_eq!(show(ProductUsers::Separate, "ada").await.unwrap(), "ada");
+        assert_eq!(show(ProductUsers::Same, "product:ada").await.unwrap(), "product:ada");
+        assert_eq!(show(ProductUsers::Separate, "product:ada").await.unwrap_err().code, ErrorCode::Unauthorised);
     }
 }

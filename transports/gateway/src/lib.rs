@@ -24,6 +24,7 @@ mod metrics_source;
 mod pages;
 mod paths;
 mod places;
+mod public;
 pub mod reference;
 mod reload;
 mod routes;

@@ -12,7 +12,7 @@ use eventwire_hub::{ApiKeys, AuditEntry, AuditEvent, Hub, KeyChange, SupersededK
 use eventwire_protocol::error::ErrorCode;
 use tokio::signal::unix::Signal;
 
-use crate::api_keys;
+use crate::api_keys::{self, GrantsVersion};
 use crate::cli::Failure;
 use crate::config::Settings;
 use crate::credential_file::{self, Holds, Stamp};
@@ -32,6 +32,9 @@ fn read_api_keys(file: &Path) -> Result<ApiKeys, String> {
     let text = credential_file::read(file, Holds::Public)?;
     let mut keys = ApiKeys::new();
     for key in api_keys::read(&text).map_err(|what| at(&what))? {
+        if let Some(warning) = key.warning() {
+            tracing::warn!("{warning}");
+        }
         keys.add(key.digest, key.principal).map_err(|error| at(&error.message))?;
     }
     Ok(keys)
@@ -109,6 +112,7 @@ impl Configured {
     pub(crate) fn read(settings: &Settings) -> Result<Self, Failure> {
         let wrong = |setting: &'static str| move |what: String| Failure::Usage(format!("{setting} {what}"));
         let mut configured = Self::default();
+        configured.accepted.product_users = settings.product_users.map(Into::into).unwrap_or_default();
         if let Some(path) = &settings.api_keys_file {
             let (keys, file) = ReadFile::read(path, read_api_keys).map_err(wrong("api_keys_file"))?;
             configured.accepted.keys = Some(Arc::new(Keyring::new(keys)));
@@ -136,6 +140,7 @@ impl Configured {
             issuer: settings.jwt_issuer.clone(),
             audience: settings.jwt_audience.clone(),
             claim: settings.jwt_claim.clone(),
+            grants: GrantsVersion::from_number(settings.jwt_grants).unwrap_or_default(),
             leeway: Duration::from_secs(settings.jwt_leeway_seconds),
         };
         configured.accepted.tokens = Some(Arc::new(Jwt::new(keys, expected)));
@@ -150,7 +155,7 @@ impl Configured {
     /// Asks the issuer for the first time, and keeps everything as new as its source for as long as the process lives. An issuer
     /// that cannot be reached is asked again: until then tokens are answered with `unavailable`.
     pub(crate) async fn follow(self, hub: &Hub, hangups: Signal) {
-        let Accepted { keys, tokens, issuer: refresh } = self.accepted;
+        let Accepted { keys, tokens, issuer: refresh, .. } = self.accepted;
         let tokens = tokens.map(|jwt| Tokens { jwt, hub: hub.clone() });
         let mut files = Vec::new();
         if let (Some(file), Some(keys)) = (self.api_keys, keys) {

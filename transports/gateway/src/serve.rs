@@ -12,9 +12,9 @@ use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_http::Api;
 use eventwire_hub::history::MemoryBounds;
 use eventwire_hub::{Audit, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
-use eventwire_protocol::Dialect;
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
+use eventwire_protocol::{Dialect, PublicScope};
 use eventwire_systems::amiga::Amiga;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
+use crate::api_keys::GrantsVersion;
 use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
@@ -35,7 +36,7 @@ use crate::reload::Configured;
 use crate::site::{Mounted, Site, SocketIo};
 use crate::state_file::StateFile;
 use crate::terminal::{Colour, Pen, coloured};
-use crate::{audit, metrics_source, routes, sample, scrape, server, socketio, systems};
+use crate::{audit, metrics_source, public, routes, sample, scrape, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -66,7 +67,9 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     // Before anything else: until it is asked for, SIGHUP ends the process (AUTH-20).
     let hangups = signal(SignalKind::hangup())?;
     let credentials = Configured::read(settings)?;
+    warn_of_older_grants(settings);
     let (accepted, authenticates) = (credentials.accepted.clone(), credentials.authenticates());
+    let access = Access::of(settings, &accepted);
     let mut listeners = Vec::new();
     for listener in &settings.listen {
         let address = listener.listen().0;
@@ -169,6 +172,21 @@ fn state_notes(settings: &Settings) -> Vec<String> {
     forgets.then(|| note.to_owned()).into_iter().collect()
 }
 
+/// What is reached only because the settings are older than the grants that could confine it.
+fn warn_of_older_grants(settings: &Settings) {
+    if settings.jwt_key_file.is_some() && settings.jwt_grants == 1 {
+        tracing::warn!(
+            "a token that does not name users, browser_sessions or global reaches all of them: let your issuer name them and set \
+             jwt_grants = 2"
+        );
+    }
+    if settings.authenticates() && !settings.anonymous.is_empty() && settings.anonymous_scope.is_none() {
+        tracing::warn!(
+            "strangers may listen to every agent run, room and context: set anonymous_scope to what they should see"
+        );
+    }
+}
+
 /// Whether only programs on this machine reach any of the listeners.
 fn is_loopback(settings: &Settings) -> bool {
     settings.listen.iter().all(|listener| listener.listen().is_loopback())
@@ -230,6 +248,8 @@ fn hub(
             },
             max_connections: settings.max_connections,
             anonymous: settings.anonymous.iter().filter_map(|name| config::open_dialect(name)).collect(),
+            anonymous_scope: public_scope(settings)?,
+            product_users: settings.product_users.map(Into::into).unwrap_or_default(),
             expiry_grace: Duration::from_secs(settings.jwt_leeway_seconds),
             max_token_age: Duration::from_secs(settings.jwt_max_seconds),
             require_issued_at: settings.jwt_require_iat,
@@ -248,6 +268,12 @@ fn hub(
         None if is_loopback(settings) => builder.authenticator(NoAuthentication::loopback()).build(),
         None => builder.authenticator(NoAuthentication::insecure()).build(),
     })
+}
+
+/// What strangers may listen to.
+fn public_scope(settings: &Settings) -> Result<Option<Arc<PublicScope>>, Failure> {
+    let scope = settings.anonymous_scope.as_deref().map(public::read).transpose();
+    scope.map(|scope| scope.map(Arc::new)).map_err(|what| Failure::Usage(format!("anonymous_scope: {what}")))
 }
 
 fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {

@@ -15,7 +15,7 @@ use eventwire_systems::product::{self, Product};
 use eventwire_systems::shared_context::{self, ContextStore, KeptStore, QueryStore, SharedContext};
 
 use crate::cli::Failure;
-use crate::config::{ContextTimes, Settings};
+use crate::config::{ContextTimes, ProductUsers, Settings};
 use crate::runs::States;
 use crate::site::Mounted;
 use crate::{credential_file, jwt};
@@ -130,6 +130,19 @@ pub(crate) fn notes(settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
     if settings.authenticates() && !settings.anonymous.is_empty() {
         notes.push(format!("strangers may listen as clients of {}", settings.anonymous.join(", ")));
+        notes.push(match &settings.anonymous_scope {
+            Some(scope) => format!("strangers see {}", scope.join(", ")),
+            None => "strangers see every agent run, room and context (set anonymous_scope)".to_owned(),
+        });
+    }
+    if settings.authenticates() && settings.knows_product_users() {
+        notes.push(match settings.product_users {
+            Some(ProductUsers::Separate) => {
+                "user ID of Product Demo is user product:ID here, and no user of keys and tokens (product_users = separate)"
+                    .to_owned()
+            }
+            _ => "user ID of Product Demo is user ID of keys and tokens (product_users = same)".to_owned(),
+        });
     }
     if listens(Dialect::Product) && settings.product_lookup_url.is_none() && settings.product_jwt_key_file.is_none() {
         notes.push(

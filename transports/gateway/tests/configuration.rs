@@ -90,6 +90,9 @@ fn every_setting_is_read_from_all_three_places() {
         "allowed_hosts" => "a.example,[::2]",
         "allowed_origins" => "https://a.example,https://b.example",
         "anonymous" => "monadic,adw",
+        "anonymous_scope" => "adw:29fb6a3e,room:*",
+        "jwt_grants" => "2",
+        "product_users" => "separate",
         "log" => "debug",
         "log_format" => "json",
         "unfinished_bytes" => "48 MiB",
@@ -103,7 +106,7 @@ fn every_setting_is_read_from_all_three_places() {
         let value = written(&setting.key);
         environment.push((format!("EVENTWIRE_{}", setting.key.to_ascii_uppercase()), value));
         arguments.push(format!("--{}={}", setting.key.replace('_', "-"), value.replace(' ', "")));
-        let is_list = setting.key.starts_with("allowed_") || setting.key == "anonymous";
+        let is_list = setting.key.starts_with("allowed_") || setting.key.starts_with("anonymous");
         let quoted = value.split(',').map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
         let bare = ["true", "false"].contains(&value) || value.parse::<f64>().is_ok();
         let value = if is_list {

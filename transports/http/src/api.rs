@@ -4,7 +4,7 @@ use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use eventwire_hub::{
-    AuditEntry, AuditEvent, Credentials, Holder, Hub, Principal, Receipt, Revocation, Ticket, history::Evictions,
+    AuditEntry, AuditEvent, Credentials, Holder, Hub, Kick, Principal, Receipt, Revocation, Ticket, history::Evictions,
     link_request,
     link_request::MAX_CREDENTIAL_ID_BYTES,
     unfinished::{Pace, Receiving},
@@ -170,7 +170,7 @@ impl Api {
                 require(&principal, Permission::Admin)?;
                 let media = Media::of(head.headers)?;
                 let body = self.small(&head, &principal, body).await?;
-                revoke(hub, media, &body).await
+                revoke(hub, &principal, media, &body).await
             }
             Endpoint::Connections => {
                 no_query(head.query)?;
@@ -428,7 +428,7 @@ pub fn ticket(hub: &Hub, principal: &Principal, body: &[u8]) -> Answer {
 ///
 /// # Errors
 /// `unsupported_media_type`, `malformed_frame`, `invalid_payload`, `invalid_id`, `unavailable` when a restart would forget it.
-pub async fn revoke(hub: &Hub, media: Media, body: &[u8]) -> Answer {
+pub async fn revoke(hub: &Hub, principal: &Principal, media: Media, body: &[u8]) -> Answer {
     if media != Media::Json {
         return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
     }
@@ -454,31 +454,50 @@ pub async fn revoke(hub: &Hub, media: Media, body: &[u8]) -> Answer {
         (None, None, Some(RevokeAll { all: true })) => Revocation::All,
         (None, None, _) => return Err(wrong()),
     };
+    may_revoke(principal, &revocation)?;
     Ok(json(StatusCode::OK, &Revoked { closed: hub.revoke(&revocation).await? }))
 }
 
-/// `GET /v1/connections`: who is connected (HTTP-06).
+/// AUTH-16: a user is revoked by those whose grants reach it. A name of credentials says nothing of whose they are, so it takes
+/// grants that leave no connection out.
+fn may_revoke(principal: &Principal, revocation: &Revocation) -> Result<(), Refusal> {
+    let claims = &principal.claims;
+    let (reached, what) = match revocation {
+        Revocation::User(user) => (claims.users.contains(user), format!("user:{user}")),
+        _ => (claims.reaches_every_connection(), "every connection, which revoking by name needs".to_owned()),
+    };
+    if reached {
+        return Ok(());
+    }
+    Err(Refusal::new(ErrorCode::Forbidden, format!("your credentials do not reach {what}")))
+}
+
+/// `GET /v1/connections`: who is connected (HTTP-06), as far as the grants of the asker reach (AUTH-16).
 ///
 /// # Errors
 /// `forbidden`, `unavailable`.
 pub async fn connections(hub: &Hub, principal: &Principal) -> Answer {
     require(principal, Permission::Admin)?;
     let (epoch, _) = hub.head().await?;
-    let connections = hub.connections();
+    let connections = hub.connections_seen_by(&principal.claims);
     Ok(json(StatusCode::OK, &Connections { epoch, count: connections.len(), connections }))
 }
 
-/// `DELETE /v1/connections/{id}`: closes one with 1008, once what waits for it has been sent (HTTP-06).
+/// `DELETE /v1/connections/{id}`: closes one with 1008, once what waits for it has been sent (HTTP-06). One that the grants
+/// of the asker do not reach is not found (AUTH-16).
 ///
 /// # Errors
 /// `forbidden`, `not_found`.
 pub fn disconnect(hub: &Hub, principal: &Principal, id: &str) -> Answer {
     require(principal, Permission::Admin)?;
-    let there = id.parse::<ConnectionId>().is_ok_and(|id| hub.kick(id));
-    if !there {
-        return Err(Refusal::new(ErrorCode::NotFound, "no such connection; GET /v1/connections lists them"));
+    match id.parse::<ConnectionId>().map_or(Kick::Unknown, |id| hub.kick_for(&principal.claims, id)) {
+        Kick::Closed => Ok(empty(StatusCode::NO_CONTENT, Bytes::new())),
+        Kick::Shared => {
+            let message = "your credentials do not reach the user and browser session of this connection";
+            Err(Refusal::new(ErrorCode::Forbidden, message))
+        }
+        Kick::Unknown => Err(Refusal::new(ErrorCode::NotFound, "no such connection; GET /v1/connections lists them")),
     }
-    Ok(empty(StatusCode::NO_CONTENT, Bytes::new()))
 }
 
 /// `GET /v1/explain`: who would receive an event now, and which rule decides for each (HTTP-07).
@@ -514,13 +533,14 @@ pub fn explain(hub: &Hub, principal: &Principal, query: &str) -> Answer {
             seq.parse().ok().and_then(Seq::new).ok_or_else(|| invalid("seq", &"must be an integer from 1 to 2^53-1"))
         })
         .transpose()?;
-    let mut connections = hub.explain(kind.clone(), to.clone())?;
+    let mut connections = hub.explain(&principal.claims, kind.clone(), to.clone())?;
     if let Some(id) = connection {
         connections.retain(|explanation| explanation.connection_id == id);
         if connections.is_empty() {
             return Err(Refusal::new(ErrorCode::NotFound, format!("no connection {id}")));
         }
     }
+    let to = hub.settings().product_users.audience(&kind, to)?;
     let to = Envelope::probe(kind.clone(), to)?.audience().clone();
     Ok(json(StatusCode::OK, &Explained { kind: EventName(kind), to, seq, connections }))
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use eventwire_protocol::{
-    AddressedTo, Audience, BrowserSession, Claims, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody,
-    ErrorCode, Member, Position, Request, Root, SessionId, Time,
+    AddressedTo, Audience, BrowserSession, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody, ErrorCode,
+    Member, Position, Request, Root, SessionId, Time,
     address::to,
     api::ConnectionInfo,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
@@ -23,6 +23,7 @@ use eventwire_protocol::{
         Unsubscribed, UnsubscribedStream, Welcome,
     },
     id::MAX_SEQ,
+    inspect::{Extent, Inspection},
     limits::{self, TokenBucket},
     resume::{self, Cursor, Start},
     roster::{Interest, Subscription},
@@ -105,6 +106,35 @@ impl Link {
 
     pub(crate) fn credential(&self) -> Credential {
         self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The row of a connection in the list, as far as it may be shown (AUTH-16).
+    pub(crate) fn row(&self, id: ConnectionId, member: &Member, seen: Inspection) -> ConnectionInfo {
+        let Inspection { extent, user, session, subscriptions } = seen;
+        let whole = self.info(id, member);
+        match extent {
+            Extent::Whole => ConnectionInfo { subscriptions, ..whole },
+            Extent::Shared => ConnectionInfo {
+                connection_id: id,
+                dialect: whole.dialect,
+                transport: whole.transport,
+                user_id: user.map(|user| user.to_string()),
+                session_id: session.map(|session| session.to_string()),
+                role: None,
+                permissions: Vec::new(),
+                credential: None,
+                expires_at: None,
+                subscriptions,
+                remote_address: None,
+                user_agent: None,
+                connected_at: whole.connected_at,
+                queued_frames: 0,
+                queued_bytes: 0,
+                delivered: 0,
+                dropped: 0,
+                lagging: false,
+            },
+        }
     }
 
     pub(crate) fn info(&self, id: ConnectionId, member: &Member) -> ConnectionInfo {
@@ -273,7 +303,7 @@ impl Connection {
         let id = core.next_id();
         // Before anything is kept of the connection. Every early end gives the place back.
         let place = core.enter(id, &Holder::of(&request.principal, request.meta.remote_address))?;
-        let heads = core.history.heads(&[]).await?;
+        let heads = core.history.heads().await?;
         let now = core.clock.now();
         let settings = &core.settings;
         let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta } = request;
@@ -510,7 +540,8 @@ impl Connection {
         let admits = |event: &eventwire_protocol::Envelope| {
             route::admits(self.id, member, event) && from.is_none_or(|from| event.time() >= from)
         };
-        Ok(self.link.outbox.page(asked, &page, |audience| may_see(member.claims(), audience), admits, now))
+        let receives = |stream: &Audience| route::receives(self.id, member, stream);
+        Ok(self.link.outbox.page(asked, &page, receives, admits, now))
     }
 
     /// Has the conduct say how everything stands, in place of newest values; whether it does.
@@ -779,7 +810,7 @@ impl Connection {
             silent.extend(owed.into_iter().map(|root| Wish { root, since: everything_since }));
         }
         let roots: Vec<Root> = silent.iter().chain(&accepted).map(|wish| wish.root.clone()).collect();
-        let heads = match self.hub.core.history.heads(&roots).await {
+        let heads = match self.hub.core.history.heads().await {
             Ok(heads) => heads,
             Err(error) => {
                 outbox.end_latest(Vec::new());
@@ -789,11 +820,12 @@ impl Connection {
         };
         let now = self.now();
         if answer {
-            let streams = accepted.iter().zip(heads.roots.iter().skip(silent.len()));
+            // The head of the whole history: that of one stream would count what this connection may not see (AUTH-16).
+            let stream = |wish: &Wish| SubscribedStream { to: wish.root.clone(), head: heads.head };
             let subscribed = Subscribed {
                 re,
                 epoch: heads.epoch,
-                streams: streams.map(|(wish, head)| SubscribedStream { to: wish.root.clone(), head: *head }).collect(),
+                streams: accepted.iter().map(stream).collect(),
                 refused: refused.clone(),
             };
             outbox.tell(&subscribed, now);
@@ -875,7 +907,10 @@ impl Connection {
             for root in &lost {
                 self.link.outbox.forget(root);
             }
-            self.link.outbox.purge(|audience| may_see(claims, audience));
+            // What waits is judged as if it were delivered now (AUTH-06).
+            if let Some(member) = registry.roster.member(self.id) {
+                self.link.outbox.retain(|event| route::admits(self.id, member, event));
+            }
             *self.link.credential.lock().unwrap_or_else(PoisonError::into_inner) = credential.clone();
             lost
         };
@@ -928,17 +963,6 @@ fn make_room(registry: &mut Registry, holder: &Holder, bytes: usize) -> Result<(
             }
         }
     }
-}
-
-/// Whether claims let events of an audience through, if the connection belongs to it: permission and visibility.
-fn may_see(claims: &Claims, audience: &Audience) -> bool {
-    let visible = match audience {
-        Audience::Session(_, visibility) => claims.is_visible(visibility),
-        _ => true,
-    };
-    visible
-        && (claims.may_see(audience)
-            || (matches!(audience, Audience::User(_)) && claims.may(eventwire_protocol::Permission::Observe)))
 }
 
 fn millis(duration: Duration) -> u64 {

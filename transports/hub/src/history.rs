@@ -145,15 +145,13 @@ pub struct Usage {
     pub idempotency: PotUsage,
 }
 
-/// How far the log and some of its roots reach.
+/// How far the log reaches. The head of one stream is left out: it would count parts that a receiver may not see (AUTH-16).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heads {
     /// The history's name.
     pub epoch: Epoch,
     /// The highest number of all.
     pub head: Position,
-    /// The highest number of each root asked for, in that order.
-    pub roots: Vec<Position>,
 }
 
 /// A stream from which events were evicted after the position that was asked for.
@@ -206,7 +204,7 @@ pub trait History: Send + Sync + 'static {
     ///
     /// # Errors
     /// `unavailable`.
-    async fn heads(&self, roots: &[Root]) -> Result<Heads, ErrorBody>;
+    async fn heads(&self) -> Result<Heads, ErrorBody>;
 
     /// Reads a part of the log, from one state of it.
     ///

@@ -13,12 +13,14 @@ use std::{
 
 use eventwire_protocol::{
     AddressedTo, AdwId, Audience, BrowserSession, Claims, CloseCode, ConnectionId, Dialect, Envelope, Epoch, ErrorBody,
-    ErrorCode, EventKind, Permission, Position, Publication, RoomName, Roster, SessionId, Time, UserId,
+    ErrorCode, EventKind, Permission, Position, PublicScope, Publication, RoomName, Roster, SessionId, Time, UserId,
     address::to,
     api::ConnectionInfo,
     delivery::MailboxBounds,
+    dialect::product_users::ProductUsers,
     event::connection::{Closing, Error},
     id::MAX_SEQ,
+    inspect::{self, Extent},
     limits,
     route::{self, Explanation},
 };
@@ -79,6 +81,11 @@ pub struct Settings {
     pub anonymous: Vec<Dialect>,
     /// Most bytes of messages and request bodies that have begun and not ended (LIMIT-08).
     pub unfinished_bytes: u64,
+    /// What connections without credentials may join, and with it any other connection; `None` lets them join everything and
+    /// adds nothing to what others may (AUTH-17).
+    pub anonymous_scope: Option<Arc<PublicScope>>,
+    /// Whether the logins of Product Demo are the users of the same id that credentials name (AUTH-17).
+    pub product_users: ProductUsers,
 }
 
 impl Default for Settings {
@@ -95,6 +102,8 @@ impl Default for Settings {
             require_issued_at: true,
             anonymous: Vec::new(),
             unfinished_bytes: limits::UNFINISHED_BYTES as u64,
+            anonymous_scope: None,
+            product_users: ProductUsers::default(),
         }
     }
 }
@@ -623,6 +632,10 @@ impl Hub {
     async fn recognize(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let mut principal = self.core.authenticator.authenticate(credentials).await?;
         principal.peer = credentials.peer;
+        if principal.authenticated {
+            // What a stranger sees, everyone does (AUTH-17).
+            principal.claims.public = self.core.settings.anonymous_scope.clone();
+        }
         self.core.still_holds(&principal)?;
         self.core.judge_age(&principal.credential)?;
         Ok(principal)
@@ -636,7 +649,9 @@ impl Hub {
     pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
-            let stranger = Principal { peer: credentials.peer, ..Principal::anonymous(Claims::anonymous()) };
+            let scope = self.core.settings.anonymous_scope.as_deref();
+            let claims = scope.map_or_else(Claims::anonymous, Claims::stranger);
+            let stranger = Principal { peer: credentials.peer, ..Principal::anonymous(claims) };
             self.let_in(&stranger, credentials.peer)?;
             return Ok(stranger);
         }
@@ -1003,8 +1018,8 @@ impl Hub {
         let admitted: Vec<Result<(), ErrorBody>> = publications
             .into_iter()
             .map(|publication| {
-                let record =
-                    publication.and_then(|publication| admit(principal, publication, now, &self.core.audit))?;
+                let publication = publication.and_then(|it| self.core.settings.product_users.admit(it));
+                let record = publication.and_then(|publication| self.admit(principal, publication, now))?;
                 appends.push(Append { records: vec![record], checkpoints: Vec::new() });
                 Ok(())
             })
@@ -1051,6 +1066,39 @@ impl Hub {
         told.len()
     }
 
+    /// Admission of what a principal hands in: permission first, so that a refusal reveals nothing else.
+    fn admit(&self, principal: &Principal, publication: Publication, now: Time) -> Result<Record, ErrorBody> {
+        let Principal { name, claims, .. } = principal;
+        self.may_publish(claims, &publication.to).inspect_err(|error| {
+            let entry = AuditEntry::new(AuditEvent::PublicationForbidden).principal(principal).code(error.code);
+            self.core.audit.record(entry.subject(&publication.to.to_string()));
+        })?;
+        let (id, expected_prev) = (publication.id.clone(), publication.expected_prev);
+        let digest = id.is_some().then(|| digest(&publication));
+        let envelope = Envelope::admit(publication, now)?;
+        let idempotency = id.zip(digest).map(|(key, digest)| Idempotency { principal: name.clone(), key, digest });
+        Ok(Record { envelope, idempotency, expected_prev, holder: Holder::of(principal, principal.peer) })
+    }
+
+    /// Whether a publisher may address the audience (AUTH-04).
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub fn may_publish(&self, claims: &Claims, audience: &Audience) -> Result<(), ErrorBody> {
+        if !claims.may(Permission::Publish) {
+            return Err(ErrorBody::new(ErrorCode::Forbidden, "your credentials do not allow publishing"));
+        }
+        // Only what depends on who is connected needs the lock.
+        let reached = match audience {
+            Audience::Connection(_) => inspect::may_address(&self.core.registry().roster, claims, audience),
+            _ => claims.may_address(audience),
+        };
+        if !reached {
+            return Err(ErrorBody::new(ErrorCode::Forbidden, format!("your credentials do not reach {audience}")));
+        }
+        Ok(())
+    }
+
     async fn publish_one(&self, envelope: Result<Envelope, ErrorBody>) -> Result<Receipt, ErrorBody> {
         let receipts = self.append(vec![envelope?], Vec::new()).await?;
         receipts.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the history gave no answer"))
@@ -1086,7 +1134,18 @@ impl Hub {
         ToEveryone { hub: self.clone() }
     }
 
-    /// Everyone who is connected, oldest first.
+    /// Everyone whom a principal may know of, oldest first, with what it may know of each (AUTH-16).
+    pub fn connections_seen_by(&self, claims: &Claims) -> Vec<ConnectionInfo> {
+        let registry = self.core.registry();
+        let members = registry.roster.members();
+        members
+            .filter_map(|(id, member)| {
+                Some(registry.links.get(&id)?.row(id, member, inspect::inspect(claims, member)?))
+            })
+            .collect()
+    }
+
+    /// Everyone who is connected, oldest first: for the application that this hub is a part of.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let registry = self.core.registry();
         registry
@@ -1122,17 +1181,23 @@ impl Hub {
     /// # Errors
     /// `unavailable`.
     pub async fn head(&self) -> Result<(Epoch, Position), ErrorBody> {
-        let heads = self.core.history.heads(&[]).await?;
+        let heads = self.core.history.heads().await?;
         Ok((heads.epoch, heads.head))
     }
 
-    /// For every connection, whether it would receive an event of this type for this audience now, and why.
+    /// For every connection that the asker may know of, whether it would receive an event of this type for this audience
+    /// now, and why (AUTH-16).
     ///
     /// # Errors
-    /// `audience_not_allowed`.
-    pub fn explain(&self, kind: EventKind, audience: Audience) -> Result<Vec<Explanation>, ErrorBody> {
+    /// `audience_not_allowed`, and `forbidden` for an audience that the asker's grants do not reach.
+    pub fn explain(&self, asker: &Claims, kind: EventKind, audience: Audience) -> Result<Vec<Explanation>, ErrorBody> {
+        let audience = self.core.settings.product_users.audience(&kind, audience)?;
         let event = Envelope::probe(kind, audience)?;
-        Ok(route::explain(&self.core.registry().roster, &event))
+        if !asker.may_explain(event.audience()) {
+            let message = format!("your credentials do not reach {}", event.audience());
+            return Err(ErrorBody::new(ErrorCode::Forbidden, message));
+        }
+        Ok(route::explain(&self.core.registry().roster, asker, &event))
     }
 
     /// Tells a client that something it asked for was not done, in the words of its dialect: what becomes known after the
@@ -1153,6 +1218,16 @@ impl Hub {
             link.outbox.tell(&payload, self.now());
         }
         link.is_some()
+    }
+
+    /// Closes a connection for an administrator whose grants reach it as a whole (AUTH-16).
+    pub fn kick_for(&self, claims: &Claims, id: ConnectionId) -> Kick {
+        let extent = inspect::extent(&self.core.registry().roster, claims, id);
+        match extent {
+            Some(Extent::Whole) if self.kick(id) => Kick::Closed,
+            Some(Extent::Shared) => Kick::Shared,
+            _ => Kick::Unknown,
+        }
     }
 
     /// Closes a connection because an administrator wants it. Says whether there was one.
@@ -1214,28 +1289,15 @@ impl Default for Hub {
     }
 }
 
-/// Admission of what a principal hands in: permission first, so that nobody learns more than that.
-fn admit(principal: &Principal, publication: Publication, now: Time, audit: &Audit) -> Result<Record, ErrorBody> {
-    let Principal { name, claims, .. } = principal;
-    may_publish(claims, &publication.to).inspect_err(|error| {
-        let entry = AuditEntry::new(AuditEvent::PublicationForbidden).principal(principal).code(error.code);
-        audit.record(entry.subject(&publication.to.to_string()));
-    })?;
-    let (id, expected_prev) = (publication.id.clone(), publication.expected_prev);
-    let digest = id.is_some().then(|| digest(&publication));
-    let envelope = Envelope::admit(publication, now)?;
-    let idempotency = id.zip(digest).map(|(key, digest)| Idempotency { principal: name.clone(), key, digest });
-    Ok(Record { envelope, idempotency, expected_prev, holder: Holder::of(principal, principal.peer) })
-}
-
-fn may_publish(claims: &Claims, audience: &Audience) -> Result<(), ErrorBody> {
-    if !claims.may(Permission::Publish) {
-        return Err(ErrorBody::new(ErrorCode::Forbidden, "your credentials do not allow publishing"));
-    }
-    if !claims.may_address(audience) {
-        return Err(ErrorBody::new(ErrorCode::Forbidden, format!("your credentials do not reach {audience}")));
-    }
-    Ok(())
+/// What became of a connection that an administrator wanted closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kick {
+    /// It is being closed.
+    Closed,
+    /// The grants reach some of its subscriptions, and not who it is.
+    Shared,
+    /// There is none, or none that the grants reach.
+    Unknown,
 }
 
 fn digest(publication: &Publication) -> [u8; 32] {

@@ -75,7 +75,7 @@ pub use figures::{Figures, TurnedAway};
 pub use guard::Guard;
 pub use history::{Checkpoint, History, MemoryBounds, MemoryHistory, Receipt};
 pub use holder::Holder;
-pub use hub::{Builder, Hub, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser, random};
+pub use hub::{Builder, Hub, Kick, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser, random};
 pub use link_request::ConnectQuery;
 pub use outbox::{Counters, OutFrame};
 pub use passes::{SseCookie, Ticket};

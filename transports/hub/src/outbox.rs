@@ -387,9 +387,11 @@ impl Outbox {
         }
     }
 
-    /// Takes out what the connection may no longer see.
-    pub fn purge(&self, may_see: impl Fn(&Audience) -> bool) {
-        lock(&self.state).mailbox.purge(|audience| !may_see(audience));
+    /// Takes out what the connection would no longer receive. What is for this connection alone stays: answers, brackets and
+    /// frames that only its dialect has.
+    pub fn retain(&self, admits: impl Fn(&Envelope) -> bool) {
+        let keeps = |event: &Envelope| matches!(event.audience(), Audience::Connection(_)) || admits(event);
+        lock(&self.state).mailbox.retain(keeps);
     }
 
     /// Begins to fetch newest values; what comes live from now on is newer than what is fetched.
@@ -494,19 +496,20 @@ impl Outbox {
         Taken::Idle
     }
 
-    /// Brings a page that [`Taken::Behind`] asked for, without the events that `admits` withholds. Gives what to write.
+    /// Brings a page that [`Taken::Behind`] asked for, without the events that `admits` withholds and without the gaps of
+    /// streams that the connection does not receive. Gives what to write.
     pub fn page(
         &self,
         asked: &[(Root, Position)],
         page: &Page,
-        may_see: impl Fn(&Audience) -> bool,
+        receives: impl Fn(&Audience) -> bool,
         admits: impl Fn(&Envelope) -> bool,
         now: Time,
     ) -> Vec<OutFrame> {
         let mut state = lock(&self.state);
         let mut frames = Vec::new();
         for floor in &page.floors {
-            frames.extend(self.gap(&mut state, floor, &may_see, now));
+            frames.extend(self.gap(&mut state, floor, &receives, now));
         }
         let events: Vec<&Arc<Committed>> = page.events.iter().filter(|event| admits(event.envelope())).collect();
         // One event at a time, so that each frame's cursor says exactly how far it leads.
@@ -537,10 +540,10 @@ impl Outbox {
         &self,
         state: &mut State,
         floor: &Floor,
-        may_see: &impl Fn(&Audience) -> bool,
+        receives: &impl Fn(&Audience) -> bool,
         now: Time,
     ) -> Option<OutFrame> {
-        if floor.stream.as_ref().is_some_and(|stream| !may_see(stream)) {
+        if floor.stream.as_ref().is_some_and(|stream| !receives(stream)) {
             return None;
         }
         let (_, at) = state.tracker.behind().into_iter().find(|(root, _)| *root == floor.root)?;

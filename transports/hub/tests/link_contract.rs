@@ -64,8 +64,8 @@ impl History for Hesitant {
         self.history.append(now, appends).await
     }
 
-    async fn heads(&self, roots: &[Root]) -> Result<Heads, ErrorBody> {
-        self.history.heads(roots).await
+    async fn heads(&self) -> Result<Heads, ErrorBody> {
+        self.history.heads().await
     }
 
     async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {

@@ -84,6 +84,13 @@ struct Shared {
 }
 
 impl Shared {
+    /// The user of the hub behind what a request shows (AUTH-17); `None` for a login that cannot be one.
+    async fn user_behind(&self, shown: &Shown) -> Result<Option<ResolvedUser>, ErrorBody> {
+        let found = self.settings.users.resolve(shown).await?;
+        let users = self.hub.settings().product_users;
+        Ok(found.and_then(|found| Some(ResolvedUser { user: users.user_of(&found.user)?, ..found })))
+    }
+
     /// What a login may do. Its end is the application's to say (PRD-07); the hub knows it by what revokes it (AUTH-13).
     async fn principal(&self, found: &ResolvedUser, history_from: Option<Time>) -> Principal {
         let LoginProof { shown, id, issued_at } = &found.proof;
@@ -94,10 +101,19 @@ impl Shared {
             contexts: Scope::none(),
             adws: Scope::none(),
             rooms: Scope::none(),
+            users: Scope::none(),
+            browser_sessions: Scope::none(),
+            global: false,
+            public: None,
             permissions: std::collections::BTreeSet::new(),
             history_from,
         };
         Principal { credential, ..Principal::new(format!("product:{}", found.user), claims) }
+    }
+
+    /// The id by which the application and its pages know a user.
+    fn login_of(&self, user: &UserId) -> UserId {
+        self.hub.settings().product_users.login_of(user)
     }
 }
 
@@ -134,7 +150,7 @@ impl Product {
         let Shared { hub, settings, .. } = &*self.0;
         let unknown = || ErrorBody::new(ErrorCode::Unauthorised, "not logged in");
         let resolved = async {
-            let found = settings.users.resolve(shown).await?;
+            let found = self.0.user_behind(shown).await?;
             let found = found.filter(|it| it.expires_at.is_none_or(|end| end > hub.now())).ok_or_else(unknown)?;
             let principal = self.0.principal(&found, None).await;
             hub.still_holds(&principal)?;
@@ -150,7 +166,9 @@ impl Product {
     async fn stats(&self, headers: &http::HeaderMap, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
         let (me, _) = self.user(headers, peer).await?;
         let present = self.0.state.table().present();
-        let mine = present.get(&me.user).map(|count| UserSockets { user_id: me.user, connection_count: *count });
+        let mine = present
+            .get(&me.user)
+            .map(|count| UserSockets { user_id: self.0.login_of(&me.user), connection_count: *count });
         let stats = SocketStats {
             total_connections: present.values().sum(),
             unique_users: present.len(),
@@ -330,14 +348,14 @@ impl Page {
                 let timestamp = connection.now().as_unix_micros().div_euclid(1_000);
                 let words = json!({
                     "type": "manual_connection_confirmed",
-                    "userId": user,
+                    "userId": self.shared.login_of(user),
                     "timestamp": timestamp,
                     "message": "The connection is there.",
                 });
                 connection.tell_in_words(words.to_string());
             }
             Asked::UserActivity { action, document_id } => {
-                let username = username.clone().unwrap_or_else(|| user.to_string());
+                let username = username.clone().unwrap_or_else(|| self.shared.login_of(user).to_string());
                 let activity = UserActivity { user_id: user.clone(), username, action, document_id };
                 self.shared.hub.everyone().publish(activity).await?;
             }
@@ -349,7 +367,7 @@ impl Page {
                     name: name.into(),
                     connection_id: connection.id(),
                     session_id: None,
-                    user_id: Some(user.clone()),
+                    user_id: Some(self.shared.login_of(user)),
                     urgent: false,
                     data,
                 };

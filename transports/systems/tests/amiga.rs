@@ -16,7 +16,7 @@ use bytes::Bytes;
 use eventwire_hub::{ApiKeys, CommandSink, Hub, KeyDigest, NoBackEnd, Principal, Secret};
 use eventwire_memory::MemoryClient;
 use eventwire_protocol::{
-    ApplicationCommand, Claims, ErrorBody, ErrorCode, UserId,
+    ApplicationCommand, Claims, ErrorBody, ErrorCode, Scope, UserId,
     event::metrics::{MetricsUpdate, TaskUpdate},
 };
 use eventwire_systems::{
@@ -471,6 +471,29 @@ fn keys() -> ApiKeys {
         keys.add(KeyDigest::of(&format!("key-of-{name}")), Principal::new(name, claims)).unwrap();
     }
     keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn auth_15_the_activity_names_runs_and_is_for_those_who_may_watch_every_run() {
+    let mut keys = ApiKeys::new();
+    for (name, adws) in [("all", Scope::All), ("some", Scope::Only(["aaaaaaaa".parse().unwrap()].into()))] {
+        let claims = Claims { adws, ..Claims::anonymous() };
+        keys.add(KeyDigest::of(&format!("key-of-{name}")), Principal::new(name, claims)).unwrap();
+    }
+    let world = world_of(Hub::builder().authenticator(keys).build(), Arc::new(NoBackEnd));
+    for (name, entries) in [("all", 1), ("some", 0)] {
+        let mut client = world.connect_with(name, Some(&format!("key-of-{name}"))).await.unwrap();
+        client.send(json!(["subscribe", {"hours": 1}])).await;
+        seconds(1).await;
+        client.send(json!(["request_refresh", {"hours": 1}])).await;
+        seconds(1).await;
+        let told = client.now();
+        let updates: Vec<&Value> = told.iter().filter(|event| event[0] == "metrics_update").collect();
+        assert!(!updates.is_empty(), "{told:?}");
+        for update in updates {
+            assert_eq!(update[1]["activity"].as_array().unwrap().len(), entries, "{name}: {update}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

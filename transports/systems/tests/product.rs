@@ -9,11 +9,14 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{Clock as _, CommandSink, Hub, MemoryBounds, NoBackEnd, Principal, Revocation, Secret};
+use eventwire_hub::{
+    Clock as _, CommandSink, ConnectRequest, Connection, Hub, MemoryBounds, NoBackEnd, Outgoing, Principal, Revocation,
+    Secret,
+};
 use eventwire_memory::{Closed, Frame, ManualClock, MemoryClient};
 use eventwire_protocol::{
     ApplicationCommand, Claims, Dialect, ErrorBody, ErrorCode, EventType, Publication, Time, address::AudienceKind,
-    catalog, frame::EventKind, limits::StreamBounds,
+    catalog, dialect::product_users::ProductUsers, frame::EventKind, limits::StreamBounds,
 };
 use eventwire_systems::{
     Admission, Ask, Body, System, answer,
@@ -95,12 +98,18 @@ impl World {
     }
 
     fn with(commands: Arc<dyn CommandSink>) -> Self {
+        Self::whose_users_are(ProductUsers::Same, commands)
+    }
+
+    fn whose_users_are(product_users: ProductUsers, commands: Arc<dyn CommandSink>) -> Self {
         let clock = ManualClock::starting(START.parse().unwrap());
         let state = State::new();
         // The log keeps more than is brought to who returns.
         let hour = StreamBounds { age: Duration::from_secs(3600), ..StreamBounds::DEFAULT };
         let bounds = MemoryBounds { other: hour, ..MemoryBounds::default() };
-        let hub = Hub::builder().clock(clock.clone()).memory_bounds(bounds).tap(state.clone()).build();
+        let of_hub = eventwire_hub::Settings { product_users, ..eventwire_hub::Settings::default() };
+        let builder = Hub::builder().settings(of_hub).clock(clock.clone()).memory_bounds(bounds);
+        let hub = builder.tap(state.clone()).build();
         let accounts = Arc::new(Accounts::default());
         accounts.knows("s%3Amaria.x", "maria", None);
         accounts.knows("s%3Atom.x", "tom", None);
@@ -180,6 +189,16 @@ async fn news(client: &mut MemoryClient) -> Vec<Value> {
     let mut frames = read(client).await;
     frames.retain(|frame| frame["type"] != "connection_established");
     frames
+}
+
+/// The events that a canonical connection has been told by now, but for those about itself.
+async fn heard(connection: &mut Connection) -> Vec<Value> {
+    let mut heard = Vec::new();
+    while let Ok(Outgoing::Frames(frames)) = tokio::time::timeout(Duration::from_millis(1), connection.next()).await {
+        heard.extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+    }
+    heard.retain(|frame| !frame["type"].as_str().unwrap().starts_with("connection."));
+    heard
 }
 
 fn chunk(content: impl ToString) -> Value {
@@ -292,6 +311,50 @@ async fn prd_02_every_event_of_a_user_reaches_all_tabs_of_that_user_and_nobody_e
         seen += 1;
     }
     assert_eq!(seen, 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn auth_17_separate_logins_and_the_users_of_tokens_never_hear_each_others_streams() {
+    let asked = Arc::new(Asked::default());
+    let world = World::whose_users_are(ProductUsers::Separate, asked.clone());
+    let (mut login, mut other) = (world.open("maria").await, world.open("tom").await);
+    let claims = Claims { user: Some("maria".parse().unwrap()), ..Claims::loopback() };
+    let request = ConnectRequest::new(Principal::new("jwt:maria", claims), "memory");
+    let mut token = world.hub.connect(request).await.unwrap();
+    for client in [&mut login, &mut other] {
+        read(client).await;
+    }
+    // An event of Product Demo's is for its user, any other for the user of tokens.
+    world.publish("document.status", "user:maria", json!({"document_id": "d", "status": "indexed"})).await;
+    assert_eq!((news(&mut login).await.len(), heard(&mut token).await.len()), (1, 0));
+    world.publish("task.update", "user:maria", json!({"task_id": "t", "status": "running"})).await;
+    let told = heard(&mut token).await;
+    assert_eq!((told.len(), &told[0]["to"]), (1, &json!("user:maria")));
+    assert_eq!((news(&mut login).await.len(), news(&mut other).await.len()), (0, 0));
+
+    // Its pages and its application know the id that they always knew.
+    login.send_text(json!({"type": "manual_connection"}).to_string()).await.unwrap();
+    assert_eq!(news(&mut login).await[0]["userId"], "maria");
+    login.send_text(json!({"type": "user_activity", "action": "reading"}).to_string()).await.unwrap();
+    world.settle().await;
+    assert_eq!(news(&mut login).await, Vec::<Value>::new(), "its author is not told");
+    assert_eq!(news(&mut other).await[0]["userId"], "maria");
+    assert_eq!(heard(&mut token).await[0]["data"]["user_id"], "product:maria");
+    let activity = json!({"user_id": "maria", "username": "M", "action": "reading"});
+    world.publish("user.activity", "global", activity).await;
+    assert_eq!((news(&mut login).await.len(), news(&mut other).await.len(), heard(&mut token).await.len()), (0, 1, 1));
+    let tool = json!({"type": "mcp_connect", "connectionId": "c", "host": "h", "port": 22, "username": "u"});
+    login.send_text(tool.to_string()).await.unwrap();
+    world.settle().await;
+    let users: Vec<Option<String>> =
+        asked.0.lock().unwrap().iter().map(|command| command.user_id.as_ref().map(ToString::to_string)).collect();
+    assert!(users.iter().all(|user| user.as_deref() == Some("maria")), "{users:?}");
+    // What a user misses waits for that user.
+    drop(login);
+    world.settle().await;
+    world.publish("document.status", "user:maria", json!({"document_id": "e", "status": "indexed"})).await;
+    let mut login = world.open("maria").await;
+    assert_eq!(news(&mut login).await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

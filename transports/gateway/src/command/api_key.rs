@@ -41,6 +41,16 @@ pub struct ApiKeyArgs {
     /// Contexts it may join and publish to, comma separated; * for all
     #[arg(long = "session", value_name = "ID,..", value_delimiter = ',', default_value = "*")]
     pub sessions: Vec<String>,
+    /// Users whose streams it may publish to and observe, comma separated; * for all. A key that is confined to some agent runs,
+    /// rooms, contexts, users or browser sessions reaches no users, no browser sessions and not global unless it names them
+    #[arg(long, value_name = "ID,..", value_delimiter = ',')]
+    pub users: Vec<String>,
+    /// Browser sessions it may publish to and observe (~HASH), comma separated; * for all
+    #[arg(long = "browser-session", value_name = "ID,..", value_delimiter = ',')]
+    pub browser_sessions: Vec<String>,
+    /// It may publish to everyone
+    #[arg(long)]
+    pub global: bool,
     /// Nothing older is replayed to it: a time such as 2026-11-20T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub history_from: Option<String>,
@@ -53,6 +63,10 @@ pub struct ApiKeyArgs {
     /// The entry as JSON instead of TOML: {"entry": ..}
     #[arg(long)]
     pub json: bool,
+    /// Instead of making a key, rewrite an api_keys_file as version 2: every grant that its entries have is written out, so
+    /// that it can be narrowed
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    pub upgrade: Option<PathBuf>,
 }
 
 /// Prints the entry of a new key on standard output. The key itself goes to `--secret-file`, else to standard error if that is a
@@ -61,10 +75,20 @@ pub struct ApiKeyArgs {
 /// # Errors
 /// No place for the key, a file that exists, no random numbers from the machine, a closed standard output.
 pub fn run(flags: &ApiKeyArgs) -> Result<ExitCode, Failure> {
+    if let Some(file) = &flags.upgrade {
+        return upgrade(file);
+    }
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::Failed(format!("no random numbers from the system: {error}")))?;
     let key = format!("ew_{}", hex(&random));
+    let all = vec!["*".to_owned()];
+    // A key that is confined in one kind is not meant to reach everything of another.
+    let everything = [&flags.adws, &flags.rooms, &flags.sessions].iter().all(|named| **named == all)
+        && flags.users.is_empty()
+        && flags.browser_sessions.is_empty()
+        && !flags.global;
+    let reach = |named: &Vec<String>| if everything { all.clone() } else { named.clone() };
     let entry = Entry {
         name: flags.name.clone(),
         sha256: KeyDigest::of(&key).to_string(),
@@ -74,6 +98,10 @@ pub fn run(flags: &ApiKeyArgs) -> Result<ExitCode, Failure> {
         adws: flags.adws.clone(),
         rooms: flags.rooms.clone(),
         sessions: flags.sessions.clone(),
+        // Written out, so that the entry means the same in a file of either version.
+        users: Some(reach(&flags.users)),
+        browser_sessions: Some(reach(&flags.browser_sessions)),
+        global: Some(everything || flags.global),
         history_from: flags.history_from.clone(),
         expires_at: flags.expires_at.map(|end| end.to_string()),
     };
@@ -137,6 +165,32 @@ fn end_of(text: &str, now: i64) -> Result<Time, String> {
         return Err(format!("{end} is not ahead; {FORM}"));
     }
     Ok(end)
+}
+
+/// Rewrites a file as version 2, meaning what it meant.
+fn upgrade(file: &Path) -> Result<ExitCode, Failure> {
+    let at = file.display();
+    let wrong = |what: &dyn std::fmt::Display| Failure::Usage(format!("--upgrade {at}: {what}"));
+    let failed = |what: &dyn std::fmt::Display| Failure::Failed(format!("--upgrade {at}: {what}"));
+    let before = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let Some(after) = crate::api_keys::upgrade(&before).map_err(|error| wrong(&error))? else {
+        writeln!(std::io::stdout(), "{at}: of version 2 already; nothing was changed")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    // Written beside and renamed, with the same permissions: a gateway never reads half of it. A link stays a link.
+    let target = std::fs::canonicalize(file).map_err(|error| wrong(&error))?;
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    let mut beside = tempfile::NamedTempFile::new_in(directory).map_err(|error| failed(&error))?;
+    beside.write_all(after.as_bytes()).map_err(|error| failed(&error))?;
+    let permissions = std::fs::metadata(&target).map_err(|error| failed(&error))?.permissions();
+    beside.as_file().set_permissions(permissions).map_err(|error| failed(&error))?;
+    beside.as_file().sync_all().map_err(|error| failed(&error))?;
+    beside.persist(&target).map_err(|error| failed(&error))?;
+    writeln!(
+        std::io::stdout(),
+        "{at}: is of version 2 now, and means what it meant; narrow users, browser_sessions and global"
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
-use crate::api_keys::{EntryPermission, EntryRole, Grants};
+use crate::api_keys::{EntryPermission, EntryRole, Grants, GrantsVersion};
 use crate::cli::Failure;
 use crate::credential_file::{self, Holds};
 use crate::jwt::{MIN_SECRET_BYTES, TokenGrants};
@@ -58,6 +58,15 @@ pub struct TokenArgs {
     /// Contexts it may join and publish to, comma separated; * for all
     #[arg(long = "session", value_name = "ID,..", value_delimiter = ',')]
     pub sessions: Vec<String>,
+    /// Users whose streams it may publish to and observe, comma separated; * for all
+    #[arg(long, value_name = "ID,..", value_delimiter = ',')]
+    pub users: Vec<String>,
+    /// Browser sessions it may publish to and observe (~HASH), comma separated; * for all
+    #[arg(long = "browser-session", value_name = "ID,..", value_delimiter = ',')]
+    pub browser_sessions: Vec<String>,
+    /// It may publish to everyone
+    #[arg(long)]
+    pub global: bool,
     /// Nothing older is replayed to it: a time such as 2026-11-20T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub history_from: Option<String>,
@@ -109,6 +118,10 @@ fn claims(flags: &TokenArgs) -> Result<Map<String, Value>, Failure> {
         adws: &flags.adws,
         rooms: &flags.rooms,
         sessions: &flags.sessions,
+        users: Some(&flags.users),
+        browser_sessions: Some(&flags.browser_sessions),
+        global: Some(flags.global),
+        version: GrantsVersion::Two,
         history_from: flags.history_from.as_deref(),
     };
     grants.claims().map_err(|what| Failure::Usage(format!("this token would not be accepted: {what}")))?;
@@ -118,6 +131,10 @@ fn claims(flags: &TokenArgs) -> Result<Map<String, Value>, Failure> {
         adws: flags.adws.clone(),
         rooms: flags.rooms.clone(),
         sessions: flags.sessions.clone(),
+        // Written out, so that the token means the same whatever jwt_grants is.
+        users: Some(flags.users.clone()),
+        browser_sessions: Some(flags.browser_sessions.clone()),
+        global: Some(flags.global),
         history_from: flags.history_from.clone(),
     };
     let id = match &flags.id {

@@ -307,6 +307,26 @@ pub enum ContextTimes {
     Iso,
 }
 
+/// Whom a login of Product Demo is, where API keys or tokens name users as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ProductUsers {
+    /// The user of the same id.
+    Same,
+    /// A user of its own, `product:ID`; events of Product Demo's types for `user:ID` are for it.
+    Separate,
+}
+
+impl From<ProductUsers> for eventwire_protocol::dialect::product_users::ProductUsers {
+    fn from(written: ProductUsers) -> Self {
+        match written {
+            ProductUsers::Same => Self::Same,
+            ProductUsers::Separate => Self::Separate,
+        }
+    }
+}
+
 /// A speed for replays, as a multiple of the readable pace. Between 0.01 and 1000.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed(f64);

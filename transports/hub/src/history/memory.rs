@@ -481,16 +481,6 @@ impl Log {
         true
     }
 
-    fn head_of(&self, root: &Root) -> Position {
-        match root {
-            Root::Realm => self.head,
-            root => {
-                let heads = self.streams_of(root).into_iter().filter_map(|slot| self.stream(slot));
-                heads.map(|stream| stream.head).max().unwrap_or_default()
-            }
-        }
-    }
-
     fn floors(&self, from: &[(Root, Position)]) -> Vec<Floor> {
         let mut floors = Vec::new();
         for (root, since) in from {
@@ -638,9 +628,8 @@ impl History for MemoryHistory {
         Ok(appends.into_iter().map(&mut write).collect())
     }
 
-    async fn heads(&self, roots: &[Root]) -> Result<Heads, ErrorBody> {
-        let log = self.log();
-        Ok(Heads { epoch: self.epoch, head: log.head, roots: roots.iter().map(|root| log.head_of(root)).collect() })
+    async fn heads(&self) -> Result<Heads, ErrorBody> {
+        Ok(Heads { epoch: self.epoch, head: self.log().head })
     }
 
     async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {

@@ -156,9 +156,9 @@ async fn follow_tasks(connection: &mut Connection) -> Result<(), ErrorBody> {
 
 #[async_trait]
 impl Conduct for Watcher {
-    fn greet(&mut self, id: ConnectionId, _: &Member) -> Vec<Envelope> {
+    fn greet(&mut self, id: ConnectionId, member: &Member) -> Vec<Envelope> {
         let _ = self.id.set(id);
-        self.watchers.enter(id, self.from_the_start);
+        self.watchers.enter(id, self.from_the_start, member.claims().may_watch_every_adw());
         Vec::new()
     }
 

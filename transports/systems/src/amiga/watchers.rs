@@ -24,6 +24,8 @@ use super::windows::Windows;
 struct Watch {
     /// What it asked for last; of one that never subscribed, the defaults.
     subscription: Subscription,
+    /// Whether it may watch every run: the activity names runs of everyone (AUTH-15).
+    sees_every_run: bool,
     /// Whether it gets figures without asking.
     subscribed: bool,
     /// When it was looked at last; never, if it has just subscribed.
@@ -35,6 +37,12 @@ struct Watch {
 }
 
 impl Watch {
+    /// The groups that it asked for and may have.
+    fn groups(&self) -> Groups {
+        let asked = self.subscription.groups;
+        Groups { activity: asked.activity && self.sees_every_run, ..asked }
+    }
+
     fn due(&self) -> Option<Option<Instant>> {
         let interval = Duration::from_secs(self.subscription.update_interval.into());
         self.subscribed.then(|| self.looked.map(|looked| looked + interval))
@@ -72,8 +80,9 @@ impl Watchers {
     }
 
     /// A connection has come; subscribed from the start, or not yet.
-    pub(super) fn enter(&self, id: ConnectionId, subscription: Option<Subscription>) {
+    pub(super) fn enter(&self, id: ConnectionId, subscription: Option<Subscription>, sees_every_run: bool) {
         let watch = Watch {
+            sees_every_run,
             subscription: subscription.unwrap_or_default(),
             subscribed: subscription.is_some(),
             looked: None,
@@ -93,7 +102,8 @@ impl Watchers {
     pub(super) fn subscribe(&self, id: ConnectionId, subscription: Subscription) {
         if let Some(watch) = self.watches().get_mut(&id) {
             let generation = watch.generation + 1;
-            *watch = Watch { subscription, subscribed: true, looked: None, last: None, generation };
+            let sees_every_run = watch.sees_every_run;
+            *watch = Watch { subscription, sees_every_run, subscribed: true, looked: None, last: None, generation };
         }
         self.changed.notify_one();
     }
@@ -126,7 +136,7 @@ impl Watchers {
             if let (Ok(update), true) = (&outcome, watch.subscribed && watch.subscription.hours == hours) {
                 watch.last = Some(update.clone());
             }
-            watch.subscription.groups
+            watch.groups()
         };
         self.tell(vec![(id, groups, outcome)]).await;
     }
@@ -155,7 +165,7 @@ impl Watchers {
             let mut watches = self.watches();
             for (id, generation) in due {
                 let Some(watch) = watches.get_mut(&id).filter(|watch| watch.generation == generation) else { continue };
-                let groups = watch.subscription.groups;
+                let groups = watch.groups();
                 if let Ok(update) = &outcome {
                     if watch.last.as_ref().is_some_and(|last| same(last, update, groups)) {
                         continue;

@@ -98,7 +98,7 @@ async fn look(shared: &Arc<Shared>) {
 
 /// Asks again whose the login is: a page that is used renews it without the socket knowing.
 async fn fate(shared: &Arc<Shared>, id: ConnectionId, login: &Login, now: Time, soon: impl Fn(&Time) -> bool) -> Fate {
-    let end = match shared.settings.users.resolve(&login.shown).await {
+    let end = match shared.user_behind(&login.shown).await {
         Ok(Some(found)) if found.user == login.user => found.expires_at,
         // Nobody's any more, or somebody else's: a connection does not change hands.
         Ok(_) => return Fate::Over,

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use bytes::{Bytes, BytesMut};
 use eventwire_hub::{Hub, link_request};
 use eventwire_protocol::{
-    Audience, Dialect, Envelope, ErrorBody, ErrorCode, EventKind, ItemId, Permission, Publication, UserId,
+    Audience, Dialect, Envelope, ErrorBody, ErrorCode, EventKind, ItemId, Publication, UserId,
     address::Modifiers,
     api::systems::{BadLine, InstallSummary},
     event::product::InstallProgress,
@@ -215,10 +215,10 @@ impl Product {
                 let publisher = principal(hub, &head.headers, peer).await?;
                 let user: UserId =
                     user.parse().map_err(|error| ErrorBody::new(ErrorCode::InvalidId, format!("user: {error}")))?;
-                let to = Audience::User(user.clone());
-                if !publisher.claims.may(Permission::Publish) || !publisher.claims.may_address(&to) {
-                    return Err(ErrorBody::new(ErrorCode::Forbidden, "your credentials do not allow publishing"));
-                }
+                let login = hub.settings().product_users.user_of(&user);
+                let user =
+                    login.ok_or_else(|| ErrorBody::new(ErrorCode::InvalidId, "user: is too long for a login"))?;
+                hub.may_publish(&publisher.claims, &Audience::User(user.clone()))?;
                 (user, publisher)
             }
             None => {
