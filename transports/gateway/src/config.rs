@@ -16,7 +16,9 @@ use figment::Figment;
 use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
-pub use self::value::{AuditTo, ByteSize, ContextTimes, For, Listen, Listener, LogFormat, ProductUsers, Speed, default_port};
+pub use self::value::{
+    AuditTo, ByteSize, ContextTimes, For, Listen, Listener, LogFormat, ProductUsers, Speed, default_port,
+};
 
 mod inherited;
 mod value;

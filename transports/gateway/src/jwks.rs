@@ -239,6 +239,7 @@ mod tests {
     use eventwire_hub::Hub;
 
     use super::*;
+    use crate::api_keys::GrantsVersion;
     use crate::jwt::{Expectations, Jwt};
 
     const SET: &str =
@@ -268,6 +269,7 @@ mod tests {
             issuer: Some("https://id".into()),
             audience: None,
             claim: "eventwire".into(),
+            grants: GrantsVersion::Two,
             leeway: Duration::from_secs(5),
         };
         let tokens = Tokens { jwt: Arc::new(Jwt::new(Keys::none(), expected)), hub: Hub::new() };

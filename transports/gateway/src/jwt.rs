@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use eventwire_hub::link_request::MAX_CREDENTIAL_ID_BYTES;
@@ -545,6 +545,8 @@ mod tests {
     use eventwire_protocol::claims::{Claims, Permission, Role, Scope};
     use jsonwebtoken::EncodingKey;
     use serde_json::json;
+
+    use std::time::SystemTime;
 
     use super::*;
 

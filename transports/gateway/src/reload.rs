@@ -312,7 +312,13 @@ mod tests {
     fn accepted_by(jwt: &Jwt, file: &str) -> bool {
         let other = Jwt::new(
             Keys::read(file).unwrap(),
-            Expectations { issuer: None, audience: None, claim: "eventwire".to_owned(), leeway: Duration::ZERO },
+            Expectations {
+                issuer: None,
+                audience: None,
+                claim: "eventwire".to_owned(),
+                grants: GrantsVersion::Two,
+                leeway: Duration::ZERO,
+            },
         );
         // What would be withdrawn by the others' keys in the place of these.
         other.replace_keys(Keys::none()).iter().all(|key| jwt.accepts_key(key))

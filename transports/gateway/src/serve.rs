@@ -23,7 +23,6 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
-use crate::api_keys::GrantsVersion;
 use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
@@ -69,7 +68,6 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let credentials = Configured::read(settings)?;
     warn_of_older_grants(settings);
     let (accepted, authenticates) = (credentials.accepted.clone(), credentials.authenticates());
-    let access = Access::of(settings, &accepted);
     let mut listeners = Vec::new();
     for listener in &settings.listen {
         let address = listener.listen().0;
@@ -254,6 +252,7 @@ fn hub(
             max_token_age: Duration::from_secs(settings.jwt_max_seconds),
             require_issued_at: settings.jwt_require_iat,
             unfinished_bytes: settings.unfinished_bytes.0,
+            ..HubSettings::default()
         })
         .memory_bounds(MemoryBounds {
             adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),

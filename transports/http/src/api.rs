@@ -4,7 +4,8 @@ use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use eventwire_hub::{
-    AuditEntry, AuditEvent, Credentials, Holder, Hub, Kick, Principal, Receipt, Revocation, Ticket, history::Evictions,
+    AuditEntry, AuditEvent, Credentials, Holder, Hub, Kick, Principal, Receipt, Revocation, Ticket,
+    history::Evictions,
     link_request,
     link_request::MAX_CREDENTIAL_ID_BYTES,
     unfinished::{Pace, Receiving},

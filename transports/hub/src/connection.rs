@@ -561,21 +561,23 @@ impl Connection {
         let core = &self.hub.core;
         let fetch = Fetch::begin(&self.link.outbox, roots);
         let values = core.history.latest(core.clock.now(), roots).await;
-        let registry = core.registry();
-        // The fetch is over, whether it brought something or not.
-        let admitted = match (&values, registry.roster.member(self.id)) {
-            (Ok(values), Some(member)) => {
-                let from = member.claims().history_from;
-                let new_enough = |event: &eventwire_protocol::Envelope| from.is_none_or(|from| event.time() >= from);
-                let admits = |value: &&Arc<Committed>| {
-                    new_enough(value.envelope()) && route::admits(self.id, member, value.envelope())
-                };
-                values.iter().filter(admits).cloned().collect()
-            }
-            _ => Vec::new(),
-        };
-        fetch.end(admitted);
-        drop(registry);
+        {
+            let registry = core.registry();
+            // The fetch is over, whether it brought something or not.
+            let admitted = match (&values, registry.roster.member(self.id)) {
+                (Ok(values), Some(member)) => {
+                    let from = member.claims().history_from;
+                    let new_enough =
+                        |event: &eventwire_protocol::Envelope| from.is_none_or(|from| event.time() >= from);
+                    let admits = |value: &&Arc<Committed>| {
+                        new_enough(value.envelope()) && route::admits(self.id, member, value.envelope())
+                    };
+                    values.iter().filter(admits).cloned().collect()
+                }
+                _ => Vec::new(),
+            };
+            fetch.end(admitted);
+        }
         for (root, number) in core.history.incomplete(roots).await? {
             self.link.outbox.miss_values(&root, number, self.now());
         }
@@ -809,7 +811,6 @@ impl Connection {
             let owed: Vec<Root> = own.into_iter().filter(unnamed).collect();
             silent.extend(owed.into_iter().map(|root| Wish { root, since: everything_since }));
         }
-        let roots: Vec<Root> = silent.iter().chain(&accepted).map(|wish| wish.root.clone()).collect();
         let heads = match self.hub.core.history.heads().await {
             Ok(heads) => heads,
             Err(error) => {

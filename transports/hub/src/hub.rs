@@ -248,10 +248,6 @@ pub fn random() -> u64 {
     })
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// What all handles of one hub share.
 pub(crate) struct Core {
     jobs: Arc<Jobs>,

@@ -8,7 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_hub::{AuditEntry, AuditEvent, Connection, Holder, Hub, RequestContext, metered::Metered, unfinished::Pace};
+use eventwire_hub::{
+    AuditEntry, AuditEvent, Connection, Holder, Hub, RequestContext, metered::Metered, unfinished::Pace,
+};
 use eventwire_protocol::{Dialect, limits};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;

@@ -147,7 +147,7 @@ impl Product {
     /// # Errors
     /// `unauthorised` when it is none, or one that has ended or was revoked; `unavailable`.
     async fn resolve(&self, shown: &Shown, peer: Option<IpAddr>) -> Result<(ResolvedUser, Principal), ErrorBody> {
-        let Shared { hub, settings, .. } = &*self.0;
+        let hub = &self.0.hub;
         let unknown = || ErrorBody::new(ErrorCode::Unauthorised, "not logged in");
         let resolved = async {
             let found = self.0.user_behind(shown).await?;
