@@ -123,19 +123,47 @@ async fn mon_02_page_and_socket_at_one_path_give_the_cookie_to_who_has_none() {
     assert!(!String::from_utf8_lossy(&listed.body).contains(&value));
 }
 
-#[tokio::test]
-async fn mon_02_the_cookie_comes_beside_those_that_the_application_sets() {
+/// An application that serves one page and sets these cookies with it.
+async fn application(cookies: &'static str) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let behind = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut read = [0; 4096];
             let _ = stream.read(&mut read).await;
-            let answer = "HTTP/1.1 200 OK\r\nset-cookie: rack.session=a; path=/\r\nset-cookie: silent_reconnect=b\r\n\
-                          content-length: 4\r\nconnection: close\r\n\r\npage";
+            let answer = format!("HTTP/1.1 200 OK\r\n{cookies}content-length: 4\r\nconnection: close\r\n\r\npage");
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });
+    behind
+}
+
+#[tokio::test]
+async fn mon_02_a_cookie_that_the_application_sets_itself_is_kept() {
+    let behind = application("set-cookie: _monadic_session_id=of-the-application; path=/\r\n").await;
+    let gateway = Gateway::speaking(&["monadic"], &["--upstream", &format!("monadic=http://{behind}")]);
+    let page = ask(gateway.at("monadic"), Method::GET, "/", &[], "").await;
+    let cookies: Vec<&str> = page.headers.get_all("set-cookie").iter().map(|it| it.to_str().unwrap()).collect();
+    let [own, seal] = cookies[..] else { panic!("{cookies:?}") };
+    assert_eq!(own, "_monadic_session_id=of-the-application; path=/");
+    let seal = seal.split(';').next().unwrap();
+    assert!(seal.starts_with("eventwire_monadic_seal="), "{seal}");
+    let mut tab = Tab::open(&gateway, Some(&format!("of-the-application; {seal}")), "").await;
+    assert!(!tab.is_new);
+    tab.frames().await;
+    // Without the seal the value could be of anyone who made it up.
+    for other in ["of-the-application".to_owned(), format!("of-an-attacker; {seal}")] {
+        let mut other = Tab::open(&gateway, Some(&other), "").await;
+        assert!(other.is_new);
+        other.frames().await;
+    }
+    let sessions = sessions(&gateway).await;
+    assert_eq!(sessions.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{sessions:?}");
+}
+
+#[tokio::test]
+async fn mon_02_the_cookie_comes_beside_those_that_the_application_sets() {
+    let behind = application("set-cookie: rack.session=a; path=/\r\nset-cookie: silent_reconnect=b\r\n").await;
     let gateway = Gateway::speaking(&["monadic"], &["--upstream", &format!("monadic=http://{behind}")]);
     let page = ask(gateway.at("monadic"), Method::GET, "/", &[], "").await;
     assert_eq!(&page.body[..], b"page");

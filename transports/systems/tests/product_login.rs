@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::Secret;
 use eventwire_protocol::{ErrorBody, ErrorCode, Role};
 use eventwire_systems::product::{JwtUsers, KnowsNobody, LoginProof, LookupUsers, ResolvedUser, Shown, UserResolver};
@@ -23,6 +24,9 @@ const RSA_PRIVATE: &[u8] = include_bytes!("keys/rsa.private.pem");
 const RSA_PUBLIC: &[u8] = include_bytes!("keys/rsa.public.pem");
 const ED_PRIVATE: &[u8] = include_bytes!("keys/ed25519.private.pem");
 const ED_PUBLIC: &[u8] = include_bytes!("keys/ed25519.public.pem");
+
+const EC_PRIVATE: &[u8] = include_bytes!("keys/p256.private.pem");
+const EC_PUBLIC: &[u8] = include_bytes!("keys/p256.public.pem");
 
 fn shown(headers: &[(&'static str, &str)]) -> Shown {
     let mut map = HeaderMap::new();
@@ -93,6 +97,7 @@ async fn prd_01_a_token_is_believed_only_with_the_key_the_algorithm_and_the_clai
         (narrow(JwtUsers::hs256(&Secret::new(SECRET)).unwrap()), Algorithm::HS256, hs(SECRET)),
         (narrow(JwtUsers::rs256(RSA_PUBLIC).unwrap()), Algorithm::RS256, rs.clone()),
         (narrow(JwtUsers::eddsa(ED_PUBLIC).unwrap()), Algorithm::EdDSA, ed.clone()),
+        (narrow(JwtUsers::es256(EC_PUBLIC).unwrap()), Algorithm::ES256, EncodingKey::from_ec_pem(EC_PRIVATE).unwrap()),
     ] {
         let maria = who(&users, &token(algorithm, &key, &good)).await.unwrap();
         assert_eq!((maria.user.as_str(), maria.username.as_deref()), ("maria", Some("Maria Lund")));
@@ -148,6 +153,36 @@ async fn prd_01_a_token_is_believed_only_with_the_key_the_algorithm_and_the_clai
     assert!(who(&open, &token(Algorithm::HS256, &hs(SECRET), &without("aud"))).await.is_some());
     assert!(JwtUsers::hs256(&Secret::new("short")).is_err());
     assert!(JwtUsers::rs256(ED_PUBLIC).is_err() && JwtUsers::eddsa(b"x").is_err());
+    assert!(JwtUsers::es256(ED_PUBLIC).is_err() && JwtUsers::es256(RSA_PUBLIC).is_err());
+}
+
+#[tokio::test]
+async fn prd_01_and_auth_10_a_login_token_means_one_thing_or_nothing() {
+    let users = JwtUsers::hs256(&Secret::new(SECRET)).unwrap();
+    let signed = |header: &str, claims: &str| {
+        let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let message = format!("{}.{}", part(header), part(claims));
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    };
+    let header = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let claims = |more: &str| format!(r#"{{"sub":"maria","exp":{}{more}}}"#, now() + 600);
+    assert!(who(&users, &signed(header, &claims(""))).await.is_some());
+    for more in [
+        r#","sub":"tom""#,
+        r#","role":"human","role":"agent""#,
+        r#","other":{"a":1,"a":2}"#,
+        r#","aud":null"#,
+        r#","aud":1"#,
+        r#","nbf":"now""#,
+        r#","iss":["https://login.example.org"]"#,
+    ] {
+        assert_eq!(who(&users, &signed(header, &claims(more))).await, None, "{more}");
+    }
+    for header in [r#"{"alg":"HS256","alg":"HS256"}"#, r#"{"alg":"HS256","typ":"logout+jwt"}"#] {
+        assert_eq!(who(&users, &signed(header, &claims(""))).await, None, "{header}");
+    }
 }
 
 /// An application that answers every request with this text, and the requests that it got. `None` never answers.
