@@ -232,8 +232,9 @@ async fn socketio_connect(gateway: &Gateway, token: &str) -> String {
 async fn auth_12_every_cookie_is_secure_behind_tls() {
     let files = Files::new();
     let made = api_key(&[]);
-    std::fs::write(files.path("index.html"), "<p>the page</p>").unwrap();
-    let pages = format!("monadic={}", files.0.path().display());
+    let site = Files::new();
+    std::fs::write(site.path("index.html"), "<p>the page</p>").unwrap();
+    let pages = format!("monadic={}", site.0.path().display());
     let keys = files.keys(&[&made["entry"]]);
     let gateway = Gateway::speaking(&["monadic"], &["--api-keys-file", &keys, "--static", &pages]);
     let bearer = format!("Bearer {}", text(&made));
