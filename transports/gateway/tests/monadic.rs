@@ -152,10 +152,12 @@ async fn mon_02_a_cookie_that_the_application_sets_itself_is_kept() {
     assert!(!tab.is_new);
     tab.frames().await;
     // Without the seal the value could be of anyone who made it up.
-    for other in ["of-the-application".to_owned(), format!("of-an-attacker; {seal}")] {
-        let mut other = Tab::open(&gateway, Some(&other), "").await;
+    let mut others = Vec::new();
+    for cookie in ["of-the-application".to_owned(), format!("of-an-attacker; {seal}")] {
+        let mut other = Tab::open(&gateway, Some(&cookie), "").await;
         assert!(other.is_new);
         other.frames().await;
+        others.push(other);
     }
     let sessions = sessions(&gateway).await;
     assert_eq!(sessions.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{sessions:?}");
