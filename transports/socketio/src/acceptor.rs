@@ -11,7 +11,7 @@ use bytes::Bytes;
 use eventwire_hub::{
     AuditEntry, AuditEvent, Connection, Holder, Hub, RequestContext, metered::Metered, unfinished::Pace,
 };
-use eventwire_protocol::{Dialect, limits};
+use eventwire_protocol::{Dialect, ErrorCode, limits};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -299,12 +299,20 @@ impl SocketIoAcceptor {
             return Err(refusal_with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 3, message));
         }
         let (session, evicted) = self.sessions.open(Holder::of_peer(peer), bytes as u64).map_err(|refusal| {
-            let (status, message) = match refusal {
-                Refusal::Full => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "Too many sessions without a namespace; try again later")
-                }
-                Refusal::TooFast => (StatusCode::TOO_MANY_REQUESTS, "Too many sessions a second; try again later"),
+            let (status, code, message) = match refusal {
+                Refusal::Full => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    ErrorCode::Unavailable,
+                    "Too many sessions without a namespace; try again later",
+                ),
+                Refusal::TooFast => (
+                    StatusCode::TOO_MANY_REQUESTS,
+                    ErrorCode::RateLimited,
+                    "Too many sessions a second; try again later",
+                ),
             };
+            let entry = AuditEntry::new(AuditEvent::ConnectionRefused).client(peer);
+            self.hub.audit().record_refusal(entry.code(code));
             let mut response = refusal_with(status, 4, message);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response
