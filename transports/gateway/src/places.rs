@@ -76,7 +76,7 @@ pub(crate) struct Account {
 
 /// Files beside one for each place that the sockets of a server may need.
 pub(crate) fn files_beside(max_connections: usize) -> usize {
-    provisional(max_connections) + eventwire_hub::places::most_leaving(max_connections)
+    2 * provisional(max_connections) + eventwire_hub::places::most_leaving(max_connections)
 }
 
 fn provisional(max_connections: usize) -> usize {
@@ -91,7 +91,7 @@ impl SocketPlaces {
         let pool = provisional(max_connections);
         let state = State {
             places: Places::new(max_connections, reserve, eventwire_hub::places::most_leaving(max_connections)),
-            // One that is displaced there is closed at once.
+            // Displaced there means closed at once; until then there may be as many again.
             provisional: Places::new(pool, 0, pool),
             sockets: HashMap::new(),
             next_id: 0,

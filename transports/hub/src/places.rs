@@ -124,7 +124,7 @@ impl<I: Copy + Ord + Hash> Places<I> {
         match self.shares.decide(holder, holder.standing(), 1) {
             Decision::Admit => true,
             Decision::Evict(_) => self.leaving.len() < self.most_leaving,
-            Decision::Refuse => self.own_idle(holder).is_some() && self.leaving.len() < self.most_leaving,
+            Decision::Refuse => matches!(self.own_room(holder), Room::Of(_)),
         }
     }
 
@@ -213,13 +213,15 @@ impl<I: Copy + Ord + Hash> Places<I> {
                 self.shares.add(largest.clone(), largest.standing(), 1);
                 if enough { Room::Of(largest) } else { self.own_room(holder) }
             }
-            Decision::Refuse if may_displace => self.own_room(holder),
-            Decision::Evict(_) | Decision::Refuse => Room::None,
+            Decision::Refuse => self.own_room(holder),
+            Decision::Evict(_) => Room::None,
         }
     }
 
     fn own_room(&self, holder: &Holder) -> Room {
-        if self.own_idle(holder).is_some() { Room::Of(holder.clone()) } else { Room::None }
+        // The other half is for newcomers of other holders, which a holder that displaces itself all the time must not delay.
+        let may_displace = self.leaving.len() < self.most_leaving.div_ceil(2);
+        if may_displace && self.own_idle(holder).is_some() { Room::Of(holder.clone()) } else { Room::None }
     }
 
     fn own_idle(&self, holder: &Holder) -> Option<I> {
@@ -363,11 +365,25 @@ mod tests {
         assert_eq!((places.holder(&3), places.len()), (Some(&user("ada")), 9));
         assert_eq!(enter(&mut places, 9, &peer(2), Stage::Open), Entered::Admitted);
         // Refused, it stays with the peer.
-        let mut places = Places::new(2, 0, 4);
-        assert_eq!(enter(&mut places, 0, &user("ada"), Stage::Open), Entered::Admitted);
-        assert_eq!(enter(&mut places, 1, &peer(1), Stage::Open), Entered::Admitted);
-        assert_eq!(places.transfer(&1, &user("ada"), at(20)), Entered::Refused);
-        assert_eq!(places.holder(&1), Some(&peer(1)));
+        let mut places = Places::new(4, 0, 4);
+        for (id, holder) in (0..).zip([user("ada"), user("ada"), user("tom"), peer(1)]) {
+            assert_eq!(enter(&mut places, id, &holder, Stage::Open), Entered::Admitted);
+        }
+        assert_eq!(places.transfer(&3, &user("ada"), at(20)), Entered::Refused);
+        assert_eq!(places.holder(&3), Some(&peer(1)));
+    }
+
+    #[test]
+    fn limit_05_a_holder_that_displaces_itself_leaves_room_for_others_to_displace_it() {
+        let mut places = Places::new(4, 0, 4);
+        for id in 0..4 {
+            assert_eq!(enter(&mut places, id, &peer(1), Stage::Idle), Entered::Admitted);
+        }
+        // None of the displaced has gone yet.
+        assert_eq!(enter(&mut places, 4, &peer(1), Stage::Idle), Entered::Displaced(0));
+        assert_eq!(enter(&mut places, 5, &peer(1), Stage::Idle), Entered::Displaced(1));
+        assert_eq!(enter(&mut places, 6, &peer(1), Stage::Idle), Entered::Refused);
+        assert_eq!(enter(&mut places, 7, &peer(2), Stage::Idle), Entered::Displaced(2));
     }
 
     #[derive(Clone, Debug)]
