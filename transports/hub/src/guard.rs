@@ -4,7 +4,7 @@
 //! rebinding, the Origin check everything that comes from a foreign page. They speak of text, not of HTTP types, so any
 //! framework can ask them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use eventwire_protocol::{ErrorBody, ErrorCode};
 
@@ -17,23 +17,77 @@ pub struct Guard {
     pub allowed_origins: Vec<String>,
 }
 
-/// The host of `host:port`, lower case, without brackets' port.
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(colon) if host.get(colon + 1..).is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit())) => {
-            // A bare IPv6 address has colons but no brackets; it is no valid Host, so leave it whole.
-            let name = host.get(..colon).unwrap_or(host);
-            if name.contains(':') && !name.ends_with(']') { host } else { name }
-        }
-        _ => host,
+/// A host and its port, as a Host header or an origin has them (AUTH-26).
+///
+/// Stricter than RFC 3986: a host is an IP address, or a name of letters, digits, `-` and `_` between dots. What else the
+/// grammar allows, user names and percent-encoding, is read differently by different programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostPort<'a> {
+    /// The host; an IPv6 address with its brackets.
+    pub host: &'a str,
+    /// The port, if there is one.
+    pub port: Option<u16>,
+}
+
+/// Longest name of a host, in bytes (RFC 1035, section 2.3.4).
+const MAX_NAME: usize = 253;
+/// Longest label of a name, in bytes.
+const MAX_LABEL: usize = 63;
+
+impl<'a> HostPort<'a> {
+    /// Reads `host` or `host:port`; `None` for any other text.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (host, rest) = match text.strip_prefix('[') {
+            Some(inside) => {
+                let end = inside.find(']')?;
+                inside.get(..end)?.parse::<Ipv6Addr>().ok()?;
+                text.split_at_checked(end + 2)?
+            }
+            None => {
+                let (host, rest) = text.split_at_checked(text.find(':').unwrap_or(text.len()))?;
+                is_name(host).then_some((host, rest))?
+            }
+        };
+        let port = match rest.strip_prefix(':') {
+            None if rest.is_empty() => None,
+            None => return None,
+            Some("") => None,
+            Some(port) => Some(port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?),
+        };
+        Some(Self { host, port })
+    }
+
+    /// Whether the host is on this machine, by its name: `localhost`, what is below it, and loopback addresses.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host;
+        host.eq_ignore_ascii_case("localhost")
+            || host.to_ascii_lowercase().ends_with(".localhost")
+            || host == "[::1]"
+            || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 
-fn is_loopback_name(name: &str) -> bool {
-    name.eq_ignore_ascii_case("localhost")
-        || name.to_ascii_lowercase().ends_with(".localhost")
-        || name == "[::1]"
-        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+fn is_name(text: &str) -> bool {
+    let labels = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    labels.len() <= MAX_NAME && labels.split('.').all(is_label)
+}
+
+/// Splits an origin as browsers write it, `scheme://host` with or without a port; `None` for any other text, `null` included.
+pub fn parse_origin(text: &str) -> Option<(&str, HostPort<'_>)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let mut characters = scheme.bytes();
+    let is_scheme = characters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && characters.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    Some((scheme, HostPort::parse(rest).filter(|_| is_scheme)?))
+}
+
+/// An origin of a page that has none of its own: in a sandboxed frame, or from a file.
+fn is_opaque(origin: &str) -> bool {
+    origin == "null" || origin == "file://"
 }
 
 /// Text from a header, safe and short enough to be shown to its sender.
@@ -50,10 +104,14 @@ impl Guard {
         let Some(host) = host else {
             return Err(ErrorBody::new(ErrorCode::HostNotAllowed, "the request has no Host header"));
         };
-        let name = without_port(host);
-        if is_loopback_name(name)
-            || self.allowed_hosts.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(name))
-        {
+        let Some(named) = HostPort::parse(host) else {
+            return Err(ErrorBody::new(
+                ErrorCode::HostNotAllowed,
+                format!("host {:?} is no host name with or without a port", shown(host)),
+            ));
+        };
+        let is_allowed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(named.host);
+        if named.is_loopback() || self.allowed_hosts.iter().any(is_allowed) {
             return Ok(());
         }
         Err(ErrorBody::new(
@@ -68,7 +126,8 @@ impl Guard {
     /// `origin_not_allowed`, naming the setting.
     pub fn check_origin(&self, origin: Option<&str>) -> Result<(), ErrorBody> {
         let Some(origin) = origin else { return Ok(()) };
-        if self.trusts_origin(origin) || self.allowed_origins.iter().any(|allowed| allowed == "*") {
+        let is_origin = || is_opaque(origin) || parse_origin(origin).is_some();
+        if self.trusts_origin(origin) || (self.allowed_origins.iter().any(|allowed| allowed == "*") && is_origin()) {
             return Ok(());
         }
         Err(ErrorBody::new(
@@ -85,11 +144,9 @@ impl Guard {
     /// Whether an origin is let in for its own sake: a loopback origin, or one that is named. Only such pages may use the
     /// cookies of this server; those that `*` let in may not (AUTH-14).
     pub fn trusts_origin(&self, origin: &str) -> bool {
-        let loopback = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"))
-            .is_some_and(|host| is_loopback_name(without_port(host)));
-        loopback || self.allowed_origins.iter().any(|allowed| allowed != "*" && allowed.eq_ignore_ascii_case(origin))
+        let is_loopback = parse_origin(origin)
+            .is_some_and(|(scheme, named)| ["http", "https"].contains(&scheme) && named.is_loopback());
+        is_loopback || self.allowed_origins.iter().any(|allowed| allowed != "*" && allowed.eq_ignore_ascii_case(origin))
     }
 }
 
@@ -133,6 +190,21 @@ mod tests {
             "localhost:4800:1",
             "evil.example#localhost",
             "xlocalhost",
+            "evil.example/.localhost",
+            "evil.example:1.localhost",
+            "evil.example:1/.localhost",
+            "evil.example?.localhost",
+            "evil.example%2f.localhost",
+            "evil..localhost",
+            ".localhost",
+            "localhost:65536",
+            "localhost:+1",
+            "[::1]x",
+            "[::1",
+            "[::1%25lo]",
+            "user:pw@localhost",
+            "localhost, evil.example",
+            "localhost evil.example",
         ] {
             assert!(guard.check_host(Some(host)).is_err(), "{host}");
         }
@@ -161,6 +233,15 @@ mod tests {
             "http://localhost.evil",
             "localhost",
             "http://localhost@evil.example",
+            "http://evil.com/.localhost",
+            "http://evil.com:1.localhost",
+            "http://evil.com\\.localhost",
+            "http://evil.com#.localhost",
+            "http://localhost/",
+            "http://localhost:80:80",
+            "http:///localhost",
+            "HTTP://localhost",
+            "ftp://localhost",
         ] {
             let error = guard.check_origin(Some(origin)).unwrap_err();
             assert!(error.message.contains("allowed_origins"), "{origin}");
@@ -176,11 +257,34 @@ mod tests {
             ("http://localhost:3000", true),
             ("https://evil.example", false),
             ("null", false),
-            ("*", false),
+            ("chrome-extension://abcdefghijklmnop", false),
         ] {
             assert_eq!(guard.trusts_origin(origin), trusted, "{origin}");
-            assert!(guard.check_origin(Some(origin)).is_ok(), "* lets everybody in");
+            assert!(guard.check_origin(Some(origin)).is_ok(), "* lets every origin in: {origin}");
         }
+        for origin in ["*", "", "http://evil.com/.localhost", "http://evil.com:1.localhost", "evil.com"] {
+            assert!(guard.check_origin(Some(origin)).is_err(), "* lets in what is an origin: {origin}");
+        }
+    }
+
+    #[test]
+    fn auth_26_a_host_is_read_strictly_or_not_at_all() {
+        let read = |text: &'static str| HostPort::parse(text).map(|named| (named.host, named.port));
+        for (text, host, port) in [
+            ("a", "a", None),
+            ("a-b_c.Example.:65535", "a-b_c.Example.", Some(65535)),
+            ("a:", "a", None),
+            ("[2001:db8::1]:0", "[2001:db8::1]", Some(0)),
+            ("1.2.3.4:5", "1.2.3.4", Some(5)),
+        ] {
+            assert_eq!(read(text), Some((host, port)), "{text}");
+        }
+        for text in ["", ".", ":1", "a b", "a/b", "a:1:2", "[a]", "[1.2.3.4]", "\u{e9}.example", "a\0", "*"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let long = format!("{}.localhost", "a".repeat(MAX_LABEL + 1));
+        assert_eq!(HostPort::parse(&long), None);
+        assert_eq!(HostPort::parse(&"a.".repeat(MAX_NAME)), None);
     }
 
     #[test]
