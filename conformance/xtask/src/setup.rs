@@ -43,6 +43,7 @@ const TOOLS: &[Tool] = &[
         probe: &["-c", "import ensurepip, venv"],
     },
     Tool { program: "ruby", package: "ruby", why: "back ends in Ruby", probe: VERSION },
+    Tool { program: "nginx", package: "nginx", why: "the gateway behind a real proxy", probe: &["-v"] },
     Tool { program: "curl", package: "curl", why: "the commands in the README", probe: VERSION },
 ];
 
@@ -96,7 +97,11 @@ fn missing_tools(workspace: &Workspace) -> Vec<&'static Tool> {
     TOOLS
         .iter()
         .filter(|tool| {
-            let (outcome, _) = capture(workspace.command(tool.program).args(tool.probe), Duration::from_secs(60));
+            let mut probe = workspace.command(tool.program);
+            // Debian keeps servers where the path of a user does not look.
+            let path = std::env::var("PATH").unwrap_or_default();
+            probe.args(tool.probe).env("PATH", format!("{path}:/usr/sbin:/sbin"));
+            let (outcome, _) = capture(&mut probe, Duration::from_secs(60));
             outcome != Outcome::Succeeded
         })
         .collect()
@@ -123,7 +128,9 @@ fn install(workspace: &Workspace, missing: &[&'static Tool]) -> Result<(), Strin
     install
         .args(["-q", "-y", "--no-install-recommends", "install"])
         .args(&packages)
-        .env("DEBIAN_FRONTEND", "noninteractive");
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Servers are called by tests; none is to be started because it was installed.
+        .env("RUNLEVEL", "1");
     done_or_ask(run_quietly(&mut install, Duration::from_secs(1200)), &ask)?;
     let still = missing_tools(workspace);
     if still.is_empty() { Ok(()) } else { Err(ask()) }
