@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as _, FromArgMatches as _};
+use eventwire_hub::guard::{HostPort, parse_origin};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::limits::{self, StreamBounds};
 use figment::Figment;
@@ -17,7 +18,7 @@ use figment::providers::Serialized;
 use serde::{Deserialize, Serialize};
 
 pub use self::value::{
-    AuditTo, ByteSize, ContextTimes, For, Listen, Listener, LogFormat, ProductUsers, Speed, default_port,
+    AuditTo, ByteSize, ContextTimes, For, Listen, Listener, LogFormat, Network, ProductUsers, Speed, default_port,
 };
 
 mod inherited;
@@ -32,7 +33,7 @@ pub const DEFAULT_FILE: &str = "eventwire.toml";
 const ENV_NOT_SETTINGS: [&str; 5] = ["CONFIG", "URL", "TOKEN", "SHARED", "LONG"];
 
 /// Words people write for a setting whose name looks nothing like them.
-const SYNONYMS: [(&str, &str); 19] = [
+const SYNONYMS: [(&str, &str); 21] = [
     ("address", "listen"),
     ("agents_dir", "agents"),
     ("agents_root", "agents"),
@@ -50,6 +51,8 @@ const SYNONYMS: [(&str, &str); 19] = [
     ("level", "log"),
     ("origins", "allowed_origins"),
     ("port", "listen"),
+    ("proxies", "trusted_proxies"),
+    ("trust_proxy", "trusted_proxies"),
     ("speed", "replay"),
     ("verbose", "log"),
 ];
@@ -224,6 +227,17 @@ pub struct Layer {
     #[arg(long, value_name = "ORIGIN,..", value_delimiter = ',', help_heading = "Access")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_origins: Option<Vec<String>>,
+
+    /// Proxies whose headers Forwarded and X-Forwarded-For name the client, comma separated: addresses and networks, such as
+    /// 10.0.0.7,10.1.0.0/16. Of any other peer these headers are removed
+    #[arg(long, value_name = "ADDRESS,..", value_delimiter = ',', help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "value::one_or_many")]
+    pub trusted_proxies: Option<Vec<Network>>,
+
+    /// Whether connections from trusted_proxies begin with a header of the PROXY protocol, version 1 or 2
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Access")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<bool>,
 
     /// Whether clients of Monadic Chat are told of progress (chat.wait)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = "Older systems")]
@@ -421,6 +435,8 @@ pub struct Settings {
     pub insecure: bool,
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
+    pub trusted_proxies: Vec<Network>,
+    pub proxy_protocol: bool,
     pub progress_enabled: bool,
     pub single_user: bool,
     pub session_secret_file: Option<PathBuf>,
@@ -496,6 +512,8 @@ impl Default for Settings {
             insecure: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             progress_enabled: true,
             single_user: false,
             session_secret_file: None,
@@ -823,6 +841,11 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             "allowed_origins: {origin:?} is not an origin; write scheme and host, such as https://app.example.org"
         )));
     }
+    if settings.proxy_protocol && settings.trusted_proxies.is_empty() {
+        return Err(ConfigError(
+            "proxy_protocol is set without trusted_proxies: name the proxies that send the header".to_owned(),
+        ));
+    }
     if settings.listen.is_empty() {
         return Err(ConfigError("listen is empty: name at least one address".to_owned()));
     }
@@ -901,23 +924,14 @@ pub(crate) fn open_dialect(name: &str) -> Option<Dialect> {
     [Dialect::Monadic, Dialect::Amiga, Dialect::SharedContext, Dialect::Adw].contains(&dialect).then_some(dialect)
 }
 
-/// A host as it stands in a Host header, without the port, or `*`.
+/// A host as a Host header has it, without the port, or `*`.
 fn is_host(text: &str) -> bool {
-    let name = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    match name {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => text == "*" || (!text.is_empty() && text.bytes().all(allowed)),
-    }
+    text == "*" || HostPort::parse(text).is_some_and(|named| named.host == text)
 }
 
-/// An origin as a browser writes it, or `*`. `null` is none: every sandboxed frame of anybody has it.
+/// An origin as a browser writes it, or `*`. `null` is none: every sandboxed frame has it.
 fn is_origin(text: &str) -> bool {
-    let rest = text.split_once("://").filter(|(scheme, _)| {
-        !scheme.is_empty()
-            && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    });
-    text == "*" || rest.is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']))
+    text == "*" || parse_origin(text).is_some()
 }
 
 /// The end of a sentence that says what was probably meant.

@@ -2,7 +2,7 @@
 //! net under the code behind.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -13,15 +13,17 @@ use eventwire_systems::{Admission, Ask, Route};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::answer::{self, Body};
+use crate::proxy::{Forwarded, Proxies};
 use crate::server::Answerer;
 use crate::site::{self, Mounted, Place, Site};
-use crate::{documents, inspector};
+use crate::{documents, inspector, pages};
 
 /// The routes behind: what the adapters make of a request.
 pub(crate) type Routes = Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
@@ -38,11 +40,19 @@ pub(crate) struct Front {
     hub: Hub,
     routes: Routes,
     site: Site,
+    proxies: Arc<Proxies>,
 }
 
 impl Front {
     pub(crate) fn new(hub: Hub, routes: Routes, site: Site) -> Self {
-        Self { hub, routes, site }
+        Self { hub, routes, site, proxies: Arc::default() }
+    }
+
+    /// Sets whose word about clients is taken.
+    #[must_use]
+    pub(crate) fn behind(mut self, proxies: Arc<Proxies>) -> Self {
+        self.proxies = proxies;
+        self
     }
 
     /// Refuses what the guard refuses, on every method and path, before anything else looks at the request (AUTH-02, AUTH-03).
@@ -58,18 +68,24 @@ impl Front {
         self.hub.guard().check_origin(origin)
     }
 
-    async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let mut context = RequestContext::new(Some(peer.ip()), Some(peer.ip()));
+    async fn respond(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let from = self.proxies.settle(peer, request.headers_mut());
+        let client = from.as_ref().map_or(peer, |from| from.client);
+        let request_id = from.as_ref().ok().and_then(|from| from.request_id.as_deref());
+        let mut context = RequestContext::new(Some(peer.ip()), Some(client.ip())).request_id(request_id);
         let place = self.place(&request);
-        if !place.is_application() {
+        let is_application = place.is_application();
+        if !is_application {
             // A path of the application may hold what only the application may know.
             context = context.path(request.uri().path());
         }
-        let from_application = place.is_application();
         let judged = async {
-            let response = self.judge(request, place, peer).await;
+            let response = match from {
+                Ok(from) => self.judge(request, place, &from).await,
+                Err(error) => self.refuse(peer, error),
+            };
             // What the application refuses is the application's.
-            if let Some(code) = refusal_of(&response).filter(|_| !from_application) {
+            if let Some(code) = refusal_of(&response).filter(|_| !is_application) {
                 self.hub.audit().record_refusal(AuditEntry::new(AuditEvent::RequestRefused).code(code));
             }
             response
@@ -77,15 +93,21 @@ impl Front {
         Arc::new(context).run(judged).await
     }
 
+    fn refuse(&self, peer: SocketAddr, error: ErrorBody) -> Response<Body> {
+        tracing::debug!(%peer, code = %error.code, message = %error.message, "refused");
+        self.hub.audit().record(AuditEntry::new(AuditEvent::RequestRefused).code(error.code));
+        answer::refusal(error.code, error.message)
+    }
+
     fn place(&self, request: &Request<Incoming>) -> Place<'_> {
         let uri = request.uri();
         self.site.place(request.method(), uri.path(), uri.query().unwrap_or_default(), request.headers())
     }
 
-    async fn judge(&self, request: Request<Incoming>, place: Place<'_>, peer: SocketAddr) -> Response<Body> {
-        if let Err(error) = self.guard(&request) {
-            tracing::debug!(%peer, code = %error.code, message = %error.message, "refused");
-            return answer::refusal(error.code, error.message);
+    async fn judge(&self, mut request: Request<Incoming>, place: Place<'_>, from: &Forwarded) -> Response<Body> {
+        let peer = from.client;
+        if let Err(error) = self.guard(&request).and_then(|()| settle(&mut request)) {
+            return self.refuse(peer, error);
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let path = path.as_str();
@@ -113,11 +135,15 @@ impl Front {
             }
             Place::Pages => {
                 let own = self.site.own().map(|own| (own, request.headers().clone()));
-                let mut response = safely(request, |request| self.site.pages.answer(request, peer).boxed()).await;
+                let mut response = safely(request, |request| self.site.pages.answer(request, from).boxed()).await;
                 let visit = own.map(|(own, asked)| own.system.visit(&asked, response.headers()));
                 // Beside what the application sets: to extend would take its cookies away.
                 for (name, value) in visit.iter().flatten() {
                     response.headers_mut().append(name, value.clone());
+                }
+                if self.site.pages.is_upstream() {
+                    // Which pages may read it is for the application to say (HTTP-22).
+                    return response;
                 }
                 response
             }
@@ -154,6 +180,19 @@ impl Front {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
+}
+
+/// Makes a request mean one thing to every program that reads it (HTTP-22): an absolute target becomes the Host header that it
+/// wins over (RFC 9112, section 3.2.2), and `Connection` takes out nothing that counts.
+fn settle(request: &mut Request<Incoming>) -> Result<(), ErrorBody> {
+    pages::check_connection(request.headers())?;
+    let Some(authority) = request.uri().authority() else { return Ok(()) };
+    let unreadable = || ErrorBody::new(ErrorCode::MalformedFrame, "the target of the request cannot be read");
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| unreadable())?;
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    request.headers_mut().insert(header::HOST, host);
+    *request.uri_mut() = Uri::from(path);
+    Ok(())
 }
 
 /// What is answered; a panic in it is an error of this one request.
@@ -237,6 +276,10 @@ impl Mounted {
 impl Answerer for Front {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         self.respond(request, peer).await
+    }
+
+    fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxies.expects_header(peer)
     }
 
     fn refused(&self, peer: SocketAddr, code: ErrorCode) {

@@ -1,9 +1,9 @@
 //! The pages of an application on a listener: files of a directory, or another HTTP server behind.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use eventwire_protocol::error::ErrorCode;
+use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
@@ -12,10 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tower_http::services::ServeDir;
-use tower_service::Service as _;
 
 use crate::answer::{self, Body};
+use crate::files::Directory;
+use crate::proxy::Forwarded;
 use crate::site::asks_for_socket;
 
 /// Where the pages come from.
@@ -30,51 +30,17 @@ pub(crate) enum Pages {
 
 impl Pages {
     /// Answers a request that is the application's.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, from: &Forwarded) -> Response<Body> {
         match self {
             Self::None => answer::refusal(ErrorCode::NotFound, "nothing is here"),
             Self::Directory(directory) => directory.answer(request).await,
-            Self::Upstream(upstream) => upstream.answer(request, peer).await,
+            Self::Upstream(upstream) => upstream.answer(request, from).await,
         }
     }
-}
 
-/// A directory of files. A path that names no file and looks like no file is a page of an application that routes in the
-/// browser: it gets `index.html`.
-pub(crate) struct Directory {
-    root: PathBuf,
-    files: ServeDir,
-}
-
-impl Directory {
-    pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), files: ServeDir::new(root) }
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return answer::refusal(ErrorCode::MethodNotAllowed, "files are read with GET");
-        }
-        let page = request.uri().path().rsplit('/').next().is_none_or(|last| !last.contains('.'));
-        let mut again = Request::new(http_body_util::Empty::<bytes::Bytes>::new());
-        *again.method_mut() = request.method().clone();
-        *again.headers_mut() = request.headers().clone();
-        *again.uri_mut() = Uri::from_static("/index.html");
-        let found = self.serve(request.map(|_| http_body_util::Empty::new())).await;
-        if found.status() == StatusCode::NOT_FOUND && page && self.root.join("index.html").is_file() {
-            return self.serve(again).await;
-        }
-        found
-    }
-
-    async fn serve(&self, request: Request<http_body_util::Empty<bytes::Bytes>>) -> Response<Body> {
-        let path: String = request.uri().path().chars().filter(|c| !c.is_control()).take(120).collect();
-        let Ok(mut response) = self.files.clone().call(request).await;
-        if response.status() == StatusCode::NOT_FOUND {
-            return answer::refusal(ErrorCode::NotFound, format!("no file is at {path}"));
-        }
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        response.map(|body| body.map_err(Into::into).boxed_unsync())
+    /// Whether another program writes the answers, with all their headers.
+    pub(crate) fn is_upstream(&self) -> bool {
+        matches!(self, Self::Upstream(_))
     }
 }
 
@@ -89,8 +55,8 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// Another HTTP server. It sees the request as the browser sent it, with the address of the peer beside it; a WebSocket is
-/// passed through byte by byte.
+/// Another HTTP server. It sees the request as the browser sent it, with the address of the client beside it; a WebSocket is
+/// passed through byte by byte. The headers that name the client are written here and never taken over (HTTP-22).
 pub(crate) struct Upstream {
     authority: Authority,
     base: String,
@@ -120,7 +86,10 @@ impl Upstream {
         Uri::from_parts(parts).ok()
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn answer(&self, mut request: Request<Incoming>, from: &Forwarded) -> Response<Body> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return answer::refusal(ErrorCode::MethodNotAllowed, "this method is not passed on to the application");
+        }
         let Some(target) = self.target(request.uri()) else {
             return answer::refusal(ErrorCode::NotFound, "no such path");
         };
@@ -134,20 +103,32 @@ impl Upstream {
         } else {
             headers.remove(header::UPGRADE);
         }
-        if let Ok(address) = HeaderValue::from_str(&peer.ip().to_string()) {
-            headers.append("x-forwarded-for", address);
+        if let Ok(address) = HeaderValue::from_str(&from.client.ip().to_string()) {
+            headers.insert("x-forwarded-for", address);
         }
         if let Some(host) = headers.get(header::HOST).cloned() {
             headers.insert("x-forwarded-host", host);
         }
-        headers.insert("x-forwarded-proto", HeaderValue::from_static("http"));
+        let scheme = if from.secure { "https" } else { "http" };
+        headers.insert("x-forwarded-proto", HeaderValue::from_static(scheme));
 
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let broken = Arc::new(AtomicBool::new(false));
+        let is_broken = Arc::clone(&broken);
+        let request = request.map(|body| {
+            let read = body.map_err(move |error| {
+                is_broken.store(true, Ordering::Relaxed);
+                error.into()
+            });
+            read.boxed_unsync()
+        });
         let mut response = match self.client.request(request).await {
             Ok(response) => response,
+            Err(_) if broken.load(Ordering::Relaxed) => {
+                return answer::refusal(ErrorCode::MalformedFrame, "the body of the request cannot be read to its end");
+            }
             Err(error) => {
                 tracing::warn!(upstream = %self.authority, %error, "the application did not answer");
-                let error = eventwire_protocol::ErrorBody::new(
+                let error = ErrorBody::new(
                     ErrorCode::Unavailable,
                     "the application behind this listener does not answer; is it running at the address of the setting upstream?",
                 );
@@ -155,6 +136,11 @@ impl Upstream {
             }
         };
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switching && !socket {
+            tracing::warn!(upstream = %self.authority, "the application switched protocols without being asked");
+            let error = ErrorBody::new(ErrorCode::Unavailable, "the application answered out of turn");
+            return answer::with_status(StatusCode::BAD_GATEWAY, &error);
+        }
         if switching {
             let server_side = hyper::upgrade::on(&mut response);
             if let Some(client_side) = client_side {
@@ -168,18 +154,65 @@ impl Upstream {
 }
 
 fn strip(headers: &mut http::HeaderMap) {
-    // What `Connection` names concerns this connection too.
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+    // What `Connection` names concerns this connection too. In a request it names no header that is for the application.
+    let named: Vec<HeaderName> = named_by_connection(headers)
+        .filter_map(|name| name?.parse().ok())
         .filter(|name| *name != header::UPGRADE)
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+}
+
+/// What the header `Connection` names; `None` for a line that is not ASCII.
+fn named_by_connection(headers: &http::HeaderMap) -> impl Iterator<Item = Option<&str>> {
+    let lines = headers.get_all(header::CONNECTION).into_iter().map(|value| value.to_str().ok());
+    lines.flat_map(|line| match line {
+        Some(line) => line.split(',').map(|name| Some(name.trim())).collect(),
+        None => vec![None],
+    })
+}
+
+/// Headers for the application, or that decide where a message ends: a request that has them taken out by `Connection` would
+/// reach the application as another one.
+const END_TO_END: [&str; 17] = [
+    "authorization",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "from",
+    "host",
+    "idempotency-key",
+    "last-event-id",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "range",
+    "referer",
+    "set-cookie",
+    "user-agent",
+    "via",
+];
+/// Whole families of them.
+const END_TO_END_FAMILIES: [&str; 8] =
+    ["accept", "access-control-", "cache-", "content-", "eventwire-", "if-", "sec-", "x-forwarded-"];
+
+/// Checks that `Connection` names nothing but what concerns one connection (HTTP-22).
+///
+/// # Errors
+/// `malformed_frame`, naming the header.
+pub(crate) fn check_connection(headers: &http::HeaderMap) -> Result<(), ErrorBody> {
+    for name in named_by_connection(headers) {
+        let Some(name) = name.map(str::to_ascii_lowercase) else {
+            return Err(ErrorBody::new(ErrorCode::MalformedFrame, "the header Connection is not ASCII"));
+        };
+        if END_TO_END.contains(&name.as_str()) || END_TO_END_FAMILIES.iter().any(|family| name.starts_with(family)) {
+            let message = format!("the header Connection names {name}, which is not for one connection; leave it out");
+            return Err(ErrorBody::new(ErrorCode::MalformedFrame, message));
+        }
+    }
+    Ok(())
 }
 
 /// Passes bytes both ways until one side ends.

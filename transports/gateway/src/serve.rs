@@ -27,10 +27,12 @@ use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::credential_file::{self, Holds};
+use crate::files::Directory;
 use crate::front::Front;
 use crate::jwt::Accepted;
-use crate::pages::{Directory, Pages, Upstream};
+use crate::pages::{Pages, Upstream};
 use crate::places::{self, SocketPlaces};
+use crate::proxy::{Others, Proxies};
 use crate::reload::Configured;
 use crate::site::{Mounted, Site, SocketIo};
 use crate::state_file::StateFile;
@@ -118,6 +120,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let block = start_block(&listeners, &access, &notes, &runs, Pen::new(coloured(&io::stderr())));
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
     let places = SocketPlaces::new(places, hub.clone());
+    let proxies = Arc::new(proxies(settings));
     let mut serving = JoinSet::new();
     for Listening { dialect, listener, .. } in listeners {
         let socketio = match dialect {
@@ -127,7 +130,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
             _ => SocketIo::None,
         };
         let site = Site { dialect, systems: systems.mounted.clone(), socketio, pages: pages(settings, dialect)? };
-        let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site));
+        let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site).behind(Arc::clone(&proxies)));
         serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }
     if let Some(file) = &settings.port_file {
@@ -183,6 +186,13 @@ fn warn_of_older_grants(settings: &Settings) {
             "strangers may listen to every agent run, room and context: set anonymous_scope to what they should see"
         );
     }
+}
+
+/// Whose word about clients is taken. Where nothing keeps others out but the address, a proxy must not let them in (AUTH-24).
+fn proxies(settings: &Settings) -> Proxies {
+    let is_open = !settings.authenticates() && !settings.insecure;
+    let others = if is_open { Others::LoopbackOnly } else { Others::Served };
+    Proxies::new(settings.trusted_proxies.clone(), settings.proxy_protocol, others)
 }
 
 /// Whether only programs on this machine reach any of the listeners.
@@ -264,7 +274,10 @@ fn hub(
         });
     Ok(match accepted {
         Some(accepted) => builder.authenticator(accepted).build(),
-        None if is_loopback(settings) => builder.authenticator(NoAuthentication::loopback()).build(),
+        None if is_loopback(settings) && settings.trusted_proxies.is_empty() => {
+            builder.authenticator(NoAuthentication::loopback()).build()
+        }
+        None if is_loopback(settings) => builder.authenticator(NoAuthentication::by_address()).build(),
         None => builder.authenticator(NoAuthentication::insecure()).build(),
     })
 }
@@ -287,7 +300,9 @@ fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {
 enum Access {
     Credentials { keys: Option<usize>, token_keys: Option<usize> },
     Machine { proxied: bool },
-    Everybody,
+    /// Trusted proxies let clients of other machines in.
+    Proxies,
+    All,
 }
 
 impl Access {
@@ -295,8 +310,9 @@ impl Access {
         let keys = accepted.keys.as_ref().map(|keys| keys.len());
         match accepted.tokens.as_ref().map(|tokens| tokens.key_count()) {
             token_keys if keys.is_some() || token_keys.is_some() => Self::Credentials { keys, token_keys },
-            _ if is_loopback(settings) => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
-            _ => Self::Everybody,
+            _ if !is_loopback(settings) => Self::All,
+            _ if !settings.trusted_proxies.is_empty() => Self::Proxies,
+            _ => Self::Machine { proxied: !settings.allowed_hosts.is_empty() },
         }
     }
 
@@ -311,17 +327,21 @@ impl Access {
                 keys.into_iter().chain(tokens).collect::<Vec<_>>().join(", and ")
             }
             Self::Machine { proxied: false } => {
-                "everybody on this machine may do everything (no api_keys_file)".to_owned()
+                "all who reach this port, also through a proxy, may do everything (no api_keys_file)".to_owned()
             }
             Self::Machine { proxied: true } => {
-                "everybody whom a proxy lets through may do everything (allowed_hosts without api_keys_file)".to_owned()
+                "all who reach this port, also through a proxy, may do everything (allowed_hosts without api_keys_file)"
+                    .to_owned()
             }
-            Self::Everybody => "INSECURE: everybody who reaches this address may publish and subscribe".to_owned(),
+            Self::Proxies => {
+                "INSECURE: all whom trusted_proxies let through may publish and subscribe (no api_keys_file)".to_owned()
+            }
+            Self::All => "INSECURE: all who reach this address may publish and subscribe".to_owned(),
         }
     }
 
     fn is_risky(&self) -> bool {
-        matches!(self, Self::Everybody | Self::Machine { proxied: true })
+        matches!(self, Self::All | Self::Proxies | Self::Machine { proxied: true })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -29,6 +29,7 @@ use tokio::time::Sleep;
 use crate::answer::{self, Body};
 use crate::head::{self, First};
 use crate::places::{Account, FULL, SocketPlaces};
+use crate::proxy_protocol;
 
 /// How long a socket without a place may take for its head.
 const PROVISIONAL_DEADLINE: Duration = Duration::from_secs(2);
@@ -69,6 +70,11 @@ const UNSENT_BYTES: u32 = 128 * 1024;
 pub(crate) trait Answerer: Send + Sync + 'static {
     /// The answer to a request from `peer`.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Whether a connection from this address begins with a header of the PROXY protocol (HTTP-24).
+    fn expects_proxy_header(&self, _peer: IpAddr) -> bool {
+        false
+    }
 
     /// A connection was refused before it brought a request (AUTH-25).
     fn refused(&self, _peer: SocketAddr, _code: ErrorCode) {}
@@ -135,8 +141,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection<A: Answerer>(
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
     account: Arc<Account>,
     answerer: Arc<A>,
     deadlines: Deadlines,
@@ -145,6 +151,22 @@ async fn connection<A: Answerer>(
     let _ = stream.set_nodelay(true);
     bound_queue(&stream);
     let deadline = if account.is_provisional() { PROVISIONAL_DEADLINE } else { deadlines.head };
+    if answerer.expects_proxy_header(peer.ip()) {
+        let named = tokio::select! {
+            named = tokio::time::timeout(deadline, proxy_protocol::read(&mut stream)) => named,
+            () = stopped(&mut stop) => return,
+        };
+        match named {
+            Ok(Ok(client)) => peer = client.unwrap_or(peer),
+            Ok(Err(error)) if error.kind() != io::ErrorKind::InvalidData => return,
+            Ok(Err(_)) | Err(_) => {
+                let message = "this connection must begin with a header of the PROXY protocol, as proxy_protocol says";
+                answerer.refused(peer, ErrorCode::MalformedFrame);
+                let error = ErrorBody::new(ErrorCode::MalformedFrame, message);
+                return head::refuse(stream, StatusCode::BAD_REQUEST, &error).await;
+            }
+        }
+    }
     let mut unfinished = account.unfinished();
     let first = tokio::select! {
         first = head::first(&stream, deadline, &mut unfinished) => first,

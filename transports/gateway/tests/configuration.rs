@@ -82,7 +82,8 @@ fn every_setting_is_read_from_all_three_places() {
         | "commands_secret_file"
         | "commands_ca_file"
         | "audit" => "/some/where",
-        "from_start" | "no_sample" | "insecure" => "true",
+        "from_start" | "no_sample" | "insecure" | "proxy_protocol" => "true",
+        "trusted_proxies" => "10.0.0.7,fd00::/8",
         "progress_enabled" | "socketio" | "jwt_require_iat" => "false",
         // The other value is refused beside api_keys_file.
         "single_user" => "false",
@@ -106,7 +107,7 @@ fn every_setting_is_read_from_all_three_places() {
         let value = written(&setting.key);
         environment.push((format!("EVENTWIRE_{}", setting.key.to_ascii_uppercase()), value));
         arguments.push(format!("--{}={}", setting.key.replace('_', "-"), value.replace(' ', "")));
-        let is_list = setting.key.starts_with("allowed_") || setting.key.starts_with("anonymous");
+        let is_list = ["allowed_", "anonymous", "trusted_proxies"].iter().any(|start| setting.key.starts_with(start));
         let quoted = value.split(',').map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
         let bare = ["true", "false"].contains(&value) || value.parse::<f64>().is_ok();
         let value = if is_list {
@@ -236,6 +237,8 @@ fn values_out_of_bounds_and_contradictions_are_refused() {
         ("--allowed-origins https://a.example/", "allowed_origins: \"https://a.example/\" is not an origin"),
         ("--allowed-origins a.example", "allowed_origins: \"a.example\" is not an origin"),
         ("--from-start", "from_start is set without agents"),
+        ("--proxy-protocol", "proxy_protocol is set without trusted_proxies"),
+        ("--allowed-origins http://a.example/.localhost", "allowed_origins: \"http://a.example/.localhost\" is not"),
         ("--jwt-leeway-seconds 61", "jwt_leeway_seconds = 61: must lie between 0 and 60"),
         ("--jwt-max-seconds 59", "jwt_max_seconds = 59: must lie between 60 and"),
         (

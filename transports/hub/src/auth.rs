@@ -206,12 +206,20 @@ pub trait Authenticator: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct NoAuthentication {
     claims: Claims,
+    /// Of peers on other machines, where they have fewer.
+    elsewhere: Option<Claims>,
 }
 
 impl NoAuthentication {
     /// For a listener that only this machine reaches: everybody may do everything.
     pub fn loopback() -> Self {
-        Self { claims: Claims::loopback() }
+        Self { claims: Claims::loopback(), elsewhere: None }
+    }
+
+    /// For a listener that this machine alone reaches, and trusted proxies for others: peers on this machine may do everything,
+    /// others what [`insecure`](Self::insecure) grants.
+    pub fn by_address() -> Self {
+        Self { claims: Claims::loopback(), elsewhere: Some(Self::insecure().claims) }
     }
 
     /// For a listener that others reach, when the operator insists: everybody may publish and subscribe, nobody may
@@ -219,14 +227,16 @@ impl NoAuthentication {
     pub fn insecure() -> Self {
         let mut claims = Claims::anonymous();
         claims.permissions.insert(Permission::Publish);
-        Self { claims }
+        Self { claims, elsewhere: None }
     }
 }
 
 #[async_trait]
 impl Authenticator for NoAuthentication {
-    async fn authenticate(&self, _: &Credentials) -> Result<Principal, ErrorBody> {
-        Ok(Principal::anonymous(self.claims.clone()))
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        let is_elsewhere = credentials.peer.is_some_and(|peer| !peer.to_canonical().is_loopback());
+        let claims = self.elsewhere.as_ref().filter(|_| is_elsewhere).unwrap_or(&self.claims);
+        Ok(Principal::anonymous(claims.clone()))
     }
 
     fn authenticates(&self) -> bool {

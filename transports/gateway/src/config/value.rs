@@ -161,6 +161,70 @@ impl FromStr for For {
     }
 }
 
+/// Addresses that are named together: one address, or a network.
+///
+/// Written as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    /// Leading bits that addresses share.
+    bits: u8,
+}
+
+impl Network {
+    /// Whether an address belongs to it. An IPv4 address is the same when it is mapped into IPv6.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()) & mask(32, self.bits) as u32 == 0,
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits()) & mask(128, self.bits) == 0,
+            _ => false,
+        }
+    }
+}
+
+/// The upper `bits` of a word of `width` bits.
+fn mask(width: u8, bits: u8) -> u128 {
+    let all = u128::MAX >> (128 - u32::from(width));
+    let lower = u128::MAX.checked_shr(128 - u32::from(width.saturating_sub(bits))).unwrap_or(0);
+    all & !lower
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = if self.address.is_ipv4() { 32 } else { 128 };
+        if self.bits == whole { self.address.fmt(f) } else { write!(f, "{}/{}", self.address, self.bits) }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8".to_owned();
+        let (address, bits) = text.trim().split_once('/').map_or((text.trim(), None), |(it, bits)| (it, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let Some(bits) = bits else {
+            let address = address.to_canonical();
+            return Ok(Self { address, bits: if address.is_ipv4() { 32 } else { 128 } });
+        };
+        let bits: u8 = bits.parse().map_err(|_| wrong())?;
+        let (width, beyond) = match address {
+            IpAddr::V4(v4) => (32, u128::from(v4.to_bits()) & !mask(32, bits.min(32))),
+            IpAddr::V6(v6) => (128, v6.to_bits() & !mask(128, bits.min(128))),
+        };
+        if bits > width {
+            return Err(wrong());
+        }
+        if beyond != 0 {
+            return Err(format!(
+                "{address} has bits behind the first {bits}; leave them zero, or write the address alone"
+            ));
+        }
+        Ok(Self { address, bits })
+    }
+}
+
 /// Where the audit log goes.
 ///
 /// Written as `off`, `stderr`, or the path of a file.
@@ -408,7 +472,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Listen, Listener, For, ByteSize, Speed, AuditTo);
+as_text!(Listen, Listener, For, ByteSize, Speed, Network, AuditTo);
 
 #[cfg(test)]
 mod tests {
@@ -455,6 +519,30 @@ mod tests {
         let is_loopback = |text: &str| text.parse::<Listen>().unwrap().is_loopback();
         assert!(is_loopback("127.9.9.9:1") && is_loopback("[::1]:1") && is_loopback("[::ffff:127.0.0.1]:1"));
         assert!(!is_loopback("0.0.0.0:1") && !is_loopback("[::]:1") && !is_loopback("192.168.0.1:1"));
+    }
+
+    #[test]
+    fn http_21_a_network_contains_what_shares_its_leading_bits() {
+        let contains =
+            |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
+        for (network, inside, outside) in [
+            ("10.0.0.7", "10.0.0.7", "10.0.0.6"),
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
+            ("10.0.0.0/9", "10.127.255.255", "10.128.0.0"),
+            ("0.0.0.0/0", "255.255.255.255", "::1"),
+            ("::/0", "2001:db8::1", "10.0.0.1"),
+            ("fd00::/8", "fdff::1", "fe00::"),
+            ("::1", "::1", "::2"),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", "::10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2"),
+        ] {
+            assert!(contains(network, inside) && !contains(network, outside), "{network}");
+            let read = network.parse::<Network>().unwrap();
+            assert_eq!(read.to_string().parse::<Network>(), Ok(read), "{network} printed as {read}");
+        }
+        for text in ["", "localhost", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/-1", "fd00::/129", "10.0.0.0/", "10/8"] {
+            assert!(text.parse::<Network>().is_err(), "{text:?} was taken");
+        }
     }
 
     #[test]
