@@ -1,6 +1,6 @@
 //! The laws of fair shares (LIMIT-04), held against a list of what was taken.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use eventwire_protocol::shares::{Decision, Shares, Standing};
 use proptest::{collection::vec, prelude::*};

@@ -298,13 +298,19 @@ async fn repeat(mut socket: Socket, per_second: u32, message: Message) {
 /// Subscribes to new targets with long names, and forgets them, as fast as commands may come.
 async fn subscribe(mut socket: Socket, number: usize) {
     let mut pause = tokio::time::interval(Duration::from_secs(1) / 31);
-    for round in 0_u64.. {
+    let mut round = 0_u64;
+    loop {
         let name = |place: u64| json!({"to": format!("room:{number}-{round}-{place}-{}", "x".repeat(90))});
         let streams: Vec<_> = (0..250).map(name).collect();
         let kind = if round % 2 == 0 { "subscribe" } else { "unsubscribe" };
         let command = Message::text(json!({"type": kind, "data": {"streams": streams}}).to_string());
         tokio::select! {
-            sent = async { pause.tick().await; socket.send(command).await } => if sent.is_err() { return },
+            _ = pause.tick() => {
+                round += 1;
+                if socket.send(command).await.is_err() {
+                    return;
+                }
+            }
             read = socket.next() => if !matches!(read, Some(Ok(_))) { return },
         }
     }

@@ -487,6 +487,11 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// Tokens and no API keys.
+    pub fn of_tokens(tokens: Arc<Jwt>) -> Self {
+        Self { tokens: Some(tokens), ..Self::default() }
+    }
+
     async fn recognise(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         if let Some(keys) = &self.keys {
             let known = keys.authenticate(credentials).await;

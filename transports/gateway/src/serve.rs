@@ -298,8 +298,13 @@ fn read_session_secret(file: &Path) -> Result<SessionKey, Failure> {
 
 /// Who may do what, as it is told at the start.
 enum Access {
-    Credentials { keys: Option<usize>, token_keys: Option<usize> },
-    Machine { proxied: bool },
+    Credentials {
+        keys: Option<usize>,
+        token_keys: Option<usize>,
+    },
+    Machine {
+        proxied: bool,
+    },
     /// Trusted proxies let clients of other machines in.
     Proxies,
     All,

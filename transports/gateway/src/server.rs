@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use eventwire_hub::carrier::carried;
 use eventwire_hub::unfinished::Reservation;
-use eventwire_protocol::error::ErrorCode;
+use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_protocol::limits;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};

@@ -295,8 +295,8 @@ async fn known(row: &Row) -> (Hub, Principal) {
                 grants: GrantsVersion::from_number(version).unwrap(),
                 leeway: Duration::from_secs(5),
             };
-            let tokens = Some(Arc::new(Jwt::new(Keys::read(SECRET).unwrap(), expected)));
-            (builder.authenticator(Accepted { tokens, ..Accepted::default() }).build(), show(&token(claim)))
+            let tokens = Arc::new(Jwt::new(Keys::read(SECRET).unwrap(), expected));
+            (builder.authenticator(Accepted::of_tokens(tokens)).build(), show(&token(claim)))
         }
         Made::Stranger => {
             let hub = builder.authenticator(ApiKeys::new()).build();
@@ -428,8 +428,10 @@ async fn judge(row: &Row, tally: &mut Tally) {
         if to_audience.is_part() {
             continue;
         }
-        let data = if to.starts_with("adw:") { json!({"adw_id": &to[4..], "content": "x"}) } else { json!({}) };
-        let kind = if to.starts_with("adw:") { "adw.text_block" } else { "_matrix.note" };
+        let (kind, data) = match to.strip_prefix("adw:") {
+            Some(run) => ("adw.text_block", json!({"adw_id": run, "content": "x"})),
+            None => ("_matrix.note", json!({})),
+        };
         let publication =
             Publication::decode(&json!({"type": kind, "to": to_audience.to_string(), "data": data}).to_string());
         let outcome = hub.publish(&principal, vec![publication]).await.unwrap().remove(0);

@@ -1009,7 +1009,7 @@ impl Hub {
         publications: Vec<Result<Publication, ErrorBody>>,
     ) -> Result<Vec<Result<Receipt, ErrorBody>>, ErrorBody> {
         let now = self.now();
-        let holder = Holder::of(principal, None);
+        let holder = Holder::of(principal, principal.peer);
         let mut appends = Vec::new();
         let admitted: Vec<Result<(), ErrorBody>> = publications
             .into_iter()

@@ -281,10 +281,8 @@ impl Known {
 
     fn forget(&mut self, number: u64) {
         self.connect(number);
-        if let Some(entry) = self.entries.remove(&number) {
-            if let Some(sid) = entry.sid {
-                self.numbers.remove(&sid);
-            }
+        if let Some(sid) = self.entries.remove(&number).and_then(|entry| entry.sid) {
+            self.numbers.remove(&sid);
         }
     }
 }

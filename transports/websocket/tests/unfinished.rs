@@ -46,7 +46,7 @@ async fn push(stream: &mut DuplexStream, bytes: &[u8]) {
 async fn last_words(mut stream: DuplexStream, text: &str) -> (bool, Option<u16>) {
     let mut read = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut read)).await.expect("the server closes").unwrap();
-    let code = read.windows(4).filter(|frame| frame[0] == 0x88 && frame[1] >= 2).last();
+    let code = read.windows(4).rfind(|frame| frame[0] == 0x88 && frame[1] >= 2);
     let code = code.map(|frame| u16::from_be_bytes([frame[2], frame[3]]));
     (read.windows(text.len()).any(|window| window == text.as_bytes()), code)
 }

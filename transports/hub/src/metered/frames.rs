@@ -48,8 +48,7 @@ struct Few {
 
 impl Few {
     fn of(from: &[u8]) -> Self {
-        let mut few = Self::default();
-        few.len = from.len().min(MAX_HEADER);
+        let mut few = Self { len: from.len().min(MAX_HEADER), ..Self::default() };
         for (to, from) in few.bytes.iter_mut().zip(from) {
             *to = *from;
         }
@@ -429,7 +428,7 @@ mod tests {
         bytes.extend(&frame(0x80, &[b'y'; 300])[..8 + 100]);
         run(&mut frames, &bytes, std::iter::repeat(7)).unwrap();
         assert_eq!((frames.unfinished(), frames.begun()), (Some(600), 1));
-        run(&mut frames, &vec![0; 200], std::iter::repeat(7)).unwrap();
+        run(&mut frames, &[0; 200], std::iter::repeat(7)).unwrap();
         assert_eq!((frames.unfinished(), frames.begun()), (None, 1));
     }
 
