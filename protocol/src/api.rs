@@ -223,10 +223,9 @@ pub struct Connections {
     pub connections: Vec<ConnectionInfo>,
 }
 
-/// One row of the list of connections, as far as the grants of the asker reach.
-///
-/// Where they reach a subscription of a connection but not who it is, its role, permissions, credentials, address and figures
-/// are left out or 0.
+// As far as the grants of the asker reach (AUTH-16): where they reach a subscription of a connection but not who it is, its
+// role, permissions, credentials, address and figures are left out or 0.
+/// One row of the list of connections.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct ConnectionInfo {
     /// Its id.
@@ -235,7 +234,7 @@ pub struct ConnectionInfo {
     pub dialect: &'static str,
     /// Its transport: `websocket`, `sse`, `socketio` or `memory`.
     pub transport: &'static str,
-    /// Its user, if the grants of the asker reach it.
+    /// Its user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// Its browser session (the hash, never the cookie).
@@ -252,7 +251,7 @@ pub struct ConnectionInfo {
     /// When its credentials end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// What it asked for, as far as the grants of the asker reach.
+    /// What it asked for.
     pub subscriptions: Vec<Root>,
     /// The peer's address.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -125,8 +125,8 @@ pub struct Subscribed {
 pub struct SubscribedStream {
     /// The target.
     pub to: Root,
-    /// The highest sequence number of the whole history when the target was accepted, 0 for none. Later events of the target
-    /// have higher numbers. It tells nothing about this target alone.
+    // Not that of the target, which would count private messages (AUTH-16).
+    /// The highest sequence number of the history, 0 for none.
     pub head: Position,
 }
 

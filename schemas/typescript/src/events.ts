@@ -878,7 +878,7 @@ export interface SubscribedStream {
    */
   to: SubscriptionTarget;
   /**
-   * The highest sequence number it has so far, 0 for none.
+   * The highest sequence number of the history, 0 for none.
    */
   head: Position;
 }

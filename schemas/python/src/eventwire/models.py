@@ -9508,7 +9508,7 @@ class SubscribedStream(Model):
     """
     head: Position
     """
-    The highest sequence number it has so far, 0 for none.
+    The highest sequence number of the history, 0 for none.
     """
 
 
