@@ -103,6 +103,7 @@ async fn auth_13_a_revocation_closes_what_it_names_and_says_how_much() {
     assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (401, "unauthorised"));
     assert_eq!(post(&api, "/v1/tickets", "ada", &[], "").await.0, 201);
     // Everything: also what keys had opened, which themselves remain accepted.
+    drop((ada, too, bob));
     let mut again = connect(&hub, "ada").await;
     assert_eq!(revoke(json!({"all": true})).await, (200, json!({"closed": 1})));
     assert_eq!(code(&mut again).await, CloseCode::Unauthorised);
