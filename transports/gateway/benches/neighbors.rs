@@ -9,7 +9,13 @@
 //! `cargo bench -p eventwire-gateway --bench neighbors` measures and fails when the promise of docs/guides/security.md is
 //! broken. As part of `cargo test` a small run shows that the program works, and asserts no time.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a measurement may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a measurement may panic"
+)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -302,7 +308,7 @@ async fn subscribe(mut socket: Socket, number: usize) {
     loop {
         let name = |place: u64| json!({"to": format!("room:{number}-{round}-{place}-{}", "x".repeat(90))});
         let streams: Vec<_> = (0..250).map(name).collect();
-        let kind = if round % 2 == 0 { "subscribe" } else { "unsubscribe" };
+        let kind = if round.is_multiple_of(2) { "subscribe" } else { "unsubscribe" };
         let command = Message::text(json!({"type": kind, "data": {"streams": streams}}).to_string());
         tokio::select! {
             _ = pause.tick() => {
