@@ -65,6 +65,8 @@ pub(crate) struct Account {
     connection: Mutex<Option<ConnectionId>>,
     /// Whether a request is being answered.
     busy: AtomicBool,
+    /// Whether something of the last answer may wait to be written.
+    unsent: AtomicBool,
     upgraded: AtomicBool,
     wrong_credentials: AtomicU32,
     ended: AtomicBool,
@@ -127,6 +129,7 @@ impl SocketPlaces {
             activity,
             connection: Mutex::default(),
             busy: AtomicBool::new(false),
+            unsent: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             wrong_credentials: AtomicU32::new(0),
             ended: AtomicBool::new(false),
@@ -230,6 +233,14 @@ impl Account {
         self.shared.hub.unfinished().reader(Holder::of_peer(Some(self.peer.ip())))
     }
 
+    /// Notes that everything was written. After an answer the socket is idle from now on.
+    pub(crate) fn flushed(&self) {
+        if self.unsent.load(Ordering::Relaxed) && !self.busy.load(Ordering::Relaxed) {
+            self.unsent.store(false, Ordering::Relaxed);
+            self.set_stage(Stage::Idle);
+        }
+    }
+
     /// Waits until the socket has lost its place.
     pub(crate) async fn lost(&self) {
         self.lost.notified().await;
@@ -318,17 +329,19 @@ impl Carrier for Account {
     }
 }
 
-/// A request that is being answered. With it the socket becomes idle again, unless it has become another kind of
-/// connection.
+/// A request that is being answered. Once its answer is written the socket is idle again, unless it has become another kind
+/// of connection.
 pub(crate) struct Answering(Arc<Account>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Relaxed);
         if !self.0.is_upgraded() {
             *self.0.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            self.0.set_stage(Stage::Idle);
+            // The HTTP server has the whole answer; the peer may not.
+            self.0.set_stage(Stage::Request);
+            self.0.unsent.store(true, Ordering::Relaxed);
         }
+        self.0.busy.store(false, Ordering::Relaxed);
     }
 }
 
