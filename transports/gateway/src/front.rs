@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use eventwire_hub::{Audit, AuditEntry, AuditEvent, Holder, Hub, RequestContext, audit};
+use eventwire_hub::{Audit, AuditEntry, AuditEvent, Holder, Hub, RequestContext, audit, carrier};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_systems::{Admission, Ask, Route};
@@ -71,6 +71,10 @@ impl Front {
     async fn respond(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let from = self.proxies.settle(peer, request.headers_mut());
         let client = from.as_ref().map_or(peer, |from| from.client);
+        if let Some(socket) = carrier::current() {
+            // Behind a trusted proxy the place counts for the client.
+            socket.forwarded(client.ip());
+        }
         let request_id = from.as_ref().ok().and_then(|from| from.request_id.as_deref());
         let mut context = RequestContext::new(Some(peer.ip()), Some(client.ip())).request_id(request_id);
         let place = self.place(&request);

@@ -319,6 +319,10 @@ impl Carrier for Account {
     }
 
     fn forwarded(&self, client: IpAddr) {
+        let known = |holder: &Holder| *holder == Holder::of_peer(Some(client));
+        if client == self.peer.ip() || self.shared.state().places.holder(&self.id).is_some_and(known) {
+            return;
+        }
         // Without room the place stays with the proxy, which is the peer then.
         let _ = self.claim(&Holder::of_peer(Some(client)));
     }
