@@ -984,8 +984,19 @@ impl Hub {
     /// # Errors
     /// `unavailable`; then nothing was committed.
     pub async fn append(&self, events: Vec<Envelope>, checkpoints: Vec<Checkpoint>) -> Result<Vec<Receipt>, ErrorBody> {
-        let records = events.into_iter().map(Record::from).collect();
-        let answers = self.submit(&Holder::Local, vec![Append { records, checkpoints }]).await?;
+        self.append_for(&Holder::Local, events, checkpoints).await
+    }
+
+    /// The same on the account of a holder (LIMIT-10, LIMIT-15).
+    async fn append_for(
+        &self,
+        holder: &Holder,
+        events: Vec<Envelope>,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Result<Vec<Receipt>, ErrorBody> {
+        let record = |envelope| Record { holder: holder.clone(), ..Record::from(envelope) };
+        let records = events.into_iter().map(record).collect();
+        let answers = self.submit(holder, vec![Append { records, checkpoints }]).await?;
         answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()))
     }
 
@@ -1095,39 +1106,39 @@ impl Hub {
         Ok(())
     }
 
-    async fn publish_one(&self, envelope: Result<Envelope, ErrorBody>) -> Result<Receipt, ErrorBody> {
-        let receipts = self.append(vec![envelope?], Vec::new()).await?;
+    async fn publish_one(&self, holder: &Holder, envelope: Result<Envelope, ErrorBody>) -> Result<Receipt, ErrorBody> {
+        let receipts = self.append_for(holder, vec![envelope?], Vec::new()).await?;
         receipts.into_iter().next().ok_or_else(|| ErrorBody::new(ErrorCode::Internal, "the history gave no answer"))
     }
 
     /// A handle that publishes to one connection.
     pub fn connection(&self, id: ConnectionId) -> ToConnection {
-        ToConnection { hub: self.clone(), id }
+        ToConnection { hub: self.clone(), id, holder: Holder::Local }
     }
 
     /// A handle that publishes to one session.
     pub fn session(&self, id: impl Into<SessionId>) -> ToSession {
-        ToSession { hub: self.clone(), id: id.into() }
+        ToSession { hub: self.clone(), id: id.into(), holder: Holder::Local }
     }
 
     /// A handle that publishes to one user.
     pub fn user(&self, id: UserId) -> ToUser {
-        ToUser { hub: self.clone(), id }
+        ToUser { hub: self.clone(), id, holder: Holder::Local }
     }
 
     /// A handle that publishes to the watchers of one ADW.
     pub fn adw(&self, id: AdwId) -> ToAdw {
-        ToAdw { hub: self.clone(), id }
+        ToAdw { hub: self.clone(), id, holder: Holder::Local }
     }
 
     /// A handle that publishes to one room.
     pub fn room(&self, name: RoomName) -> ToRoom {
-        ToRoom { hub: self.clone(), id: name }
+        ToRoom { hub: self.clone(), id: name, holder: Holder::Local }
     }
 
     /// A handle that publishes to everyone.
     pub fn everyone(&self) -> ToEveryone {
-        ToEveryone { hub: self.clone() }
+        ToEveryone { hub: self.clone(), holder: Holder::Local }
     }
 
     /// Everyone whom a principal may know of, oldest first, with what it may know of each (AUTH-16).
@@ -1316,6 +1327,7 @@ macro_rules! handles {
             pub struct $name {
                 hub: Hub,
                 id: $id,
+                holder: Holder,
             }
 
             impl $name {
@@ -1324,13 +1336,19 @@ macro_rules! handles {
                     &self.id
                 }
 
+                /// The same handle, on the account of a holder: for what a client caused. Without it the account is that of the process
+                /// (LIMIT-10, LIMIT-15).
+                pub fn on_account_of(self, holder: Holder) -> Self {
+                    Self { holder, ..self }
+                }
+
                 /// Publishes an event; returns when it is committed and in every receiver's mailbox.
                 ///
                 /// # Errors
                 /// `too_large`, `subject_mismatch`, `unavailable`.
                 pub async fn publish<P: AddressedTo<to::$marker>>(&self, payload: P) -> Result<Receipt, ErrorBody> {
                     let now = self.hub.now();
-                    self.hub.publish_one(Envelope::$admit(self.id.clone(), &payload, now)).await
+                    self.hub.publish_one(&self.holder, Envelope::$admit(self.id.clone(), &payload, now)).await
                 }
             }
         )+
@@ -1354,14 +1372,21 @@ handles! {
 #[derive(Clone)]
 pub struct ToEveryone {
     hub: Hub,
+    holder: Holder,
 }
 
 impl ToEveryone {
+    /// The same handle, on the account of a holder: for what a client caused. Without it the account is that of the process
+    /// (LIMIT-10, LIMIT-15).
+    pub fn on_account_of(self, holder: Holder) -> Self {
+        Self { holder, ..self }
+    }
+
     /// Publishes an event; returns when it is committed and in every receiver's mailbox.
     ///
     /// # Errors
     /// `too_large`, `unavailable`.
     pub async fn publish<P: AddressedTo<to::Global>>(&self, payload: P) -> Result<Receipt, ErrorBody> {
-        self.hub.publish_one(Envelope::to_everyone(&payload, self.hub.now())).await
+        self.hub.publish_one(&self.holder, Envelope::to_everyone(&payload, self.hub.now())).await
     }
 }

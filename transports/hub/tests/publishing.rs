@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    Authenticator, ConnectRequest, Connection, Credentials, Hub, MemoryBounds, Outgoing, Principal, Receipt, Secret,
-    history::Evictions,
+    Authenticator, ConnectRequest, Connection, Credentials, Holder, Hub, MemoryBounds, Outgoing, Principal, Receipt,
+    Secret, history::Evictions,
 };
 use eventwire_protocol::{
     AdwId, Claims, CloseCode, ErrorBody, ErrorCode, Permission, Position, Publication, Scope,
-    event::adw::{AgentLog, TextBlock},
+    event::{
+        adw::{AgentLog, TextBlock},
+        product::DocumentStatus,
+    },
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -407,4 +410,24 @@ async fn limit_10_a_stranger_is_one_publisher_for_each_of_its_addresses() {
     values(&hub, &large, "a", 0..2_000).await;
     assert_eq!(subscriber(&hub, Some("b")).await.1, 3);
     assert!(hub.take_evictions(&large).values > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_10_what_a_client_caused_is_on_its_account_and_not_on_that_of_the_process() {
+    let bounds = MemoryBounds { latest_bytes: 400_000, ..MemoryBounds::default() };
+    let hub = Hub::builder().memory_bounds(bounds).build();
+    let status = |number: usize| -> DocumentStatus {
+        let data = json!({"document_id": format!("d{number}"), "status": "processing", "message": "x".repeat(200)});
+        serde_json::from_value(data).unwrap()
+    };
+    let own = hub.user("b".parse().unwrap());
+    for number in 0..3 {
+        own.publish(status(number)).await.unwrap();
+    }
+    let stranger = Holder::of_peer(Some("10.0.0.2".parse().unwrap()));
+    let caused = hub.user("a".parse().unwrap()).on_account_of(stranger);
+    for number in 0..2_000 {
+        caused.publish(status(number)).await.unwrap();
+    }
+    assert_eq!(subscriber(&hub, Some("b")).await, (vec![], 3));
 }

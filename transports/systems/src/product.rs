@@ -357,7 +357,8 @@ impl Page {
             Asked::UserActivity { action, document_id } => {
                 let username = username.clone().unwrap_or_else(|| self.shared.login_of(user).to_string());
                 let activity = UserActivity { user_id: user.clone(), username, action, document_id };
-                self.shared.hub.everyone().publish(activity).await?;
+                let everyone = self.shared.hub.everyone().on_account_of(connection.holder().clone());
+                everyone.publish(activity).await?;
             }
             Asked::Application { name, data } => {
                 let command = ApplicationCommand {

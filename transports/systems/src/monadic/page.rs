@@ -103,7 +103,9 @@ impl Page {
                 }
                 // Without this mark pages send what they were sent, for ever.
                 let parameters = Parameters { parameters, from_param_update: Some(true), from_import: None };
-                connection.hub().session(self.session()).publish(parameters).await?;
+                // Kept for the session on the account of the client that set them.
+                let session = connection.hub().session(self.session()).on_account_of(connection.holder().clone());
+                session.publish(parameters).await?;
                 drop(turn);
                 self.without_complaint(connection, request).await;
                 Ok(())
