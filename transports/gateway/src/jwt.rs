@@ -310,7 +310,7 @@ impl Jwt {
     }
 
     /// Puts other keys in the place of these. Returns the thumbprints of those that are no longer accepted; what they vouch for
-    /// ends with [`Hub::withdraw_key`] (AUTH-18).
+    /// ends with [`Hub::withdraw_key`](eventwire_hub::Hub::withdraw_key) (AUTH-18).
     pub fn replace_keys(&self, keys: Keys) -> Vec<Thumbprint> {
         let keys = Arc::new(keys);
         let before = std::mem::replace(&mut *self.keys.write().unwrap_or_else(PoisonError::into_inner), keys.clone());
