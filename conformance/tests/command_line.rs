@@ -86,7 +86,7 @@ fn cases_can_be_listed_and_explained() {
 #[test]
 fn keys_are_digests_for_a_gateway_and_tokens_for_others() {
     let file = out(&run(&["keys"]));
-    assert_eq!(file.matches("[[key]]").count(), 6);
+    assert_eq!(file.matches("[[key]]").count(), 7);
     assert!(!file.contains("conformance-alice-51d7aa"), "the file holds no key");
     let keys: Value = serde_json::from_str(&out(&run(&["keys", "--json"]))).unwrap();
     assert!(keys.as_array().unwrap().iter().any(|key| key["token"] == "conformance-alice-51d7aa"));

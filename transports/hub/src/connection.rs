@@ -953,7 +953,7 @@ fn make_room(registry: &mut Registry, holder: &Holder, bytes: usize) -> Result<(
                 tracing::warn!(connection = %id, "closed: it has most of the subscriptions, and there is no room for others");
                 if let Some(link) = registry.links.get(&id) {
                     link.outbox
-                        .cut(CloseCode::RateLimited, "the server needs the room of your subscriptions for others");
+                        .cut(CloseCode::TryAgainLater, "the server needs the room of your subscriptions for others");
                 }
                 registry.subscriptions.remove(id);
             }

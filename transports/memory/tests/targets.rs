@@ -132,7 +132,7 @@ async fn limit_14_where_subscriptions_find_no_room_the_peer_with_the_most_loses_
             break closed;
         }
     };
-    assert!(matches!(closed, Closed::ByServer(code, _) if code.as_u16() == 4029), "{closed:?}");
+    assert!(matches!(closed, Closed::ByServer(code, _) if code.as_u16() == 1013), "{closed:?}");
     // What is given back can be had again.
     assert_eq!(ask(&mut greedy[2].0, "subscribe", 0..50).await["type"], "connection.subscribed");
 }
