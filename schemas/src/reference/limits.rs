@@ -98,7 +98,6 @@ fn rows() -> Vec<Row> {
             "How long credentials are still taken after their end, for clocks that are apart.",
         ),
         ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "Longest life of a token, from its issue to its end."),
-        ("MAX_TOKEN_AGE", time(limits::MAX_TOKEN_AGE), "How far in the future the end of credentials may lie."),
         (
             "FAILED_CREDENTIALS",
             limits::FAILED_CREDENTIALS.to_string(),
@@ -143,7 +142,6 @@ fn rows() -> Vec<Row> {
             "Least bytes a second of a message that has begun.",
         ),
         ("PROGRESS_WINDOW", time(limits::PROGRESS_WINDOW), "Time over which that is averaged."),
-        ("REALM_BYTES", bytes(limits::REALM_BYTES), "Resident memory of the log over all streams."),
         ("MAX_FRAGMENTS", limits::MAX_FRAGMENTS.to_string(), "Fragments of one WebSocket message."),
         (
             "FRAMES_PER_SECOND",
@@ -167,6 +165,7 @@ fn rows() -> Vec<Row> {
             "Socket.IO sessions that one peer opens a second, sustained, while half of their bytes are in use.",
         ),
         ("SOCKETIO_SESSION_BURST", limits::SOCKETIO_SESSION_BURST.to_string(), "The same at once after a pause."),
+        ("REALM_BYTES", bytes(limits::REALM_BYTES), "Resident memory of the log over all streams."),
     ]
 }
 

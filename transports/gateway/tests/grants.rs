@@ -621,11 +621,7 @@ async fn auth_16_the_head_that_a_subscriber_is_told_does_not_count_private_messa
 
 #[test]
 fn auth_15_a_confined_key_reaches_no_kind_that_it_does_not_name() {
-    let entry = |arguments: &[&str]| {
-        let made = run(&[&["api-key", "--json"], arguments].concat(), "");
-        assert_eq!(made.code, Some(0), "{made:?}");
-        serde_json::from_str::<Value>(&made.stdout).unwrap()["entry"].take()
-    };
+    let entry = |arguments: &[&str]| common::api_key(arguments)["entry"].take();
     let everything = entry(&[]);
     assert_eq!(everything["users"], json!(["*"]));
     assert_eq!((&everything["browser_sessions"], &everything["global"]), (&json!(["*"]), &json!(true)));
