@@ -118,7 +118,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
         fn limit_15_turns_keep_each_holders_order_lose_nothing_and_starve_nobody(
