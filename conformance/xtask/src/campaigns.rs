@@ -184,6 +184,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-hub",
+        &["--lib", "fair_queue::"],
+        "transports/hub/src/fair_queue.rs",
+        256,
+        Cost::Cheap,
+        "publishers that take turns",
+    ),
+    Campaign::new(
+        "eventwire-hub",
         &["--test", "history"],
         "transports/hub/tests/history.rs",
         300,
