@@ -409,7 +409,7 @@ pub(crate) mod isolation {
 pub(crate) mod schedules {
     pub(crate) const SOURCE: &str = "transports/hub/tests/outbox_model.rs";
     pub(crate) const ARGUMENTS: &[&str] =
-        &["test", "-p", "eventwire-hub", "--features", "shuttle", "--test", "outbox_model"];
+        &["test", "--workspace", "--features", "eventwire-hub/shuttle", "--test", "outbox_model"];
     /// For each model and each of the two schedulers, when nothing else is asked for.
     pub(crate) const USUAL: u32 = 1_500;
 }
