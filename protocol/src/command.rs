@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     error::{ErrorBody, ErrorCode},
-    frame::read_strict,
+    frame::read_document,
     id::{Epoch, Position},
     limits,
 };
@@ -124,10 +124,10 @@ impl Request {
     /// Reads one frame of a client.
     ///
     /// # Errors
-    /// The error to answer with: everything of [`read_strict`], `unknown_command`, `invalid_payload`.
+    /// The error to answer with: everything of [`read_document`], `unknown_command`, `invalid_payload`.
     pub fn decode(bytes: &[u8]) -> Result<Self, Reject> {
         let anonymous = |error| Reject { re: None, error };
-        let text = read_strict(bytes, limits::MAX_COMMAND_BYTES).map_err(anonymous)?;
+        let text = &*read_document(bytes, limits::MAX_COMMAND_BYTES).map_err(anonymous)?;
         let frame: CommandFrame<'_> = serde_json::from_str(text).map_err(|error| {
             anonymous(ErrorBody::new(
                 ErrorCode::MalformedFrame,

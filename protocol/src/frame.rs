@@ -47,6 +47,104 @@ pub fn read_strict(bytes: &[u8], max_bytes: usize) -> Result<&str, ErrorBody> {
     Ok(text)
 }
 
+/// Reads bytes from outside as one JSON document: [`read_strict`] after a byte order mark is skipped and each half of a surrogate
+/// pair that an escape in a string value spells is replaced by U+FFFD (ENV-06).
+///
+/// Programs that cut a text in the middle of a pair write such halves, and a document with one cannot be read.
+///
+/// # Errors
+/// As [`read_strict`]; `malformed_frame` for a half in a key, which names something and so cannot be replaced.
+pub fn read_document(bytes: &[u8], max_bytes: usize) -> Result<Cow<'_, str>, ErrorBody> {
+    if bytes.len() > max_bytes {
+        // The limit counts what came, and speaks first.
+        read_strict(bytes, max_bytes)?;
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return read_strict(bytes, max_bytes).map(Cow::Borrowed) };
+    let text = replace_lone_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+    // A replacement has as many bytes as what it replaces.
+    read_strict(text.as_bytes(), max_bytes)?;
+    Ok(text)
+}
+
+/// Replaces each escape of half a surrogate pair in a string value by `\ufffd`. The text need not be JSON; what is none stays
+/// as it is.
+///
+/// # Errors
+/// `malformed_frame` for a half in a key.
+pub fn replace_lone_surrogates(text: &str) -> Result<Cow<'_, str>, ErrorBody> {
+    let bytes = text.as_bytes();
+    // Escapes are rare, and those of surrogates rarer.
+    let spelled = |window: &[u8]| matches!(window, [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F']);
+    if !bytes.windows(4).any(spelled) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut places = Vec::new();
+    let mut at = 0;
+    while let Some(begin) = bytes.iter().skip(at).position(|byte| *byte == b'"').map(|offset| at + offset) {
+        let before = places.len();
+        let end = lone_surrogates_in_string(bytes, begin + 1, &mut places);
+        at = end;
+        let next = bytes.iter().skip(end).find(|byte| !byte.is_ascii_whitespace());
+        if next == Some(&b':') && places.len() > before {
+            let key: String = text.get(begin..end).unwrap_or_default().chars().take(64).collect();
+            let message = format!("the key {key} has half of a surrogate pair; a key is text of whole characters");
+            return Err(ErrorBody::new(ErrorCode::MalformedFrame, message));
+        }
+    }
+    if places.is_empty() {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut replaced = String::with_capacity(text.len());
+    let mut copied = 0;
+    for place in places {
+        replaced.push_str(text.get(copied..place).unwrap_or_default());
+        replaced.push_str("\\ufffd");
+        copied = place + ESCAPE_BYTES;
+    }
+    replaced.push_str(text.get(copied..).unwrap_or_default());
+    Ok(Cow::Owned(replaced))
+}
+
+/// `\ud83d`.
+const ESCAPE_BYTES: usize = 6;
+
+/// Goes through a string from `at`, after its first quote; adds where a half begins; gives the place after its last quote.
+fn lone_surrogates_in_string(bytes: &[u8], mut at: usize, places: &mut Vec<usize>) -> usize {
+    loop {
+        match bytes.get(at) {
+            None => return bytes.len(),
+            Some(b'"') => return at + 1,
+            Some(b'\\') => match (surrogate_at(bytes, at), surrogate_at(bytes, at + ESCAPE_BYTES)) {
+                (Some(Half::High), Some(Half::Low)) => at += 2 * ESCAPE_BYTES,
+                (Some(_), _) => {
+                    places.push(at);
+                    at += ESCAPE_BYTES;
+                }
+                (None, _) => at += 2,
+            },
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Which half of a pair an escape spells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    High,
+    Low,
+}
+
+/// The half of a pair that an escape at this place spells, if it does.
+fn surrogate_at(bytes: &[u8], at: usize) -> Option<Half> {
+    let [b'\\', b'u', digits @ ..] = bytes.get(at..at + ESCAPE_BYTES)? else { return None };
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|it| it.is_ascii_hexdigit()))?;
+    match u16::from_str_radix(digits, 16).ok()? {
+        0xd800..=0xdbff => Some(Half::High),
+        0xdc00..=0xdfff => Some(Half::Low),
+        _ => None,
+    }
+}
+
 /// Visits a whole document and keeps nothing of it but the keys of the objects it is inside of.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
@@ -150,13 +248,7 @@ impl EventKind {
         };
         match name.strip_prefix('_').and_then(|rest| rest.split_once('.')) {
             Some((family, event)) if name.len() <= 128 && word(family) && word(event) => Ok(Self::Vendor(name.into())),
-            _ => {
-                let shown: String = name.chars().take(64).collect();
-                Err(ErrorBody::new(
-                    ErrorCode::UnknownType,
-                    format!("no event type {shown:?}; see the schema index, or use vendor space (_family.name)"),
-                ))
-            }
+            _ => Err(ErrorBody::new(ErrorCode::UnknownType, unknown_type(name))),
         }
     }
 
@@ -174,6 +266,27 @@ impl EventKind {
             Self::Known(event_type) => event_type.spec().delivery,
             Self::Vendor(_) => crate::catalog::Delivery::Durable,
         }
+    }
+}
+
+/// Longest type that is compared with the catalog.
+const MAX_COMPARED_BYTES: usize = 128;
+
+/// What is wrong with a type, and what to write instead.
+fn unknown_type(name: &str) -> String {
+    const LIST: &str = "/v1/schemas/index.json lists the types";
+    let shown: String = name.chars().take(64).collect();
+    if name.starts_with('_') {
+        return format!(
+            "{shown:?} is no type: one of your own is _family.name, each part of a-z, 0-9 and _, 128 characters at most in all"
+        );
+    }
+    let score = |known: &&EventType| strsim::jaro_winkler(name, known.spec().name);
+    let compared = if name.len() <= MAX_COMPARED_BYTES { EventType::ALL } else { &[] };
+    let nearest = compared.iter().max_by(|a, b| score(a).total_cmp(&score(b))).filter(|nearest| score(nearest) > 0.8);
+    match nearest {
+        Some(nearest) => format!("no event type {shown:?}; did you mean {}? {LIST}", nearest.spec().name),
+        None => format!("no event type {shown:?}; {LIST}, and your own begin with _ (_family.name)"),
     }
 }
 
@@ -212,7 +325,7 @@ struct PublicationFrame<'a> {
 }
 
 impl Publication {
-    /// Reads one publication. The text must have passed [`read_strict`].
+    /// Reads one publication. The text must have passed [`read_document`].
     ///
     /// # Errors
     /// `malformed_frame`, `unknown_type`, `missing_target`, `invalid_id` or `invalid_payload`.
@@ -350,6 +463,78 @@ mod tests {
 
     fn code(bytes: &[u8]) -> ErrorCode {
         read_strict(bytes, 1024).unwrap_err().code
+    }
+
+    #[test]
+    fn evt_05_an_unknown_type_is_refused_with_the_nearest_and_with_the_place_of_the_list() {
+        let told = |name: &str| EventKind::parse(name).unwrap_err().message.into_owned();
+        assert!(told("adw.text_blok").contains("did you mean adw.text_block? /v1/schemas/index.json"));
+        assert!(told("text_block").contains("/v1/schemas/index.json lists the types"));
+        let far = told("zzz");
+        assert!(!far.contains("did you mean") && far.contains("_family.name"), "{far}");
+        let own = told("_Shop.OrderPaid");
+        assert!(own.contains("each part of a-z, 0-9 and _") && own.contains("_Shop.OrderPaid"), "{own}");
+        assert!(told(&"x".repeat(1_000_000)).len() < 300);
+    }
+
+    fn replaced(text: &str) -> String {
+        replace_lone_surrogates(text).unwrap().into_owned()
+    }
+
+    #[test]
+    fn env_06_half_of_a_surrogate_pair_in_a_value_becomes_the_replacement_character() {
+        for (text, expected) in [
+            (r#"{"a":"\ud83d"}"#, r#"{"a":"\ufffd"}"#),
+            (r#"{"a":"x\uDE00y"}"#, r#"{"a":"x\ufffdy"}"#),
+            (r#"["\ud83d\ud83d\ude00\ude00"]"#, r#"["\ufffd\ud83d\ude00\ufffd"]"#),
+            (r#"["\ud83d\\ude00"]"#, r#"["\ufffd\\ude00"]"#),
+            (r#"["\ud83d\n\ude00", "\"\ud83d"]"#, r#"["\ufffd\n\ufffd", "\"\ufffd"]"#),
+            // An escaped backslash before the letters is no escape of a surrogate.
+            (r#"["\\ud83d"]"#, r#"["\\ud83d"]"#),
+            (r#"{"\ud83d\ude00":"\ud7ff\ue000"}"#, r#"{"\ud83d\ude00":"\ud7ff\ue000"}"#),
+            (r#"["\ud83"#, r#"["\ud83"#),
+        ] {
+            assert_eq!(replaced(text), expected);
+        }
+        for key in [r#"{"\ud83d":1}"#, r#"{"a":{"b\ude00" : "\ud83d"}}"#] {
+            let error = replace_lone_surrogates(key).unwrap_err();
+            assert!(error.code == ErrorCode::MalformedFrame && error.message.contains("surrogate pair"), "{error:?}");
+        }
+        // A value before a key is not taken for one.
+        assert_eq!(replaced(r#"{"a":"\ud83d","b":1}"#), r#"{"a":"\ufffd","b":1}"#);
+    }
+
+    #[test]
+    fn env_06_a_byte_order_mark_before_a_document_is_skipped() {
+        let read = |text: &str| read_document(text.as_bytes(), 64).map(|text| text.into_owned());
+        assert_eq!(read("\u{feff}{\"a\":1}").unwrap(), "{\"a\":1}");
+        assert!(read("{\"a\":\u{feff}1}").is_err(), "only before it");
+        assert!(read_strict("\u{feff}{}".as_bytes(), 64).is_err(), "a token has none");
+    }
+
+    proptest::proptest! {
+        /// Every text that a program may cut anywhere is read, and reads as the lossy form of its UTF-16.
+        #[test]
+        fn env_06_a_text_of_any_utf_16_units_is_read_as_its_lossy_form(
+            units in proptest::collection::vec(
+                proptest::prop_oneof![0x20_u16..0x7f, 0xd800_u16..0xe000, proptest::arbitrary::any::<u16>()], 0..40),
+        ) {
+            let mut json = String::from("{\"text\":\"");
+            for unit in &units {
+                json.push_str(&format!("\\u{unit:04x}"));
+            }
+            json.push_str("\"}");
+            let read = read_document(json.as_bytes(), 4_096).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&read).unwrap();
+            proptest::prop_assert_eq!(value["text"].as_str().unwrap(), String::from_utf16_lossy(&units));
+        }
+
+        /// What is not to be replaced stays byte for byte, and nothing that is read makes it fail otherwise.
+        #[test]
+        fn env_06_text_without_halves_is_not_touched(text in ".{0,200}") {
+            let json = serde_json::to_string(&[&text]).unwrap();
+            proptest::prop_assert!(matches!(replace_lone_surrogates(&json), Ok(Cow::Borrowed(same)) if same == json));
+        }
     }
 
     #[test]

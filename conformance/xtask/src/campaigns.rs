@@ -183,6 +183,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
         "random histories of connections and events against a model",
     ),
     Campaign::new(
+        "eventwire-protocol",
+        &["--lib", "frame::"],
+        "protocol/src/frame.rs",
+        256,
+        Cost::Cheap,
+        "texts that are cut within a surrogate pair",
+    ),
+    Campaign::new(
         "eventwire-hub",
         &["--lib", "fair_queue::"],
         "transports/hub/src/fair_queue.rs",

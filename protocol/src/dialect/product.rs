@@ -285,7 +285,7 @@ const APPLICATION: &[&str] = &["mcp_connect", "mcp_execute_tool"];
 /// What strict reading says, `malformed_frame` for what is no object with a `type`, `unknown_command`, and
 /// `invalid_payload` naming the member that is wrong.
 pub fn decode(bytes: &[u8]) -> Result<Asked, ErrorBody> {
-    let text = frame::read_strict(bytes, MAX_FRAME_BYTES)?;
+    let text = &*frame::read_document(bytes, MAX_FRAME_BYTES)?;
     let malformed = || ErrorBody::new(ErrorCode::MalformedFrame, "a frame is a JSON object with a \"type\"");
     let Ok(Value::Object(mut members)) = serde_json::from_str(text) else { return Err(malformed()) };
     let Some(Value::String(kind)) = members.shift_remove("type") else { return Err(malformed()) };

@@ -9,6 +9,7 @@ use eventwire_protocol::{
         AgentLog, AgentRole, AgentSummaryUpdate, EventCategory, FileChanged, FileOperation, LogLevel, SummaryType,
         SummaryUpdate, TextBlock, ThinkingBlock, ToolUsePost, ToolUsePre, WorkflowStatus,
     },
+    frame::replace_lone_surrogates,
     id::AdwId,
 };
 use serde_json::{Map, Value, json};
@@ -30,6 +31,13 @@ const ERROR: usize = 1000;
 /// Most values of one object in the payload of an `agent_log`.
 const MAX_VALUES: usize = 32;
 
+/// A line as JSON. The first may begin with a byte order mark, and a text may be cut within a surrogate pair.
+fn document(line: &[u8], number: u64) -> Option<Value> {
+    let text = std::str::from_utf8(line).ok()?;
+    let text = if number <= 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+    serde_json::from_str(&replace_lone_surrogates(text).ok()?).ok()
+}
+
 /// Reads one line, without its line feed, and appends what it means to `outputs`.
 pub(crate) fn read(
     adw_id: AdwId,
@@ -42,7 +50,7 @@ pub(crate) fn read(
     if line.iter().all(u8::is_ascii_whitespace) {
         return;
     }
-    let Ok(value) = serde_json::from_slice::<Value>(line) else {
+    let Some(value) = document(line, number) else {
         let start = one_line(&String::from_utf8_lossy(line), SHORT);
         let message = format!("Line {number} is not JSON: {start}");
         outputs.push(warning(adw_id, Some(role.clone()), "not_json", message).into());

@@ -207,7 +207,7 @@ pub(crate) async fn publish(
     let mut run = Run::default();
     for (at, text) in texts.into_iter().enumerate() {
         let event = text.and_then(|text| {
-            let frame: Value = serde_json::from_str(text)
+            let frame: Value = serde_json::from_str(&text)
                 .map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))?;
             let event = adoption.dialect.decode_event(&frame)?;
             let to = adoption.target(&event)?;

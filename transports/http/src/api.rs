@@ -1,6 +1,6 @@
 //! What each path answers: functions of the hub, of who asks, and of what they send. No framework, no socket.
 
-use std::{error::Error, net::IpAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use eventwire_hub::{
@@ -16,7 +16,7 @@ use eventwire_protocol::{
         Connections, EventName, Evicted, Explained, Health, IssueTicket, IssuedTicket, PublishResult, PublishResults,
         Readiness, Ready, ResolveSession, ResolvedSession, RevokeAll, RevokeToken, RevokeUser, Revoked,
     },
-    frame::read_strict,
+    frame::read_document,
     limits,
 };
 use futures_util::Stream;
@@ -288,16 +288,27 @@ impl Media {
     }
 
     /// The events in a body, each readable or not.
-    pub(crate) fn split(self, body: &[u8]) -> Result<Vec<Result<&str, ErrorBody>>, ErrorBody> {
+    pub(crate) fn split(self, body: &[u8]) -> Result<Vec<Result<Cow<'_, str>, ErrorBody>>, ErrorBody> {
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        if body.len() > limits::MAX_BATCH_BYTES {
+            let message = format!("{} bytes are more than the limit of {}", body.len(), limits::MAX_BATCH_BYTES);
+            return Err(ErrorBody::new(ErrorCode::TooLarge, message));
+        }
         let documents = match self {
             Self::Json => {
-                let text = read_strict(body, limits::MAX_BATCH_BYTES)?.trim_ascii();
-                match text.as_bytes().first() {
-                    Some(b'{') => vec![one(text)],
+                let text = body.trim_ascii();
+                match text.first() {
+                    Some(b'{') if text.len() > limits::MAX_EVENT_BYTES => vec![one(text)],
+                    Some(b'{') => vec![Ok(one(text)?)],
                     Some(b'[') => {
+                        let text = std::str::from_utf8(text).map_err(|error| {
+                            let message = format!("byte {} is not UTF-8", error.valid_up_to());
+                            ErrorBody::new(ErrorCode::InvalidUtf8, message)
+                        })?;
+                        // The borders first, then each event by itself: one that cannot be read does not take others with it.
                         let items: Vec<&RawValue> = serde_json::from_str(text)
                             .map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))?;
-                        items.into_iter().map(|item| one(item.get())).collect()
+                        items.into_iter().map(|item| one(item.get().as_bytes())).collect()
                     }
                     _ => {
                         let message = "the body must be an event, which is an object, or an array of events";
@@ -311,7 +322,7 @@ impl Media {
                 .filter(|line| !line.is_empty())
                 // One more than is taken shows that there are too many.
                 .take(limits::MAX_BATCH_ITEMS + 1)
-                .map(|line| read_strict(line, limits::MAX_EVENT_BYTES))
+                .map(one)
                 .collect(),
         };
         if documents.is_empty() {
@@ -325,13 +336,16 @@ impl Media {
     }
 }
 
-/// One event of a document that has been read strictly.
-fn one(text: &str) -> Result<&str, ErrorBody> {
+/// What some programs write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// One event of a body.
+fn one(text: &[u8]) -> Result<Cow<'_, str>, ErrorBody> {
     if text.len() > limits::MAX_EVENT_BYTES {
         let message = format!("an event of {} bytes is over the limit of {}", text.len(), limits::MAX_EVENT_BYTES);
         return Err(ErrorBody::new(ErrorCode::TooLarge, message));
     }
-    Ok(text)
+    read_document(text, limits::MAX_EVENT_BYTES)
 }
 
 /// What an event is and whom it is for, where that could be read.
@@ -370,7 +384,7 @@ pub(crate) fn outcomes(hub: &Hub, principal: &Principal, results: Vec<PublishRes
 /// Of the whole: a body that cannot be read, `too_many_items`, `unavailable`.
 pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]) -> Answer {
     let publications: Vec<Result<Publication, ErrorBody>> =
-        media.split(body)?.into_iter().map(|text| Publication::decode(text?)).collect();
+        media.split(body)?.into_iter().map(|text| Publication::decode(&text?)).collect();
     let address = |it: &Publication| Address { kind: it.kind.clone(), to: Some(it.to.clone()) };
     let addresses: Vec<Option<Address>> =
         publications.iter().map(|publication| publication.as_ref().ok().map(address)).collect();
@@ -388,7 +402,7 @@ pub async fn publish(hub: &Hub, principal: &Principal, media: Media, body: &[u8]
 /// # Errors
 /// `invalid_payload`.
 pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
-    let text = match (media, read_strict(body, MAX_SMALL_BYTES)) {
+    let text = match (media, read_document(body, MAX_SMALL_BYTES)) {
         (Media::Json, text) => text?,
         (Media::Lines, _) => {
             return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
@@ -396,7 +410,7 @@ pub fn resolve(hub: &Hub, media: Media, body: &[u8]) -> Answer {
     };
     // What the parser would say may quote the value.
     let wrong = || Refusal::new(ErrorCode::InvalidPayload, "the body must be {\"cookie\": \"<value>\"}");
-    let ResolveSession { cookie } = serde_json::from_str(text).map_err(|_| wrong())?;
+    let ResolveSession { cookie } = serde_json::from_str(&text).map_err(|_| wrong())?;
     let session = hub.browser_session(&adopt::cookie(&cookie).map_err(Refusal::from)?);
     Ok(json(StatusCode::OK, &ResolvedSession { session_id: SessionId::Browser(session) }))
 }
@@ -413,7 +427,7 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 /// `malformed_frame`, `invalid_payload`, `rate_limited`, `unavailable`.
 pub fn ticket(hub: &Hub, principal: &Principal, body: &[u8]) -> Answer {
     if !body.is_empty() {
-        let text = read_strict(body, MAX_SMALL_BYTES)?;
+        let text = &*read_document(body, MAX_SMALL_BYTES)?;
         let wrong = || Refusal::new(ErrorCode::InvalidPayload, "the body must be empty or {}");
         object::<IssueTicket>(text).ok_or_else(wrong)?;
     }
@@ -433,7 +447,7 @@ pub async fn revoke(hub: &Hub, principal: &Principal, media: Media, body: &[u8])
     if media != Media::Json {
         return Err(Refusal::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
     }
-    let text = read_strict(body, MAX_SMALL_BYTES)?;
+    let text = &*read_document(body, MAX_SMALL_BYTES)?;
     // What the parser would say may quote a token that was put here in place of its name.
     let wrong = || {
         let message = "the body must be {\"user\": \"<id>\"}, {\"token\": \"<jti of a token, or name of an API key>\"} or {\"all\": true}";

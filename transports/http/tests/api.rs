@@ -160,12 +160,38 @@ async fn http_01_an_unreadable_line_is_refused_alone_and_an_unreadable_document_
         (b"[1,]", "malformed_frame"),
         (twice.as_bytes(), "duplicate_key"),
         (b"{\"type\":\"\xff\"}", "invalid_utf8"),
-        (&b"[".repeat(2_000), "too_deep"),
+        (&[&b"{\"data\":"[..], &b"[".repeat(2_000)].concat(), "too_deep"),
     ] {
         let answer = post(&api, JSON, body.to_vec()).await;
         assert_eq!((answer.status, answer.code()), (400, code), "{}", String::from_utf8_lossy(body));
     }
     assert_eq!(post(&api, LINES, "\n \n").await.status, 400);
+    // In an array an event that cannot be read is refused alone.
+    let key = r#"{"type":"_test.note","to":"room:x","data":{"\ud83d":1}}"#;
+    let deep = format!(r#"{{"type":"_test.note","to":"room:x","data":{{"a":{}{}}}}}"#, "[".repeat(99), "]".repeat(99));
+    let answer = post(&api, JSON, format!("[{},{twice},{key},{deep},7]", note("room:x", 1))).await;
+    let codes: Vec<_> =
+        answer.body["results"].as_array().unwrap().iter().map(|result| result["error"]["code"].as_str()).collect();
+    let malformed = Some("malformed_frame");
+    assert_eq!(codes, [None, Some("duplicate_key"), malformed, Some("too_deep"), malformed]);
+    let told = answer.body["results"][2]["error"]["message"].as_str().unwrap();
+    assert!(told.contains("half of a surrogate pair"), "{told}");
+}
+
+#[tokio::test]
+async fn env_06_half_of_a_pair_and_a_byte_order_mark_are_taken_in_every_form_of_a_body() {
+    let hub = Hub::new();
+    let api = Api::new(hub.clone());
+    let mut watcher = watch(&hub, "room:x").await;
+    let half = |n: u8| format!(r#"{{"type":"_test.note","to":"room:x","data":{{"n":{n},"text":"cut \ud83d"}}}}"#);
+    for (media, body) in [
+        (JSON, format!("\u{feff}{}", half(1))),
+        (JSON, format!("[{},{}]", half(2), half(3))),
+        (LINES, format!("\u{feff}{}\n{}\n", half(4), half(5))),
+    ] {
+        assert_eq!(post(&api, media, body).await.status, 202);
+    }
+    assert_eq!(notes(&mut watcher, 5).await, [1, 2, 3, 4, 5]);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use eventwire_protocol::{
         Adopted,
         shared_context::{MAX_FRAME_BYTES, context_id},
     },
-    frame::read_strict,
+    frame::read_document,
     limits, version,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -113,7 +113,7 @@ impl SharedContext {
         let principal = principal(&self.hub, headers, peer).await?;
         is_json(headers)?;
         let body = answer::read(body, limits::MAX_EVENT_BYTES, crate::receiving(&self.hub, &principal, peer)).await?;
-        let text = read_strict(&body, limits::MAX_EVENT_BYTES)?;
+        let text = &*read_document(&body, limits::MAX_EVENT_BYTES)?;
         let frame: Value =
             serde_json::from_str(text).map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))?;
         let Adopted { kind, data, to, time } = Dialect::SharedContext.decode_event(&frame)?;

@@ -11,7 +11,7 @@ use crate::{
     command::{Command, Ping, Subscribe, Unsubscribe, Unwanted, Wanted},
     dialect::Adopted,
     error::{ErrorBody, ErrorCode},
-    frame::read_strict,
+    frame::read_document,
     id::AdwId,
 };
 
@@ -61,10 +61,10 @@ pub enum Asked {
 /// Reads a frame of a page, of at most `max_bytes`.
 ///
 /// # Errors
-/// Those of [`read_strict`], `unknown_command`, `invalid_id` for an `adw_id` that is none, `invalid_payload` for anything
+/// Those of [`read_document`], `unknown_command`, `invalid_id` for an `adw_id` that is none, `invalid_payload` for anything
 /// else, naming the member.
 pub fn decode(bytes: &[u8], max_bytes: usize) -> Result<Asked, ErrorBody> {
-    let text = read_strict(bytes, max_bytes)?;
+    let text = &*read_document(bytes, max_bytes)?;
     let Ok(Value::Object(mut frame)) = serde_json::from_str(text) else {
         return Err(ErrorBody::new(ErrorCode::MalformedFrame, "a frame must be an object with a type"));
     };

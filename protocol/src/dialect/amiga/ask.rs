@@ -88,7 +88,7 @@ pub enum Asked {
 /// What strict reading says, `malformed_frame` for what is no event, `unknown_command`, and `invalid_payload` naming the
 /// member that is wrong.
 pub fn decode(bytes: &[u8]) -> Result<Asked, ErrorBody> {
-    let text = frame::read_strict(bytes, MAX_FRAME_BYTES)?;
+    let text = &*frame::read_document(bytes, MAX_FRAME_BYTES)?;
     let malformed =
         || ErrorBody::new(ErrorCode::MalformedFrame, "an event is its name and at most one argument, an object");
     let event: Vec<Value> = serde_json::from_str(text).map_err(|_| malformed())?;

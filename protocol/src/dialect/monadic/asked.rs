@@ -105,7 +105,7 @@ pub struct Request {
 /// with a text or nothing in `message`.
 pub fn decode(frame: &[u8]) -> Result<Asked, ErrorBody> {
     let malformed = |problem: &'static str| ErrorBody::new(ErrorCode::MalformedFrame, problem);
-    let text = frame::read_strict(frame, MAX_FRAME_BYTES)?;
+    let text = &*frame::read_document(frame, MAX_FRAME_BYTES)?;
     let value = serde_json::from_str(text).map_err(|_| malformed("not readable as JSON"))?;
     let Value::Object(mut data) = value else { return Err(malformed("a frame must be an object")) };
     data.iter_mut().for_each(|(name, value)| with_booleans(name, value));

@@ -9,7 +9,7 @@ use super::{get_messages_result, get_session_info_result, iso, without_absent};
 use crate::{
     error::{ErrorBody, ErrorCode},
     event::context::{Messages, SessionInfo},
-    frame::read_strict,
+    frame::read_document,
     id::ContextId,
     limits,
     time::Time,
@@ -244,8 +244,8 @@ pub fn decode(bytes: &[u8]) -> Result<Asked, Refused> {
     }
     // Nobody knows the id of what cannot be read; whoever speaks JSON-RPC is told so in its form.
     let nameless = |fault, message: String| Refused { form: Form::Rpc { id: Some(Value::Null) }, fault, message };
-    let value = read_strict(text.as_bytes(), MAX_FRAME_BYTES).and_then(|text| {
-        serde_json::from_str(text).map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))
+    let value = read_document(text.as_bytes(), MAX_FRAME_BYTES).and_then(|text| {
+        serde_json::from_str(&text).map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))
     });
     match value {
         Ok(Value::Object(members)) => object(&members),

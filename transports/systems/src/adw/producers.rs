@@ -12,7 +12,7 @@ use eventwire_protocol::{
     api::systems::{
         AgentStateAnswer, Broadcasted, DetailError, PlainError, Stage, StageReport, ValidationError, ValidationProblem,
     },
-    frame::read_strict,
+    frame::read_document,
 };
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use serde::Deserialize as _;
@@ -109,7 +109,7 @@ async fn taken(
     }
     is_json(&head.headers)?;
     let bytes = answer::read(body, MAX_BODY_BYTES, crate::receiving(&adw.hub, &principal, peer)).await?;
-    let text = read_strict(&bytes, MAX_BODY_BYTES)?;
+    let text = &*read_document(&bytes, MAX_BODY_BYTES)?;
     let Ok(Value::Object(mut body)) = serde_json::from_str(text) else {
         return Err(Refused::Body(None, "the body must be an object".to_owned()));
     };

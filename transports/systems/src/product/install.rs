@@ -158,7 +158,7 @@ impl Stream<'_> {
 
     /// Reads one line as `mcp_install_progress`, or as one of the later two if it says so itself.
     fn read(&mut self, line: &[u8]) -> Result<Envelope, ErrorBody> {
-        let text = frame::read_strict(line, MAX_LINE_BYTES)?;
+        let text = &*frame::read_document(line, MAX_LINE_BYTES)?;
         let wrong = |message: &'static str| ErrorBody::new(ErrorCode::InvalidPayload, message);
         let Ok(Value::Object(mut members)) = serde_json::from_str(text) else {
             return Err(wrong("a line must be a JSON object"));

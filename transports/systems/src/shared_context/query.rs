@@ -13,7 +13,7 @@ use eventwire_protocol::{
     Claims, ContextId, ErrorBody, ErrorCode,
     dialect::shared_context::{session_info, stored_message},
     event::context::SessionInfo,
-    frame::read_strict,
+    frame::read_document,
 };
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -79,7 +79,7 @@ impl QueryStore {
         }
         let body = Limited::new(response.into_body(), PAGE_BYTES).collect().await.map_err(|error| broken(&error))?;
         let body = body.to_bytes();
-        let text = read_strict(&body, PAGE_BYTES).map_err(|error| broken(&error))?;
+        let text = &*read_document(&body, PAGE_BYTES).map_err(|error| broken(&error))?;
         serde_json::from_str(text).map(Some).map_err(|error| broken(&error))
     }
 
