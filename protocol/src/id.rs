@@ -147,7 +147,9 @@ impl FromStr for AdwId {
     fn from_str(text: &str) -> Result<Self, IdError> {
         match <[u8; 8]>::try_from(text.as_bytes()) {
             Ok(bytes) if bytes.iter().all(u8::is_ascii_alphanumeric) => Ok(Self(bytes)),
-            _ => Err(IdError::new("an ADW id", "must be exactly 8 ASCII letters and digits")),
+            _ => {
+                Err(IdError::new("an ADW id", "names one run of agents and must be exactly 8 ASCII letters and digits"))
+            }
         }
     }
 }
@@ -182,6 +184,9 @@ fn hex(what: &'static str, text: &str, digits: usize) -> Result<u128, IdError> {
 pub struct ConnectionId(u64);
 
 impl ConnectionId {
+    /// The id of no connection: what is said to a client that could not be connected is for it.
+    pub const NONE: Self = Self(0);
+
     /// An id out of its number.
     pub const fn from_u64(number: u64) -> Self {
         Self(number)

@@ -2,30 +2,31 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::{SignedDuration, civil::DateTime};
 use serde::{Deserialize, Serialize};
 
 use crate::id::IdError;
 
-/// A UTC instant, written as RFC 3339 with `Z` and at most six fractional digits.
+/// A UTC instant of the years 0001 to 9999, written as RFC 3339 with `Z` and at most six fractional digits.
+///
+/// RFC 3339 can spell the year 0000 as well, which most programs cannot read, so it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(jiff::Timestamp);
+pub struct Time(i64);
 
 impl Time {
-    /// The first instant of the year 0000, the earliest that RFC 3339 can spell, in microseconds since 1970.
-    const FIRST: i64 = -62_167_219_200_000_000;
+    /// The first instant of the year 0001, in microseconds since 1970.
+    const FIRST: i64 = -62_135_596_800_000_000;
     /// The last microsecond of the year 9999.
     const LAST: i64 = 253_402_300_799_999_999;
 
-    /// An instant out of microseconds since 1970. Values outside the years 0000 to 9999 are cut to that range.
+    /// An instant out of microseconds since 1970. Values outside the years 0001 to 9999 are cut to that range.
     pub fn from_unix_micros(micros: i64) -> Self {
-        let micros = micros.clamp(Self::FIRST, Self::LAST);
-        // The last hours of 9999 are outside of what the type can hold, so that every offset can be spelled.
-        Self(jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX))
+        Self(micros.clamp(Self::FIRST, Self::LAST))
     }
 
     /// Microseconds since 1970.
     pub fn as_unix_micros(self) -> i64 {
-        self.0.as_microsecond()
+        self.0
     }
 
     /// This instant moved by so many microseconds, cut to the range of the type.
@@ -34,9 +35,14 @@ impl Time {
     }
 }
 
+/// The civil time of microsecond 0.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        // Every value of the type lies in the range of the calendar.
+        let civil = EPOCH.saturating_add(SignedDuration::from_micros(self.0));
+        write!(f, "{civil}Z")
     }
 }
 
@@ -44,13 +50,32 @@ impl FromStr for Time {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let wrong = || IdError::new("a time", "must be RFC 3339, for instance 2026-11-20T23:40:01.5Z");
+        let wrong = || {
+            IdError::new("a time", "must be RFC 3339 in the years 0001 to 9999, for instance 2026-11-20T23:40:01.5Z")
+        };
         if !is_rfc_3339(text) {
             return Err(wrong());
         }
-        let instant = text.parse::<jiff::Timestamp>().map_err(|_| wrong())?;
-        Ok(Self::from_unix_micros(instant.as_microsecond()))
+        let (civil, offset) = match text.strip_suffix(['Z', 'z']) {
+            Some(civil) => (civil, 0),
+            None => {
+                let (civil, offset) = text.split_at_checked(text.len() - "+01:00".len()).ok_or_else(wrong)?;
+                (civil, offset_minutes(offset).ok_or_else(wrong)?)
+            }
+        };
+        let civil: DateTime = civil.parse().map_err(|_| wrong())?;
+        let micros = i64::try_from(civil.duration_since(EPOCH).as_micros()).map_err(|_| wrong())?;
+        let utc = micros - offset * 60_000_000;
+        if (Self::FIRST..=Self::LAST).contains(&utc) { Ok(Self(utc)) } else { Err(wrong()) }
     }
+}
+
+/// The minutes of an offset of the form `+01:00`.
+fn offset_minutes(offset: &str) -> Option<i64> {
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))
 }
 
 /// Whether a text has the form `date-time` of RFC 3339, section 5.6. The calendar library reads more than that: ISO 8601
@@ -115,13 +140,25 @@ mod tests {
     fn env_04_time_is_utc_to_the_microsecond() {
         let time: Time = "2026-11-20T23:40:01.123456789+01:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-11-20T22:40:01.123456Z");
-        for text in ["2026-11-20t23:40:01z", "0000-01-01T00:00:00Z", "2026-11-20T23:40:01.5-00:00"] {
+        for text in [
+            "2026-11-20t23:40:01z",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.999999Z",
+            "2026-11-20T23:40:01.5-00:00",
+            "1969-12-31T23:59:59.000001Z",
+        ] {
             let time: Time = text.parse().unwrap();
             assert_eq!(time.to_string().parse::<Time>().unwrap(), time, "{text}");
         }
         for text in [
             "yesterday",
             "",
+            "0000-12-31T23:59:59Z",
+            "0001-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "2026-11-20T23:40:01+24:00",
+            "2026-11-20T23:40:01+01:60",
             "2026-11-20T23:40:01",
             "2026-11-20",
             "2026-11-20 23:40:01Z",
@@ -146,7 +183,7 @@ mod tests {
             assert!(text.parse::<Time>().is_err(), "{text:?}");
         }
         assert_eq!(Time::from_unix_micros(0).to_string(), "1970-01-01T00:00:00Z");
-        assert_eq!(Time::from_unix_micros(i64::MIN).to_string(), "0000-01-01T00:00:00Z");
-        assert!(Time::from_unix_micros(i64::MAX).plus_micros(1).to_string().starts_with("9999-12-"));
+        assert_eq!(Time::from_unix_micros(i64::MIN).to_string(), "0001-01-01T00:00:00Z");
+        assert!(Time::from_unix_micros(i64::MAX).plus_micros(1).to_string().starts_with("9999-12-31T23:59:59.999999"));
     }
 }
