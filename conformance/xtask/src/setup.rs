@@ -57,6 +57,7 @@ pub(crate) const NODE_FOLDERS: &[&str] = &[
     "schemas/tests/documents",
     "schemas/typescript",
     "conformance/seeds",
+    "conformance/clients",
 ];
 
 /// Checks every tool, installs the missing ones when it can, and installs the locked npm packages.

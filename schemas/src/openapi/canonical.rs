@@ -198,9 +198,21 @@ pub(super) fn shapes() -> [(&'static str, Value); 7] {
 /// The query of a request that opens a connection (WS-04).
 fn connect_query(operation: Operation) -> Operation {
     operation
-        .parameter(query("adw", "ADWs to listen to from the start, separated by commas.", text(), "29fb6a3e"))
-        .parameter(query("context", "Contexts to join from the start, separated by commas.", text(), "planning"))
-        .parameter(query("room", "Rooms to join from the start, separated by commas.", text(), "tasks"))
+        .parameter(query(
+            "to",
+            "Targets to listen to from the start, separated by commas; `*` is everything that the permission `observe` shows.",
+            text(),
+            "adw:29fb6a3e,room:tasks",
+        ))
+        .parameter(query(
+            "since",
+            "The targets begin with what comes after this sequence number of the history that the server has; 0 is the oldest event that is kept. Refused beside `cursor`.",
+            json!({ "type": "string", "pattern": "^[0-9]{1,16}$" }),
+            "0",
+        ))
+        .parameter(query("adw", "ADWs, separated by commas; the older spelling of `to`.", text(), "29fb6a3e"))
+        .parameter(query("context", "Contexts, separated by commas; the older spelling of `to`.", text(), "planning"))
+        .parameter(query("room", "Rooms, separated by commas; the older spelling of `to`.", text(), "tasks"))
         .parameter(query(
             "observe",
             "`1`: everything that the permission `observe` shows.",
@@ -209,7 +221,7 @@ fn connect_query(operation: Operation) -> Operation {
         ))
         .parameter(query(
             "cursor",
-            "Where an earlier connection stood, as the server gave it out: what was missed comes first.",
+            "The place of an earlier connection, as the server gave it out: what was missed comes first.",
             text(),
             "9f3a77c2d1e05b64-4711",
         ))
@@ -395,13 +407,19 @@ fn websocket() -> Operation {
 
 fn stream() -> Operation {
     let example =
-        ": the first event\nretry: 2000\nid: 9f3a77c2d1e05b64-4711\n\ndata: {\"type\":\"connection.welcome\"}\n\n";
+        ": the first event\nretry: 2000\nid: 9f3a77c2d1e05b64-4711\ndata: {\"type\":\"connection.welcome\"}\n\n";
     let opened = operation("get", "/v1/sse", "openStream", "listening", "Opens a stream of server-sent events.")
         .says("Each event is one `data:` line of JSON; there is no `event:` line, so `onmessage` gets them all. The first is `connection.welcome`. A page that opens it with a ticket gets a cookie, with which its EventSource comes back.")
         .access(Access::Stream, Form::Coded)
         .parameter(header(
             "Last-Event-ID",
-            "The last `id` of an earlier stream, which EventSource sends by itself: what was missed comes first. Counts before `cursor`.",
+            "The last `id` of an earlier stream, which EventSource sends by itself: what was missed comes first. Counts before `lastEventId` and `cursor` in the query.",
+            text(),
+            "9f3a77c2d1e05b64-4711",
+        ))
+        .parameter(query(
+            "lastEventId",
+            "The same, as clients write it that cannot set the header.",
             text(),
             "9f3a77c2d1e05b64-4711",
         ))
@@ -503,7 +521,7 @@ fn command_example() -> Value {
 }
 
 fn commands() -> Operation {
-    let example = format!("retry: 1000\n\nevent: command\nid: c00000000000000ff-1\ndata: {}\n\n", command_example());
+    let example = format!("retry: 1000\nevent: command\nid: c00000000000000ff-1\ndata: {}\n\n", command_example());
     let read = operation("get", "/v1/commands", "readCommands", "commands", "What clients ask of the application, as it comes.")
         .says("Server-sent events named `command`; each `data:` line is an `ApplicationCommand`. A command comes at least once: until it is acknowledged it is brought again, after 30 seconds or when its reader goes. Answer by publishing to `connection:<connection_id>`.")
         .answers(200, text_answer("Commands, until either side ends it.", "text/event-stream", "Server-sent events.", &example))

@@ -231,7 +231,7 @@ impl Feed {
         shared.changed.notify_one();
         let keep_alive = shared.settings.keep_alive;
         let body = FeedBody {
-            first: Some(Bytes::from_static(b"retry: 1000\n\n")),
+            first: Some(Bytes::from_static(b"retry: 1000\n")),
             inlet,
             keep_alive,
             silence: Box::pin(tokio::time::sleep(keep_alive)),
@@ -425,7 +425,7 @@ impl http_body::Body for FeedBody {
             None => match self.inlet.poll_recv(cx) {
                 Poll::Ready(piece) => piece,
                 Poll::Pending if self.silence.as_mut().poll(cx).is_ready() => {
-                    Some(Bytes::from_static(b": keep-alive\n\n"))
+                    Some(Bytes::from_static(b": keep-alive\n"))
                 }
                 Poll::Pending => return Poll::Pending,
             },

@@ -64,20 +64,19 @@ impl Reader {
         Self { body: response.into_body(), text: String::new() }
     }
 
-    /// The next block, as the id and the command; `None` at the end. Comments and `retry` are skipped.
+    /// The next block, as the id and the command; `None` at the end. Comments and `retry` are skipped, and no block is
+    /// without data (SSE-09).
     async fn next(&mut self) -> Option<(String, ApplicationCommand)> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.text = rest;
-                let mut lines = block.lines();
-                if lines.next() == Some("event: command") {
-                    let id = lines.next().unwrap().strip_prefix("id: ").unwrap().to_owned();
-                    let data = lines.next().unwrap().strip_prefix("data: ").unwrap();
-                    assert_eq!(lines.next(), None);
-                    return Some((id, serde_json::from_str(data).unwrap()));
-                }
-                continue;
+                let mut lines = block.lines().filter(|line| !line.starts_with([':', 'r']));
+                assert_eq!(lines.next(), Some("event: command"));
+                let id = lines.next().unwrap().strip_prefix("id: ").unwrap().to_owned();
+                let data = lines.next().unwrap().strip_prefix("data: ").unwrap();
+                assert_eq!(lines.next(), None);
+                return Some((id, serde_json::from_str(data).unwrap()));
             }
             let frame = self.body.frame().await?.unwrap().into_data().unwrap();
             self.text.push_str(std::str::from_utf8(&frame).unwrap());
@@ -235,10 +234,10 @@ async fn cmd_10_a_silent_stream_is_kept_alive_and_ends_when_the_server_stops() {
     let feed = Feed::new(hub.clone(), FeedSettings::default(), ignore());
     let mut body = answer(&feed, ask("GET", "/v1/commands"), "").await.into_body();
     let mut next = async || body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
-    assert_eq!(next().await.unwrap(), "retry: 1000\n\n");
+    assert_eq!(next().await.unwrap(), "retry: 1000\n");
     let began = tokio::time::Instant::now();
-    assert_eq!(next().await.unwrap(), ": keep-alive\n\n");
-    assert_eq!(next().await.unwrap(), ": keep-alive\n\n");
+    assert_eq!(next().await.unwrap(), ": keep-alive\n");
+    assert_eq!(next().await.unwrap(), ": keep-alive\n");
     assert_eq!(began.elapsed().as_secs(), 30);
     hub.drain(Duration::ZERO).await;
     assert_eq!(next().await, None);

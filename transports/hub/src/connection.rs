@@ -29,6 +29,7 @@ use eventwire_protocol::{
     roster::{Interest, Subscription},
     route, version,
 };
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
@@ -59,6 +60,9 @@ pub struct ConnectRequest {
     pub cursors: bool,
     /// Whether to answer with `connection.subscribed` even when nothing was wanted.
     pub announce: bool,
+    /// Whether each refused target is a `connection.error` as well, for clients that send no commands and so do not look for
+    /// an answer.
+    pub errors: bool,
     /// What is known about the peer.
     pub meta: Meta,
 }
@@ -74,6 +78,7 @@ impl ConnectRequest {
             cursor: None,
             cursors: false,
             announce: false,
+            errors: false,
             meta: Meta { transport, remote_address: None, user_agent: None },
         }
     }
@@ -306,7 +311,7 @@ impl Connection {
         let heads = core.history.heads().await?;
         let now = core.clock.now();
         let settings = &core.settings;
-        let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta } = request;
+        let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, errors, meta } = request;
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
         let claims = principal.claims.clone();
         let context = conduct.as_ref().and_then(|conduct| conduct.context()).cloned().map(SessionId::Context);
@@ -408,7 +413,12 @@ impl Connection {
         let unnamed = implicit.into_iter().filter(|root| !wanted.places.contains_key(root));
         let wishes = unnamed.map(|root| Wish { since: since(&root), root }).collect();
         let subscribed = connection.subscribe(Some(wishes), wanted, refused, epoch, None, answer).await;
-        subscribed.map_err(|refusal| refusal.error)?;
+        let refused = subscribed.map_err(|refusal| refusal.error)?;
+        for RefusedStream { to, code, message } in refused.into_iter().filter(|_| errors) {
+            let details = Some(Map::from_iter([("to".to_owned(), Value::String(to))]));
+            let error = Error { code, message, re: None, retryable: code.retryable(), retry_after_ms: None, details };
+            connection.tell(&error);
+        }
         if let Some(context) = context {
             connection.join(Root::Session(context)).await?;
         }

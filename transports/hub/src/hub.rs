@@ -225,7 +225,7 @@ impl Builder {
             tally: Tally::default(),
             registry: RwLock::new(Registry::new(subscription_bytes)),
             // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
-            next_id: AtomicU64::new((random() & 0x00ff_ffff) << 40),
+            next_id: AtomicU64::new(((random() & 0x00ff_ffff) << 40) | 1),
             draining: AtomicBool::new(false),
             started: tokio::time::Instant::now(),
         });

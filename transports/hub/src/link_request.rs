@@ -4,7 +4,7 @@
 //! for a key, a token or a target. Nothing here is looked up or believed: targets are judged by the hub when it connects
 //! the client, and a token by its authenticator.
 
-use eventwire_protocol::{ErrorBody, ErrorCode, limits, resume::Cursor};
+use eventwire_protocol::{ErrorBody, ErrorCode, Position, Root, limits, resume::Cursor};
 
 use crate::{
     auth::{Credentials, Principal, Secret},
@@ -15,6 +15,14 @@ use crate::{
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// Longest name of credentials, in bytes: the `jti` of a token, the name of an API key.
 pub const MAX_CREDENTIAL_ID_BYTES: usize = 256;
+/// The id of the last event in a query, as polyfills of `EventSource` write it.
+const LAST_EVENT_ID: &str = "lastEventId";
+/// The same under the name of the header.
+const HEADER_IN_QUERY: &str = "Last-Event-ID";
+/// Keys of the query of a WebSocket, and of an event stream.
+const KEYS: [&str; 8] = ["to", "since", "adw", "context", "room", "observe", "cursor", "ticket"];
+const STREAM_KEYS: [&str; 10] =
+    ["to", "since", "adw", "context", "room", "observe", "cursor", "ticket", LAST_EVENT_ID, HEADER_IN_QUERY];
 /// How much of a user agent is kept, in characters.
 const USER_AGENT_CHARS: usize = 256;
 
@@ -57,18 +65,20 @@ pub fn pairs(query: &str, known: &[&'static str]) -> Result<Vec<(&'static str, S
 ///
 /// | key | meaning |
 /// |---|---|
-/// | `adw` | ADWs, separated by commas |
-/// | `context` | contexts, separated by commas |
-/// | `room` | rooms, separated by commas |
-/// | `observe` | `1`: everything an observer may see; `0`: not |
+/// | `to` | targets, separated by commas: `adw:29fb6a3e,room:tasks`; `*` is everything an observer may see |
+/// | `since` | a number of the history that the server has: the targets begin with what comes after it, 0 is everything kept |
+/// | `adw` | ADWs, separated by commas; older spelling |
+/// | `context` | contexts, separated by commas; older spelling |
+/// | `room` | rooms, separated by commas; older spelling |
+/// | `observe` | `1`: everything an observer may see; `0`: not; older spelling |
 /// | `cursor` | the place up to which an earlier connection received everything, as the server gave it out |
 /// | `ticket` | in place of a token, what `POST /v1/tickets` gave out (AUTH-12) |
 ///
 /// ```
 /// use eventwire_hub::link_request::ConnectQuery;
 ///
-/// let query = ConnectQuery::parse("adw=29fb6a3e,9f3a77c2&room=tasks")?;
-/// assert_eq!(query.targets, ["adw:29fb6a3e", "adw:9f3a77c2", "room:tasks"]);
+/// let query = ConnectQuery::parse("to=adw:29fb6a3e,room:tasks&since=0")?;
+/// assert_eq!(query.targets, ["adw:29fb6a3e", "room:tasks"]);
 /// # Ok::<(), eventwire_protocol::ErrorBody>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,22 +88,55 @@ pub struct ConnectQuery {
     pub targets: Vec<String>,
     /// The place to resume from.
     pub cursor: Option<Cursor>,
+    /// The place that an event source writes into the query, because it cannot set the header `Last-Event-ID`. It counts
+    /// more than `cursor`.
+    pub last_event_id: Option<Cursor>,
+    /// Where the targets begin when nothing else says so.
+    pub since: Option<Position>,
     /// What is shown in place of a token. Any text: one that cannot be a ticket is refused like one that is none.
     pub ticket: Option<Secret>,
 }
 
 impl ConnectQuery {
-    /// Reads a query, without its question mark; an empty one is fine.
+    /// Reads the query of a WebSocket, without its question mark; an empty one is fine.
     ///
     /// # Errors
-    /// `invalid_payload` for an unknown, repeated or empty key and an unreadable cursor, `too_many_subscriptions` for more
-    /// than 256 targets. The HTTP status is 400, whatever the code.
+    /// `invalid_payload` for an unknown, repeated or empty key, an unreadable cursor or number, `since` without a target or
+    /// beside `cursor`; `too_many_subscriptions` for more than 256 targets. The HTTP status is 400, whatever the code.
     pub fn parse(query: &str) -> Result<Self, ErrorBody> {
+        Self::read(query, &KEYS)
+    }
+
+    /// Reads the query of an event stream, which may hold the id of the last event as well: `lastEventId`, or the name of the
+    /// header, of which the former counts (SSE-02).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_of_event_stream(query: &str) -> Result<Self, ErrorBody> {
+        Self::read(query, &STREAM_KEYS)
+    }
+
+    fn read(query: &str, known: &[&'static str]) -> Result<Self, ErrorBody> {
         let mut read = Self::default();
-        for (name, value) in pairs(query, &["adw", "context", "room", "observe", "cursor", "ticket"])? {
+        for (name, value) in pairs(query, known)? {
             let kind = match (name, value.as_str()) {
                 ("cursor", text) => {
                     read.cursor = Some(cursor("cursor", text)?);
+                    continue;
+                }
+                // What an event source writes before its first event.
+                (LAST_EVENT_ID | HEADER_IN_QUERY, "") => continue,
+                (LAST_EVENT_ID, text) => {
+                    read.last_event_id = Some(cursor(name, text)?);
+                    continue;
+                }
+                (HEADER_IN_QUERY, text) => {
+                    let last = cursor(name, text)?;
+                    read.last_event_id.get_or_insert(last);
+                    continue;
+                }
+                ("since", text) => {
+                    read.since = Some(number("since", text)?);
                     continue;
                 }
                 ("ticket", text) => {
@@ -113,8 +156,14 @@ impl ConnectQuery {
                 if id.is_empty() {
                     return Err(wrong(format!("query key {name} has an empty value; leave it out, or name a target")));
                 }
-                read.targets.push(format!("{kind}:{id}"));
+                read.targets.push(if kind == "to" { id.to_owned() } else { format!("{kind}:{id}") });
             }
+        }
+        if read.since.is_some() && read.cursor.is_some() {
+            return Err(wrong("since and cursor both say where to begin; leave one out".to_owned()));
+        }
+        if read.since.is_some() && read.targets.is_empty() {
+            return Err(wrong("since says where targets begin, and there is none; name one with to".to_owned()));
         }
         if read.targets.len() > limits::MAX_SUBSCRIPTIONS {
             return Err(ErrorBody::new(
@@ -128,6 +177,31 @@ impl ConnectQuery {
         }
         Ok(read)
     }
+}
+
+impl ConnectQuery {
+    /// Where the connection begins: at the cursor, or at `since` in the history that the server has. `None` is now.
+    ///
+    /// # Errors
+    /// What the history says when it cannot be reached.
+    pub async fn begin(&self, hub: &Hub) -> Result<Option<Cursor>, ErrorBody> {
+        if let Some(cursor) = self.last_event_id.as_ref().or(self.cursor.as_ref()) {
+            return Ok(Some(cursor.clone()));
+        }
+        let Some(since) = self.since else { return Ok(None) };
+        let (epoch, head) = hub.head().await?;
+        let roots: Vec<Root> = self.targets.iter().filter_map(|target| target.parse().ok()).collect();
+        // Everything includes what a connection receives without asking (LOG-11).
+        let low = if roots.contains(&Root::Realm) { since } else { head };
+        Ok(Some(Cursor { epoch, low, others: roots.into_iter().map(|root| (root, since)).collect() }))
+    }
+}
+
+/// Reads a sequence number in the query key `what`.
+fn number(what: &str, text: &str) -> Result<Position, ErrorBody> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let position = text.parse().ok().filter(|_| digits).and_then(Position::new);
+    position.ok_or_else(|| wrong(format!("{what} must be a sequence number, 0 for the oldest event that is kept")))
 }
 
 /// Reads a cursor that came back from a client, in the query or in the header `what`.
@@ -250,6 +324,49 @@ mod tests {
         assert_eq!(read.cursor.unwrap().to_string(), "9f3a77c2d1e05b64-4711,global=12");
         assert_eq!(ConnectQuery::parse("").unwrap(), ConnectQuery::default());
         assert_eq!(ConnectQuery::parse("observe=0").unwrap(), ConnectQuery::default());
+    }
+
+    #[test]
+    fn ws_04_to_names_any_target_and_since_where_the_targets_begin() {
+        let read = ConnectQuery::parse("to=adw:29fb6a3e,session:a,*&room=tasks&since=17").unwrap();
+        assert_eq!(read.targets, ["adw:29fb6a3e", "session:a", "*", "room:tasks"]);
+        assert_eq!(read.since, Position::new(17));
+        assert!(refused("to=room:a&since=0&cursor=9f3a77c2d1e05b64-1").contains("since and cursor"));
+        assert!(refused("since=0").contains("name one with to"));
+        for text in ["", "-1", "+1", "1e3", "x", "99999999999999999999"] {
+            assert!(refused(&format!("to=room:a&since={text}")).contains("since must be"), "{text}");
+        }
+    }
+
+    #[test]
+    fn sse_02_the_query_of_an_event_stream_may_hold_the_last_id_under_either_name() {
+        let read = |query: &str| ConnectQuery::parse_of_event_stream(query).unwrap();
+        let id = |query: &str| read(query).last_event_id.map(|cursor| cursor.to_string());
+        let (one, two) = ("9f3a77c2d1e05b64-1", "9f3a77c2d1e05b64-2");
+        assert_eq!(id(&format!("lastEventId={one}&room=a")).as_deref(), Some(one));
+        assert_eq!(id(&format!("Last-Event-ID={one}")).as_deref(), Some(one));
+        assert_eq!(id(&format!("Last-Event-ID={two}&lastEventId={one}")).as_deref(), Some(one));
+        assert_eq!(id(&format!("lastEventId={one}&Last-Event-ID={two}")).as_deref(), Some(one));
+        assert_eq!(id("lastEventId=&Last-Event-ID="), None);
+        assert!(ConnectQuery::parse_of_event_stream("lastEventId=7").is_err());
+        assert!(refused(&format!("lastEventId={one}")).contains("lastEventId"), "only of event streams");
+    }
+
+    #[tokio::test]
+    async fn sse_02_the_last_id_counts_more_than_the_cursor_and_since_only_without_either() {
+        let hub = Hub::new();
+        let begin = async |query: &str| {
+            let read = ConnectQuery::parse_of_event_stream(query).unwrap();
+            read.begin(&hub).await.unwrap().map(|cursor| cursor.to_string())
+        };
+        let (one, two) = ("9f3a77c2d1e05b64-1", "9f3a77c2d1e05b64-2");
+        assert_eq!(begin(&format!("cursor={two}&lastEventId={one}")).await.as_deref(), Some(one));
+        assert_eq!(begin(&format!("to=room:a&since=0&lastEventId={one}")).await.as_deref(), Some(one));
+        assert_eq!(begin(&format!("cursor={two}")).await.as_deref(), Some(two));
+        let (epoch, _) = hub.head().await.unwrap();
+        assert_eq!(begin("to=room:a,adw:bad&since=3").await, Some(format!("{epoch}-0,room:a=3")));
+        assert_eq!(begin("to=*&since=3").await, Some(format!("{epoch}-3,*=3")));
+        assert_eq!(begin("to=room:a").await, None);
     }
 
     #[test]

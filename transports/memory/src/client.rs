@@ -129,7 +129,8 @@ impl MemoryClient {
             }
             given => given.clone(),
         };
-        let request = ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, meta };
+        let request =
+            ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, errors: false, meta };
         let connection: Connection = hub.connect(request).await?;
         let id = connection.id();
         let wire = Wire::new(window, faults);

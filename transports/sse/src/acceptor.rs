@@ -1,17 +1,27 @@
 //! From an HTTP request to a stream of events: every check in order, without a framework.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
 use eventwire_hub::{
     ConnectQuery, ConnectRequest, Credentials, Holder, Hub, Principal, Secret,
     link_request::{bearer, cursor, newcomer, single, user_agent},
 };
-use eventwire_protocol::{ErrorBody, ErrorCode, limits, resume::Cursor};
+use eventwire_protocol::{ConnectionId, ErrorBody, ErrorCode, limits, resume::Cursor};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
 use crate::{
     body::{SseBody, pair},
-    cookie, encode,
+    cookie,
+    encode::{self, Beside},
     feed::Feed,
     rejection::Rejection,
 };
@@ -41,6 +51,8 @@ impl Default for Options {
 pub struct SseAcceptor {
     hub: Hub,
     options: Options,
+    /// Clients that were sent away, modulo 32.
+    sent_away: Arc<AtomicU32>,
 }
 
 impl From<Hub> for SseAcceptor {
@@ -55,6 +67,8 @@ struct Head {
     last: Option<Cursor>,
     token: Option<Secret>,
     cookie: Option<Secret>,
+    /// Whether the client asks for an event stream by name, as every `EventSource` does.
+    by_name: bool,
     /// Whether the browser speaks TLS to whoever stands in front.
     secure: bool,
     agent: Option<String>,
@@ -68,7 +82,7 @@ impl SseAcceptor {
 
     /// An acceptor with other options.
     pub fn with_options(hub: Hub, options: Options) -> Self {
-        Self { hub, options }
+        Self { hub, options, sent_away: Arc::default() }
     }
 
     /// Connects a client. The path is not looked at; the body of the request is not touched. `peer` is the address of the
@@ -80,8 +94,9 @@ impl SseAcceptor {
     /// # Errors
     /// In the order of the checks: 405 `method_not_allowed`; 403 `host_not_allowed` and `origin_not_allowed` (AUTH-02,
     /// AUTH-03); 406 `not_acceptable`; 400 for the query (WS-04) and a cursor that cannot be read (SSE-03); 401
-    /// `unauthorised`; 503 `unavailable` while the hub stops and where there is no place (LIMIT-05); 429 `rate_limited`
-    /// (LIMIT-07).
+    /// `unauthorised`. 503 `unavailable` while the hub stops and where there is no place (LIMIT-05), and 429 `rate_limited`
+    /// (LIMIT-07), are the answer to a client whose `Accept` does not name `text/event-stream`; every other client gets a
+    /// stream that says when to return and ends (SSE-07).
     pub fn open<'a, B>(
         &'a self,
         request: &Request<B>,
@@ -102,11 +117,13 @@ impl SseAcceptor {
         guard.check_host(request.uri().authority().map(http::uri::Authority::as_str).or(host))?;
         let origin = header_of(headers, header::ORIGIN, ErrorCode::OriginNotAllowed)?;
         guard.check_origin(origin)?;
-        if !accepts_events(headers) {
+        let accepted = accepts_events(headers);
+        if accepted == Accepted::Nothing {
             let message = "this path answers with text/event-stream; the header Accept must allow it";
             return Err(ErrorBody::new(ErrorCode::NotAcceptable, message).into());
         }
-        let query = ConnectQuery::parse(request.uri().query().unwrap_or_default()).map_err(Rejection::bad_request)?;
+        let query = request.uri().query().unwrap_or_default();
+        let query = ConnectQuery::parse_of_event_stream(query).map_err(Rejection::bad_request)?;
         let last = single(LAST_EVENT_ID.as_str(), values(headers, LAST_EVENT_ID))
             .and_then(|last| last.filter(|text| !text.is_empty()).map(|text| cursor("Last-Event-ID", text)).transpose())
             .map_err(Rejection::bad_request)?;
@@ -115,7 +132,7 @@ impl SseAcceptor {
         // Not for pages of everywhere, even where they may connect (AUTH-14).
         let cookie = cookie::read(headers).filter(|_| origin.is_none_or(|origin| guard.trusts_origin(origin)));
         let secure = cookie::is_secure(headers);
-        Ok(Head { query, last, token, cookie, secure, agent })
+        Ok(Head { query, last, token, cookie, by_name: accepted == Accepted::ByName, secure, agent })
     }
 
     /// Who it is, and the cookie with which an `EventSource` comes back, which does so with the ticket of its first time in
@@ -151,38 +168,62 @@ impl SseAcceptor {
     }
 
     async fn connect(&self, head: Head, peer: Option<IpAddr>) -> Result<Response<SseBody>, Rejection> {
-        let Head { query, last, token, cookie, secure, agent } = head;
+        let by_name = head.by_name;
+        match self.admit(head, peer).await {
+            Err(error) if by_name && passes(error.code) => Ok(self.turn_away(&error)),
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn admit(&self, head: Head, peer: Option<IpAddr>) -> Result<Response<SseBody>, ErrorBody> {
+        let Head { mut query, last, token, cookie, secure, agent, by_name: _ } = head;
         let shown = Credentials { token, peer };
         let visitor = self.visitor(&shown, query.ticket.as_ref(), cookie.as_ref(), secure);
         let (principal, cookie) = visitor.await?;
         let holder = Holder::of(&principal, peer);
-        let returning = last.is_some();
+        self.hub.check_admission(&holder)?;
+        if let Some(last) = last {
+            query.last_event_id = Some(last);
+        }
         let mut connect = ConnectRequest::new(principal, "sse");
+        connect.cursor = query.begin(&self.hub).await?;
         connect.targets = query.targets;
-        connect.cursor = last.or(query.cursor);
         connect.cursors = true;
         connect.announce = true;
+        connect.errors = true;
         connect.meta.remote_address = peer;
         connect.meta.user_agent = agent;
-        let admitted = self.hub.check_admission(&holder);
-        let started = match admitted {
-            Ok(()) => self.start(connect).await,
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(body) => {
-                let mut response = response(body);
-                if let Some(cookie) = cookie {
-                    response.headers_mut().append(header::SET_COOKIE, cookie);
-                }
-                Ok(response)
-            }
-            // A reconnecting EventSource that is answered with an error never comes back.
-            Err(error) if matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited) && returning => {
-                Ok(response(SseBody::only(encode::retry(self.options.retry))))
-            }
-            Err(error) => Err(error.into()),
+        let mut response = response(self.start(connect).await?);
+        if let Some(cookie) = cookie {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
         }
+        Ok(response)
+    }
+
+    fn turn_away(&self, error: &ErrorBody) -> Response<SseBody> {
+        let (head, body) = self.turned_away(error);
+        let mut response = head.map(|()| SseBody::only(body));
+        // For the audit log and the counts of a server around this.
+        response.extensions_mut().insert(error.code);
+        response
+    }
+
+    /// The whole answer to an event source for which there is no room now, head and body: a stream of one event that says why
+    /// and when to return. After an error `EventSource` would never come back (SSE-07).
+    pub fn turned_away(&self, error: &ErrorBody) -> (Response<()>, Bytes) {
+        let after = self.spread();
+        let closing = encode::closing(error.message.clone(), None, Some(after));
+        let frame = encode::frame(ConnectionId::NONE, &closing, self.hub.now());
+        let beside = Beside { last: encode::retry(after), ..Beside::default() };
+        (response(()), encode::events(frame.as_slice(), beside).concat().into())
+    }
+
+    /// One to three times the usual wait, another for each client, so that those who were sent away together do not return
+    /// together.
+    fn spread(&self) -> Duration {
+        let turn = self.sent_away.fetch_add(1, Ordering::Relaxed);
+        // Eleven and thirty-two have no common divisor, so 32 clients in a row get 32 different waits.
+        self.options.retry + self.options.retry * (turn * 11 % 32) / 16
     }
 
     async fn start(&self, connect: ConnectRequest) -> Result<SseBody, ErrorBody> {
@@ -197,12 +238,12 @@ impl SseAcceptor {
         let connection = self.hub.connect(connect).await?;
         let (body, sender, demand) = pair();
         let feed = Feed { hub: self.hub.clone(), connection, options: self.options, body: sender, demand };
-        tokio::spawn(feed.run(encode::preamble(self.options.retry, Some(&start))));
+        tokio::spawn(feed.run(encode::preamble(self.options.retry, &start)));
         Ok(body)
     }
 }
 
-fn response(body: SseBody) -> Response<SseBody> {
+fn response<B>(body: B) -> Response<B> {
     let mut response = Response::new(body);
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -225,9 +266,26 @@ fn header_of(headers: &HeaderMap, name: HeaderName, code: ErrorCode) -> Result<O
     single(name.as_str(), values(headers, name.clone())).map_err(|error| ErrorBody::new(code, error.message))
 }
 
-/// Whether `Accept` allows `text/event-stream`. Without the header everything is allowed.
-fn accepts_events(headers: &HeaderMap) -> bool {
+/// Whether a refusal may be over when the client comes again.
+fn passes(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited)
+}
+
+/// What `Accept` says of `text/event-stream`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepted {
+    /// It is not allowed.
+    Nothing,
+    /// It is allowed among other things, or there is no such header.
+    Anything,
+    /// It is named.
+    ByName,
+}
+
+/// Whether a client takes an event stream, by its `Accept`.
+fn accepts_events(headers: &HeaderMap) -> Accepted {
     let mut any = false;
+    let mut accepted = Accepted::Nothing;
     for range in values(headers, header::ACCEPT).flat_map(|value| value.split(|byte| *byte == b',')) {
         any = true;
         let range = String::from_utf8_lossy(range);
@@ -237,11 +295,14 @@ fn accepts_events(headers: &HeaderMap) -> bool {
             let weight = parameter.strip_prefix("q=").or(parameter.strip_prefix("Q="));
             weight.is_some_and(|weight| weight.parse().is_ok_and(|weight: f32| weight <= 0.0))
         });
-        if matches!(name.as_str(), "text/event-stream" | "text/*" | "*/*") && !refused {
-            return true;
+        match name.as_str() {
+            _ if refused => {}
+            "text/event-stream" => return Accepted::ByName,
+            "text/*" | "*/*" => accepted = Accepted::Anything,
+            _ => {}
         }
     }
-    !any
+    if any { accepted } else { Accepted::Anything }
 }
 
 #[cfg(test)]
@@ -257,19 +318,16 @@ mod tests {
             }
             accepts_events(&headers)
         };
-        for values in [
-            &[][..],
-            &["text/event-stream"],
-            &["*/*"],
-            &["application/json, TEXT/Event-Stream;q=0.1"],
-            &["text/html", "text/*"],
-        ] {
-            assert!(accepts(values), "{values:?}");
+        for values in [&["text/event-stream"][..], &["*/*, application/json, TEXT/Event-Stream;q=0.1"]] {
+            assert_eq!(accepts(values), Accepted::ByName, "{values:?}");
+        }
+        for values in [&[][..], &["*/*"], &["text/html", "text/*"], &["*/*, text/event-stream;q=0"]] {
+            assert_eq!(accepts(values), Accepted::Anything, "{values:?}");
         }
         for values in
             [&["application/json"][..], &["text/html, image/*"], &["text/event-stream;q=0"], &["*/*; q=0.0"], &[""]]
         {
-            assert!(!accepts(values), "{values:?}");
+            assert_eq!(accepts(values), Accepted::Nothing, "{values:?}");
         }
     }
 }

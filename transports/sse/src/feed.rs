@@ -6,17 +6,19 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use eventwire_hub::{Connection, Hub, Outgoing};
-use eventwire_protocol::{
-    CloseCode, Committed, Dialect, Envelope, close::AfterClose, event::connection::Closing, id::MAX_SEQ,
-};
+use eventwire_hub::{Connection, Hub, OutFrame, Outgoing};
+use eventwire_protocol::{CloseCode, close::AfterClose, event::connection::Closing};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
-use crate::{acceptor::Options, body::Demand, encode};
+use crate::{
+    acceptor::Options,
+    body::Demand,
+    encode::{self, Beside},
+};
 
 /// How long a client stays away that was closed for good; the format has no word for ever.
 const FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
@@ -42,29 +44,30 @@ impl Feed {
     /// Runs until the connection is closed, the client is gone, or its socket is stalled.
     pub(crate) async fn run(mut self, preamble: Bytes) {
         let mut closing = None;
-        let mut first = Some(preamble);
+        // The lines that the block of the first event begins with.
+        let mut first = preamble;
         // A batch is made when it is asked for and not before: until then it may still change in the mailbox.
         while self.wanted().await {
-            let batch = match first.take() {
-                Some(preamble) => vec![preamble],
-                None => match self.next().await {
-                    Next::Out(Outgoing::Frames(frames)) => {
-                        closing = frames.last().and_then(|frame| closing_of(&frame.bytes));
-                        encode::events(&frames)
-                    }
-                    Next::Out(Outgoing::Ping) => {
-                        // Nobody answers here. A socket that takes nothing is found out all the same.
-                        self.connection.pong();
-                        vec![encode::KEEP_ALIVE]
-                    }
-                    Next::Out(Outgoing::Close(code, reason)) => {
+            let first = std::mem::take(&mut first);
+            let batch = match self.next().await {
+                Next::Out(Outgoing::Frames(frames)) => {
+                    closing = frames.last().and_then(|frame| closing_of(&frame.bytes));
+                    self.events(first, &frames, closing.as_ref())
+                }
+                Next::Out(Outgoing::Ping) => {
+                    // There is no answer to it here. A socket that takes nothing is found out all the same.
+                    self.connection.pong();
+                    vec![encode::keep_alive(&first)]
+                }
+                Next::Out(Outgoing::Close(code, reason)) => {
+                    if closing.is_none() {
                         // If the client is gone it will not miss this.
-                        let _ = self.body.send(self.farewell(code, reason, closing)).await;
-                        return;
+                        let _ = self.body.send(self.farewell(first, code, reason)).await;
                     }
-                    Next::Silence => vec![encode::KEEP_ALIVE],
-                    Next::Gone => return,
-                },
+                    return;
+                }
+                Next::Silence => vec![encode::keep_alive(&first)],
+                Next::Gone => return,
             };
             if self.body.send(batch).await.is_err() {
                 return;
@@ -100,29 +103,28 @@ impl Feed {
         }
     }
 
-    /// The end of the stream: `connection.closing` if that was not the last event anyway, and when to return.
-    fn farewell(&self, code: CloseCode, reason: String, said: Option<Closing>) -> Vec<Bytes> {
+    /// The end of the stream, when nothing announced it.
+    fn farewell(&self, first: Bytes, code: CloseCode, reason: String) -> Vec<Bytes> {
         let returns = code.next() == AfterClose::Reconnect;
-        let (mut pieces, closing) = match said {
-            Some(closing) => (Vec::new(), closing),
-            None => {
-                let millis = u64::try_from(self.options.retry.as_millis()).unwrap_or(u64::MAX).min(MAX_SEQ);
-                let closing =
-                    Closing { reason, code: Some(code.as_u16()), reconnect_after_ms: returns.then_some(millis) };
-                (self.event(&closing), closing)
-            }
-        };
-        let after = closing.reconnect_after_ms.map(Duration::from_millis);
-        pieces.push(encode::retry(after.unwrap_or(if returns { self.options.retry } else { FOR_GOOD })));
-        pieces
+        let closing = encode::closing(reason, Some(code.as_u16()), returns.then_some(self.options.retry));
+        let frame = encode::frame(self.connection.id(), &closing, self.hub.now());
+        self.events(first, frame.as_slice(), Some(&closing))
     }
 
-    fn event(&self, closing: &Closing) -> Vec<Bytes> {
-        let envelope = Envelope::to_connection(self.connection.id(), closing, self.hub.now());
-        let event = envelope.ok().map(|envelope| Committed::new(envelope, None));
-        let bytes = event.as_ref().and_then(|event| event.frame(Dialect::Canonical)).cloned();
-        let frames: Vec<_> = bytes.map(|bytes| eventwire_hub::OutFrame { bytes, cursor: None }).into_iter().collect();
-        encode::events(&frames)
+    /// Frames as blocks; the block of a `connection.closing` at the end says when to return as well (SSE-07).
+    fn events(&self, first: Bytes, frames: &[OutFrame], closing: Option<&Closing>) -> Vec<Bytes> {
+        let last = closing.map(|closing| encode::retry(after(closing, self.options.retry))).unwrap_or_default();
+        encode::events(frames, Beside { first, last })
+    }
+}
+
+/// How long a client stays away that was told this.
+fn after(closing: &Closing, retry: Duration) -> Duration {
+    let returns = || closing.code.and_then(CloseCode::from_u16).is_none_or(|code| code.next() == AfterClose::Reconnect);
+    match closing.reconnect_after_ms {
+        Some(millis) => Duration::from_millis(millis),
+        None if returns() => retry,
+        None => FOR_GOOD,
     }
 }
 

@@ -43,6 +43,7 @@ pub fn filter(acceptor: impl Into<SseAcceptor>) -> impl Filter<Extract = (Respon
                         let mut response = warp::reply::stream(body.into_data_stream()).into_response();
                         *response.status_mut() = parts.status;
                         *response.headers_mut() = parts.headers;
+                        response.extensions_mut().extend(parts.extensions);
                         response
                     }
                     Err(rejection) => http::Response::<Bytes>::from(rejection).into_response(),

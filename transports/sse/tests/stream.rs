@@ -29,7 +29,7 @@ fn get(target: &str) -> http::request::Builder {
 async fn sse_01_the_stream_begins_with_retry_and_id_then_welcome_then_subscribed() {
     let hub = Hub::new();
     let address = serve(SseAcceptor::new(hub.clone())).await;
-    let mut source = EventSource::open(address, "/v1/sse?adw=aaaaaaaa,bad&room=tasks").await;
+    let mut source = EventSource::open(address, "/v1/sse?to=adw:aaaaaaaa,adw:bad,room:tasks").await;
     for (name, value) in
         [("cache-control", "no-store"), ("x-accel-buffering", "no"), ("x-content-type-options", "nosniff")]
     {
@@ -44,6 +44,9 @@ async fn sse_01_the_stream_begins_with_retry_and_id_then_welcome_then_subscribed
     assert_eq!(subscribed.name(), "connection.subscribed");
     assert_eq!(data["streams"], json!([{"to": "adw:aaaaaaaa", "head": 0}, {"to": "room:tasks", "head": 0}]));
     assert_eq!(data["refused"][0]["to"], "adw:bad");
+    let refused = source.next().await.unwrap().value();
+    assert_eq!((&refused["type"], &refused["data"]["code"]), (&json!("connection.error"), &json!("invalid_id")));
+    assert_eq!(refused["data"]["details"], json!({"to": "adw:bad"}));
     let row = &hub.connections()[0];
     assert_eq!((row.transport, row.remote_address.is_some()), ("sse", true));
 }
@@ -68,17 +71,18 @@ async fn sse_01_every_event_is_one_data_line_and_logged_ones_have_an_id_of_their
     let text = String::from_utf8(pieces(&mut body).await).unwrap();
     assert!(!text.contains('\r') && !text.contains("\n\n\n"));
     let mut ids = Vec::new();
-    for block in text.split_terminator("\n\n").skip(1) {
+    let blocks = text.strip_prefix("retry: 2000\n").expect("the first line");
+    for (place, block) in blocks.split_terminator("\n\n").enumerate() {
         let (id, data) = match block.split_once('\n') {
             Some((id, data)) => (Some(id.strip_prefix("id: ").unwrap()), data),
             None => (None, block),
         };
         let event: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-        assert_eq!(id.is_some(), event["seq"].is_u64(), "{block}");
+        assert_eq!(id.is_some(), place == 0 || event["seq"].is_u64(), "{block}");
         ids.extend(id);
     }
     ids.dedup();
-    assert_eq!(ids.len(), 3);
+    assert_eq!(ids.len(), 4);
 }
 
 #[tokio::test]
@@ -284,15 +288,43 @@ async fn sse_07_and_flow_08_a_server_that_stops_tells_an_event_source_when_to_re
     waits.sort_unstable();
     waits.dedup();
     assert_eq!(waits.len(), 5);
-    // Whoever returns too early is sent away with a stream that ends, which EventSource survives.
-    let mut early = sources.pop().unwrap();
-    early.reconnect().await;
-    assert_eq!(early.next().await, None);
-    assert_eq!(early.parser.retry, Some(2_000));
-    // Whoever is new is told as everybody else is told.
-    let (status, code, headers) = refusal(&acceptor, get("/v1/sse")).await;
+    // An EventSource that returns too early, or comes for the first time, gets a stream that ends, which it survives.
+    let mut waits = Vec::new();
+    for mut early in [sources.pop().unwrap(), EventSource::open(address, "/v1/sse?to=room:tasks").await] {
+        early.reconnect().await;
+        let closing = early.next().await.unwrap().value();
+        assert_eq!((closing["type"].as_str(), closing["data"].get("code")), (Some("connection.closing"), None));
+        assert_eq!(closing["data"]["reconnect_after_ms"].as_u64(), early.parser.retry);
+        assert_eq!(early.next().await, None);
+        waits.extend(early.parser.retry);
+    }
+    assert!(waits.iter().all(|wait| (2_000..6_000).contains(wait)) && waits[0] != waits[1], "{waits:?}");
+    // A client that takes anything reads the status.
+    let (status, code, headers) = refusal(&acceptor, get("/v1/sse").header("accept", "*/*")).await;
     assert_eq!((status, code.as_str()), (503, Some("unavailable")));
     assert!(headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn sse_07_an_event_source_for_which_there_is_no_room_now_is_told_when_to_return() {
+    let mut keys = ApiKeys::new();
+    keys.add(KeyDigest::of("key"), Principal::new("p", Claims::anonymous())).unwrap();
+    let settings = Settings { max_connections: 1, ..Settings::default() };
+    let acceptor = SseAcceptor::new(Hub::builder().authenticator(keys).settings(settings).build());
+    let request = |accept: &str| {
+        let request = get("/v1/sse").header("authorization", "Bearer key").header("accept", accept);
+        request.body(()).unwrap()
+    };
+    let _first = acceptor.open(&request("text/event-stream"), None).await.unwrap();
+    let body = acceptor.open(&request("text/event-stream"), None).await.unwrap().into_body();
+    let text = body.collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&text).unwrap();
+    assert!(text.starts_with("retry: ") && text.ends_with("\n\n") && text.matches("\n\n").count() == 1, "{text}");
+    let mut parser = Parser::default();
+    let events = parser.feed(text.as_bytes());
+    assert_eq!(events[0].name(), "connection.closing");
+    assert_eq!(events[0].last_id, "", "a client that was never connected has nothing to resume");
+    assert_eq!(acceptor.open(&request("*/*"), None).await.unwrap_err().status(), 503);
 }
 
 #[tokio::test]

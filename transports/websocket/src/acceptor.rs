@@ -186,8 +186,8 @@ impl WebSocketAcceptor {
             let principal = newcomer(&self.hub, query.ticket.as_ref(), &shown).await?;
             self.hub.check_admission(&Holder::of(&principal, peer))?;
             let mut connect = ConnectRequest::new(principal, "websocket");
+            connect.cursor = query.begin(&self.hub).await?;
             connect.targets = query.targets;
-            connect.cursor = query.cursor;
             connect.meta.remote_address = peer;
             connect.meta.user_agent = agent;
             let subprotocol = subprotocol.then(|| HeaderValue::from_static(version::SUBPROTOCOL));
