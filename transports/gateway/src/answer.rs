@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use eventwire_protocol::api::Refused;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -38,17 +38,29 @@ pub(crate) fn with_status(status: StatusCode, error: &ErrorBody) -> Response<Bod
     answer
 }
 
-/// The bytes of a refusal for a socket that no HTTP server holds yet, or any more; the connection ends with them.
-pub(crate) fn raw(status: StatusCode, error: &ErrorBody) -> Vec<u8> {
+/// The bytes of a refusal for a socket that no HTTP server holds yet, or any more; the connection ends with them. `headers` come
+/// beside those that every refusal has.
+pub(crate) fn raw(status: StatusCode, error: &ErrorBody, headers: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+    let mut answer = with_status(status, error);
     let body = text(error);
-    let again = if error.code == ErrorCode::Unavailable { "retry-after: 1\r\n" } else { "" };
-    format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\n{again}connection: close\r\n\r\n{body}",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or("Error"),
-        body.len(),
-    )
-    .into_bytes()
+    answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    answer.headers_mut().extend(headers.iter().cloned().map(|(name, value)| (Some(name), value)));
+    written(&answer, body.as_bytes())
+}
+
+/// A whole answer as bytes, after which the connection ends.
+pub(crate) fn written<B>(head: &Response<B>, body: &[u8]) -> Vec<u8> {
+    let status = head.status();
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in head.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    bytes.extend_from_slice(b"connection: close\r\n\r\n");
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 fn text(error: &ErrorBody) -> String {

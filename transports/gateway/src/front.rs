@@ -9,6 +9,7 @@ use std::sync::Arc;
 use eventwire_hub::{Audit, AuditEntry, AuditEvent, Holder, Hub, RequestContext, audit, carrier};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
+use eventwire_sse::SseAcceptor;
 use eventwire_systems::{Admission, Ask, Route};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -20,6 +21,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use crate::answer::{self, Body};
+use crate::head::Asker;
 use crate::proxy::{Forwarded, Proxies};
 use crate::server::Answerer;
 use crate::site::{self, Mounted, Place, Site};
@@ -28,8 +30,10 @@ use crate::{documents, inspector, pages};
 /// The routes behind: what the adapters make of a request.
 pub(crate) type Routes = Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
-/// Request headers that pages of allowed origins may send.
-const PAGE_HEADERS: &str = "authorization, content-type, last-event-id";
+/// Request headers that pages of allowed origins may send, beside those that they ask for.
+const PAGE_HEADERS: &str = "authorization, cache-control, content-type, last-event-id, traceparent";
+/// Longest list of headers that a page may ask for.
+const MAX_ASKED_BYTES: usize = 1024;
 /// Headers of answers that such pages may read, beside those that every page may.
 const EXPOSED_HEADERS: &str = "allow, etag, retry-after, www-authenticate";
 /// Seconds for which a browser may remember the answer to its question whether a page may ask.
@@ -41,11 +45,14 @@ pub(crate) struct Front {
     routes: Routes,
     site: Site,
     proxies: Arc<Proxies>,
+    /// Answers event sources for which there is no room.
+    streams: SseAcceptor,
 }
 
 impl Front {
     pub(crate) fn new(hub: Hub, routes: Routes, site: Site) -> Self {
-        Self { hub, routes, site, proxies: Arc::default() }
+        let streams = SseAcceptor::new(hub.clone());
+        Self { hub, routes, site, proxies: Arc::default(), streams }
     }
 
     /// Sets whose word about clients is taken.
@@ -116,6 +123,7 @@ impl Front {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let path = path.as_str();
         let origin = request.headers().get(header::ORIGIN).cloned();
+        let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let mut response = match place {
             Place::Inspector => match inspector::serve(path) {
                 Some(file) => file,
@@ -151,7 +159,7 @@ impl Front {
                 }
                 response
             }
-            Place::Methods(allow) => wrong_method(&method, path, &allow),
+            Place::Methods(allow) => wrong_method(&method, path, &allow, asked.as_ref()),
             Place::Nothing(_) if path == "/" => {
                 let dialect = self.site.dialect.as_str();
                 answer::refusal(
@@ -167,13 +175,12 @@ impl Front {
                 answer::refusal(ErrorCode::NotFound, format!("nothing is at {}{hint}", shown(path)))
             }
         };
-        self.let_pages_read(origin, &mut response);
+        self.let_pages_read(origin, response.headers_mut());
         response
     }
 
     /// Lets the pages of an origin that the guard let in read the answer (AUTH-14).
-    fn let_pages_read(&self, origin: Option<HeaderValue>, response: &mut Response<Body>) {
-        let headers = response.headers_mut();
+    fn let_pages_read(&self, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
         // Also where there was no origin: a cache must not give that answer to a page.
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         let Some(origin) = origin else { return };
@@ -290,6 +297,19 @@ impl Answerer for Front {
         let entry = AuditEntry::new(AuditEvent::ConnectionRefused).client(Some(peer.ip()));
         self.hub.audit().record(entry.code(code));
     }
+
+    fn refusal(&self, status: StatusCode, error: &ErrorBody, asker: &Asker) -> Vec<u8> {
+        let origin = asker.origin.as_deref().filter(|origin| self.hub.guard().check_origin(Some(origin)).is_ok());
+        let mut headers = HeaderMap::new();
+        self.let_pages_read(origin.and_then(|origin| HeaderValue::from_str(origin).ok()), &mut headers);
+        if asker.event_source && matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited) {
+            let (mut answer, body) = self.streams.turned_away(error);
+            answer.headers_mut().extend(headers);
+            return answer::written(&answer, &body);
+        }
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        answer::raw(status, error, &headers)
+    }
 }
 
 /// The code of an answer that refuses access or a share; `None` for every other answer.
@@ -301,20 +321,32 @@ fn refusal_of(response: &Response<Body>) -> Option<ErrorCode> {
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
         StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
         StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable,
+        // An event source that was sent away gets a stream and no error (SSE-07).
+        StatusCode::OK => return response.extensions().get().copied(),
         _ => return None,
     };
     Some(response.extensions().get().copied().unwrap_or(by_status))
 }
 
-fn wrong_method(method: &Method, path: &str, allow: &str) -> Response<Body> {
+/// The headers that a page may send: it passed the guard, so it may send every header that it asks for (Fetch, section 3.3.2).
+fn page_headers(asked: Option<&HeaderValue>) -> HeaderValue {
+    let is_list = |value: &&HeaderValue| {
+        let is_name = |name: &str| name.trim().parse::<HeaderName>().is_ok();
+        value.len() <= MAX_ASKED_BYTES && value.to_str().is_ok_and(|names| names.split(',').all(is_name))
+    };
+    let both = |asked: &HeaderValue| HeaderValue::from_str(&format!("{PAGE_HEADERS}, {}", asked.to_str().ok()?)).ok();
+    asked.filter(is_list).and_then(both).unwrap_or(const { HeaderValue::from_static(PAGE_HEADERS) })
+}
+
+/// The answer to a method that a path does not have; `asked` are the headers that a page wants to send.
+fn wrong_method(method: &Method, path: &str, allow: &str, asked: Option<&HeaderValue>) -> Response<Body> {
     let mut response = if method == Method::OPTIONS {
         let mut response = Response::new(answer::full(""));
         *response.status_mut() = StatusCode::NO_CONTENT;
-        for (name, value) in
-            [(header::ACCESS_CONTROL_ALLOW_HEADERS, PAGE_HEADERS), (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS)]
-        {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, page_headers(asked));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_SECONDS));
+        headers.append(header::VARY, HeaderValue::from_static("access-control-request-headers"));
         if let Ok(allow) = HeaderValue::from_str(allow) {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, allow);
         }
@@ -413,6 +445,18 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    #[test]
+    fn http_25_a_page_may_send_what_it_asks_for() {
+        let asked =
+            |names: &str| page_headers(Some(&HeaderValue::from_str(names).unwrap())).to_str().unwrap().to_owned();
+        assert_eq!(page_headers(None), PAGE_HEADERS);
+        assert_eq!(asked("x-mine, baggage"), format!("{PAGE_HEADERS}, x-mine, baggage"));
+        for wrong in ["", "x mine", "x-mine,", "a\"b"] {
+            assert_eq!(asked(wrong), PAGE_HEADERS, "{wrong:?}");
+        }
+        assert_eq!(asked(&"x".repeat(MAX_ASKED_BYTES + 1)), PAGE_HEADERS);
     }
 
     #[tokio::test]

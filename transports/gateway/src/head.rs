@@ -15,8 +15,6 @@ use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
-use crate::answer;
-
 /// Largest head of a request: request line and headers. A resume cursor of 48 KiB fits into it.
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most headers of a request.
@@ -25,6 +23,38 @@ pub(crate) const MAX_HEADERS: usize = 100;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 * 1024;
 
+/// What a refusal before routing has to know of its request: how its client can read the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The origin of the page, where the head names one. It is not checked.
+    pub(crate) origin: Option<String>,
+    /// Whether an event source asks for the stream of events, by the path and by `Accept`.
+    pub(crate) event_source: bool,
+}
+
+impl Asker {
+    /// What the bytes of a head say, which need not be complete.
+    fn of(head: &[u8]) -> Self {
+        let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let target = lines.next().unwrap_or_default().strip_prefix(b"GET ").unwrap_or_default();
+        let path = target.split(|byte| matches!(byte, b'?' | b' ')).next().unwrap_or_default();
+        let (mut origins, mut accepts) = (Vec::new(), false);
+        for line in lines {
+            let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else {
+                continue;
+            };
+            if name.eq_ignore_ascii_case("origin") {
+                origins.push(value.trim().to_owned());
+            } else if name.eq_ignore_ascii_case("accept") {
+                accepts |= value.to_ascii_lowercase().contains("text/event-stream");
+            }
+        }
+        // Of two origins neither is known to be that of the page.
+        let origin = if origins.len() == 1 { origins.pop() } else { None };
+        Self { origin, event_source: accepts && path == b"/v1/sse" }
+    }
+}
+
 /// What came first on a connection.
 #[derive(Debug)]
 pub(crate) enum First {
@@ -32,11 +62,13 @@ pub(crate) enum First {
     Head {
         /// Whether it brings something that may be credentials.
         shows: bool,
+        /// Who reads a refusal.
+        asker: Asker,
     },
-    /// Nothing at all, and then the end. Nobody waits for an answer.
+    /// Nothing at all, and then the end: there is no reader of an answer.
     Nothing,
     /// Something that gets a refusal.
-    Refused(StatusCode, ErrorBody),
+    Refused(StatusCode, ErrorBody, Asker),
 }
 
 /// Waits for the first head, at most `deadline`. What a large one needs is taken from the budget of unfinished bytes.
@@ -46,20 +78,22 @@ pub(crate) enum First {
 pub(crate) async fn first(stream: &TcpStream, deadline: Duration, unfinished: &mut Reservation) -> io::Result<First> {
     match tokio::time::timeout(deadline, peek_head(stream, unfinished)).await {
         Ok(first) => first,
-        Err(_) => Ok(First::Refused(
-            StatusCode::REQUEST_TIMEOUT,
-            ErrorBody::new(
-                ErrorCode::Timeout,
-                format!("the request's headers were not complete after {} seconds", deadline.as_secs()),
-            ),
-        )),
+        Err(_) => {
+            // Without waiting: what is there of the head.
+            let mut buffer = vec![0_u8; 4096];
+            let peeked = rustix::net::recv(stream, buffer.as_mut_slice(), RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            let head = buffer.get(..peeked.map_or(0, |(_, length)| length)).unwrap_or_default();
+            let message = format!("the request's headers were not complete after {} seconds", deadline.as_secs());
+            let error = ErrorBody::new(ErrorCode::Timeout, message);
+            Ok(First::Refused(StatusCode::REQUEST_TIMEOUT, error, Asker::of(head)))
+        }
     }
 }
 
-/// Says why, and closes.
-pub(crate) async fn refuse(mut stream: TcpStream, status: StatusCode, error: &ErrorBody) {
+/// Writes an answer, and closes.
+pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
     let farewell = async {
-        stream.write_all(&answer::raw(status, error)).await?;
+        stream.write_all(answer).await?;
         stream.shutdown().await?;
         // Closing while the peer still sends would reset the connection and could take the answer with it.
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
@@ -91,17 +125,22 @@ async fn peek_head(stream: &TcpStream, unfinished: &mut Reservation) -> io::Resu
             return Ok(first);
         }
         if ended {
-            return Ok(if length == 0 { First::Nothing } else { refused("the request ended before its headers did") });
+            let head = buffer.get(..length).unwrap_or_default();
+            return Ok(if head.is_empty() {
+                First::Nothing
+            } else {
+                refused("the request ended before its headers did", head)
+            });
         }
         seen = length;
         if length == buffer.len() {
             if length >= MAX_HEAD_BYTES {
-                return Ok(too_large());
+                return Ok(too_large(&buffer));
             }
             let size = (length * 4).min(MAX_HEAD_BYTES);
             if let Err(evicted) = unfinished.grow((size - length) as u64).await {
                 let error = ErrorBody::new(ErrorCode::Unavailable, evicted.to_string());
-                return Ok(First::Refused(StatusCode::SERVICE_UNAVAILABLE, error));
+                return Ok(First::Refused(StatusCode::SERVICE_UNAVAILABLE, error, Asker::of(&buffer)));
             }
             buffer.resize(size, 0);
         }
@@ -111,18 +150,19 @@ async fn peek_head(stream: &TcpStream, unfinished: &mut Reservation) -> io::Resu
 /// What the bytes so far are; `None` when more are needed to tell.
 fn judge(bytes: &[u8]) -> Option<First> {
     if bytes.starts_with(&[0x16, 0x03]) {
-        return Some(refused("this port speaks plain HTTP, not TLS; use http:// or ws://"));
+        return Some(refused("this port speaks plain HTTP, not TLS; use http:// or ws://", &[]));
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
         Ok(httparse::Status::Complete(_)) => {
-            Some(First::Head { shows: shows_credentials(request.path.unwrap_or_default(), request.headers) })
+            let shows = shows_credentials(request.path.unwrap_or_default(), request.headers);
+            Some(First::Head { shows, asker: Asker::of(bytes) })
         }
         Ok(httparse::Status::Partial) => None,
-        Err(httparse::Error::TooManyHeaders) => Some(too_large()),
-        Err(httparse::Error::Version) => Some(refused("expected HTTP/1.1 or HTTP/1.0")),
-        Err(error) => Some(refused(format!("this is not an HTTP request: {error}"))),
+        Err(httparse::Error::TooManyHeaders) => Some(too_large(bytes)),
+        Err(httparse::Error::Version) => Some(refused("expected HTTP/1.1 or HTTP/1.0", bytes)),
+        Err(error) => Some(refused(format!("this is not an HTTP request: {error}"), bytes)),
     }
 }
 
@@ -137,17 +177,18 @@ fn shows_credentials(target: &str, headers: &[httparse::Header<'_>]) -> bool {
     headers.iter().any(in_header) || target.contains("ticket=")
 }
 
-fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> First {
-    First::Refused(StatusCode::BAD_REQUEST, ErrorBody::new(ErrorCode::MalformedFrame, message))
+fn refused(message: impl Into<std::borrow::Cow<'static, str>>, head: &[u8]) -> First {
+    First::Refused(StatusCode::BAD_REQUEST, ErrorBody::new(ErrorCode::MalformedFrame, message), Asker::of(head))
 }
 
-fn too_large() -> First {
+fn too_large(head: &[u8]) -> First {
     First::Refused(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ErrorBody::new(
             ErrorCode::TooLarge,
             format!("request line and headers are over {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers"),
         ),
+        Asker::of(head),
     )
 }
 
@@ -180,7 +221,7 @@ mod tests {
             }
             client
         });
-        assert!(matches!(first(&server, DEADLINE, &mut unfinished()).await.unwrap(), First::Head { shows: false }));
+        assert!(matches!(first(&server, DEADLINE, &mut unfinished()).await.unwrap(), First::Head { shows: false, .. }));
         let _client = writer.await.unwrap();
         let mut read = vec![0; head.len()];
         server.read_exact(&mut read).await.unwrap();
@@ -193,7 +234,7 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
         let first = first(&server, Duration::from_millis(50), &mut unfinished()).await.unwrap();
         assert!(
-            matches!(&first, First::Refused(StatusCode::REQUEST_TIMEOUT, error) if error.code == ErrorCode::Timeout),
+            matches!(&first, First::Refused(StatusCode::REQUEST_TIMEOUT, error, _) if error.code == ErrorCode::Timeout),
             "{first:?}"
         );
     }
@@ -205,7 +246,7 @@ mod tests {
         client.shutdown().await.unwrap();
         let first = first(&server, DEADLINE, &mut unfinished()).await.unwrap();
         assert!(
-            matches!(&first, First::Refused(StatusCode::BAD_REQUEST, error) if error.message.contains("ended")),
+            matches!(&first, First::Refused(StatusCode::BAD_REQUEST, error, _) if error.message.contains("ended")),
             "{first:?}"
         );
     }
@@ -215,6 +256,25 @@ mod tests {
         let (client, server) = pair().await;
         drop(client);
         assert!(matches!(first(&server, DEADLINE, &mut unfinished()).await.unwrap(), First::Nothing));
+    }
+
+    #[test]
+    fn http_25_what_is_there_of_a_head_says_who_reads_the_refusal() {
+        let asker = |origin: Option<&str>, event_source| Asker { origin: origin.map(str::to_owned), event_source };
+        for (head, expected) in [
+            ("", asker(None, false)),
+            (
+                "GET /v1/sse?to=room:a HTTP/1.1\r\nAccept: text/event-stream\r\norigin: http://a\r\n",
+                asker(Some("http://a"), true),
+            ),
+            ("GET /v1/sse HTTP/1.1\r\naccept: */*, Text/Event-Stream\r\n\r\n", asker(None, true)),
+            ("GET /v1/sse HTTP/1.1\r\naccept: */*\r\n\r\n", asker(None, false)),
+            ("POST /v1/sse HTTP/1.1\r\naccept: text/event-stream\r\n\r\n", asker(None, false)),
+            ("GET /v1/sse2 HTTP/1.1\r\naccept: text/event-stream\r\n\r\n", asker(None, false)),
+            ("GET / HTTP/1.1\r\norigin: http://a\r\nOrigin: http://b\r\n\r\n", asker(None, false)),
+        ] {
+            assert_eq!(Asker::of(head.as_bytes()), expected, "{head}");
+        }
     }
 
     #[test]
@@ -229,7 +289,7 @@ mod tests {
         ] {
             let head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n");
             let judged = judge(head.as_bytes()).unwrap();
-            assert!(matches!(judged, First::Head { shows: it } if it == shows), "{target} {header}: {judged:?}");
+            assert!(matches!(judged, First::Head { shows: it, .. } if it == shows), "{target} {header}: {judged:?}");
         }
     }
 
@@ -245,7 +305,7 @@ mod tests {
             client.write_all(sent).await.unwrap();
             let first = first(&server, DEADLINE, &mut unfinished()).await.unwrap();
             assert!(
-                matches!(&first, First::Refused(_, error) if error.message.contains(expected)),
+                matches!(&first, First::Refused(_, error, _) if error.message.contains(expected)),
                 "{expected}: {first:?}"
             );
         }
@@ -256,10 +316,11 @@ mod tests {
         for filler in [&b"x"[..], b"a: b\r\n"] {
             let (mut client, server) = pair().await;
             let served = tokio::spawn(async move {
-                let First::Refused(status, error) = first(&server, DEADLINE, &mut unfinished()).await.unwrap() else {
+                let First::Refused(status, error, _) = first(&server, DEADLINE, &mut unfinished()).await.unwrap()
+                else {
                     panic!("taken")
                 };
-                refuse(server, status, &error).await;
+                refuse(server, &crate::answer::raw(status, &error, &[])).await;
             });
             client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
             let too_much = filler.repeat(2 * MAX_HEAD_BYTES / filler.len());

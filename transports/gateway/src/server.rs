@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
 use crate::answer::{self, Body};
-use crate::head::{self, First};
+use crate::head::{self, Asker, First};
 use crate::places::{Account, FULL, SocketPlaces};
 use crate::proxy_protocol;
 
@@ -55,7 +55,7 @@ pub(crate) struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { head: Duration::from_secs(10), next_head: Duration::from_secs(60), stall: limits::STALL }
+        Self { head: Duration::from_secs(10), next_head: Duration::from_secs(75), stall: limits::STALL }
     }
 }
 
@@ -78,6 +78,11 @@ pub(crate) trait Answerer: Send + Sync + 'static {
 
     /// A connection was refused before it brought a request (AUTH-25).
     fn refused(&self, _peer: SocketAddr, _code: ErrorCode) {}
+
+    /// The whole answer to a request that is refused before it is read, and with which the connection ends.
+    fn refusal(&self, status: StatusCode, error: &ErrorBody, _asker: &Asker) -> Vec<u8> {
+        answer::raw(status, error, &[])
+    }
 }
 
 /// Accepts connections on `listener`, as long as there are places, until `stop` becomes true; then lets answers under way
@@ -163,7 +168,7 @@ async fn connection<A: Answerer>(
                 let message = "this connection must begin with a header of the PROXY protocol, as proxy_protocol says";
                 answerer.refused(peer, ErrorCode::MalformedFrame);
                 let error = ErrorBody::new(ErrorCode::MalformedFrame, message);
-                return head::refuse(stream, StatusCode::BAD_REQUEST, &error).await;
+                return head::refuse(stream, &answer::raw(StatusCode::BAD_REQUEST, &error, &[])).await;
             }
         }
     }
@@ -175,18 +180,19 @@ async fn connection<A: Answerer>(
     };
     match first {
         // The answer waits for the question: clients take one that comes before it for a fault.
-        Ok(First::Head { shows }) => {
+        Ok(First::Head { shows, asker }) => {
             if let Err(error) = account.settle(shows) {
-                tracing::debug!(%peer, message = %error.message, "refused");
+                tracing::debug!(%peer, code = %error.code, message = %error.message, "refused");
                 answerer.refused(peer, error.code);
-                return head::refuse(stream, StatusCode::SERVICE_UNAVAILABLE, &error).await;
+                let answer = answerer.refusal(StatusCode::SERVICE_UNAVAILABLE, &error, &asker);
+                return head::refuse(stream, &answer).await;
             }
         }
         Ok(First::Nothing) => return,
-        Ok(First::Refused(status, error)) => {
-            tracing::debug!(%peer, status = status.as_u16(), message = %error.message, "refused");
+        Ok(First::Refused(status, error, asker)) => {
+            tracing::debug!(%peer, status = status.as_u16(), code = %error.code, message = %error.message, "refused");
             answerer.refused(peer, error.code);
-            return head::refuse(stream, status, &error).await;
+            return head::refuse(stream, &answerer.refusal(status, &error, &asker)).await;
         }
         Err(error) => return tracing::debug!(%peer, %error, "lost before the first request"),
     }

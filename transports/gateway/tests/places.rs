@@ -95,9 +95,15 @@ async fn limit_05_idle_sockets_of_one_peer_make_room_for_everyone_else_and_for_i
         let answered = answer(from(last, gateway.address).await, "GET /health", "").await;
         assert!(answered.starts_with("HTTP/1.1 200 "), "127.0.0.{last}: {answered}");
     }
-    // The one that was idle longest was closed, in order and without an answer.
-    let mut rest = Vec::new();
-    soon("an end", idle[0].read_to_end(&mut rest)).await.unwrap();
+    // Idle ones were closed, in order and without an answer. Which of them is shown by the model of places.
+    let ends = idle.iter_mut().map(|stream| {
+        Box::pin(async move {
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            rest
+        })
+    });
+    let (rest, ..) = soon("an end", futures_util::future::select_all(ends)).await;
     assert!(!String::from_utf8_lossy(&rest).contains("HTTP/1.1 503"));
     let metrics = answer(from(2, gateway.address).await, "GET /metrics", "").await;
     assert!(metrics.contains("eventwire_turned_away_total{reason=\"displaced\"}"), "{metrics}");
@@ -127,6 +133,18 @@ async fn limit_05_open_sockets_of_one_peer_make_room_with_1013_and_the_reason() 
     }
     let refused = answer(from(1, gateway.address).await, "GET /health", "").await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1"), "{refused}");
+    // HTTP-25 and SSE-07: a page reads why, and an event source is told when to return.
+    let page = "origin: http://localhost:5173\r\n";
+    let refused = answer(from(1, gateway.address).await, "GET /health", page).await;
+    assert!(refused.contains("access-control-allow-origin: http://localhost:5173\r\n"), "{refused}");
+    let strange = answer(from(1, gateway.address).await, "GET /health", "origin: http://evil.example\r\n").await;
+    assert!(strange.starts_with("HTTP/1.1 503 ") && !strange.contains("access-control-allow-origin"), "{strange}");
+    let source = format!("{page}accept: text/event-stream\r\n");
+    let told = answer(from(1, gateway.address).await, "GET /v1/sse?to=room:a", &source).await;
+    assert!(told.starts_with("HTTP/1.1 200 ") && told.contains("content-type: text/event-stream\r\n"), "{told}");
+    assert!(told.contains("access-control-allow-origin: http://localhost:5173\r\n"), "{told}");
+    let (_, body) = told.split_once("\r\n\r\n").unwrap();
+    assert!(body.starts_with("retry: ") && body.contains("\ndata: {\"type\":\"connection.closing\""), "{body}");
     let mut other = from(2, gateway.address).await;
     assert_eq!(status(&mut other, "GET /v1/ws", UPGRADE).await, 101);
     let (code, reason) = first_closed(&mut open).await;
