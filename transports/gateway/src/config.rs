@@ -32,6 +32,10 @@ pub const DEFAULT_FILE: &str = "eventwire.toml";
 /// Variables with the prefix that are not settings: what the client commands read, and what the tests of this project use.
 const ENV_NOT_SETTINGS: [&str; 5] = ["CONFIG", "URL", "TOKEN", "SHARED", "LONG"];
 
+/// Parts of a name that is about access.
+const ACCESS_WORDS: [&str; 11] =
+    ["ANONYMOUS", "AUTH", "JWKS", "JWT", "KEY", "KEYS", "ORIGIN", "ORIGINS", "PROXIES", "PROXY", "SECRET"];
+
 /// Words people write for a setting whose name looks nothing like them.
 const SYNONYMS: [(&str, &str); 21] = [
     ("address", "listen"),
@@ -624,12 +628,13 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
     load_with_notes(sources).map(|(settings, _)| settings)
 }
 
-/// As [`load`], and what a person is to be told about the variables of older systems.
+/// As [`load`], and notes for the operator: variables that are ignored, and what variables of older systems do.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_with_notes(sources: &Sources) -> Result<(Settings, Vec<String>), ConfigError> {
-    let environment = environment_layer(&sources.environment)?;
+    let mut notes = Vec::new();
+    let environment = environment_layer(&sources.environment, &mut notes)?;
     let named = sources.file.clone().or_else(|| {
         let named = sources.environment.iter().find(|(name, value)| name == "EVENTWIRE_CONFIG" && !value.is_empty());
         named.map(|(_, value)| PathBuf::from(value))
@@ -658,7 +663,8 @@ pub fn load_with_notes(sources: &Sources) -> Result<(Settings, Vec<String>), Con
         *listener = inherited.place(*listener);
     }
     check(&settings)?;
-    Ok((settings, inherited.notes))
+    notes.extend(inherited.notes);
+    Ok((settings, notes))
 }
 
 fn layer_command() -> clap::Command {
@@ -672,7 +678,11 @@ fn known_keys() -> Vec<String> {
 }
 
 /// What the environment says. An empty variable counts as absent, as in `docker compose` files that pass every variable on.
-fn environment_layer(variables: &[(OsString, OsString)]) -> Result<Layer, ConfigError> {
+///
+/// A variable that is not a setting stops the gateway where it is a near miss of one or is about access: a mistyped
+/// `EVENTWIRE_JWT_KEY_FILE` must not start an open gateway. Every other one is a note: platforms and images set variables with
+/// the name of the service in front.
+fn environment_layer(variables: &[(OsString, OsString)], notes: &mut Vec<String>) -> Result<Layer, ConfigError> {
     let known = known_keys();
     let mut arguments: Vec<OsString> = Vec::new();
     for (name, value) in variables {
@@ -684,9 +694,14 @@ fn environment_layer(variables: &[(OsString, OsString)]) -> Result<Layer, Config
         }
         let setting = key.to_ascii_lowercase();
         if key != key.to_ascii_uppercase() || !known.contains(&setting) {
+            let spell = |key: &str| format!("{ENV_PREFIX}{}", key.to_ascii_uppercase());
+            if meant(&setting, &known).is_none() && !is_about_access(key) {
+                notes.push(format!("{ENV_PREFIX}{key} is in the environment and is not a setting; it is ignored"));
+                continue;
+            }
             return Err(ConfigError(format!(
                 "environment: {ENV_PREFIX}{key} is not a setting{}",
-                suggestion(&setting, &known, |key| format!("{ENV_PREFIX}{}", key.to_ascii_uppercase())),
+                suggestion(&setting, &known, spell),
             )));
         }
         if value.is_empty() {
@@ -765,6 +780,34 @@ fn read_file(file: &Path) -> Result<Layer, ConfigError> {
         pages.value = directory.join(&pages.value).to_string_lossy().into_owned();
     }
     Ok(layer)
+}
+
+/// Levels of the log.
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Refuses a word that is neither a level nor a directive. `EnvFilter` takes every other word for the name of a module, and logs
+/// nothing but that module.
+fn check_log(log: &str) -> Result<(), ConfigError> {
+    for word in log.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        let (module, level) = word.rsplit_once('=').map_or((None, word), |(module, level)| (Some(module), level));
+        let is_level = |level: &str| LOG_LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level));
+        // A directive may also name a span and its fields, in brackets.
+        let is_span = word.ends_with(']');
+        if !is_level(level) && !is_span {
+            let hint = match level.to_ascii_lowercase().as_str() {
+                "warning" => "; did you mean warn?",
+                "verbose" => "; did you mean debug?",
+                "critical" | "fatal" => "; did you mean error?",
+                _ => "",
+            };
+            let of = module.map(|module| format!(" of {module}")).unwrap_or_default();
+            return Err(ConfigError(format!(
+                "log = {log:?}: {level:?}{of} is not a level{hint}; there are {}, and directives such as info,eventwire_hub=debug",
+                LOG_LEVELS.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What no single setting can say about itself.
@@ -846,6 +889,7 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
             "proxy_protocol is set without trusted_proxies: name the proxies that send the header".to_owned(),
         ));
     }
+    check_log(&settings.log)?;
     if settings.listen.is_empty() {
         return Err(ConfigError("listen is empty: name at least one address".to_owned()));
     }
@@ -936,16 +980,26 @@ fn is_origin(text: &str) -> bool {
 
 /// The end of a sentence that says what was probably meant.
 fn suggestion(written: &str, known: &[String], spell: impl Fn(&str) -> String) -> String {
+    match meant(written, known) {
+        Some(key) => format!("; did you mean {}?", spell(&key)),
+        None => "; `eventwire serve --help` lists them".to_owned(),
+    }
+}
+
+/// The setting that a name is a near miss of.
+fn meant(written: &str, known: &[String]) -> Option<String> {
     let plain = written.to_ascii_lowercase().replace('-', "_");
     let synonym = SYNONYMS.iter().find(|(word, _)| *word == plain).map(|(_, key)| (*key).to_owned());
     let nearest = || {
         let scored = known.iter().map(|key| (strsim::jaro_winkler(&plain, key), key));
         scored.filter(|(score, _)| *score > 0.75).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, key)| key.clone())
     };
-    match synonym.or_else(nearest) {
-        Some(key) => format!("; did you mean {}?", spell(&key)),
-        None => "; `eventwire serve --help` lists them".to_owned(),
-    }
+    synonym.or_else(nearest)
+}
+
+/// Whether the name is about access: a gateway that starts without such a setting is more open than its operator wants.
+fn is_about_access(key: &str) -> bool {
+    key.split('_').any(|part| ACCESS_WORDS.contains(&part.to_ascii_uppercase().as_str()))
 }
 
 /// What a mistake in the value of one argument is, without the name of the flag that nobody wrote.

@@ -14,7 +14,7 @@ use eventwire_hub::history::MemoryBounds;
 use eventwire_hub::{Audit, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
-use eventwire_protocol::{Dialect, PublicScope};
+use eventwire_protocol::{AdwId, Dialect, PublicScope};
 use eventwire_systems::amiga::Amiga;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -117,7 +117,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
         );
     }
     let notes = [notes, &systems::notes(settings), &state_notes(settings)].concat();
-    let block = start_block(&listeners, &access, &notes, &runs, Pen::new(coloured(&io::stderr())));
+    let block = StartBlock::new(&listeners, &access, &notes, &runs);
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listening| listening.address).collect();
     let places = SocketPlaces::new(places, hub.clone());
     let proxies = Arc::new(proxies(settings));
@@ -136,7 +136,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     if let Some(file) = &settings.port_file {
         write_port_file(file, &addresses)?;
     }
-    let _ = io::stderr().write_all(block.as_bytes());
+    block.write(settings.log_format);
 
     stops.first().await;
     tracing::info!(connections = hub.connection_count(), seconds = settings.drain_seconds, "stopping");
@@ -433,7 +433,7 @@ impl Runs {
                     Mode::Replay(speed) => format!("replayed at speed {speed}"),
                 };
                 let there = if root.is_dir() { "" } else { ", waiting for it to appear" };
-                format!("{} ({how}{there})", root.display())
+                format!("{} ({how}{there}){}", root.display(), not_runs(root))
             }
             Self::Sample { .. } => format!("the sample run {} (set agents to watch your own)", sample::ADW_ID),
             Self::Nowhere => "none (set agents to watch a directory)".to_owned(),
@@ -441,24 +441,84 @@ impl Runs {
     }
 }
 
-/// What a person reads first.
-fn start_block(listeners: &[Listening], access: &Access, notes: &[String], runs: &Runs, pen: Pen) -> String {
-    let mut rows: Vec<(&str, String)> = Vec::new();
-    for listening in listeners {
-        let url = pen.paint(Colour::Cyan, &format!("http://{}/", reachable(listening.address)));
-        rows.push((if listening.dialect == Dialect::Canonical { "open" } else { listening.dialect.as_str() }, url));
+/// Most names of directories that are shown.
+const MAX_SHOWN_NAMES: usize = 3;
+
+/// What is said of directories in an agents root whose names are no ids of runs, so that they are not read.
+fn not_runs(root: &Path) -> String {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = directories.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut others: Vec<String> =
+        names.filter(|name| !name.starts_with('.') && name.parse::<AdwId>().is_err()).collect();
+    others.sort();
+    let shown: Vec<String> = others.iter().take(MAX_SHOWN_NAMES).map(|name| format!("{name:?}")).collect();
+    let more = others.len().saturating_sub(shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    match shown.as_slice() {
+        [] => String::new(),
+        shown => format!(
+            "; not read: {}{more}: the directory of a run (ADW) is named with exactly 8 ASCII letters and digits",
+            shown.join(", ")
+        ),
     }
-    let access_text = access.text();
-    rows.push(("access", if access.is_risky() { pen.paint(Colour::Yellow, &access_text) } else { access_text }));
-    rows.extend(notes.iter().map(|note| ("note", note.clone())));
-    rows.push(("agents", runs.text()));
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
-    let mut block = pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))) + "\n";
-    for (name, text) in rows {
-        let _ = writeln!(block, "  {name:<width$} {text}");
-    }
-    block
 }
+
+/// What an operator reads first: where the gateway listens, who may do what, and what needs attention.
+struct StartBlock {
+    rows: Vec<(&'static str, String)>,
+    /// The row that is a warning, where access is risky.
+    risky: bool,
+}
+
+impl StartBlock {
+    fn new(listeners: &[Listening], access: &Access, notes: &[String], runs: &Runs) -> Self {
+        let mut rows: Vec<(&'static str, String)> = Vec::new();
+        for listening in listeners {
+            let name = if listening.dialect == Dialect::Canonical { "open" } else { listening.dialect.as_str() };
+            rows.push((name, format!("http://{}/", reachable(listening.address))));
+        }
+        rows.push((ACCESS, access.text()));
+        rows.extend(notes.iter().map(|note| ("note", note.clone())));
+        rows.push(("agents", runs.text()));
+        Self { rows, risky: access.is_risky() }
+    }
+
+    /// Writes the block to standard error: for people, or as log lines where those are JSON.
+    fn write(&self, format: LogFormat) {
+        match format {
+            LogFormat::Text => {
+                let _ = io::stderr().write_all(self.text(Pen::new(coloured(&io::stderr()))).as_bytes());
+            }
+            LogFormat::Json => {
+                for (name, text) in &self.rows {
+                    if *name == ACCESS && self.risky {
+                        tracing::warn!(start = *name, version = env!("CARGO_PKG_VERSION"), "{text}");
+                    } else {
+                        tracing::info!(start = *name, version = env!("CARGO_PKG_VERSION"), "{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn text(&self, pen: Pen) -> String {
+        let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
+        let mut block = pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))) + "\n";
+        for (name, text) in &self.rows {
+            let text = match *name {
+                ACCESS if self.risky => pen.paint(Colour::Yellow, text),
+                _ if text.starts_with("http://") => pen.paint(Colour::Cyan, text),
+                _ => text.clone(),
+            };
+            let _ = writeln!(block, "  {name:<width$} {text}");
+        }
+        block
+    }
+}
+
+/// The row of the start block that says who may do what.
+const ACCESS: &str = "access";
 
 /// The address to open: nobody can open 0.0.0.0, though everything is listened on.
 fn reachable(address: SocketAddr) -> SocketAddr {

@@ -76,6 +76,35 @@ fn tail_prints_frames_as_they_were_sent() {
     assert_eq!(tail(&["room:x", "--count", "2"]), [1, 2]);
     assert_eq!(tail(&["room:x", "room:y", "--type", "_a.b", "--count", "2"]), [1, 3]);
     assert_eq!(tail(&["--type", "_a.*", "--count", "1"]), [1]);
+    assert_eq!(tail(&["room:x,room:y", "--count", "3"]), [1, 2, 3]);
+    assert_eq!(tail(&["--to", "room:y", "--count", "1"]), [3]);
+}
+
+#[test]
+fn tail_ends_when_the_program_that_reads_it_has_ended() {
+    let gateway = Gateway::start(&[]);
+    let sent = run(&["publish", "--url", &gateway.url(), "--type", "_a.b", "--to", "room:x", "--data", "{}"], "");
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let mut command = eventwire(&["tail", "--url", &gateway.url(), "room:x", "--since", "0"]);
+    let mut tail = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut reader = std::io::BufReader::new(tail.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+    assert!(line.contains("\"_a.b\""), "{line}");
+    // As `head -1` does. No further event comes.
+    drop(reader);
+    let deadline = std::time::Instant::now() + common::PATIENCE;
+    let ended = loop {
+        match tail.try_wait().unwrap() {
+            Some(status) => break status,
+            None if std::time::Instant::now() > deadline => {
+                let _ = tail.kill();
+                panic!("still there");
+            }
+            None => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    };
+    assert!(ended.success(), "{ended}");
 }
 
 #[tokio::test]

@@ -154,9 +154,42 @@ fn an_unknown_name_in_the_environment_is_refused_with_the_nearest_one() {
         ("EVENTWIRE_LISTN", "environment: EVENTWIRE_LISTN is not a setting; did you mean EVENTWIRE_LISTEN?"),
         ("EVENTWIRE_PORT", "environment: EVENTWIRE_PORT is not a setting; did you mean EVENTWIRE_LISTEN?"),
         ("EVENTWIRE_listen", "environment: EVENTWIRE_listen is not a setting; did you mean EVENTWIRE_LISTEN?"),
-        ("EVENTWIRE_QQQ", "environment: EVENTWIRE_QQQ is not a setting; `eventwire serve --help` lists them"),
+        // Near to no setting, and about access: a gateway without it may be open.
+        (
+            "EVENTWIRE_JWT_KEY_FIL",
+            "environment: EVENTWIRE_JWT_KEY_FIL is not a setting; did you mean EVENTWIRE_JWT_KEY_FILE?",
+        ),
+        (
+            "EVENTWIRE_QQQQQ_AUTH",
+            "environment: EVENTWIRE_QQQQQ_AUTH is not a setting; `eventwire serve --help` lists them",
+        ),
     ] {
         assert_eq!(load("", &[(name, "81")], "").unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn a_variable_that_is_near_to_no_setting_is_ignored_with_a_note() {
+    let named = |name: &str| Sources { environment: vec![(name.into(), "1.2".into())], ..Sources::default() };
+    for name in ["EVENTWIRE_VERSION", "EVENTWIRE_QQQ", "EVENTWIRE_IMAGE_SHA256"] {
+        let (settings, notes) = config::load_with_notes(&named(name)).unwrap();
+        assert_eq!(settings, Settings::default());
+        assert_eq!(notes, [format!("{name} is in the environment and is not a setting; it is ignored")]);
+    }
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused_with_the_one_that_is_meant() {
+    for (log, expected) in [
+        ("warning", "did you mean warn?"),
+        ("verbose", "did you mean debug?"),
+        ("info,eventwire_hub=loud", "\"loud\" of eventwire_hub is not a level"),
+    ] {
+        let error = load(&format!("--log {log}"), &[], "").unwrap_err();
+        assert!(error.contains(expected) && error.contains("there are off, error, warn"), "{error}");
+    }
+    for log in ["INFO", "off", "info,eventwire_hub=debug", "warn, tower=trace"] {
+        assert!(load("", &[("EVENTWIRE_LOG", log)], "").is_ok(), "{log}");
     }
 }
 

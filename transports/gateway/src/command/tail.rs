@@ -12,6 +12,8 @@ use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::frame::{EventFrame, EventKind};
 use eventwire_protocol::id::Position;
 use futures_util::FutureExt as _;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use self::line::Painter;
 use super::Gateway;
@@ -30,9 +32,12 @@ const VERBATIM: &str = "adw.agent_output_chunk";
                         On a terminal, one readable line per event; in a pipe, one frame per line as JSON."
 )]
 pub struct TailArgs {
-    /// What to watch
-    #[arg(value_name = "TARGET", default_value = "*")]
+    /// What to watch; several separated by commas or spaces, everything that an observer sees when none is named
+    #[arg(value_name = "TARGET", value_delimiter = ',')]
     pub targets: Vec<String>,
+    /// The same as a flag
+    #[arg(long, value_name = "TARGET", value_delimiter = ',')]
+    pub to: Vec<String>,
     /// Only events of this type, family (adw) or prefix (adw.tool_*); may be given several times
     #[arg(long = "type", value_name = "TYPE")]
     pub types: Vec<String>,
@@ -59,7 +64,11 @@ pub struct TailArgs {
 /// Wrong flags, a gateway that cannot be reached at first or does not want us, targets that are all refused.
 pub async fn run(flags: TailArgs) -> Result<ExitCode, Failure> {
     let filter = Filter::new(&flags.types, flags.raw)?;
-    let targets = flags.targets.iter().map(|target| parse_target(target)).collect::<Result<Vec<_>, _>>()?;
+    let mut targets =
+        flags.targets.iter().chain(&flags.to).map(|target| parse_target(target)).collect::<Result<Vec<_>, _>>()?;
+    if targets.is_empty() {
+        targets.push(Root::Realm);
+    }
     let mut builder = Client::builder(&flags.gateway.url);
     if let Some(token) = flags.gateway.token()? {
         builder = builder.token(token);
@@ -91,10 +100,27 @@ pub async fn run(flags: TailArgs) -> Result<ExitCode, Failure> {
     let watched = tokio::select! {
         watched = tail.watch(items) => watched,
         _ = tokio::signal::ctrl_c() => Ok(()),
+        () = reader_gone() => Ok(()),
     };
     tail.out.flush()?;
     client.close().await;
     watched.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ends when the program that reads standard output has ended: `eventwire tail | head -1` does not wait for the next event.
+async fn reader_gone() {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, because a descriptor may be closed; standard output is not"
+    )]
+    let stdout = AsyncFd::with_interest(io::stdout(), Interest::ERROR);
+    // A file cannot be waited for, and has no reader.
+    if let Ok(stdout) = stdout
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 fn parse_target(target: &str) -> Result<Root, Failure> {
