@@ -57,6 +57,7 @@ pub mod route;
 pub mod shares;
 pub mod time;
 pub mod version;
+pub mod work;
 
 pub use address::{AddressedTo, Audience, AudienceKind, Modifiers, Root};
 pub use application::ApplicationCommand;

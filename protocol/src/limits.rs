@@ -28,6 +28,18 @@ pub const COMMAND_BURST: u32 = 64;
 pub const TARGETS_PER_SECOND: u32 = 256;
 /// New targets at once after a pause (LIMIT-12).
 pub const TARGET_BURST: u32 = 1_024;
+/// Work that commands may cause a second for each processor, over all connections, in units (LIMIT-16).
+pub const WORK_PER_SECOND: u32 = 320_000;
+/// Work of commands at once after a pause for each processor, in units.
+pub const WORK_BURST: u32 = 1_024;
+/// Units of work of one command, with the answer to it.
+pub const WORK_OF_COMMAND: u32 = 16;
+/// Units of work of each target that a command or the query of a connection names.
+pub const WORK_OF_TARGET: u32 = 4;
+/// Units of work of each KiB of a command.
+pub const WORK_OF_KIB: u32 = 4;
+/// Units of work of a control frame, or of a fragment of fewer than 64 bytes, of a WebSocket.
+pub const WORK_OF_SMALL_FRAME: u32 = 4;
 /// Bytes that the subscriptions of all connections may take (LIMIT-14).
 pub const SUBSCRIPTION_BYTES: usize = 256 * 1024 * 1024;
 /// Refused frames in a minute, after which the connection is closed.
@@ -103,6 +115,8 @@ pub const FRAMES_PER_SECOND: u32 = 512;
 pub const FRAME_BURST: u32 = 4_096;
 /// Bytes of Socket.IO sessions without a connection to a namespace (SIO-22).
 pub const SOCKETIO_IDLE_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that one Socket.IO session has been given to send and its client has not taken; one larger packet goes alone (SIO-06).
+pub const SOCKETIO_UNSENT_BYTES: usize = 256 * 1024;
 /// Bytes that a Socket.IO session may send without a connection to a namespace.
 pub const SOCKETIO_EARLY_BYTES: usize = 16 * 1024;
 /// Socket.IO sessions that one peer opens a second, sustained, while many are without a connection.

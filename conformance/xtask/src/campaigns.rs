@@ -223,6 +223,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
         "rates of holders, against a bucket filled step by step",
     ),
     Campaign::new(
+        "eventwire-protocol",
+        &["--test", "work_laws"],
+        "protocol/tests/work_laws.rs",
+        256,
+        Cost::Usual,
+        "shares of the work of commands, against a naive bookkeeper",
+    ),
+    Campaign::new(
         "eventwire-hub",
         &["--lib", "unfinished::ledger::"],
         "transports/hub/src/unfinished/ledger.rs",

@@ -57,6 +57,24 @@ fn rows() -> Vec<Row> {
             "New targets a second that one connection subscribes to, sustained.",
         ),
         ("TARGET_BURST", limits::TARGET_BURST.to_string(), "New targets at once after a pause."),
+        (
+            "WORK_PER_SECOND",
+            limits::WORK_PER_SECOND.to_string(),
+            "Units of work a second that commands may cause for each processor, over all connections.",
+        ),
+        ("WORK_BURST", limits::WORK_BURST.to_string(), "The same at once after a pause."),
+        ("WORK_OF_COMMAND", limits::WORK_OF_COMMAND.to_string(), "Units of work of one command."),
+        (
+            "WORK_OF_TARGET",
+            limits::WORK_OF_TARGET.to_string(),
+            "Units of work of each target that a command or the query of a connection names.",
+        ),
+        ("WORK_OF_KIB", limits::WORK_OF_KIB.to_string(), "Units of work of each KiB of a command."),
+        (
+            "WORK_OF_SMALL_FRAME",
+            limits::WORK_OF_SMALL_FRAME.to_string(),
+            "Units of work of a WebSocket control frame, or of a fragment of fewer than 64 bytes.",
+        ),
         ("SUBSCRIPTION_BYTES", bytes(limits::SUBSCRIPTION_BYTES), "The subscriptions of all connections together."),
         (
             "STRIKES_PER_MINUTE",
@@ -153,6 +171,11 @@ fn rows() -> Vec<Row> {
             "SOCKETIO_IDLE_BYTES",
             bytes(limits::SOCKETIO_IDLE_BYTES),
             "Socket.IO sessions without a connection to a namespace; 28 KiB and its headers for each.",
+        ),
+        (
+            "SOCKETIO_UNSENT_BYTES",
+            bytes(limits::SOCKETIO_UNSENT_BYTES),
+            "What one Socket.IO session was given to send and its client has not taken, beside its mailbox.",
         ),
         (
             "SOCKETIO_EARLY_BYTES",

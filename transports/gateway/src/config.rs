@@ -379,6 +379,12 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unfinished_bytes: Option<ByteSize>,
 
+    /// Units of work that commands may cause a second for each processor; a plain command is 16. Above, clients that cause more
+    /// than their share wait
+    #[arg(long, value_name = "UNITS", help_heading = "Connections")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work_per_second: Option<u32>,
+
     /// Seconds between two connection.heartbeat events
     #[arg(long, value_name = "SECONDS", help_heading = "Connections")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -467,6 +473,7 @@ pub struct Settings {
     pub mailbox_frames: usize,
     pub mailbox_bytes: ByteSize,
     pub unfinished_bytes: ByteSize,
+    pub work_per_second: u32,
     pub heartbeat_seconds: u64,
     pub ping_seconds: u64,
     pub log: String,
@@ -544,6 +551,7 @@ impl Default for Settings {
             mailbox_frames: limits::MAILBOX_FRAMES,
             mailbox_bytes: ByteSize::of(limits::MAILBOX_BYTES),
             unfinished_bytes: ByteSize::of(limits::UNFINISHED_BYTES),
+            work_per_second: limits::WORK_PER_SECOND,
             heartbeat_seconds: limits::HEARTBEAT.as_secs(),
             ping_seconds: limits::PING.as_secs(),
             log: "info".to_owned(),
@@ -820,6 +828,13 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
     ];
     if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
         return Err(ConfigError(format!("{name} = 0: at least 1 is needed")));
+    }
+    if settings.work_per_second < limits::WORK_OF_COMMAND {
+        return Err(ConfigError(format!(
+            "work_per_second = {}: must be at least {}, one command a second",
+            settings.work_per_second,
+            limits::WORK_OF_COMMAND
+        )));
     }
     const DAY: u64 = 86_400;
     let seconds = [

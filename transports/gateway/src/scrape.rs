@@ -8,6 +8,7 @@ use eventwire_hub::{
     Counters, Credentials, Figures, Hub,
     history::{PotUsage, Usage},
     link_request,
+    unfinished::BudgetUsage,
 };
 use eventwire_protocol::claims::Permission;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
@@ -117,6 +118,7 @@ fn written(figures: &Figures, back_end: &BackEnd, draining: bool) -> prometheus:
         ("events_conflated_total", "Events that replaced an older value or joined one in a mailbox.", conflated),
         ("mailbox_overflows_total", "How often a mailbox was full and its reader was sent to the log.", overflowed),
         ("gaps_total", "Gaps that were reported to readers.", gaps),
+        ("command_waits_total", "How often a connection began to wait for its share of work.", &figures.command_waits),
     ] {
         page.counter(name, help, &[], one(*count))?;
     }
@@ -124,10 +126,29 @@ fn written(figures: &Figures, back_end: &BackEnd, draining: bool) -> prometheus:
         ("mailbox_frames", "Frames that wait in mailboxes.", figures.waiting_frames),
         ("mailbox_bytes", "Bytes that wait in mailboxes.", figures.waiting_bytes),
         ("connections_lagging", "Connections that are being fed from the log.", figures.lagging),
+        ("commands_waiting", "Connections whose next command waits for its share of work.", figures.commands_waiting),
         ("commands_pending", "Commands that no back end has acknowledged.", back_end.pending() as u64),
         ("command_readers", "Back ends that read commands.", back_end.readers() as u64),
     ] {
         page.gauge(name, help, &[], one(count))?;
+    }
+    let BudgetUsage { bytes, bound, waiting, waits, evicted } = figures.unfinished;
+    for (name, help, value) in [
+        ("unfinished_bytes", "Bytes of messages and request bodies that have begun and not ended.", bytes),
+        (
+            "unfinished_bound_bytes",
+            "The most bytes of messages and request bodies that have begun and not ended.",
+            bound,
+        ),
+        ("unfinished_waiting", "Messages and request bodies whose reading waits for bytes.", waiting),
+    ] {
+        page.gauge(name, help, &[], one(value))?;
+    }
+    for (name, help, count) in [
+        ("unfinished_waits_total", "How often reading of a message or request body began to wait for bytes.", waits),
+        ("unfinished_evictions_total", "Messages and request bodies that were given up to make room.", evicted),
+    ] {
+        page.counter(name, help, &[], one(count))?;
     }
     let Usage { log, latest, idempotency } = figures.history;
     let pots = [("log", log), ("latest", latest), ("idempotency", idempotency)];

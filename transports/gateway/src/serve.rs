@@ -11,7 +11,7 @@ use std::time::Duration;
 use eventwire_agents::{AgentsSource, Mode, Speed};
 use eventwire_http::Api;
 use eventwire_hub::history::MemoryBounds;
-use eventwire_hub::{Audit, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings};
+use eventwire_hub::{Audit, Guard, Hub, NoAuthentication, Secret, SessionKey, Settings as HubSettings, WorkBounds};
 use eventwire_protocol::delivery::MailboxBounds;
 use eventwire_protocol::limits::StreamBounds;
 use eventwire_protocol::{AdwId, Dialect, PublicScope};
@@ -262,6 +262,7 @@ fn hub(
             max_token_age: Duration::from_secs(settings.jwt_max_seconds),
             require_issued_at: settings.jwt_require_iat,
             unfinished_bytes: settings.unfinished_bytes.0,
+            work: WorkBounds::for_processors(settings.work_per_second, eventwire_hub::processors()),
             ..HubSettings::default()
         })
         .memory_bounds(MemoryBounds {

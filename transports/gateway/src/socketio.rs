@@ -47,7 +47,7 @@ impl Reception for Doors {
             }
             _ => return Err(ErrorBody::new(ErrorCode::NotFound, "no such namespace")),
         };
-        self.hub.check_admission(&Holder::of(&admitted.request.principal, peer))?;
+        arrival.check_admission(&self.hub, &Holder::of(&admitted.request.principal, peer))?;
         Ok(admitted)
     }
 }

@@ -263,6 +263,7 @@ fn values_out_of_bounds_and_contradictions_are_refused() {
         ("--heartbeat-seconds 0", "heartbeat_seconds = 0: must lie between 1 and 86400"),
         ("--mailbox-frames 0", "mailbox_frames = 0: at least 1"),
         ("--unfinished-bytes 16MiB", "unfinished_bytes = 16 MiB: must be at least 20 MiB"),
+        ("--work-per-second 15", "work_per_second = 15: must be at least 16"),
         ("--mailbox-bytes 10kB", "mailbox_bytes = 10000: must be at least 64 KiB"),
         ("--allowed-hosts b.example:8080", "allowed_hosts: \"b.example:8080\" is not a host name"),
         ("--allowed-hosts https://b.example", "allowed_hosts: \"https://b.example\" is not a host name"),

@@ -39,6 +39,7 @@ use crate::{
     history::PageBounds,
     holder::Holder,
     hub::{EXPIRED, FULL, Hub, Place, Registry},
+    intake::{Intake, WorkAccount},
     outbox::{Begin, OutFrame, Outbox, Taken},
     subscriptions::Room,
 };
@@ -199,6 +200,8 @@ pub struct Connection {
     wrong_credentials: u32,
     peer: Option<IpAddr>,
     holder: Holder,
+    /// Charges the work of its commands (LIMIT-16).
+    work: WorkAccount,
     /// Of a connection that is not canonical; absent while it is at work.
     conduct: Option<Box<dyn Conduct>>,
     max_frame_bytes: usize,
@@ -391,6 +394,7 @@ impl Connection {
             place,
             wrong_credentials: 0,
             peer,
+            work: WorkAccount::new(&core.work, Holder::of(&principal, peer)),
             holder: Holder::of(&principal, peer),
             max_frame_bytes: conduct.as_ref().map_or(limits::MAX_COMMAND_BYTES, |conduct| conduct.max_frame_bytes()),
             conduct,
@@ -443,6 +447,11 @@ impl Connection {
     /// On whose account its work is put (LIMIT-04).
     pub fn holder(&self) -> &Holder {
         &self.holder
+    }
+
+    /// When its next command may be read (LIMIT-16). A link over a socket asks before each read.
+    pub fn intake(&self) -> Intake {
+        self.work.intake()
     }
 
     /// How the roster has it now; `None` once it is gone.
@@ -499,6 +508,10 @@ impl Connection {
             let now = Instant::now();
             if now >= self.next_ping {
                 self.next_ping = now + self.hub.core.settings.ping;
+                if self.work.waits() {
+                    // Answers of the peer are not read.
+                    self.unanswered_pings = 0;
+                }
                 if self.unanswered_pings >= limits::UNANSWERED_PINGS {
                     self.link.outbox.close(CloseCode::PingTimeout, "transport pings stay unanswered");
                     return Outgoing::Close(CloseCode::PingTimeout, "transport pings stay unanswered".into());
@@ -599,7 +612,7 @@ impl Connection {
     pub async fn receive(&mut self, bytes: &[u8]) {
         self.lapse();
         // Whoever is on the way out asks for nothing more.
-        if self.link.outbox.is_closing() || !self.take_turn() {
+        if self.link.outbox.is_closing() || !self.take_turn(bytes.len()) {
             return;
         }
         if let Some(mut conduct) = self.conduct.take() {
@@ -628,7 +641,7 @@ impl Connection {
     /// Tells the client that something it sent was refused before it could be read, for instance a binary frame. It counts
     /// as a command, so that nobody can ask for refusals faster than for answers.
     pub fn reject(&mut self, error: ErrorBody) {
-        if self.take_turn() {
+        if self.take_turn(0) {
             self.refuse(None, error, None);
         }
     }
@@ -639,8 +652,10 @@ impl Connection {
     }
 
     /// Whether a frame of the client may be looked at, or came too soon (LIMIT-02).
-    fn take_turn(&mut self) -> bool {
+    fn take_turn(&mut self, bytes: usize) -> bool {
         self.pong();
+        let kibs = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        self.work.charge(limits::WORK_OF_COMMAND.saturating_add(kibs.saturating_mul(limits::WORK_OF_KIB)));
         let Err(wait) = self.bucket.take(self.opened.elapsed()) else { return true };
         let message = format!("more than {} commands a second; wait {} ms", limits::COMMANDS_PER_SECOND, millis(wait));
         self.refuse(None, ErrorBody::new(ErrorCode::RateLimited, message), Some(wait));
@@ -751,6 +766,7 @@ impl Connection {
         re: Option<String>,
         answer: bool,
     ) -> Result<Vec<RefusedStream>, Refusal> {
+        self.charge_targets(wanted.all.len() + refused.len());
         let outbox = &self.link.outbox;
         let is_new = implicit.is_some();
         let mut silent = implicit.unwrap_or_default();
@@ -867,11 +883,16 @@ impl Connection {
         Ok(refused)
     }
 
+    fn charge_targets(&self, count: usize) {
+        self.work.charge(u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(limits::WORK_OF_TARGET));
+    }
+
     fn unsubscribe(
         &mut self,
         re: Option<String>,
         streams: Vec<eventwire_protocol::command::Unwanted>,
     ) -> Result<(), ErrorBody> {
+        self.charge_targets(streams.len());
         let roots = streams.iter().map(|stream| {
             stream
                 .to
@@ -929,6 +950,7 @@ impl Connection {
         let _ = self.place.transfer(&Holder::of(&principal, self.peer));
         self.refused_from = self.hub.core.refused_from(credential);
         self.holder = Holder::of(&principal, self.peer);
+        self.work.set_holder(self.holder.clone());
         self.hub.core.registry_mut().account(self.id, &self.holder);
         let now = self.now();
         if !lost.is_empty() {

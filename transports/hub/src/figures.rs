@@ -14,6 +14,7 @@ use eventwire_protocol::{CloseCode, ErrorCode};
 use crate::{
     history::Usage,
     outbox::{Counters, Depth},
+    unfinished::BudgetUsage,
 };
 
 /// Why a connection or its credentials were turned away before there was anything to count them by.
@@ -68,6 +69,12 @@ pub struct Figures {
     pub waiting_bytes: u64,
     /// Connections that are being fed from the log.
     pub lagging: u64,
+    /// Connections whose next command waits for its share of work (LIMIT-16).
+    pub commands_waiting: u64,
+    /// How often a connection began to wait for its share of work.
+    pub command_waits: u64,
+    /// Messages and request bodies that have begun and not ended.
+    pub unfinished: BudgetUsage,
     /// What the history holds and has evicted.
     pub history: Usage,
 }

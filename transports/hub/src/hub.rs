@@ -23,6 +23,7 @@ use eventwire_protocol::{
     inspect::{self, Extent},
     limits,
     route::{self, Explanation},
+    work::WorkBounds,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, broadcast};
@@ -43,6 +44,7 @@ use crate::{
     guesses::Guesses,
     history::{Append, Checkpoint, Evictions, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
     holder::Holder,
+    intake::{self, CommandWork},
     logins::Logins,
     passes::{Passes, SseCookie, Ticket, WhenFull},
     places::{self, Activity, Entered, Places, Stage},
@@ -81,6 +83,8 @@ pub struct Settings {
     pub anonymous: Vec<Dialect>,
     /// Most bytes of messages and request bodies that have begun and not ended (LIMIT-08).
     pub unfinished_bytes: u64,
+    /// How much work commands may cause over all connections (LIMIT-16).
+    pub work: WorkBounds,
     /// What connections without credentials may join, and with it any other connection; `None` lets them join everything and
     /// adds nothing to what others may (AUTH-17).
     pub anonymous_scope: Option<Arc<PublicScope>>,
@@ -102,6 +106,7 @@ impl Default for Settings {
             require_issued_at: true,
             anonymous: Vec::new(),
             unfinished_bytes: limits::UNFINISHED_BYTES as u64,
+            work: WorkBounds::for_processors(limits::WORK_PER_SECOND, intake::processors()),
             anonymous_scope: None,
             product_users: ProductUsers::default(),
         }
@@ -214,6 +219,7 @@ impl Builder {
             state: self.state.map(AsyncMutex::new),
             revoked: broadcast::Sender::new(64),
             unfinished: Budget::new(self.settings.unfinished_bytes),
+            work: CommandWork::new(self.settings.work),
             settings: self.settings,
             authenticator: self.authenticator,
             history,
@@ -269,6 +275,7 @@ pub(crate) struct Core {
     revoked: broadcast::Sender<Ending>,
     pub(crate) tally: Tally,
     unfinished: Budget,
+    pub(crate) work: CommandWork,
     places: Mutex<Places<ConnectionId>>,
     handshakes: Mutex<Handshakes>,
     guesses: Mutex<Guesses>,
@@ -702,6 +709,14 @@ impl Hub {
     /// `unavailable` while draining and where there is no place for the holder (LIMIT-05); `rate_limited`.
     pub fn check_admission(&self, holder: &Holder) -> Result<(), ErrorBody> {
         self.check_room(holder)?;
+        self.count_handshake(holder)
+    }
+
+    /// Counts a handshake (LIMIT-07), for transports that open a session before they know whether there will be a connection.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn count_handshake(&self, holder: &Holder) -> Result<(), ErrorBody> {
         let core = &self.core;
         lock(&core.handshakes).take(holder, core.started.elapsed()).map_err(|wait| {
             core.tally.turned_away(TurnedAway::Handshake);
@@ -1170,7 +1185,13 @@ impl Hub {
             Some((link.transport(), member.dialect().as_str(), link.outbox.depth()))
         });
         let figures = self.core.tally.with(present);
-        Figures { history: self.core.history.usage(), ..figures }
+        Figures {
+            history: self.core.history.usage(),
+            unfinished: self.core.unfinished.usage(),
+            commands_waiting: self.core.work.waiting(),
+            command_waits: self.core.work.waits(),
+            ..figures
+        }
     }
 
     /// Whether a connection of this id is there.

@@ -138,6 +138,23 @@ impl<S> Metered<S> {
         self.reservation.clear();
     }
 
+    /// Control frames and tiny fragments that were read since this was last asked: what they cost is work (LIMIT-16).
+    pub fn take_small_frames(&mut self) -> u32 {
+        self.frames.take_small()
+    }
+
+    /// Notes that the reader stops reading for a while: the time does not count for the progress of a message.
+    pub fn pause(&mut self) {
+        self.progress.pause(self.origin.elapsed());
+    }
+
+    /// Notes that the reader reads again.
+    pub fn resume(&mut self) {
+        if self.progress.is_paused() {
+            self.progress.resume(self.origin.elapsed());
+        }
+    }
+
     /// Waits until the message that has begun is to be given up, for a caller that does not read for a while. A peer whose
     /// answers it waits for is as slow as one that sends nothing.
     pub fn poll_breach(&mut self, cx: &mut Context<'_>) -> Poll<Breach> {
@@ -190,7 +207,7 @@ impl<S> Metered<S> {
 
     /// Looks at the progress of a message when it is time to.
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Result<(), Breach> {
-        if self.frames.unfinished().is_none() {
+        if self.frames.unfinished().is_none() || self.progress.is_paused() {
             return Ok(());
         }
         loop {

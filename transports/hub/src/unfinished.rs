@@ -96,10 +96,30 @@ impl Budget {
         self.shared.lock().ledger.total()
     }
 
+    /// What is reserved, and how often there was not enough.
+    pub fn usage(&self) -> BudgetUsage {
+        self.shared.lock().ledger.usage()
+    }
+
     /// The most that can be reserved.
     pub fn bound(&self) -> u64 {
         self.shared.lock().ledger.bound()
     }
+}
+
+/// What a [`Budget`] holds, and how often it was short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BudgetUsage {
+    /// Bytes that are reserved.
+    pub bytes: u64,
+    /// The most that can be.
+    pub bound: u64,
+    /// Messages that wait for bytes.
+    pub waiting: u64,
+    /// How often a message began to wait.
+    pub waits: u64,
+    /// Messages that were given up to make room.
+    pub evicted: u64,
 }
 
 impl std::fmt::Debug for Budget {

@@ -29,6 +29,7 @@ use crate::{
     body,
     cut::Cuttable,
     drive::{self, End, Form},
+    gate::Gated,
     inbox::{self, Outlet},
     reception::{Admitted, Arrival, Attachments, Reception},
     sessions::{Evicted, Occupied, Refusal, Session, Sessions},
@@ -44,7 +45,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a session may be open without a connection to a namespace.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most packets that wait for one socket; what is beyond waits in the mailbox of its connection, which is bounded in bytes.
+/// Most packets that wait for one socket, beside the bound on their bytes; what is beyond waits in the mailbox of its connection.
 const MAX_BUFFERED: usize = 32;
 /// Most bytes of the headers of a request that opens a session, which keeps them.
 const MAX_OPENING_BYTES: usize = 16 * 1024;
@@ -167,13 +168,15 @@ impl SocketIoAcceptor {
                 headers: parts.headers.clone(),
                 peer: parts.extensions.get::<Peer>().and_then(|peer| peer.0),
                 attachments: attachments.clone(),
+                handshake: parts.extensions.get::<Arc<Session>>().and_then(|session| session.take_handshake()),
             };
             let of_request = parts.extensions.get::<Arc<RequestContext>>().map(|context| context.again());
             let context = of_request.unwrap_or_else(|| RequestContext::new(arrival.peer, arrival.peer).path(PATH));
             let (connection, form) = Arc::new(context).run(connect(&hub, &*reception, &arrival)).await?;
-            let (inbox, outlet) = inbox::channel();
+            let session = parts.extensions.get::<Arc<Session>>();
+            let (inbox, outlet) = inbox::channel(session.cloned());
             socket.on_fallback(inbox);
-            let occupied = parts.extensions.get::<Arc<Session>>().map(Session::connect);
+            let occupied = session.map(Session::connect);
             let waiting = Waiting { connection, outlet, form, attachments, occupied };
             socket.extensions.insert(Parked(Arc::new(Mutex::new(Some(waiting)))));
             Ok::<(), eventwire_protocol::ErrorBody>(())
@@ -230,6 +233,7 @@ impl SocketIoAcceptor {
         parts.extensions.insert(Peer(peer));
         parts.extensions.extend(of_request());
         let mut reserved = self.hub.unfinished().reader(Holder::of_peer(peer));
+        let mut polled = None;
         let (opened_as, body) = match &query.sid {
             None if parts.method == Method::GET => match self.open_session(&parts.headers, peer).await {
                 Ok(session) => {
@@ -242,8 +246,13 @@ impl SocketIoAcceptor {
             None => (None, Bytes::new()),
             Some(sid) => {
                 let Some(session) = self.sessions.of(sid) else { return refusal(1, "Session ID unknown") };
+                polled = (parts.method == Method::GET).then(|| session.clone());
                 let most = if session.is_connected() { MAX_PAYLOAD } else { limits::SOCKETIO_EARLY_BYTES };
-                match body::read(body, most, &mut reserved, self.options.pace).await {
+                let read = body::read(body, most, &mut reserved, self.options.pace).await;
+                if parts.method == Method::POST {
+                    session.room().await;
+                }
+                match read {
                     Ok(body) if has_large_connect(&body) => return too_early(),
                     Ok(body) if session.counts(body.len()) => (None, body),
                     Ok(_) => return too_early(),
@@ -259,6 +268,9 @@ impl SocketIoAcceptor {
             Ok(body) => body.to_bytes(),
             Err(_) => return refusal(3, "Bad request"),
         };
+        if let Some(session) = polled {
+            session.unsent.take(bytes.len());
+        }
         if let (Some(session), Some(sid)) = (opened_as, opened(&bytes)) {
             self.sessions.name(&session, sid.clone());
             if session.cut.is_cut() {
@@ -282,12 +294,17 @@ impl SocketIoAcceptor {
         self.io.close().await;
     }
 
+    /// Bytes that were given to sessions to send and that their clients have not taken (SIO-06).
+    pub fn unsent_bytes(&self) -> u64 {
+        self.sessions.unsent_bytes()
+    }
+
     /// Bytes of the sessions without a connection to a namespace, as they are counted (SIO-22).
     pub fn idle_bytes(&self) -> u64 {
         self.sessions.idle_bytes()
     }
 
-    /// Counts a session before it is opened, and closes those that make room for it (SIO-22).
+    /// Counts a session before it is opened, and closes those that make room for it (LIMIT-07, SIO-22).
     async fn open_session(
         &self,
         headers: &HeaderMap,
@@ -298,7 +315,10 @@ impl SocketIoAcceptor {
             let message = "The headers of a request that opens a session may have 16 KiB";
             return Err(refusal_with(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 3, message));
         }
-        let (session, evicted) = self.sessions.open(Holder::of_peer(peer), bytes as u64).map_err(|refusal| {
+        let holder = Holder::of_peer(peer);
+        let counted = self.hub.count_handshake(&holder).map_err(|_| Refusal::TooFast);
+        let opened = counted.and_then(|()| self.sessions.open(holder, bytes as u64));
+        let (session, evicted) = opened.map_err(|refusal| {
             let (status, code, message) = match refusal {
                 Refusal::Full => (
                     StatusCode::SERVICE_UNAVAILABLE,
@@ -401,6 +421,7 @@ impl SocketIoAcceptor {
             });
             let stream = Metered::new(stream, &unfinished, Holder::of_peer(peer), pace, MAX_PAYLOAD)
                 .limit(CONNECT, limits::SOCKETIO_EARLY_BYTES);
+            let stream = Gated::new(stream, session);
             let opened = hyper::service::Service::<(_, Request<()>)>::call(&service, (stream, opening)).await;
             if let Err(error) = opened {
                 tracing::debug!(%error, "a socket was not opened");

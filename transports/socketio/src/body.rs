@@ -9,6 +9,9 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, sleep_until};
 
+/// Bytes of each body that its connection has room for anyway (LIMIT-08).
+const OWN_BYTES: usize = 8 * 1024;
+
 /// Why a body was not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
@@ -42,7 +45,7 @@ impl Unread {
     }
 }
 
-/// Reads a body of at most so many bytes. What it holds stays reserved until the reservation goes.
+/// Reads a body of at most so many bytes. What it holds beyond its own bytes stays reserved until the reservation goes.
 pub(crate) async fn read<B>(body: B, most: usize, reserved: &mut Reservation, pace: Pace) -> Result<Bytes, Unread>
 where
     B: Body,
@@ -71,9 +74,13 @@ where
         if read.len() + data.remaining() > most {
             return Err(Unread::TooLarge);
         }
-        progress.pause(origin.elapsed());
-        reserved.grow(data.remaining() as u64).await.map_err(|_| Unread::Evicted)?;
-        progress.resume(origin.elapsed());
+        let beyond = |length: usize| length.saturating_sub(OWN_BYTES);
+        let more = beyond(read.len() + data.remaining()) - beyond(read.len());
+        if more > 0 {
+            progress.pause(origin.elapsed());
+            reserved.grow(more as u64).await.map_err(|_| Unread::Evicted)?;
+            progress.resume(origin.elapsed());
+        }
         progress.add(data.remaining() as u64);
         while data.has_remaining() {
             let chunk = data.chunk();
@@ -81,5 +88,33 @@ where
             let taken = chunk.len();
             data.advance(taken);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventwire_hub::{Holder, unfinished::Budget};
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn limit_08_the_first_bytes_of_a_body_belong_to_its_connection() {
+        let holder = || Holder::of_peer(Some([10, 0, 0, 1].into()));
+        let budget = Budget::new(100_000);
+        let mut large = budget.reader(holder());
+        large.grow(90_000).await.unwrap();
+        let began = Instant::now();
+        let mut reserved = budget.reader(holder());
+        let small = Full::new(Bytes::from(vec![b'x'; OWN_BYTES]));
+        assert_eq!(read(small, 1_000_000, &mut reserved, Pace::default()).await.unwrap().len(), OWN_BYTES);
+        assert_eq!((began.elapsed(), budget.used()), (std::time::Duration::ZERO, 90_000));
+        // A larger one waits for what is beyond, and is given up where its own peer has all there is.
+        let larger = Full::new(Bytes::from(vec![b'x'; 20_000]));
+        assert_eq!(read(larger.clone(), 1_000_000, &mut reserved, Pace::default()).await, Err(Unread::Evicted));
+        drop((large, reserved));
+        let mut reserved = budget.reader(holder());
+        read(larger, 1_000_000, &mut reserved, Pace::default()).await.unwrap();
+        assert_eq!(budget.used(), 20_000 - OWN_BYTES as u64);
     }
 }

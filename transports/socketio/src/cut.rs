@@ -102,7 +102,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cuttable<S> {
         if this.ended_for_writing(context) {
             return Poll::Ready(Err(was_cut()));
         }
-        Pin::new(&mut this.stream).poll_write(context, bytes)
+        let written = ready!(Pin::new(&mut this.stream).poll_write(context, bytes))?;
+        this.session.unsent.take(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,10 +1,10 @@
 //! The task that owns one connection: from the hub to the socket, and from the socket to the hub.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, future::poll_fn, sync::Arc, task::ready, time::Duration};
 
 use bytes::Bytes;
 use eventwire_hub::{Connection, Outgoing};
-use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode, close::AfterClose};
+use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode, close::AfterClose, limits};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketioxide::{SendError, SocketError, extract::SocketRef};
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use crate::{
     inbox::{Incoming, Outlet},
     reception::Attachments,
+    sessions::Session,
+    unsent::Room,
 };
 
-/// How long a socket may take nothing before it is closed (FLOW-07).
-const STALL: Duration = Duration::from_secs(10);
 /// Between two looks at a socket that was full: at first, and at most.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(64);
@@ -50,19 +50,27 @@ pub(crate) async fn drive(
     attachments: &Attachments,
 ) -> End {
     let flooded = outlet.flooded.clone();
+    let mut intake = connection.intake();
     loop {
         tokio::select! {
-            incoming = outlet.queue.recv() => match incoming {
+            incoming = poll_fn(|cx| {
+                ready!(intake.poll_open(cx));
+                outlet.queue.poll_recv(cx)
+            }) => match incoming {
                 Some(incoming) => receive(&mut connection, incoming, form).await,
                 None => return End::Gone,
             },
             () = flooded.notified() => return End::Closed(CloseCode::RateLimited),
             outgoing = connection.next() => match outgoing {
-                Outgoing::Frames(frames) => for frame in frames {
-                    if let Err(end) = send(socket, form, attachments, &frame.bytes).await {
-                        return end;
+                Outgoing::Frames(frames) => {
+                    // The socket may have no room for a while.
+                    intake.rest();
+                    for frame in frames {
+                        if let Err(end) = send(socket, form, attachments, &frame.bytes).await {
+                            return end;
+                        }
                     }
-                },
+                }
                 // Engine.IO has pings of its own, and ends the connection when they stay unanswered.
                 Outgoing::Ping => connection.pong(),
                 Outgoing::Close(code, reason) => {
@@ -108,6 +116,13 @@ async fn send(socket: &SocketRef, form: Form, attachments: &Attachments, frame: 
         return Ok(());
     };
     let as_bytes = attachments.has(&name);
+    let parts = socket.req_parts();
+    let session = parts.extensions.get::<Arc<Session>>();
+    if let Some(session) = session
+        && session.unsent.room(frame.len()).await == Room::Stalled
+    {
+        return Err(End::Closed(CloseCode::SlowConsumer));
+    }
     let began = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
@@ -117,8 +132,16 @@ async fn send(socket: &SocketRef, form: Form, attachments: &Attachments, frame: 
             socket.emit(&name, argument)
         };
         match sent {
-            Ok(()) => return Ok(()),
-            Err(SendError::Socket(SocketError::InternalChannelFull)) if began.elapsed() < STALL => {
+            Ok(()) => {
+                if let Some(session) = session {
+                    session.unsent.add(frame.len());
+                }
+                return Ok(());
+            }
+            // A reader that takes something now and then is slow and not stalled.
+            Err(SendError::Socket(SocketError::InternalChannelFull))
+                if began.elapsed() < limits::STALL || session.is_some_and(|session| !session.unsent.is_stalled()) =>
+            {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }

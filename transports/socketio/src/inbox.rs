@@ -17,6 +17,8 @@ use socketioxide::{
 };
 use tokio::sync::{Notify, mpsc};
 
+use crate::sessions::Session;
+
 /// Most events that wait for the task of one connection. A client may send 64 at once and 32 a second (LIMIT-02), so more
 /// wait only for one that does not care.
 const MAX_WAITING: usize = 128;
@@ -32,6 +34,7 @@ pub(crate) struct Incoming {
     /// Answers the client, if it waits for an acknowledgement (SIO-10).
     ack: Option<AckSender>,
     waiting_bytes: Arc<AtomicUsize>,
+    session: Option<Arc<Session>>,
 }
 
 impl Incoming {
@@ -47,6 +50,9 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.waiting_bytes.fetch_sub(self.text.len(), Ordering::Relaxed);
+        if let Some(session) = &self.session {
+            session.event_went();
+        }
     }
 }
 
@@ -55,6 +61,7 @@ pub(crate) struct Inbox {
     queue: mpsc::Sender<Incoming>,
     waiting_bytes: Arc<AtomicUsize>,
     flooded: Arc<Notify>,
+    session: Option<Arc<Session>>,
 }
 
 /// The other end of an [`Inbox`].
@@ -64,10 +71,11 @@ pub(crate) struct Outlet {
     pub(crate) flooded: Arc<Notify>,
 }
 
-pub(crate) fn channel() -> (Inbox, Outlet) {
+/// An inbox for events of this session.
+pub(crate) fn channel(session: Option<Arc<Session>>) -> (Inbox, Outlet) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
     let flooded = Arc::new(Notify::new());
-    let inbox = Inbox { queue: sender, waiting_bytes: Arc::default(), flooded: flooded.clone() };
+    let inbox = Inbox { queue: sender, waiting_bytes: Arc::default(), flooded: flooded.clone(), session };
     (inbox, Outlet { queue: receiver, flooded })
 }
 
@@ -79,7 +87,11 @@ impl MessageHandler<LocalAdapter, ()> for Inbox {
         let before = self.waiting_bytes.fetch_add(text.len(), Ordering::Relaxed);
         let full = before > 0 && before + text.len() > MAX_WAITING_BYTES;
         let waiting_bytes = self.waiting_bytes.clone();
-        let incoming = Incoming { text, attachments: attached.is_some(), ack: Some(ack), waiting_bytes };
+        let session = self.session.clone();
+        if let Some(session) = &session {
+            session.event_came();
+        }
+        let incoming = Incoming { text, attachments: attached.is_some(), ack: Some(ack), waiting_bytes, session };
         if full || self.queue.try_send(incoming).is_err() {
             self.flooded.notify_one();
         }

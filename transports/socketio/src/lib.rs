@@ -43,9 +43,11 @@ mod acceptor;
 mod body;
 mod cut;
 mod drive;
+mod gate;
 mod inbox;
 mod reception;
 mod sessions;
+mod unsent;
 
 pub use acceptor::{MAX_PAYLOAD, Options, PATH, PING_INTERVAL, PING_TIMEOUT, SocketIoAcceptor};
 pub use reception::{Admitted, Arrival, Attachments, Reception};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{Conduct, ConnectRequest, Secret, link_request};
+use eventwire_hub::{Conduct, ConnectRequest, Holder, Hub, Secret, link_request};
 use eventwire_protocol::{ErrorBody, ErrorCode};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
@@ -49,6 +49,8 @@ pub struct Arrival {
     pub peer: Option<IpAddr>,
     /// Which events this client gets as bytes.
     pub attachments: Attachments,
+    /// The holder for which opening the transport was counted, if this is the first namespace on it.
+    pub(crate) handshake: Option<Holder>,
 }
 
 impl fmt::Debug for Arrival {
@@ -74,6 +76,15 @@ impl Arrival {
             }
             Some(_) => Err(ErrorBody::new(ErrorCode::Unauthorised, "unreadable credentials: auth.token is a text")),
         }
+    }
+
+    /// Asks the hub whether a connection may be opened for a holder, and counts its handshake unless opening the transport was
+    /// counted for the same holder (LIMIT-07).
+    ///
+    /// # Errors
+    /// As [`Hub::check_admission`].
+    pub fn check_admission(&self, hub: &Hub, holder: &Holder) -> Result<(), ErrorBody> {
+        if self.handshake.as_ref() == Some(holder) { hub.check_room(holder) } else { hub.check_admission(holder) }
     }
 
     /// What the peer calls itself, safe to be shown.
@@ -117,6 +128,7 @@ mod tests {
             headers,
             peer: None,
             attachments: Attachments::default(),
+            handshake: None,
         }
     }
 

@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -21,15 +22,18 @@ use eventwire_protocol::{
     limits::{self, TokenBucket},
     shares::{Decision, Shares, Standing},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
-use crate::cut::Cut;
+use crate::{cut::Cut, unsent::Unsent};
 
 /// Peers whose rate is remembered; beyond, all begin anew.
 const MAX_PEERS: usize = 65_536;
 /// What a session without a connection costs beside its request: the session, its tasks and timers, and an answer to
 /// everything that it may send before it is connected.
 pub(crate) const SESSION_BYTES: u64 = 12 * 1024 + limits::SOCKETIO_EARLY_BYTES as u64;
+
+/// Events of a session that wait to be looked at, from which on nothing more is read of it. What one read brings comes on top.
+const CROWD: usize = 64;
 
 /// Why a session is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +49,16 @@ pub(crate) struct Session {
     sessions: Sessions,
     number: u64,
     pub(crate) cut: Cut,
+    /// Whose handshake was counted, until a connection to a namespace uses it.
+    handshake: Mutex<Option<Holder>>,
     /// Connections to namespaces.
     connections: AtomicUsize,
     /// Bytes that came while there was none.
     early_bytes: AtomicU64,
+    /// Events that wait to be looked at.
+    events: watch::Sender<usize>,
+    /// What its client has not taken.
+    pub(crate) unsent: Unsent,
 }
 
 impl Session {
@@ -62,6 +72,41 @@ impl Session {
         let bytes = bytes as u64;
         self.is_connected()
             || self.early_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= limits::SOCKETIO_EARLY_BYTES as u64
+    }
+
+    /// The holder whose handshake opened the session, for the first that asks: its connection was counted with it.
+    pub(crate) fn take_handshake(&self) -> Option<Holder> {
+        self.handshake.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// An event has come.
+    pub(crate) fn event_came(&self) {
+        self.events.send_if_modified(|events| {
+            *events += 1;
+            false
+        });
+    }
+
+    /// An event was looked at.
+    pub(crate) fn event_went(&self) {
+        self.events.send_if_modified(|events| {
+            *events = events.saturating_sub(1);
+            *events + 1 == CROWD
+        });
+    }
+
+    /// Whether so many events wait that nothing more is read.
+    pub(crate) fn is_crowded(&self) -> bool {
+        *self.events.borrow() >= CROWD
+    }
+
+    /// Waits until there is room for further events.
+    pub(crate) fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut events = self.events.subscribe();
+        Box::pin(async move {
+            // Without a session nothing waits any more.
+            let _ = events.wait_for(|events| *events < CROWD).await;
+        })
     }
 
     /// Counts a connection to a namespace, for as long as the answer is held.
@@ -174,8 +219,11 @@ impl Sessions {
             sessions: self.clone(),
             number,
             cut: Cut::new(),
+            handshake: Mutex::new(Some(holder.clone())),
             connections: AtomicUsize::new(0),
             early_bytes: AtomicU64::new(0),
+            events: watch::Sender::new(0),
+            unsent: Unsent::new(),
         });
         let entry = Entry {
             holder,
@@ -211,6 +259,14 @@ impl Sessions {
             known.idle(number);
         }
         Some(session)
+    }
+
+    /// Bytes that clients of all sessions have not taken.
+    pub(crate) fn unsent_bytes(&self) -> u64 {
+        // The last owner of a session takes the lock when it goes.
+        let sessions: Vec<Arc<Session>> =
+            self.lock().entries.values().filter_map(|entry| entry.session.upgrade()).collect();
+        sessions.iter().map(|session| session.unsent.bytes() as u64).sum()
     }
 
     /// Bytes of the sessions without a connection to a namespace.

@@ -6,9 +6,10 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventwire_hub::{
-    ApiKeys, Conduct, ConnectRequest, Connection, Credentials, Hub, KeyDigest, Principal, Settings, unfinished::Pace,
+    ApiKeys, Conduct, ConnectRequest, Connection, Credentials, Holder, Hub, KeyDigest, Meta, Principal, Settings,
+    WorkBounds, unfinished::Pace,
 };
-use eventwire_protocol::{Claims, Dialect, ErrorBody, event::adw::TextBlock};
+use eventwire_protocol::{Claims, Dialect, ErrorBody, event::adw::TextBlock, limits};
 use eventwire_socketio::{Admitted, Arrival, Attachments, Options, Reception, SocketIoAcceptor};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Request, StatusCode};
@@ -32,6 +33,8 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 struct Echo {
     socket_id: String,
     attachments: Attachments,
+    /// Whether many events may come at once.
+    patient: bool,
 }
 
 #[async_trait]
@@ -42,6 +45,10 @@ impl Conduct for Echo {
 
     fn max_frame_bytes(&self) -> usize {
         1_000_000
+    }
+
+    fn burst(&self) -> u32 {
+        if self.patient { 1_000 } else { limits::COMMAND_BURST }
     }
 
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]) {
@@ -61,12 +68,15 @@ struct Doors(Hub);
 impl Reception for Doors {
     async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
         let principal = self.0.authenticate(&Credentials { token: arrival.token()?, peer: arrival.peer }).await?;
+        arrival.check_admission(&self.0, &Holder::of(&principal, arrival.peer))?;
         let request = ConnectRequest::new(principal, "socketio");
         if arrival.namespace == "/v1" {
             return Ok(Admitted { request, conduct: None });
         }
-        let echo = Echo { socket_id: arrival.socket_id.clone(), attachments: arrival.attachments.clone() };
-        let request = ConnectRequest { dialect: Dialect::Amiga, ..request };
+        let patient = arrival.auth.as_ref().is_some_and(|auth| auth["patient"] == true);
+        let echo = Echo { socket_id: arrival.socket_id.clone(), attachments: arrival.attachments.clone(), patient };
+        let meta = Meta { remote_address: arrival.peer, ..request.meta.clone() };
+        let request = ConnectRequest { dialect: Dialect::Amiga, meta, ..request };
         Ok(Admitted { request, conduct: Some(Box::new(echo)) })
     }
 }
@@ -462,11 +472,57 @@ async fn sio_06_a_client_that_takes_nothing_is_cut_off_and_delays_nobody() {
         while reading.event().await[0] != "adw.text_block" {}
     }
     publishing.await.unwrap();
+    // What waits for the other is its mailbox, and in the transport what a session may be given.
+    let unsent = server.acceptor.unsent_bytes();
+    assert!(unsent <= limits::SOCKETIO_UNSENT_BYTES as u64, "{unsent} bytes were handed over and not taken");
     let queued = server.hub.connections().iter().map(|info| info.queued_bytes).max().unwrap();
     assert!(queued <= 2 << 20, "{queued} bytes wait for one client");
     server.holds(1).await;
     // Its stream has ended, once what was under way is read.
     soon("the end of its stream", async { while let Some(Ok(_)) = stalled.socket.next().await {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sio_06_large_events_wait_within_their_bytes_and_all_of_them_come() {
+    const EVENTS: usize = 24;
+    let server = serve(Hub::new()).await;
+    let mut socket = Client::connect(&server, "/v1").await;
+    socket.watches().await;
+    let (_, session) = poll(&server, "40/v1,").await;
+    poll_until(&server, &session, "40/v1").await;
+    ask(&server, "POST", &session, WATCH).await;
+    poll_until(&server, &session, "connection.subscribed").await;
+    let large = "x".repeat(700_000);
+    for number in 0..EVENTS {
+        // Tails that differ, so that parts are not joined.
+        let event = json!({"type": "_test.note", "to": "adw:29fb6a3e", "data": {"number": number, "fill": large}});
+        let event = eventwire_protocol::Publication::decode(&event.to_string());
+        let credentials = Credentials { token: None, peer: None };
+        let publisher = server.hub.authenticate(&credentials).await.unwrap();
+        server.hub.publish(&publisher, vec![event]).await.unwrap()[0].as_ref().unwrap();
+        // One event for each, which is larger than the bound and goes alone.
+        let unsent = server.acceptor.unsent_bytes();
+        assert!(unsent < 2 * 800_000, "{unsent} bytes were handed over and not taken");
+    }
+    for number in 0..EVENTS {
+        let event = loop {
+            let event = socket.event().await;
+            if event[0] == "_test.note" {
+                break event;
+            }
+        };
+        assert_eq!(event[1]["data"]["number"], number);
+        assert!(server.acceptor.unsent_bytes() < 2 * 800_000);
+    }
+    let mut number = 0;
+    while number < EVENTS {
+        let told = poll_until(&server, &session, "_test.note").await;
+        for _ in told.matches("_test.note") {
+            let wanted = format!("\"number\":{number},");
+            assert!(told.contains(&wanted), "{wanted} is missing");
+            number += 1;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -640,36 +696,153 @@ async fn limit_09_a_packet_and_a_polling_body_that_trickle_are_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limit_08_unfinished_packets_and_bodies_are_in_the_budget() {
-    let hub = Hub::builder().settings(Settings { unfinished_bytes: 2 << 20, ..Settings::default() }).build();
+    const BUDGET: u64 = 2 << 20;
+    let hub = Hub::builder().settings(Settings { unfinished_bytes: BUDGET, ..Settings::default() }).build();
     let server = serve(hub.clone()).await;
     let mut held = Vec::new();
-    for number in 0..6 {
+    for _ in 0..6 {
+        // While large messages are under way, small ones come through.
         let (_, session) = poll(&server, "40").await;
-        server.holds(2 * number + 1).await;
+        poll_until(&server, &session, "welcome").await;
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head = format!("POST /socket.io/{session} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let _ = timeout(Duration::from_millis(200), stream.write_all(&[b'x'; 800_000])).await;
+        // As much as is taken: where the budget is used up, the rest is not read.
+        held.push(tokio::spawn(async move {
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(&[b'x'; 800_000]).await;
+            std::future::pending::<()>().await
+        }));
         let mut client = Client::connect(&server, "/").await;
         let mut begun = vec![0x81, 0xff];
         begun.extend(900_000_u64.to_be_bytes());
         begun.resize(600_000, 0);
-        let MaybeTlsStream::Plain(socket) = client.socket.get_mut() else { panic!("plain") };
-        let _ = timeout(Duration::from_millis(200), socket.write_all(&begun)).await;
-        assert!(hub.unfinished().used() <= 2 << 20, "{}", hub.unfinished().used());
-        held.push((stream, client));
+        held.push(tokio::spawn(async move {
+            let MaybeTlsStream::Plain(socket) = client.socket.get_mut() else { panic!("plain") };
+            let _ = socket.write_all(&begun).await;
+            std::future::pending::<()>().await
+        }));
+        assert!(hub.unfinished().used() <= BUDGET, "{}", hub.unfinished().used());
     }
     soon("a full budget", async {
-        while hub.unfinished().used() < 1 << 20 {
+        while hub.unfinished().used() < BUDGET / 2 {
+            assert!(hub.unfinished().used() <= BUDGET);
             sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
-    drop(held);
+    held.iter().for_each(tokio::task::JoinHandle::abort);
     soon("an empty budget", async {
         while hub.unfinished().used() > 0 {
             sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limit_16_events_that_wait_for_their_share_are_not_read_and_another_peer_is_answered() {
+    // 200 events a second.
+    let work = WorkBounds { per_second: 3_200, burst: 320 };
+    let server = serve(Hub::builder().settings(Settings { work, ..Settings::default() }).build()).await;
+    let began = tokio::time::Instant::now();
+    let mut socket = Client::open(&server).await;
+    send(&mut socket, "40{\"patient\":true}").await;
+    // More than a few bytes are read of a connected session alone.
+    while !text(&mut socket).await.expect("a connection").contains("welcome") {}
+    let fill = "x".repeat(60);
+    for number in 0..300 {
+        send(&mut socket, &format!("42[\"say\",{{\"number\":{number},\"fill\":\"{fill}\"}}]")).await;
+    }
+    let (_, session) = poll(&server, "40{\"patient\":true}").await;
+    let posting = async {
+        for post in 0..6 {
+            let event = |number| format!("42[\"say\",{{\"number\":{}}}]", post * 40 + number);
+            let body = (0..40).map(event).collect::<Vec<_>>().join("\u{1e}");
+            assert_eq!(ask(&server, "POST", &session, body).await, (StatusCode::OK, "ok".into()));
+        }
+    };
+    let answered = async {
+        let mut number = 0;
+        while number < 300 {
+            let packet = text(&mut socket).await.expect("the client stays connected");
+            if let Some(at) = packet.find("[\"say\"") {
+                let event: Value = serde_json::from_str(&packet[at..]).unwrap();
+                assert_eq!(event[1]["number"], number);
+                number += 1;
+            }
+        }
+    };
+    let other = async {
+        sleep(Duration::from_millis(300)).await;
+        let session = session_in(&ask_from(&server, "127.0.0.2", OPEN, b"").await);
+        ask_from(&server, "127.0.0.2", &format!("POST /socket.io/{session}"), b"40").await;
+        ask_from(&server, "127.0.0.2", &format!("POST /socket.io/{session}"), b"42[\"say\",{\"from\":\"other\"}]")
+            .await;
+        let mut told = String::new();
+        while !told.contains("other") {
+            told += &ask_from(&server, "127.0.0.2", &format!("GET /socket.io/{session}"), b"").await;
+        }
+        began.elapsed()
+    };
+    let polling = poll_until(&server, &session, "\"number\":239}");
+    let ((), (), other, _) = tokio::join!(answered, posting, other, polling);
+    // 540 events at 200 a second, and the other among the first.
+    assert!(began.elapsed() >= Duration::from_millis(2_500), "{:?}", began.elapsed());
+    assert!(other < began.elapsed() - Duration::from_millis(500), "{other:?} of {:?}", began.elapsed());
+}
+
+/// A request that is answered without a socket, in time that a test moves.
+async fn answered(acceptor: &SocketIoAcceptor, method: &str, query: &str, body: &'static str) -> (StatusCode, String) {
+    let request = Request::builder().method(method).uri(format!("/socket.io/{query}"));
+    let headers = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    let peer = Some([10, 0, 0, 1].into());
+    let answer = acceptor.answer(request.body(Full::new(Bytes::from(body))).unwrap(), peer).await;
+    if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+        assert_eq!(answer.headers()["retry-after"], "1");
+    }
+    let status = answer.status();
+    (status, String::from_utf8_lossy(&answer.into_body().collect().await.unwrap().to_bytes()).into_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_07_opening_a_session_is_a_handshake_and_its_first_namespace_is_not_another() {
+    let hub = Hub::new();
+    let doors = Arc::new(Doors(hub.clone()));
+    let acceptor = SocketIoAcceptor::new(hub.clone(), &["/", "/v1"], doors);
+    let one = Holder::of_peer(Some([10, 0, 0, 1].into()));
+    let use_up = || while hub.check_admission(&one).is_ok() {};
+    use_up();
+    for query in [POLL, "?EIO=4&transport=websocket"] {
+        let (status, body) = answered(&acceptor, "GET", query, "").await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{query}: {body}");
+        assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["code"], 4, "{body}");
+    }
+    assert!(hub.figures().turned_away["handshake_rate"] >= 2);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let mut session = String::new();
+    for _ in 0..limits::HANDSHAKES_PER_SECOND {
+        let (status, body) = answered(&acceptor, "GET", POLL, "").await;
+        assert_eq!(status, StatusCode::OK);
+        session = session_in(&body);
+    }
+    assert_eq!(answered(&acceptor, "GET", POLL, "").await.0, StatusCode::TOO_MANY_REQUESTS);
+    // Nothing is left, and the session has its connection; for a second one it needs another handshake.
+    for (packet, wanted) in [("40", "40{"), ("40/v1,", "44/v1,{\"message\":\"rate_limited")] {
+        use_up();
+        assert_eq!(answered(&acceptor, "POST", &session, packet).await.0, StatusCode::OK);
+        let mut told = String::new();
+        while !told.contains(wanted) {
+            assert!(!told.contains("44{"), "{told}");
+            use_up();
+            let (status, body) = soon("an answer", answered(&acceptor, "GET", &session, "")).await;
+            assert_eq!(status, StatusCode::OK);
+            told += &body;
+        }
+    }
 }

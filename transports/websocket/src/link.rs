@@ -90,6 +90,7 @@ where
 {
     // What the close frame will say instead of the hub's own code, once the peer has broken RFC 6455.
     let mut broken = None;
+    let mut intake = connection.intake();
     loop {
         tokio::select! {
             outgoing = connection.next(), if socket.is_drained() => match outgoing {
@@ -99,7 +100,7 @@ where
                     return End::Close(Farewell { code: broken.unwrap_or(code.as_u16()), reason });
                 }
             },
-            turn = socket.turn() => match turn {
+            turn = socket.turn(&mut intake) => match turn {
                 Turn::Wrote => {}
                 Turn::Text(text) => connection.receive(text.as_bytes()).await,
                 Turn::Binary => connection.reject(binary()),

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use eventwire_hub::{
-    OutFrame,
+    Intake, OutFrame,
     metered::{Breach, Metered},
 };
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode};
@@ -114,17 +114,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Reads and writes until something has happened. Cancel safe.
     ///
     /// Reading goes on while writing waits: commands are answered into the mailbox, which has its bounds. It stops when
-    /// the peer asks for pongs faster than it takes them.
-    pub(crate) async fn turn(&mut self) -> Turn {
+    /// the peer asks for pongs faster than it takes them, and while the intake of the connection is not open.
+    pub(crate) async fn turn(&mut self, intake: &mut Intake) -> Turn {
         let stalled = self.stream.get_ref().waiting_since().map(|since| since + self.options.stall);
-        let turn = poll_fn(|cx| self.poll_turn(cx));
+        let turn = poll_fn(|cx| self.poll_turn(cx, Some(&mut *intake)));
         match stalled {
             Some(deadline) => timeout_at(deadline, turn).await.unwrap_or(Turn::Stalled),
             None => turn.await,
         }
     }
 
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>, mut intake: Option<&mut Intake>) -> Poll<Turn> {
         if !self.is_drained()
             && let Poll::Ready(wrote) = self.stream.get_mut().poll_progress(cx)
         {
@@ -133,10 +133,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if !self.reading {
             return Poll::Pending;
         }
-        let turn = if self.stream.get_ref().owes_control() {
+        let is_open = intake.as_mut().is_none_or(|intake| intake.poll_open(cx).is_ready());
+        let metered = self.stream.get_mut().io_mut();
+        if is_open {
+            metered.resume();
+        } else {
+            metered.pause();
+        }
+        let turn = if !is_open || self.stream.get_ref().owes_control() {
             Turn::GivenUp(ready!(self.stream.get_mut().io_mut().poll_breach(cx)))
         } else {
-            let read = ready!(self.stream.poll_next_unpin(cx));
+            let read = self.stream.poll_next_unpin(cx);
+            let small = self.stream.get_mut().io_mut().take_small_frames();
+            if let Some(intake) = intake {
+                intake.charge_small_frames(small);
+            }
+            let read = ready!(read);
             // The answer to a ping or a close is ready; this hands it to the wire.
             let _ = self.stream.poll_flush_unpin(cx);
             match read {
@@ -183,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let deadline = Instant::now() + self.options.close_grace;
         let farewell = async {
             while self.reading || !self.is_drained() {
-                if let Turn::Gone(_) = poll_fn(|cx| self.poll_turn(cx)).await {
+                if let Turn::Gone(_) = poll_fn(|cx| self.poll_turn(cx, None)).await {
                     return;
                 }
             }

@@ -128,6 +128,8 @@ pub(crate) struct Frames {
     max_fragments: u32,
     opening: Option<Opening>,
     bucket: TokenBucket,
+    /// Those that were counted since this was last asked.
+    small: u32,
     /// The beginning of a header, held back until the rest has come.
     header: Few,
     /// Bytes that go out before anything else.
@@ -153,6 +155,7 @@ impl Frames {
             max_fragments: limits::MAX_FRAGMENTS,
             opening: None,
             bucket: TokenBucket::new(limits::FRAMES_PER_SECOND, limits::FRAME_BURST, now),
+            small: 0,
             header: Few::default(),
             out: Few::default(),
             left: 0,
@@ -182,6 +185,11 @@ impl Frames {
     }
 
     /// Moves what has to go out first into a buffer. Says how many bytes that were.
+    /// Control frames and tiny fragments since this was last asked.
+    pub(crate) fn take_small(&mut self) -> u32 {
+        std::mem::take(&mut self.small)
+    }
+
     pub(crate) fn take_out(&mut self, buffer: &mut [u8]) -> usize {
         let pending = self.out;
         let (now, later) = pending.as_slice().split_at(pending.len.min(buffer.len()));
@@ -249,6 +257,7 @@ impl Frames {
         (self.passed, self.mask) = (0, header.mask.unwrap_or_default());
         if !header.is_data() || (!header.is_final() && header.payload < TINY) {
             self.bucket.take(now).map_err(|_| Flood::Frames)?;
+            self.small += 1;
         }
         if header.is_data() {
             if !self.message.open {

@@ -11,6 +11,8 @@ use std::{
 
 use eventwire_protocol::shares::{Decision, Shares, Standing};
 
+use super::BudgetUsage;
+
 /// How long a reader is paused for bytes that another holder has too many of.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 /// How long a reader is paused whose own holder has its share: its other messages may end meanwhile.
@@ -55,6 +57,9 @@ pub(crate) struct Ledger<K> {
     /// The last evicted reader, until it has given its bytes back, and when it was evicted.
     evicting: Option<(u64, Duration)>,
     next_id: u64,
+    /// How often a reader began to wait, and how many were evicted.
+    waits: u64,
+    evicted: u64,
 }
 
 impl<K: Clone + Ord + Hash> Ledger<K> {
@@ -67,6 +72,19 @@ impl<K: Clone + Ord + Hash> Ledger<K> {
             waiting: BTreeMap::new(),
             evicting: None,
             next_id: 0,
+            waits: 0,
+            evicted: 0,
+        }
+    }
+
+    /// What is held, and how often there was not enough.
+    pub(crate) fn usage(&self) -> BudgetUsage {
+        BudgetUsage {
+            bytes: self.total(),
+            bound: self.bound(),
+            waiting: self.waiting.values().map(|queue| queue.len() as u64).sum(),
+            waits: self.waits,
+            evicted: self.evicted,
         }
     }
 
@@ -105,6 +123,7 @@ impl<K: Clone + Ord + Hash> Ledger<K> {
             Decision::Refuse => (holder.clone(), true, OWN_PAUSE),
         };
         let since = *reader.waiting_since.get_or_insert_with(|| {
+            self.waits += 1;
             self.waiting.entry(holder).or_default().push_back(id);
             now
         });
@@ -155,6 +174,7 @@ impl<K: Clone + Ord + Hash> Ledger<K> {
     fn evict(&mut self, id: u64, now: Duration) {
         let Some(reader) = self.readers.get_mut(&id) else { return };
         reader.evicted = true;
+        self.evicted += 1;
         self.by_amount.remove(&(reader.holder.clone(), reader.amount, id));
         self.evicting = Some((id, now));
     }

@@ -51,6 +51,11 @@ impl Progress {
         }
     }
 
+    /// Whether the server has paused.
+    pub fn is_paused(&self) -> bool {
+        self.paused_at.is_some()
+    }
+
     /// When the progress has to be looked at next.
     pub fn deadline(&self) -> Duration {
         self.window_began + self.pace.window

@@ -1,0 +1,142 @@
+//! What a session has been given to send and its client has not taken: a bound in bytes, and when something was taken last
+//! (SIO-06, FLOW-07).
+//!
+//! The library counts packets, and packets may be large. So the bytes are counted here: as they are handed over, and as they
+//! are written to the stream of a WebSocket or into the answer to a poll. What finds no room stays in the mailbox of its
+//! connection.
+
+use std::{
+    pin::pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use eventwire_protocol::limits;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+
+/// The bytes of one session that wait to be sent.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    state: Mutex<State>,
+    taken: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    bytes: usize,
+    /// When something began to wait, or the client last took anything.
+    progress: Instant,
+}
+
+/// Whether a packet may be handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// There is room for it.
+    There,
+    /// The client has taken nothing for too long.
+    Stalled,
+}
+
+impl Unsent {
+    /// Nothing waits.
+    pub(crate) fn new() -> Self {
+        Self { state: Mutex::new(State { bytes: 0, progress: Instant::now() }), taken: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state().bytes
+    }
+
+    /// Waits until there is room for a packet of so many bytes: within the bound, or alone where it is larger.
+    pub(crate) async fn room(&self, bytes: usize) -> Room {
+        loop {
+            // Before the look, so that nothing is taken unseen in between.
+            let mut taken = pin!(self.taken.notified());
+            taken.as_mut().enable();
+            let deadline = {
+                let state = self.state();
+                if state.bytes == 0 || state.bytes + bytes <= limits::SOCKETIO_UNSENT_BYTES {
+                    return Room::There;
+                }
+                state.progress + limits::STALL
+            };
+            if timeout_at(deadline, taken).await.is_err() && self.is_stalled() {
+                return Room::Stalled;
+            }
+        }
+    }
+
+    /// Whether something waits of which nothing was taken for too long.
+    pub(crate) fn is_stalled(&self) -> bool {
+        let state = self.state();
+        state.bytes > 0 && state.progress.elapsed() >= limits::STALL
+    }
+
+    /// A packet of so many bytes is handed over.
+    pub(crate) fn add(&self, bytes: usize) {
+        let mut state = self.state();
+        if state.bytes == 0 {
+            state.progress = Instant::now();
+        }
+        state.bytes = state.bytes.saturating_add(bytes);
+    }
+
+    /// The client has taken so many bytes. Headers of frames and packets of the library are among them and were not added.
+    pub(crate) fn take(&self, bytes: usize) {
+        let mut state = self.state();
+        state.bytes = state.bytes.saturating_sub(bytes);
+        state.progress = Instant::now();
+        drop(state);
+        self.taken.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+
+    const BOUND: usize = limits::SOCKETIO_UNSENT_BYTES;
+
+    #[tokio::test(start_paused = true)]
+    async fn sio_06_packets_wait_within_their_bytes_and_a_larger_one_goes_alone() {
+        let unsent = Arc::new(Unsent::new());
+        assert_eq!(unsent.room(4 * BOUND).await, Room::There);
+        unsent.add(4 * BOUND);
+        let waiting = unsent.clone();
+        let waiting = tokio::spawn(async move { (waiting.room(BOUND / 2).await, Instant::now()) });
+        // A slow reader that takes something now and then is not stalled.
+        let began = Instant::now();
+        for _ in 0..7 {
+            tokio::time::sleep(limits::STALL - Duration::from_secs(1)).await;
+            assert!(!waiting.is_finished() && !unsent.is_stalled());
+            unsent.take(BOUND / 2);
+        }
+        let (room, at) = waiting.await.unwrap();
+        assert_eq!((room, at - began), (Room::There, 7 * (limits::STALL - Duration::from_secs(1))));
+        unsent.add(BOUND / 2);
+        assert_eq!(unsent.bytes(), BOUND);
+        let began = Instant::now();
+        assert_eq!((unsent.room(1).await, began.elapsed()), (Room::Stalled, limits::STALL));
+        assert!(unsent.is_stalled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sio_06_a_session_for_which_nothing_waits_is_not_stalled() {
+        let unsent = Unsent::new();
+        tokio::time::sleep(3 * limits::STALL).await;
+        unsent.add(1);
+        assert!(!unsent.is_stalled());
+        unsent.take(100);
+        tokio::time::sleep(limits::STALL).await;
+        assert!(!unsent.is_stalled() && unsent.bytes() == 0);
+    }
+}
