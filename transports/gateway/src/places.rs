@@ -1,7 +1,7 @@
 //! Places of sockets (LIMIT-05): who counts how many, which socket makes room, and how it is closed.
 //!
-//! A socket counts for its peer address until a request on it was let in with credentials, and for that principal from then
-//! on. Where the peer has its share, a newcomer is *provisional*: it gets as far as its head, in a small pool of its own.
+//! A socket counts for its peer address, or the client that a header of the PROXY protocol names, until a request on it was let
+//! in with credentials, and for that principal from then on. Where the peer has its share, a newcomer is *provisional*: it gets as far as its head, in a small pool of its own.
 //! A head without credentials is then answered with 503, one with credentials gets the place of their principal or the same
 //! answer.
 
@@ -59,7 +59,8 @@ struct State {
 pub(crate) struct Account {
     shared: Arc<Shared>,
     id: u64,
-    peer: SocketAddr,
+    /// Whom the socket counts for without credentials.
+    peer: Mutex<IpAddr>,
     activity: Arc<Activity>,
     /// The connection of the hub that lives on the socket.
     connection: Mutex<Option<ConnectionId>>,
@@ -104,28 +105,24 @@ impl SocketPlaces {
     /// The account of a socket that was accepted; `None` when it has to be closed at once.
     pub(crate) fn arrive(&self, peer: SocketAddr) -> Option<Arc<Account>> {
         let shared = &self.0;
-        let (now, holder) = (shared.now(), Holder::of_peer(Some(peer.ip())));
         let activity = Arc::new(Activity::default());
         let mut state = shared.state();
         let id = state.next_id;
         state.next_id += 1;
-        let mut displaced = None;
-        if !state.places.enter_free(id, &holder, Stage::Head, &activity, now) {
-            // Idle in the sense of the pool: the oldest head makes room for a newer one of the same peer.
-            match state.provisional.enter(id, &holder, Stage::Idle, &activity, now) {
-                Entered::Admitted => {}
-                Entered::Displaced(id) => displaced = state.socket(id),
-                Entered::Refused => {
-                    drop(state);
-                    shared.hub.count_turned_away(TurnedAway::Place);
-                    return None;
-                }
+        let entered = state.enter(id, &Holder::of_peer(Some(peer.ip())), &activity, shared.now());
+        let displaced = match entered {
+            Entered::Admitted => None,
+            Entered::Displaced(id) => state.socket(id),
+            Entered::Refused => {
+                drop(state);
+                shared.hub.count_turned_away(TurnedAway::Place);
+                return None;
             }
-        }
+        };
         let account = Arc::new(Account {
             shared: shared.clone(),
             id,
-            peer,
+            peer: Mutex::new(peer.ip()),
             activity,
             connection: Mutex::default(),
             busy: AtomicBool::new(false),
@@ -144,6 +141,15 @@ impl SocketPlaces {
 }
 
 impl State {
+    /// A place for a socket without a head, or a provisional one, in which the oldest head of the same peer makes room.
+    fn enter(&mut self, id: u64, holder: &Holder, activity: &Arc<Activity>, now: Duration) -> Entered<u64> {
+        if self.places.enter_free(id, holder, Stage::Head, activity, now) {
+            return Entered::Admitted;
+        }
+        // Idle in the sense of the pool.
+        self.provisional.enter(id, holder, Stage::Idle, activity, now)
+    }
+
     fn socket(&self, id: u64) -> Option<Arc<Account>> {
         self.sockets.get(&id).and_then(Weak::upgrade)
     }
@@ -176,6 +182,37 @@ impl Drop for Account {
 }
 
 impl Account {
+    fn peer(&self) -> IpAddr {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The header of a trusted proxy names the client of a socket that has brought nothing else: it counts for the client from
+    /// now on, as if it had come from there (HTTP-24).
+    ///
+    /// # Errors
+    /// `unavailable` when the socket has to be closed.
+    pub(crate) fn named(&self, client: IpAddr) -> Result<(), ErrorBody> {
+        let holder = Holder::of_peer(Some(client));
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = client;
+        let shared = &self.shared;
+        let mut state = shared.state();
+        if state.places.is_leaving(&self.id) || state.provisional.is_leaving(&self.id) {
+            // It has made room for another one, and is being closed.
+            return Ok(());
+        }
+        state.places.leave(&self.id);
+        state.provisional.leave(&self.id);
+        let entered = state.enter(self.id, &holder, &self.activity, shared.now());
+        let displaced = if let Entered::Displaced(id) = entered { state.socket(id) } else { None };
+        drop(state);
+        shared.close(displaced);
+        if entered == Entered::Refused {
+            shared.hub.count_turned_away(TurnedAway::Place);
+            return Err(ErrorBody::new(ErrorCode::Unavailable, FULL));
+        }
+        Ok(())
+    }
+
     /// Asks for a place now that the head is there. `shows` says whether it brings credentials, with which a provisional
     /// socket may get as far as its answer.
     ///
@@ -185,7 +222,7 @@ impl Account {
         if !self.is_provisional() {
             return Ok(());
         }
-        match self.claim(&Holder::of_peer(Some(self.peer.ip()))) {
+        match self.claim(&Holder::of_peer(Some(self.peer()))) {
             Err(_) if shows && self.shared.hub.authenticates() => {
                 self.shared.state().provisional.set_stage(&self.id, Stage::Request, self.shared.now());
                 Ok(())
@@ -230,7 +267,7 @@ impl Account {
 
     /// What a head of this socket takes of the budget of unfinished bytes (LIMIT-08).
     pub(crate) fn unfinished(&self) -> Reservation {
-        self.shared.hub.unfinished().reader(Holder::of_peer(Some(self.peer.ip())))
+        self.shared.hub.unfinished().reader(Holder::of_peer(Some(self.peer())))
     }
 
     /// Notes that everything was written. After an answer the socket is idle from now on.
@@ -320,7 +357,7 @@ impl Carrier for Account {
 
     fn forwarded(&self, client: IpAddr) {
         let known = |holder: &Holder| *holder == Holder::of_peer(Some(client));
-        if client == self.peer.ip() || self.shared.state().places.holder(&self.id).is_some_and(known) {
+        if client == self.peer() || self.shared.state().places.holder(&self.id).is_some_and(known) {
             return;
         }
         // Without room the place stays with the proxy, which is the peer then.

@@ -162,7 +162,13 @@ async fn connection<A: Answerer>(
             () = stopped(&mut stop) => return,
         };
         match named {
-            Ok(Ok(client)) => peer = client.unwrap_or(peer),
+            Ok(Ok(Some(client))) => {
+                peer = client;
+                if let Err(error) = account.named(client.ip()) {
+                    return answerer.refused(peer, error.code);
+                }
+            }
+            Ok(Ok(None)) => {}
             Ok(Err(error)) if error.kind() != io::ErrorKind::InvalidData => return,
             Ok(Err(_)) | Err(_) => {
                 let message = "this connection must begin with a header of the PROXY protocol, as proxy_protocol says";
@@ -172,6 +178,7 @@ async fn connection<A: Answerer>(
             }
         }
     }
+    let deadline = if account.is_provisional() { PROVISIONAL_DEADLINE } else { deadlines.head };
     let mut unfinished = account.unfinished();
     let first = tokio::select! {
         first = head::first(&stream, deadline, &mut unfinished) => first,

@@ -261,3 +261,170 @@ async fn limit_06_a_socket_that_shows_wrong_tokens_is_closed() {
     }
     assert_eq!(socket.close_code().await, Some(4029));
 }
+
+/// A socket over a proxy that names this client.
+async fn through_proxy(client: &str, to: SocketAddr) -> TcpStream {
+    let mut stream = from(1, to).await;
+    stream.write_all(format!("PROXY TCP4 {client} 127.0.0.1 4711 80\r\n").as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn limit_05_and_http_24_a_socket_counts_for_the_client_once_its_proxy_has_named_it() {
+    let arguments = ["--max-connections", "20", "--trusted-proxies=127.0.0.1", "--proxy-protocol"];
+    let gateway = Gateway::start(&arguments);
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(through_proxy("203.0.113.5", gateway.address).await);
+    }
+    // All places are taken by sockets that have not asked for anything, and none of them counts for the proxy.
+    for client in ["203.0.113.6", "203.0.113.7", "203.0.113.6"] {
+        let answered = answer(through_proxy(client, gateway.address).await, "GET /health", "").await;
+        assert!(answered.starts_with("HTTP/1.1 200 "), "{client}: {answered}");
+    }
+    // Of the client that has the most, the socket that was silent longest has made room.
+    let mut rest = Vec::new();
+    soon("an end", silent[0].read_to_end(&mut rest)).await.unwrap();
+    // Several clients of one proxy share the places, so each may keep some of them.
+    let mut open = Vec::new();
+    for client in 1..=10 {
+        let mut stream = through_proxy(&format!("203.0.113.{}", 100 + client), gateway.address).await;
+        assert_eq!(status(&mut stream, "GET /v1/ws", UPGRADE).await, 101, "{client}");
+        open.push(stream);
+    }
+}
+
+/// A figure of `/metrics`.
+async fn figure(gateway: &Gateway, name: &str) -> u64 {
+    let metrics = answer(from(9, gateway.address).await, "GET /metrics", "").await;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} is not in {metrics}"))
+}
+
+/// Waits until a figure has this value.
+async fn reaches(gateway: &Gateway, name: &str, wanted: impl Fn(u64) -> bool) {
+    soon(name, async {
+        while !wanted(figure(gateway, name).await) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+const UNFINISHED: &str = "eventwire_unfinished_bytes";
+
+#[tokio::test]
+async fn limit_08_a_large_head_is_in_the_budget_until_it_is_complete_or_its_socket_has_gone() {
+    let gateway = Gateway::start(&[]);
+    assert_eq!(figure(&gateway, "eventwire_unfinished_bound_bytes").await, 64 << 20);
+    assert_eq!((figure(&gateway, UNFINISHED).await, figure(&gateway, "eventwire_unfinished_waiting").await), (0, 0));
+    let begun = format!("HEAD /health HTTP/1.1\r\nHost: localhost\r\nX-Long: {}", "x".repeat(20_000));
+    let mut stream = from(1, gateway.address).await;
+    // The first head of a connection, and the second one.
+    for _ in 0..2 {
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        reaches(&gateway, UNFINISHED, |bytes| bytes >= 20_000 - 8 * 1024).await;
+        stream.write_all(b"\r\n\r\n").await.unwrap();
+        let mut read = Vec::new();
+        soon("an answer", async {
+            while !read.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "closed");
+            }
+        })
+        .await;
+        assert!(read.starts_with(b"HTTP/1.1 200 "));
+        reaches(&gateway, UNFINISHED, |bytes| bytes == 0).await;
+    }
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    reaches(&gateway, UNFINISHED, |bytes| bytes > 0).await;
+    drop(stream);
+    reaches(&gateway, UNFINISHED, |bytes| bytes == 0).await;
+    assert_eq!(figure(&gateway, "eventwire_unfinished_evictions_total").await, 0);
+}
+
+#[tokio::test]
+async fn limit_08_figures_say_how_often_the_budget_was_short() {
+    let gateway = Gateway::start(&["--unfinished-bytes", "20MiB"]);
+    let half = format!("Content-Type: application/x-ndjson\r\nContent-Length: {}\r\n", 8 << 20);
+    let mut bodies = Vec::new();
+    for number in 1..=3 {
+        let mut stream = from(1, gateway.address).await;
+        stream.write_all(head("POST /v1/events", &half).as_bytes()).await.unwrap();
+        bodies.push(tokio::spawn(async move {
+            let _ = stream.write_all(&vec![b'\n'; 7 << 20]).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        }));
+        // The third finds too little.
+        let sent = number.min(2) * (7 << 20) - (64 << 10);
+        reaches(&gateway, UNFINISHED, |bytes| bytes >= sent).await;
+    }
+    reaches(&gateway, "eventwire_unfinished_waiting", |waiting| waiting > 0).await;
+    assert!(figure(&gateway, UNFINISHED).await <= 20 << 20);
+    reaches(&gateway, "eventwire_unfinished_evictions_total", |evicted| evicted > 0).await;
+    assert!(figure(&gateway, "eventwire_unfinished_waits_total").await > 0);
+    let (given_up, ..) = soon("an answer", futures_util::future::select_all(&mut bodies)).await;
+    let given_up = given_up.unwrap();
+    assert!(given_up.starts_with("HTTP/1.1 503 ") && given_up.contains("no room for the rest"), "{given_up}");
+    bodies.iter().for_each(tokio::task::JoinHandle::abort);
+    reaches(&gateway, UNFINISHED, |bytes| bytes == 0).await;
+}
+
+/// Lasts for as long as the least pace of a body is measured.
+#[tokio::test]
+async fn limit_09_a_body_that_trickles_gets_408_and_one_over_a_slow_line_is_taken() {
+    let gateway = Gateway::start(&[]);
+    let send = |to: SocketAddr, target: String, bytes_each_second: usize, seconds: usize| async move {
+        let stream = from(1, to).await;
+        let (mut reading, mut writing) = stream.into_split();
+        let length = bytes_each_second * seconds;
+        let headers =
+            format!("Connection: close\r\nContent-Type: application/x-ndjson\r\nContent-Length: {length}\r\n");
+        writing.write_all(head(&target, &headers).as_bytes()).await.unwrap();
+        let sending = tokio::spawn(async move {
+            let mut left = length;
+            while left > 0 {
+                let part = left.min(bytes_each_second / 4);
+                left -= part;
+                // The end of the answer may come first.
+                let mut bytes = vec![b'\n'; part];
+                if left == 0 {
+                    let event = format!("{}\n", common::note("room:tasks", 1));
+                    let at = bytes.len() - event.len();
+                    bytes[at..].copy_from_slice(event.as_bytes());
+                }
+                if writing.write_all(&bytes).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            writing
+        });
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(4 * PATIENCE, reading.read_to_end(&mut answer)).await.expect("an answer");
+        sending.abort();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let events = || "POST /v1/events".to_owned();
+    let opened = answer(from(1, gateway.address).await, "GET /socket.io/?EIO=4&transport=polling", "").await;
+    let sid = opened.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let target = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
+    answer(from(1, gateway.address).await, &target, "Content-Length: 6\r\n\r\n40/v1,").await;
+    let poll = target.replace("POST", "GET");
+    let mut told = String::new();
+    soon("a connection", async {
+        while !told.contains("40/v1,{") {
+            told += &answer(from(1, gateway.address).await, &poll, "").await;
+        }
+    })
+    .await;
+    let (trickle, polled, slow) = tokio::join!(
+        send(gateway.address, events(), 1_000, 120),
+        send(gateway.address, target, 1_000, 120),
+        send(gateway.address, events(), 60_000, 32),
+    );
+    assert!(trickle.starts_with("HTTP/1.1 408 ") && trickle.contains("\"code\":\"timeout\""), "{trickle}");
+    assert!(polled.starts_with("HTTP/1.1 408 ") && polled.contains("too slowly"), "{polled}");
+    assert!(slow.starts_with("HTTP/1.1 202 ") && slow.matches("\"seq\"").count() == 1, "{slow}");
+}
