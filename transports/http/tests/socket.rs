@@ -3,12 +3,18 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
+use async_trait::async_trait;
 use eventwire_http::{Api, recover, routes_of};
-use eventwire_hub::Hub;
-use serde_json::Value;
+use eventwire_hub::{
+    ApiKeys, Checkpoint, Credentials, History, Hub, KeyDigest, MemoryBounds, MemoryHistory, Principal, Secret,
+    history::{Append, Heads, Outcome, Page, PageBounds},
+};
+use eventwire_protocol::{Claims, Epoch, ErrorBody, Position, Publication, Root, Time, envelope::Committed};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -155,4 +161,80 @@ async fn http_02_half_a_request_publishes_nothing_and_disturbs_nobody() {
         head("POST", "/v1/events", &format!("content-type: application/json\r\ncontent-length: {}\r\n", EVENT.len()));
     let (status, _, body) = talk(address, &[whole.as_bytes(), EVENT.as_bytes()]).await;
     assert_eq!((status, &body["results"][0]["seq"]), (202, &Value::from(1)), "the half was not published");
+}
+
+/// A history that commits nothing until it is told to.
+struct Halted {
+    memory: MemoryHistory,
+    goes_on: tokio::sync::watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl History for Halted {
+    async fn append(&self, now: Time, appends: Vec<Append>) -> Result<Vec<Result<Vec<Outcome>, ErrorBody>>, ErrorBody> {
+        self.goes_on.clone().wait_for(|goes_on| *goes_on).await.unwrap();
+        self.memory.append(now, appends).await
+    }
+
+    async fn heads(&self) -> Result<Heads, ErrorBody> {
+        self.memory.heads().await
+    }
+
+    async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
+        self.memory.read(now, from, bounds).await
+    }
+
+    async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
+        self.memory.latest(now, roots).await
+    }
+
+    async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {
+        self.memory.checkpoints(source).await
+    }
+}
+
+#[tokio::test]
+async fn limit_15_who_has_more_than_its_share_of_waiting_publications_gets_429_and_another_does_not() {
+    let mut keys = ApiKeys::new();
+    for name in ["ada", "tom"] {
+        keys.add(KeyDigest::of(&format!("key-of-{name}")), Principal::new(name, Claims::loopback())).unwrap();
+    }
+    let (go_on, goes_on) = tokio::sync::watch::channel(false);
+    let memory = MemoryHistory::new(Epoch::from_bits(1), MemoryBounds::default());
+    let hub = Hub::builder().authenticator(keys).history(Arc::new(Halted { memory, goes_on })).build();
+    let address = serve(&hub).await;
+    let publish = |name: &'static str| async move {
+        let more = format!(
+            "authorization: Bearer key-of-{name}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            EVENT.len()
+        );
+        let request = head("POST", "/v1/events", &more);
+        talk(address, &[request.as_bytes(), EVENT.as_bytes()]).await
+    };
+    // One publisher hands in most of what the queue takes.
+    let token = Some(Secret::new("key-of-ada"));
+    let ada = hub.authenticate(&Credentials { token, peer: None }).await.unwrap();
+    let large = json!({"type": "_test.note", "to": "global", "data": {"fill": "x".repeat(1_000_000)}}).to_string();
+    let mut waiting = Vec::new();
+    for _ in 0..60 {
+        let (hub, ada, publication) = (hub.clone(), ada.clone(), Publication::decode(&large));
+        waiting.push(tokio::spawn(async move { hub.publish(&ada, vec![publication]).await.map(|_| ()) }));
+    }
+    tokio::task::yield_now().await;
+    let other = tokio::spawn(publish("tom"));
+    // As soon as the other has handed in its own, the first one is refused; before, it waits.
+    let refused = async {
+        loop {
+            if let Ok((status, head, body)) = tokio::time::timeout(Duration::from_millis(500), publish("ada")).await {
+                return (status, head, body);
+            }
+        }
+    };
+    let (status, head, body) = tokio::time::timeout(3 * DEADLINE, refused).await.expect("an answer");
+    assert_eq!((status, body["error"]["code"].as_str()), (429, Some("rate_limited")), "{body}");
+    assert!(head.contains("retry-after: 1"), "{head}");
+    assert!(!other.is_finished(), "nothing is committed yet");
+    go_on.send(true).unwrap();
+    assert_eq!(other.await.unwrap().0, 202);
+    assert_eq!(publish("ada").await.0, 202);
 }
