@@ -208,7 +208,7 @@ fn keys(json: bool) -> Done {
         writeln!(out, "{}", serde_json::to_string_pretty(&known)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "# Keys of the conformance suite. Everybody knows them: never use them but for tests.\nversion = 2")?;
+    writeln!(out, "# Keys of the conformance suite. They are public: use them for tests only.\nversion = 2")?;
     for principal in principals.known() {
         let digest: String = Sha256::digest(&principal.token).iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(out, "\n[[key]]\nname = \"conformance-{}\"\nsha256 = \"{digest}\"", principal.name)?;

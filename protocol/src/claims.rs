@@ -140,7 +140,7 @@ impl Claims {
         Self { permissions: Permission::ALL.iter().copied().collect(), ..Self::anonymous() }
     }
 
-    /// Nobody, who may join anything that is public and do nothing else. No scope is confined; permissions are what is missing.
+    /// No user and no permission: may join anything that is public and do nothing else. No scope is confined.
     pub fn anonymous() -> Self {
         Self {
             user: None,

@@ -156,7 +156,7 @@ struct Group {
     /// When the last reader left, if none is there.
     deserted: Option<Duration>,
     lanes: HashMap<Arc<str>, Lane>,
-    /// Lanes that have something to send: those that somebody has in hand, then urgent ones, then by the rank of their oldest
+    /// Lanes that have something to send: those that a reader has in hand, then urgent ones, then by the rank of their oldest
     /// command.
     ready: BTreeSet<Place>,
     /// When each command on its way returns.

@@ -396,7 +396,7 @@ async fn limit_13_commands_of_closed_connections_make_room_first_unless_a_sessio
     feed.submit(of("waits", gone)).await.unwrap();
     feed.submit(of("stays", &here)).await.unwrap();
     feed.submit(command("session", "s", "x")).await.unwrap();
-    // All of one holder, so nothing of others can be given up; the one that waits for nobody goes.
+    // All of one holder, so nothing of others can be given up; the command whose connection is gone is evicted.
     feed.submit(of("next", &here)).await.unwrap();
     assert_eq!(feed.pending(), 4);
     let ids = ["away", "waits", "stays", "session", "next"];

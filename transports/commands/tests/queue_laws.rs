@@ -538,7 +538,7 @@ fn limit_13_a_stranger_that_fills_the_queue_makes_room_for_others_and_its_newest
         brought += usize::from(task.holder == from(2, 0).holder);
     }
     assert!((7..=9).contains(&brought), "{brought} of {}", next.len());
-    // What is reserved for credentials costs nobody anything.
+    // What is reserved for credentials evicts nothing.
     let ada = Task { holder: Holder::Principal("ada".into()), ..task("ada", "ada", false) };
     assert_eq!(queue.submit(ada, now).unwrap().evicted, []);
 }

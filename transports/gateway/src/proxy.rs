@@ -1,6 +1,6 @@
 //! Who a request is from when proxies stand in front: the client that a trusted proxy names, or the peer (HTTP-21, AUTH-24).
 //!
-//! One place decides, before anything else reads the request. The headers that name clients are taken out, whoever sent them:
+//! One place decides, before anything else reads the request. The headers that name clients are removed, whatever their sender:
 //! behind this module an address comes from here, or from nowhere.
 
 use std::net::{IpAddr, SocketAddr};
