@@ -142,6 +142,34 @@ impl Envelope {
         Ok(Self { kind, audience, time, data: "{}".into(), key: None, modifiers: Modifiers::default() })
     }
 
+    /// This event without payload and key, as if it had happened at `time`: what routing reads, for as long as it is kept.
+    #[must_use]
+    pub fn without_payload(&self, time: Time) -> Self {
+        let Self { kind, audience, modifiers, .. } = self;
+        Self {
+            kind: kind.clone(),
+            audience: audience.clone(),
+            time,
+            data: "{}".into(),
+            key: None,
+            modifiers: modifiers.clone(),
+        }
+    }
+
+    /// Resident bytes of what it refers to, rounded as an allocator does (LIMIT-11).
+    pub fn footprint(&self) -> usize {
+        let Self { kind, audience, data, key, modifiers, .. } = self;
+        let kind = match kind {
+            EventKind::Known(_) => 0,
+            EventKind::Vendor(name) => footprint::shared(name.len()),
+        };
+        footprint::shared(data.len())
+            + key.as_ref().map_or(0, |key| footprint::shared(key.len()))
+            + modifiers.except_user.as_ref().map_or(0, |user| footprint::shared(user.as_str().len()))
+            + audience.footprint()
+            + kind
+    }
+
     /// Its type.
     pub fn kind(&self) -> &EventKind {
         &self.kind
@@ -310,17 +338,7 @@ impl Stored {
 
     /// Resident bytes of the event behind one `Arc`, rounded as an allocator does (LIMIT-11).
     pub fn footprint(&self) -> usize {
-        let Envelope { kind, audience, data, key, modifiers, .. } = &self.envelope;
-        let kind = match kind {
-            EventKind::Known(_) => 0,
-            EventKind::Vendor(name) => footprint::shared(name.len()),
-        };
-        footprint::shared(size_of::<Self>())
-            + footprint::shared(data.len())
-            + key.as_ref().map_or(0, |key| footprint::shared(key.len()))
-            + modifiers.except_user.as_ref().map_or(0, |user| footprint::shared(user.as_str().len()))
-            + audience.footprint()
-            + kind
+        footprint::shared(size_of::<Self>()) + self.envelope.footprint()
     }
 }
 

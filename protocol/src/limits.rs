@@ -60,6 +60,8 @@ pub const LATEST_BYTES: usize = 64 * 1024 * 1024;
 pub const LATEST_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Resident bytes of idempotency keys (LIMIT-11).
 pub const IDEMPOTENCY_BYTES: usize = 64 * 1024 * 1024;
+/// Resident bytes of the checkpoints of all sources (LIMIT-11).
+pub const CHECKPOINT_BYTES: usize = 32 * 1024 * 1024;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_AGE: Duration = Duration::from_secs(600);
 /// Between two `connection.heartbeat` events.

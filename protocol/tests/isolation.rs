@@ -400,6 +400,8 @@ fn topology(seed: u64) -> u64 {
             let due = oracle::gets(guest, to);
             judge("live", recipients.contains(&id(guest)), due, seed, to, guest);
             judge("newest value", route::admits(id(guest), member, event), due, seed, to, guest);
+            let missed = event.without_payload(event.time());
+            judge("the gap of an evicted value", route::admits(id(guest), member, &missed), due, seed, to, guest);
             let told = route::receives(id(guest), member, event.audience());
             judge("gaps and positions", told, oracle::receives(guest, to), seed, to, guest);
             let addressed = inspect::may_address(&roster, member.claims(), event.audience());
@@ -451,7 +453,7 @@ fn resume(
     }
 }
 
-/// Somebody asks who is connected, and who receives events of an audience.
+/// A guest asks who is connected, and who receives events of an audience.
 fn ask(seed: u64, roster: &Roster, guests: &[Guest], asker: &Guest, to: &str) {
     let claims = roster.member(id(asker)).unwrap().claims();
     let audience: Audience = to.parse().unwrap();

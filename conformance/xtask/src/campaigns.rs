@@ -208,6 +208,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-hub",
+        &["--test", "missed_values"],
+        "transports/hub/tests/missed_values.rs",
+        256,
+        Cost::Usual,
+        "gaps of evicted newest values, and who gets them",
+    ),
+    Campaign::new(
+        "eventwire-hub",
         &["--lib", "places::"],
         "transports/hub/src/places.rs",
         256,

@@ -93,6 +93,7 @@ fn rows() -> Vec<Row> {
         ("LATEST_BYTES", bytes(limits::LATEST_BYTES), "Resident memory of the newest `latest` events of all keys."),
         ("LATEST_AGE", time(limits::LATEST_AGE), "How long a `latest` event is kept."),
         ("IDEMPOTENCY_BYTES", bytes(limits::IDEMPOTENCY_BYTES), "Resident memory of all idempotency keys."),
+        ("CHECKPOINT_BYTES", bytes(limits::CHECKPOINT_BYTES), "Resident memory of the checkpoints of all sources."),
         ("IDEMPOTENCY_AGE", time(limits::IDEMPOTENCY_AGE), "How long an idempotency key is remembered."),
         ("HEARTBEAT", time(limits::HEARTBEAT), "Between two `connection.heartbeat` events."),
         ("PING", time(limits::PING), "Between two pings of the transport."),

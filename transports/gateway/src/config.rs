@@ -363,6 +363,12 @@ pub struct Layer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_bytes: Option<ByteSize>,
 
+    /// Most resident bytes of the places that sources of events have reached, such as those in the transcripts of agents; the
+    /// oldest of the largest source go first
+    #[arg(long, value_name = "BYTES", help_heading = "History")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_bytes: Option<ByteSize>,
+
     /// Most frames waiting for one connection; a slower reader is fed from the history
     #[arg(long, value_name = "COUNT", help_heading = "Connections")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -384,6 +390,12 @@ pub struct Layer {
     #[arg(long, value_name = "UNITS", help_heading = "Connections")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work_per_second: Option<u32>,
+
+    /// Most bytes that the subscriptions of all connections take. Above, the connection with the most of the client with the
+    /// most is closed with 1013
+    #[arg(long, value_name = "BYTES", help_heading = "Connections")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_bytes: Option<ByteSize>,
 
     /// Seconds between two connection.heartbeat events
     #[arg(long, value_name = "SECONDS", help_heading = "Connections")]
@@ -470,10 +482,12 @@ pub struct Settings {
     pub history_realm_bytes: ByteSize,
     pub latest_bytes: ByteSize,
     pub idempotency_bytes: ByteSize,
+    pub checkpoint_bytes: ByteSize,
     pub mailbox_frames: usize,
     pub mailbox_bytes: ByteSize,
     pub unfinished_bytes: ByteSize,
     pub work_per_second: u32,
+    pub subscription_bytes: ByteSize,
     pub heartbeat_seconds: u64,
     pub ping_seconds: u64,
     pub log: String,
@@ -548,10 +562,12 @@ impl Default for Settings {
             history_realm_bytes: ByteSize::of(limits::REALM_BYTES),
             latest_bytes: ByteSize::of(limits::LATEST_BYTES),
             idempotency_bytes: ByteSize::of(limits::IDEMPOTENCY_BYTES),
+            checkpoint_bytes: ByteSize::of(limits::CHECKPOINT_BYTES),
             mailbox_frames: limits::MAILBOX_FRAMES,
             mailbox_bytes: ByteSize::of(limits::MAILBOX_BYTES),
             unfinished_bytes: ByteSize::of(limits::UNFINISHED_BYTES),
             work_per_second: limits::WORK_PER_SECOND,
+            subscription_bytes: ByteSize::of(limits::SUBSCRIPTION_BYTES),
             heartbeat_seconds: limits::HEARTBEAT.as_secs(),
             ping_seconds: limits::PING.as_secs(),
             log: "info".to_owned(),
@@ -855,9 +871,11 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         ("history_realm_bytes", settings.history_realm_bytes, 1 << 20),
         ("latest_bytes", settings.latest_bytes, 1 << 21),
         ("idempotency_bytes", settings.idempotency_bytes, 1 << 16),
+        ("checkpoint_bytes", settings.checkpoint_bytes, 1 << 16),
         ("mailbox_bytes", settings.mailbox_bytes, 1 << 16),
         // A message of Monadic Chat has up to 16 MiB, and a tenth is reserved for credentials.
         ("unfinished_bytes", settings.unfinished_bytes, 20 << 20),
+        ("subscription_bytes", settings.subscription_bytes, 1 << 20),
     ];
     if let Some((name, value, least)) = bytes.iter().find(|(_, value, least)| value.0 < *least) {
         return Err(ConfigError(format!(

@@ -29,6 +29,7 @@ use crate::config::one_line;
 use crate::credential_file::Holds;
 use crate::jwks::Refresh;
 use crate::keyring::Keyring;
+use crate::login_keys::LoginKeys;
 
 /// Fewest bytes of a secret for HS256 (RFC 7518, section 3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
@@ -480,6 +481,8 @@ pub struct Accepted {
     pub keys: Option<Arc<Keyring>>,
     /// The tokens.
     pub tokens: Option<Arc<Jwt>>,
+    /// The key of the tokens that users of Product Demo have.
+    pub(crate) logins: Option<Arc<LoginKeys>>,
     /// Where newer keys of tokens come from, if an issuer publishes them.
     pub(crate) issuer: Option<Arc<Refresh>>,
     /// Whether logins of Product Demo are users of their own, which no key and no token may show.
@@ -540,6 +543,7 @@ impl Authenticator for Accepted {
     fn accepts_key(&self, key: &Thumbprint) -> bool {
         self.keys.as_ref().is_some_and(|keys| keys.accepts_key(key))
             || self.tokens.as_ref().is_some_and(|tokens| tokens.accepts_key(key))
+            || self.logins.as_ref().is_some_and(|logins| logins.accepts_key(key))
     }
 }
 

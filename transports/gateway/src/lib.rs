@@ -21,6 +21,7 @@ mod inspector;
 mod jwks;
 pub mod jwt;
 pub mod keyring;
+mod login_keys;
 mod metrics_source;
 mod pages;
 mod paths;

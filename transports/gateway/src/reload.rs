@@ -19,6 +19,7 @@ use crate::credential_file::{self, Holds, Stamp};
 use crate::jwks::{self, FetchKeys, Refresh};
 use crate::jwt::{Accepted, Expectations, Jwt, Keys, key_file_holds};
 use crate::keyring::Keyring;
+use crate::login_keys::{self, LoginKeys};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -101,6 +102,7 @@ pub(crate) struct Configured {
     pub(crate) accepted: Accepted,
     api_keys: Option<ReadFile>,
     token_keys: Option<ReadFile>,
+    login_keys: Option<ReadFile>,
     issuer: Option<Arc<dyn FetchKeys>>,
 }
 
@@ -117,6 +119,11 @@ impl Configured {
             let (keys, file) = ReadFile::read(path, read_api_keys).map_err(wrong("api_keys_file"))?;
             configured.accepted.keys = Some(Arc::new(Keyring::new(keys)));
             configured.api_keys = Some(file);
+        }
+        if let Some(path) = &settings.product_jwt_key_file {
+            let (users, file) = ReadFile::read(path, login_keys::read).map_err(wrong("product_jwt_key_file"))?;
+            configured.accepted.logins = Some(Arc::new(LoginKeys::new(users, settings)));
+            configured.login_keys = Some(file);
         }
         let keys = match (&settings.jwt_key_file, &settings.jwt_jwks_url) {
             (Some(_), Some(_)) => {
@@ -155,7 +162,7 @@ impl Configured {
     /// Asks the issuer for the first time, and keeps everything as new as its source for as long as the process lives. An issuer
     /// that cannot be reached is asked again: until then tokens are answered with `unavailable`.
     pub(crate) async fn follow(self, hub: &Hub, hangups: Signal) {
-        let Accepted { keys, tokens, issuer: refresh, .. } = self.accepted;
+        let Accepted { keys, tokens, logins, issuer: refresh, .. } = self.accepted;
         let tokens = tokens.map(|jwt| Tokens { jwt, hub: hub.clone() });
         let mut files = Vec::new();
         if let (Some(file), Some(keys)) = (self.api_keys, keys) {
@@ -163,6 +170,9 @@ impl Configured {
         }
         if let (Some(file), Some(tokens)) = (self.token_keys, &tokens) {
             files.push(Watched { setting: "jwt_key_file", file, target: Target::Tokens(tokens.clone()) });
+        }
+        if let (Some(file), Some(logins)) = (self.login_keys, logins) {
+            files.push(Watched { setting: "product_jwt_key_file", file, target: Target::Logins(logins) });
         }
         if let (Some(fetch), Some(refresh), Some(tokens)) = (self.issuer, &refresh, tokens) {
             let wait = refresh.once(&*fetch, &tokens).await;
@@ -176,6 +186,7 @@ impl Configured {
 enum Target {
     ApiKeys(Arc<Keyring>),
     Tokens(Tokens),
+    Logins(Arc<LoginKeys>),
 }
 
 /// A file that is looked at.
@@ -193,7 +204,9 @@ async fn follow(mut files: Vec<Watched>, issuer: Option<Arc<Refresh>>, hub: Hub,
             () = tokio::time::sleep(LOOK), if !files.is_empty() => false,
         };
         if asked {
-            tracing::info!(files = files.len(), issuer = issuer.is_some(), "SIGHUP: credentials are read again");
+            let settings: Vec<&str> = files.iter().map(|file| file.setting).collect();
+            let settings = settings.join(" ");
+            tracing::info!(%settings, issuer = issuer.is_some(), "SIGHUP: credentials are read again");
             if let Some(issuer) = &issuer {
                 issuer.ask();
             }
@@ -222,6 +235,10 @@ impl Watched {
                 end(hub, setting, count, keyring.replace(keys));
             }),
             Target::Tokens(tokens) => read_token_keys(&path).map(|keys| tokens.replace(keys, setting)),
+            Target::Logins(logins) => login_keys::read(&path).map(|users| {
+                let withdrawn = logins.replace(users);
+                end(hub, setting, 1, withdrawn.map(|key| SupersededKey { key, change: KeyChange::Withdrawn }));
+            }),
         };
         if let Err(error) = read {
             tracing::error!(setting, %error, "credentials were not read; the last good ones stay");

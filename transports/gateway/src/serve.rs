@@ -89,11 +89,13 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
 
     let remembered = systems::Remembered::new(settings);
     let hub = hub(settings, authenticates.then(|| accepted.clone()), &remembered, audit)?;
+    let login_keys = credentials.accepted.logins.clone();
     credentials.follow(&hub, hangups).await;
     let access = Access::of(settings, &accepted);
     let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
-    let mut systems = systems::all(settings, &hub, &back_end.sink(), remembered, runs.root())?;
+    let statuses = remembered.product();
+    let mut systems = systems::all(settings, &hub, login_keys, &back_end.sink(), remembered, runs.root())?;
     let amiga = Amiga::new(
         hub.clone(),
         back_end.sink(),
@@ -103,7 +105,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let socketio = socketio::server(&hub, &amiga);
     systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
     let api = Api::new(hub.clone()).fallback(systems.fallback);
-    let routes = scrape::mount(&hub, &back_end, back_end.mount(routes::all(&hub, runs.root(), api)));
+    let routes = scrape::mount(&hub, &back_end, statuses, back_end.mount(routes::all(&hub, runs.root(), api)));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
@@ -263,7 +265,7 @@ fn hub(
             require_issued_at: settings.jwt_require_iat,
             unfinished_bytes: settings.unfinished_bytes.0,
             work: WorkBounds::for_processors(settings.work_per_second, eventwire_hub::processors()),
-            ..HubSettings::default()
+            subscription_bytes: settings.subscription_bytes.as_usize(),
         })
         .memory_bounds(MemoryBounds {
             adw: bounds(settings.history_adw_events, settings.history_adw_bytes, settings.history_adw_seconds),
@@ -271,6 +273,7 @@ fn hub(
             realm_bytes: settings.history_realm_bytes.as_usize(),
             latest_bytes: settings.latest_bytes.as_usize(),
             idempotency_bytes: settings.idempotency_bytes.as_usize(),
+            checkpoint_bytes: settings.checkpoint_bytes.as_usize(),
             ..MemoryBounds::default()
         });
     Ok(match accepted {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventwire_http::Fallback;
-use eventwire_hub::{CommandSink, Hub, Principal, Receipt, Secret, Tap};
+use eventwire_hub::{CommandSink, Hub, Principal, Receipt, Tap};
 use eventwire_protocol::dialect::Adopted;
 use eventwire_protocol::{Dialect, ErrorBody, ErrorCode};
 use eventwire_systems::System;
@@ -16,9 +16,9 @@ use eventwire_systems::shared_context::{self, ContextStore, KeptStore, QueryStor
 
 use crate::cli::Failure;
 use crate::config::{ContextTimes, ProductUsers, Settings};
+use crate::login_keys::LoginKeys;
 use crate::runs::States;
 use crate::site::Mounted;
-use crate::{credential_file, jwt};
 
 /// What the systems remember of published events. Made before the hub, which is told of it.
 pub(crate) struct Remembered {
@@ -36,6 +36,11 @@ impl Remembered {
             product: product::State::new(),
             contexts: settings.context_query_url.is_none().then(keep),
         }
+    }
+
+    /// What waits for users of Product Demo.
+    pub(crate) fn product(&self) -> Arc<product::State> {
+        Arc::clone(&self.product)
     }
 
     /// What the hub has to tell of every event.
@@ -89,14 +94,18 @@ impl Fallback for ToEveryPage {
 pub(crate) fn all(
     settings: &Settings,
     hub: &Hub,
+    keys: Option<Arc<LoginKeys>>,
     commands: &Arc<dyn CommandSink>,
     remembered: Remembered,
     agents: Option<&Path>,
 ) -> Result<Systems, Failure> {
     let of_monadic =
         monadic::Settings { progress_enabled: settings.progress_enabled, single_user: settings.single_user };
-    let of_product =
-        product::Settings { cookie: settings.product_cookie.clone(), users: users(settings)?, ..Default::default() };
+    let of_product = product::Settings {
+        cookie: settings.product_cookie.clone(),
+        users: users(settings, keys)?,
+        ..Default::default()
+    };
     let of_adw = adw::Settings {
         agents: agents.map(|root| Arc::new(States::new(root)) as Arc<dyn adw::AgentState>),
         ..adw::Settings::default()
@@ -160,8 +169,8 @@ pub(crate) fn notes(settings: &Settings) -> Vec<String> {
 }
 
 /// Who knows the users of Product Demo.
-fn users(settings: &Settings) -> Result<Arc<dyn product::UserResolver>, Failure> {
-    match (&settings.product_lookup_url, &settings.product_jwt_key_file) {
+fn users(settings: &Settings, keys: Option<Arc<LoginKeys>>) -> Result<Arc<dyn product::UserResolver>, Failure> {
+    match (&settings.product_lookup_url, keys) {
         (Some(_), Some(_)) => Err(Failure::Usage(
             "product_lookup_url and product_jwt_key_file are both set; one of them says who somebody is".to_owned(),
         )),
@@ -169,36 +178,9 @@ fn users(settings: &Settings) -> Result<Arc<dyn product::UserResolver>, Failure>
             Ok(users) => Ok(Arc::new(users)),
             Err(error) => Err(Failure::Usage(format!("product_lookup_url: {}", error.message))),
         },
-        (None, Some(file)) => {
-            let wrong = |what: &dyn std::fmt::Display| {
-                Failure::Usage(format!("product_jwt_key_file {}: {what}", file.display()))
-            };
-            let key = credential_file::read_as(file, jwt::key_file_holds)
-                .map_err(|error| Failure::Usage(format!("product_jwt_key_file {error}")))?;
-            let mut users = token_users(key.trim()).map_err(|error| wrong(&error.message))?;
-            if let Some(issuer) = &settings.product_jwt_issuer {
-                users = users.issued_by(issuer);
-            }
-            if let Some(audience) = &settings.product_jwt_audience {
-                users = users.for_audience(audience);
-            }
-            Ok(Arc::new(users))
-        }
+        (None, Some(keys)) => Ok(keys),
         (None, None) => Ok(Arc::new(product::KnowsNobody)),
     }
-}
-
-/// The algorithm follows from the key, and from nothing that a token says.
-fn token_users(key: &str) -> Result<product::JwtUsers, ErrorBody> {
-    if key.contains("PRIVATE KEY-----") {
-        let what = "this is a private key; it belongs to the application, and its public half here";
-        return Err(ErrorBody::new(ErrorCode::InvalidPayload, what));
-    }
-    if !key.starts_with("-----BEGIN") {
-        return product::JwtUsers::hs256(&Secret::new(key));
-    }
-    let pem = key.as_bytes();
-    product::JwtUsers::rs256(pem).or_else(|_| product::JwtUsers::es256(pem)).or_else(|_| product::JwtUsers::eddsa(pem))
 }
 
 #[cfg(test)]

@@ -97,6 +97,8 @@ fn every_setting_is_read_from_all_three_places() {
         "log" => "debug",
         "log_format" => "json",
         "unfinished_bytes" => "48 MiB",
+        "subscription_bytes" => "32 MiB",
+        "checkpoint_bytes" => "8 MiB",
         key if key.ends_with("_bytes") => "3 MiB",
         _ => "77",
     };
@@ -264,6 +266,8 @@ fn values_out_of_bounds_and_contradictions_are_refused() {
         ("--mailbox-frames 0", "mailbox_frames = 0: at least 1"),
         ("--unfinished-bytes 16MiB", "unfinished_bytes = 16 MiB: must be at least 20 MiB"),
         ("--work-per-second 15", "work_per_second = 15: must be at least 16"),
+        ("--subscription-bytes 1KiB", "subscription_bytes = 1 KiB: must be at least 1 MiB"),
+        ("--checkpoint-bytes 1KiB", "checkpoint_bytes = 1 KiB: must be at least 64 KiB"),
         ("--mailbox-bytes 10kB", "mailbox_bytes = 10000: must be at least 64 KiB"),
         ("--allowed-hosts b.example:8080", "allowed_hosts: \"b.example:8080\" is not a host name"),
         ("--allowed-hosts https://b.example", "allowed_hosts: \"https://b.example\" is not a host name"),

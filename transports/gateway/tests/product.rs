@@ -296,6 +296,56 @@ async fn auth_13_a_revoked_login_does_not_come_straight_back_also_not_after_a_re
     }
 }
 
+#[tokio::test]
+async fn auth_20_the_key_of_logins_is_read_again_and_ends_the_logins_of_the_key_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    let (old, new) = ("an old secret of thirty-two bytes.", "a new secret of thirty-two bytes..");
+    let login = |secret: &str| {
+        let claims = json!({"sub": "maria", "exp": 4_102_444_800_u64, "iss": "demo"});
+        let signer = EncodingKey::from_secret(secret.as_bytes());
+        format!("connect.sid={}", jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &signer).unwrap())
+    };
+    common::write_private(&file, old);
+    let key = ["--product-jwt-key-file", file.to_str().unwrap(), "--product-jwt-issuer", "demo"];
+    let api_keys = directory.path().join("keys.toml");
+    common::write_private(&api_keys, "key = []\n");
+    let confined = ["--api-keys-file", api_keys.to_str().unwrap(), "--product-users", "separate"];
+    for arguments in [key.to_vec(), [&key[..], &confined].concat()] {
+        common::write_private(&file, old);
+        let gateway = Gateway::speaking(&["product"], &arguments);
+        let url = || format!("ws://{}/ws", gateway.at("product"));
+        let mut page = open(url(), &login(old)).await;
+        assert_eq!(read(&mut page).await["type"], "connection_established");
+        assert_eq!(closed(url(), &login(new)).await, 1008);
+        // What cannot be used changes nothing.
+        for bad in ["short", "-----BEGIN PRIVATE KEY-----"] {
+            common::write_private(&file, bad);
+            gateway.signal("HUP");
+            let mut again = open(url(), &login(old)).await;
+            assert_eq!(read(&mut again).await["type"], "connection_established", "{bad}");
+        }
+        common::write_private(&file, new);
+        gateway.signal("HUP");
+        let end = soon("a close", async {
+            loop {
+                if let Some(Ok(Message::Close(frame))) = page.next().await {
+                    return frame;
+                }
+            }
+        })
+        .await;
+        assert_eq!(end.map(|frame| u16::from(frame.code)), Some(4001));
+        assert_eq!(closed(url(), &login(old)).await, 1008);
+        let mut later = open(url(), &login(new)).await;
+        assert_eq!(read(&mut later).await["type"], "connection_established");
+        let log = gateway.ended_by("TERM").stderr;
+        let line = log.lines().find(|line| line.contains("SIGHUP"));
+        assert!(line.is_some_and(|line| line.contains("product_jwt_key_file")), "{log}");
+        assert!(log.contains("the last good ones stay") && !log.contains("thirty-two"), "{log}");
+    }
+}
+
 /// The React provider of the description, compiled and run as it stands there.
 #[tokio::test]
 async fn prd_11_the_client_of_the_description_runs_unchanged() {

@@ -368,7 +368,7 @@ pub(crate) fn outcome(address: Option<Address>, receipt: Result<Receipt, ErrorBo
 
 /// The answer to a publisher: 202 when any event was taken, 422 when none was.
 pub(crate) fn outcomes(hub: &Hub, principal: &Principal, results: Vec<PublishResult>) -> Response<Bytes> {
-    let Evictions { values, ids } = hub.take_evictions(principal);
+    let Evictions { values, ids, .. } = hub.take_evictions(principal);
     let evicted = (values + ids > 0).then_some(Evicted { newest_values: values, ids });
     let taken = results.iter().any(|outcome| outcome.error.is_none());
     let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root, limits};
 
-use crate::connection::Connection;
+use crate::{connection::Connection, holder::Holder};
 
 /// Puts the frames of one client to work. Never fails: what is wrong with a frame is told to its sender (CMD-03).
 #[async_trait]
@@ -89,4 +89,11 @@ pub trait Conduct: Send + Sync + 'static {
 pub trait Tap: Send + Sync + 'static {
     /// An event was committed and is about to be delivered.
     fn committed(&self, event: &Committed);
+
+    /// As [`committed`](Self::committed), with the account that the event is on: for a tap that keeps what it sees, and shares its
+    /// room between holders. An event of another node is on the account of the process.
+    fn committed_for(&self, event: &Committed, holder: &Holder) {
+        let _ = holder;
+        self.committed(event);
+    }
 }

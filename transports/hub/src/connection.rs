@@ -12,8 +12,8 @@ use std::{
 };
 
 use eventwire_protocol::{
-    AddressedTo, Audience, BrowserSession, CloseCode, Command, Committed, ConnectionId, Dialect, ErrorBody, ErrorCode,
-    Member, Position, Request, Root, SessionId, Time,
+    AddressedTo, Audience, BrowserSession, CloseCode, Command, Committed, ConnectionId, Dialect, Envelope, ErrorBody,
+    ErrorCode, Member, Position, Request, Root, SessionId, Time,
     address::to,
     api::ConnectionInfo,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
@@ -36,7 +36,7 @@ use crate::{
     auth::{Credential, Credentials, Principal, Secret},
     carrier,
     conduct::Conduct,
-    history::PageBounds,
+    history::{MissedValue, PageBounds},
     holder::Holder,
     hub::{EXPIRED, FULL, Hub, Place, Registry},
     intake::{Intake, WorkAccount},
@@ -471,7 +471,7 @@ impl Connection {
 
     /// Shows this client an event as if it had just been delivered, whatever its class. Whoever calls this knows that the
     /// client is among those whom routing would have named.
-    pub fn show(&self, event: eventwire_protocol::Envelope) {
+    pub fn show(&self, event: Envelope) {
         self.link.outbox.show(event);
     }
 
@@ -559,10 +559,7 @@ impl Connection {
         // Under the lock, so that a permission that was lost before this point counts.
         let registry = core.registry();
         let Some(member) = registry.roster.member(self.id) else { return Ok(Vec::new()) };
-        let from = member.claims().history_from;
-        let admits = |event: &eventwire_protocol::Envelope| {
-            route::admits(self.id, member, event) && from.is_none_or(|from| event.time() >= from)
-        };
+        let admits = |event: &Envelope| self.admits_kept(member, event);
         let receives = |stream: &Audience| route::receives(self.id, member, stream);
         Ok(self.link.outbox.page(asked, &page, receives, admits, now))
     }
@@ -583,28 +580,31 @@ impl Connection {
     async fn bring_latest(&self, roots: &[Root]) -> Result<(), ErrorBody> {
         let core = &self.hub.core;
         let fetch = Fetch::begin(&self.link.outbox, roots);
-        let values = core.history.latest(core.clock.now(), roots).await;
+        let now = core.clock.now();
+        let values = core.history.latest(now, roots).await;
+        // Behind the values, so that one that is evicted in between is reported.
+        let missed = core.history.incomplete(roots).await;
         {
+            // Under the lock, so that a permission that was lost before this point counts.
             let registry = core.registry();
+            let member = registry.roster.member(self.id);
+            let admits = |event: &Envelope| member.is_some_and(|member| self.admits_kept(member, event));
             // The fetch is over, whether it brought something or not.
-            let admitted = match (&values, registry.roster.member(self.id)) {
-                (Ok(values), Some(member)) => {
-                    let from = member.claims().history_from;
-                    let new_enough =
-                        |event: &eventwire_protocol::Envelope| from.is_none_or(|from| event.time() >= from);
-                    let admits = |value: &&Arc<Committed>| {
-                        new_enough(value.envelope()) && route::admits(self.id, member, value.envelope())
-                    };
-                    values.iter().filter(admits).cloned().collect()
-                }
-                _ => Vec::new(),
-            };
-            fetch.end(admitted);
+            let values = values.iter().flatten().filter(|value| admits(value.envelope()));
+            fetch.end(values.cloned().collect());
+            let missed = missed.iter().flatten().filter(|missed| admits(&missed.event));
+            for (root, number) in newest_of_roots(roots, missed) {
+                self.link.outbox.miss_values(root, number, now);
+            }
         }
-        for (root, number) in core.history.incomplete(roots).await? {
-            self.link.outbox.miss_values(&root, number, self.now());
-        }
-        values.map(|_| ())
+        values?;
+        missed.map(|_| ())
+    }
+
+    /// Whether something that was kept is delivered to this connection: as live, and not older than its claims allow.
+    fn admits_kept(&self, member: &Member, event: &Envelope) -> bool {
+        let from = member.claims().history_from;
+        route::admits(self.id, member, event) && from.is_none_or(|from| event.time() >= from)
     }
 
     /// Puts a frame of the client to work and the answer into the mailbox. Never fails: what is wrong with the frame is
@@ -965,6 +965,21 @@ impl Connection {
         self.link.outbox.tell(&Reply { re, data }, now);
         Ok(())
     }
+}
+
+/// Of each root the number of the last eviction, where values of it were evicted.
+fn newest_of_roots<'a>(
+    roots: &'a [Root],
+    missed: impl Iterator<Item = &'a MissedValue>,
+) -> impl Iterator<Item = (&'a Root, u64)> {
+    let mut newest: HashMap<Root, u64> = HashMap::new();
+    for MissedValue { event, number } in missed {
+        for root in event.audience().root().into_iter().chain([Root::Realm]) {
+            let newest = newest.entry(root).or_default();
+            *newest = (*newest).max(*number);
+        }
+    }
+    roots.iter().filter_map(move |root| Some((root, *newest.get(root)?)))
 }
 
 fn too_many_targets(wait: Duration) -> Refusal {

@@ -5,6 +5,8 @@
 //! the first answer, and a source that starts again goes on exactly behind what was committed. A history may be memory,
 //! a file or a server elsewhere; `append` is asynchronous, and nothing it has not committed is delivered.
 
+mod checkpoints;
+mod indexed;
 mod keys;
 mod latest;
 mod memory;
@@ -24,6 +26,8 @@ use crate::holder::Holder;
 /// Events that are committed together or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Append {
+    /// On whose account the checkpoints are kept (LIMIT-10); each event names its own.
+    pub holder: Holder,
     /// The events, in order.
     pub records: Vec<Record>,
     /// Where their source stands behind them, in each of its places that they came from.
@@ -112,12 +116,15 @@ pub struct Evictions {
     pub values: u64,
     /// Idempotency keys. A repeated publication under such a key is a new event.
     pub ids: u64,
+    /// Checkpoints. A source that starts again begins in such a place from its beginning.
+    pub checkpoints: u64,
 }
 
 impl std::ops::AddAssign for Evictions {
-    fn add_assign(&mut self, Self { values, ids }: Self) {
+    fn add_assign(&mut self, Self { values, ids, checkpoints }: Self) {
         self.values += values;
         self.ids += ids;
+        self.checkpoints += checkpoints;
     }
 }
 
@@ -143,6 +150,8 @@ pub struct Usage {
     pub latest: PotUsage,
     /// The idempotency keys.
     pub idempotency: PotUsage,
+    /// The checkpoints of sources.
+    pub checkpoints: PotUsage,
 }
 
 /// How far the log reaches. The head of one stream is left out: it would count parts that a receiver may not see (AUTH-16).
@@ -163,6 +172,16 @@ pub struct Floor {
     pub stream: Option<Audience>,
     /// The highest number that was evicted.
     pub floor: Position,
+}
+
+/// Newest values that were evicted before their time, all with the same receivers (LOG-12).
+#[derive(Clone, Debug)]
+pub struct MissedValue {
+    /// The event without its payload: what [`route::admits`](eventwire_protocol::route::admits) reads. Its time is that of the
+    /// newest of them.
+    pub event: Arc<Envelope>,
+    /// Grows with every eviction.
+    pub number: u64,
 }
 
 /// A part of the log: for the roots asked for, everything from their positions up to `upto`, in the order of numbers.
@@ -218,12 +237,12 @@ pub trait History: Send + Sync + 'static {
     /// `unavailable`.
     async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody>;
 
-    /// Which of the roots lack newest values that were evicted before their time (LOG-12), each with a number that grows with
-    /// every eviction. A history that evicts none has nothing to report.
+    /// The newest values of the roots that were evicted before their time (LOG-12), of [`Root::Realm`] those of every root.
+    /// The caller judges who may know of each. A history that evicts none has nothing to report.
     ///
     /// # Errors
     /// `unavailable`.
-    async fn incomplete(&self, _roots: &[Root]) -> Result<Vec<(Root, u64)>, ErrorBody> {
+    async fn incomplete(&self, _roots: &[Root]) -> Result<Vec<MissedValue>, ErrorBody> {
         Ok(Vec::new())
     }
 

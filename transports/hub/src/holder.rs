@@ -13,9 +13,10 @@ use crate::auth::Principal;
 ///
 /// Work with credentials counts for its principal alone, from whatever address it comes. Work without counts for the peer
 /// address; everyone behind one address translator or untrusted proxy is one holder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
     /// A source inside the process.
+    #[default]
     Local,
     /// A peer without credentials: an IPv4 address, or the /64 network of an IPv6 address. Absent where the transport has none.
     Peer(Option<IpAddr>),

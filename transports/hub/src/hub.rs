@@ -1002,8 +1002,11 @@ impl Hub {
         self.append_for(&Holder::Local, events, checkpoints).await
     }
 
-    /// The same on the account of a holder (LIMIT-10, LIMIT-15).
-    async fn append_for(
+    /// The same on the account of a holder (LIMIT-10, LIMIT-15): for what a client caused.
+    ///
+    /// # Errors
+    /// `unavailable`, and `rate_limited` when the holder has more than its share; then nothing was committed.
+    pub async fn append_for(
         &self,
         holder: &Holder,
         events: Vec<Envelope>,
@@ -1011,7 +1014,7 @@ impl Hub {
     ) -> Result<Vec<Receipt>, ErrorBody> {
         let record = |envelope| Record { holder: holder.clone(), ..Record::from(envelope) };
         let records = events.into_iter().map(record).collect();
-        let answers = self.submit(holder, vec![Append { records, checkpoints }]).await?;
+        let answers = self.submit(holder, vec![Append { holder: holder.clone(), records, checkpoints }]).await?;
         answers.into_iter().next().unwrap_or_else(|| Ok(Vec::new()))
     }
 
@@ -1042,7 +1045,7 @@ impl Hub {
             .map(|publication| {
                 let publication = publication.and_then(|it| self.core.settings.product_users.admit(it));
                 let record = publication.and_then(|publication| self.admit(principal, publication, now))?;
-                appends.push(Append { records: vec![record], checkpoints: Vec::new() });
+                appends.push(Append { records: vec![record], ..Append::default() });
                 Ok(())
             })
             .collect();

@@ -384,6 +384,7 @@ impl Outbox {
             let forgotten: HashSet<&Root> = roots.iter().collect();
             state.mailbox.purge(|audience| audience.root().is_some_and(|root| forgotten.contains(&root)));
             state.stale.retain(|root| !forgotten.contains(root));
+            state.missed.retain(|root, _| !forgotten.contains(root));
         }
     }
 

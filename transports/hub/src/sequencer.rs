@@ -151,7 +151,7 @@ pub(crate) async fn run(core: std::sync::Weak<Core>, jobs: Arc<Jobs>) {
             events = backplane.receive() => (Vec::new(), events),
         };
         let Some(core) = core.upgrade() else { return };
-        deliver(&core, &received);
+        deliver(&core, &received, Vec::new());
         if !group.is_empty() {
             commit(&core, &mut group).await;
         }
@@ -166,20 +166,31 @@ async fn commit(core: &Core, group: &mut Vec<Job>) {
         appends.extend(job.appends);
     }
     let expected = appends.len();
+    // What taps are told; without any it is not needed.
+    let is_tapped = !core.taps.is_empty();
+    let holders: Vec<Vec<Holder>> = appends
+        .iter()
+        .filter(|_| is_tapped)
+        .map(|append| append.records.iter().map(|record| record.holder.clone()).collect())
+        .collect();
+    let mut holders = holders.into_iter();
     let outcomes = match core.history.append(core.clock.now(), appends).await {
         Ok(outcomes) if outcomes.len() == expected => outcomes,
         Ok(_) => return refuse(replies, &ErrorBody::new(ErrorCode::Internal, "the history lost count")),
         Err(error) => return refuse(replies, &error),
     };
-    let mut own = Vec::new();
+    let (mut own, mut accounts) = (Vec::new(), Vec::new());
     let mut answers = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
+        let mut holders = holders.next().into_iter().flatten();
         answers.push(outcome.map(|outcomes| {
             outcomes
                 .into_iter()
                 .map(|outcome| {
                     let receipt = outcome.receipt();
+                    let holder = holders.next();
                     if let Outcome::Committed(event) = outcome {
+                        accounts.extend(holder.map(|holder| (event.clone(), holder)));
                         own.push(event);
                     }
                     receipt
@@ -189,7 +200,7 @@ async fn commit(core: &Core, group: &mut Vec<Job>) {
     }
     core.tally.published(own.iter().map(|event| family(event)));
     let due = core.backplane.exchange(own).await;
-    deliver(core, &due);
+    deliver(core, &due, accounts);
     let mut answers = answers.into_iter();
     for (count, reply) in replies {
         // A publisher that no longer waits has published all the same.
@@ -213,12 +224,14 @@ fn refuse(replies: Vec<(usize, oneshot::Sender<Result<Answers, ErrorBody>>)>, er
 }
 
 /// Offers each event to those whom routing names. Under the read lock: whoever left the roster, or lost a permission,
-/// before this point gets nothing more.
-fn deliver(core: &Core, events: &[Arc<Committed>]) {
+/// before this point gets nothing more. `accounts` has the holders of this node's own events, in the order of commits.
+fn deliver(core: &Core, events: &[Arc<Committed>], accounts: Vec<(Arc<Committed>, Holder)>) {
+    let mut accounts = accounts.into_iter().peekable();
     for event in events {
+        let holder = accounts.next_if(|(own, _)| Arc::ptr_eq(own, event)).map(|(_, holder)| holder).unwrap_or_default();
         let registry = core.registry();
         for tap in &core.taps {
-            tap.committed(event);
+            tap.committed_for(event, &holder);
         }
         for id in route(&registry.roster, event.envelope()) {
             if let Some(link) = registry.links.get(&id) {

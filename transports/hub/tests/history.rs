@@ -41,7 +41,7 @@ fn record(id: &str, content: &str) -> Record {
 }
 
 fn append(records: Vec<Record>) -> Vec<Append> {
-    vec![Append { records, checkpoints: Vec::new() }]
+    vec![Append { records, ..Append::default() }]
 }
 
 const PAGE: PageBounds = PageBounds { events: 100, bytes: 1 << 20 };
@@ -125,8 +125,12 @@ async fn log_03_events_and_the_place_of_their_source_are_committed_together_or_n
     let checkpoint = |state: &str| Checkpoint { source: "s".into(), place: "p".into(), state: Some(state.into()) };
     let fenced = Record { expected_prev: Position::new(99), ..record("aaaaaaaa", "no") };
     let appends = vec![
-        Append { records: vec![record("aaaaaaaa", "yes")], checkpoints: vec![checkpoint("1")] },
-        Append { records: vec![record("aaaaaaaa", "no"), fenced], checkpoints: vec![checkpoint("2")] },
+        Append { records: vec![record("aaaaaaaa", "yes")], checkpoints: vec![checkpoint("1")], ..Append::default() },
+        Append {
+            records: vec![record("aaaaaaaa", "no"), fenced],
+            checkpoints: vec![checkpoint("2")],
+            ..Append::default()
+        },
     ];
     let outcomes = history.append(NOW(0), appends).await.unwrap();
     assert!(outcomes[0].is_ok());
@@ -451,8 +455,61 @@ proptest! {
                 }
             }
             for (by, lost) in lost.into_iter().enumerate() {
-                prop_assert_eq!(history.take_evictions(&holder(by)), Evictions { values: lost, ids: 0 });
+                prop_assert_eq!(history.take_evictions(&holder(by)), Evictions { values: lost, ..Evictions::default() });
                 prop_assert_eq!(history.take_evictions(&holder(by)), Evictions::default());
+            }
+            Ok(())
+        })?;
+    }
+
+    /// The same of checkpoints, for which each source is an account of its own.
+    #[test]
+    fn limit_10_no_source_loses_the_checkpoint_of_a_place_to_another_while_it_is_below_its_share(
+        steps in prop::collection::vec((0_usize..12, 0..HOLDERS, 0_usize..200, any::<bool>()), 1..60),
+        bound in 1_500_usize..6_000,
+        local in any::<bool>(),
+    ) {
+        run(async {
+            let history = history(MemoryBounds { checkpoint_bytes: bound, ..MemoryBounds::default() });
+            let of = |by: usize| if local { Holder::Local } else { holder(by) };
+            let commit = async |history: &MemoryHistory, by: usize, place: &str, state: Option<String>| {
+                let checkpoint = Checkpoint { source: format!("s{by}"), place: place.into(), state };
+                let append = Append { holder: of(by), checkpoints: vec![checkpoint], ..Append::default() };
+                history.append(NOW(0), vec![append]).await.unwrap().remove(0).unwrap();
+                history.usage().checkpoints.bytes
+            };
+            let measured = MemoryHistory::new(Epoch::from_bits(2), MemoryBounds::default());
+            let one = commit(&measured, 0, "a", Some(String::new())).await;
+            let other = commit(&measured, 0, "b", Some(String::new())).await - one;
+            let named = footprint::shared(2) as u64;
+            let account = one - other - named;
+            let mut naive = Vec::<Entry>::new();
+            for (number, by, length, ends) in steps {
+                // Where every source is one of the process, none is anonymous.
+                let by = if local { by / 2 * 2 } else { by };
+                let name = format!("{by}.{number}");
+                let state = (!ends || length > 150).then(|| "x".repeat(length));
+                let cost = other - footprint::allocated(1) as u64
+                    + footprint::allocated(name.len()) as u64
+                    + footprint::allocated(length) as u64;
+                naive.retain(|entry| entry.name != name);
+                if state.is_some() {
+                    let first = naive.iter().all(|entry| entry.holder != by);
+                    naive.push(Entry { name: name.clone(), holder: by, cost: cost + if first { named } else { 0 } });
+                }
+                commit(&history, by, &name, state).await;
+                let mut kept = Vec::new();
+                for by in 0..HOLDERS {
+                    kept.extend(history.checkpoints(&format!("s{by}")).await.unwrap().into_iter().map(|it| it.place));
+                }
+                let before = naive.clone();
+                let mut outcomes = outcomes(naive, account, bound as u64).into_iter();
+                let is_it = |naive: &Vec<Entry>| {
+                    naive.len() == kept.len() && naive.iter().all(|entry| kept.contains(&entry.name))
+                };
+                naive = outcomes.find(is_it).ok_or_else(|| TestCaseError::fail(format!("kept {kept:?} of {before:?}")))?;
+                prop_assert_eq!(history.usage().checkpoints.bytes, held(&naive, account, |_| true));
+                prop_assert!(history.usage().checkpoints.bytes <= bound as u64);
             }
             Ok(())
         })?;

@@ -1,12 +1,15 @@
 //! Publishing, subscriptions, permissions and the end of a hub, without any socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    Authenticator, ConnectRequest, Connection, Credentials, Holder, Hub, MemoryBounds, Outgoing, Principal, Receipt,
-    Secret, history::Evictions,
+    Audit, AuditEntry, AuditSink, Authenticator, ConnectRequest, Connection, Credentials, Holder, Hub, MemoryBounds,
+    Outgoing, Principal, Receipt, Secret, history::Evictions,
 };
 use eventwire_protocol::{
     AdwId, Claims, CloseCode, ErrorBody, ErrorCode, Permission, Position, Publication, Scope,
@@ -218,6 +221,31 @@ async fn auth_06_new_credentials_are_judged_at_once_and_what_was_lost_is_purged_
     let lost = frames.iter().find(|frame| frame["type"] == "connection.unsubscribed").unwrap();
     assert_eq!(lost["data"]["streams"], json!([{"to": "adw:bbbbbbbb"}, {"to": "*"}]));
     assert!(frames.iter().any(|frame| frame["type"] == "connection.reply" && frame["data"]["re"] == "2"));
+}
+
+/// Notes the names of entries and their principals.
+#[derive(Clone, Default)]
+struct Noted(Arc<Mutex<Vec<(String, Option<String>)>>>);
+
+impl AuditSink for Noted {
+    fn record(&self, entry: &AuditEntry<'_>) {
+        let event = serde_json::to_value(entry.event).unwrap().as_str().unwrap().to_owned();
+        self.0.lock().unwrap().push((event, entry.principal.map(str::to_owned)));
+    }
+}
+
+#[tokio::test]
+async fn auth_25_a_connection_that_the_hub_opens_or_refuses_is_one_entry() {
+    let noted = Noted::default();
+    let hub = Hub::builder().audit(Audit::to(noted.clone())).build();
+    let request = || ConnectRequest::new(Principal::new("ada", Claims::loopback()), "memory");
+    let connection = hub.connect(request()).await.unwrap();
+    drop(connection);
+    hub.drain(Duration::ZERO).await;
+    assert_eq!(hub.connect(request()).await.err().unwrap().code, ErrorCode::Unavailable);
+    let ada = Some("ada".to_owned());
+    let expected = ["connection.opened", "connection.refused"].map(|event| (event.to_owned(), ada.clone()));
+    assert_eq!(*noted.0.lock().unwrap(), expected);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use eventwire_hub::{
-    History, Holder, MemoryBounds, MemoryHistory, Principal,
+    Checkpoint, History, Holder, MemoryBounds, MemoryHistory, Principal,
     history::{Append, Idempotency, Outcome, Record, Usage},
 };
 use eventwire_protocol::{Claims, Dialect, Envelope, Epoch, Publication, Time, limits::StreamBounds};
@@ -16,13 +16,15 @@ const BOUND: usize = 64 << 20;
 const LITTLE: usize = 256 << 10;
 
 /// Which bound is filled, and with what.
-const FILLINGS: [&str; 6] = [
+const FILLINGS: [&str; 8] = [
     "log of the smallest events",
     "log of the largest events",
     "smallest newest values",
     "largest newest values",
     "shortest idempotency keys",
     "longest idempotency keys",
+    "smallest checkpoints",
+    "largest checkpoints",
 ];
 
 fn admitted(text: &str) -> Envelope {
@@ -39,6 +41,7 @@ fn bounds(what: &str) -> MemoryBounds {
         latest_bytes: bound("values"),
         latest_keys: usize::MAX,
         idempotency_bytes: bound("keys"),
+        checkpoint_bytes: bound("checkpoints"),
     }
 }
 
@@ -68,6 +71,16 @@ fn record(what: &str, number: usize) -> Record {
     Record { idempotency, holder: Holder::of(&principal, None), ..Record::from(admitted(&text)) }
 }
 
+/// The checkpoint of this number, where checkpoints are the filling.
+fn checkpoint(what: &str, number: usize) -> Option<Checkpoint> {
+    let (place, state) = match what {
+        "smallest checkpoints" => (format!("{number}"), "0".to_owned()),
+        "largest checkpoints" => (format!("{number:01024}"), "x".repeat(64 << 10)),
+        _ => return None,
+    };
+    Some(Checkpoint { source: format!("s{}", number % 3), place, state: Some(state) })
+}
+
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -84,8 +97,14 @@ async fn child() {
     let empty = || MemoryHistory::new(Epoch::from_bits(1), bounds(what));
     let now = Time::from_unix_micros(0);
     let publish = async |history: &MemoryHistory, number: usize| {
-        let append = Append { records: vec![record(what, number)], checkpoints: Vec::new() };
+        let append = match checkpoint(what, number) {
+            Some(checkpoint) => Append { checkpoints: vec![checkpoint], ..Append::default() },
+            None => Append { records: vec![record(what, number)], ..Append::default() },
+        };
         let outcomes = history.append(now, vec![append]).await.unwrap().remove(0).unwrap();
+        if outcomes.is_empty() {
+            return;
+        }
         // A receiver has read the event: the frames that were made for it are nothing that stays.
         let Outcome::Committed(event) = &outcomes[0] else { panic!("repeated") };
         assert!(event.frame(Dialect::Canonical).is_some());
@@ -94,8 +113,8 @@ async fn child() {
     publish(&empty(), 0).await;
     let (before, history) = (resident(), empty());
     let filled = || {
-        let Usage { log, latest, idempotency } = history.usage();
-        [log, latest, idempotency].into_iter().find(|part| part.bound == BOUND as u64).unwrap()
+        let Usage { log, latest, idempotency, checkpoints } = history.usage();
+        [log, latest, idempotency, checkpoints].into_iter().find(|part| part.bound == BOUND as u64).unwrap()
     };
     // Until an eighth of what fits was evicted and its place taken again.
     let mut number = 0;

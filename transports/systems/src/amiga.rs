@@ -141,7 +141,7 @@ impl Amiga {
     pub async fn receive(&self, newcomer: Newcomer) -> Result<(ConnectRequest, Box<dyn Conduct>), ErrorBody> {
         let Newcomer { token, socket_id, peer, user_agent, as_bytes } = newcomer;
         let principal = self.hub.visitor(&Credentials { token, peer }, Dialect::Amiga).await?;
-        let watcher = Watcher::new(self, Some(socket_id), as_bytes, None);
+        let watcher = Watcher::new(self, Some(socket_id), Holder::of(&principal, peer), as_bytes, None);
         Ok((self.request(principal, "socketio", peer, user_agent), Box::new(watcher)))
     }
 
@@ -159,11 +159,12 @@ impl Amiga {
     async fn stream(&self, request: &Parts, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
         let hours = hours(request)?;
         let principal = crate::visitor(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
-        self.hub.check_admission(&Holder::of(&principal, peer))?;
+        let holder = Holder::of(&principal, peer);
+        self.hub.check_admission(&holder)?;
         let user_agent =
             request.headers.get(header::USER_AGENT).and_then(|value| link_request::user_agent(value.as_bytes()));
         let subscription = Subscription { hours, ..Subscription::default() };
-        let watcher = Watcher::new(self, None, Arc::new(|_, _| {}), Some(subscription));
+        let watcher = Watcher::new(self, None, holder, Arc::new(|_, _| {}), Some(subscription));
         let request = self.request(principal, "sse", peer, user_agent);
         let connection = self.hub.connect_as(request, Box::new(watcher)).await?;
         let mut response = Response::new(stream::body(connection));

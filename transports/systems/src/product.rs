@@ -14,7 +14,7 @@ mod presence;
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, Conduct, ConnectRequest, Connection, Hub, Meta, Principal};
+use eventwire_hub::{CommandSink, Conduct, ConnectRequest, Connection, Credential, Holder, Hub, Meta, Principal};
 use eventwire_protocol::{
     ApplicationCommand, Claims, CloseCode, Command, ConnectionId, Dialect, Envelope, Epoch, ErrorBody, ErrorCode,
     Member, Position, Request as HubRequest, Root, Scope, Time, UserId,
@@ -93,8 +93,8 @@ impl Shared {
 
     /// What a login may do. Its end is the application's to say (PRD-07); the hub knows it by what revokes it (AUTH-13).
     async fn principal(&self, found: &ResolvedUser, history_from: Option<Time>) -> Principal {
-        let LoginProof { shown, id, issued_at } = &found.proof;
-        let credential = self.hub.login(shown, id.clone(), *issued_at).await;
+        let LoginProof { shown, id, issued_at, key } = &found.proof;
+        let credential = Credential { key: *key, ..self.hub.login(shown, id.clone(), *issued_at).await };
         let claims = Claims {
             user: Some(found.user.clone()),
             role: found.role,
@@ -213,6 +213,7 @@ impl System for Product {
         let now = shared.hub.now();
         let from = now.plus_micros(-i64::try_from(QUEUE_AGE.as_micros()).unwrap_or(i64::MAX));
         principal.claims.history_from = Some(from);
+        let holder = Holder::of(&principal, ask.peer);
         let seat = Seat::take(shared, &found.user, epoch, now);
         let cursor = seat.start.map(|start| Cursor {
             epoch,
@@ -229,7 +230,7 @@ impl System for Product {
             meta: Meta { transport: "websocket", remote_address: ask.peer, user_agent },
             ..ConnectRequest::new(principal, "websocket")
         };
-        let conduct = Page { shared: shared.clone(), user: found, shown, from, seat };
+        let conduct = Page { shared: shared.clone(), user: found, holder, shown, from, seat };
         Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers: http::HeaderMap::new() }
     }
 
@@ -295,6 +296,7 @@ impl Drop for Seat {
 struct Page {
     shared: Arc<Shared>,
     user: ResolvedUser,
+    holder: Holder,
     shown: Shown,
     /// Nothing older is brought.
     from: Time,
@@ -306,6 +308,7 @@ impl Conduct for Page {
     fn greet(&mut self, id: ConnectionId, _: &Member) -> Vec<Envelope> {
         let login = Login {
             user: self.user.user.clone(),
+            holder: self.holder.clone(),
             expires_at: self.user.expires_at,
             shown: std::mem::take(&mut self.shown),
         };
@@ -372,7 +375,7 @@ impl Page {
                     urgent: false,
                     data,
                 };
-                self.shared.commands.submit(command).await?;
+                self.shared.commands.submit_for(connection.holder().clone(), command).await?;
             }
             _ => return Err(ErrorBody::new(ErrorCode::UnknownCommand, "this server does not know the command")),
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_hub::Tap as _;
+use eventwire_hub::{Holder, Tap as _};
 use eventwire_protocol::{Claims, Committed, ContextId, Envelope, ErrorCode, Time};
 use eventwire_systems::shared_context::{Bounds, ContextStore as _, DEADLINE, KeptStore, QueryStore};
 use http::{Request, Response, StatusCode};
@@ -182,6 +182,40 @@ fn ctx_07_of_contexts_that_are_forgotten_altogether_it_is_said_that_messages_may
     assert!(truncated("s0", "maria") && truncated("never", "maria"));
     assert!(!truncated("s2", "maria"));
     assert!(now(store.session_info(&"s1".parse().unwrap())).unwrap().is_some());
+}
+
+#[test]
+fn limit_14_a_publisher_with_many_contexts_takes_nothing_from_another() {
+    let [one, other] = ["one", "other"].map(|name| Holder::Principal(name.into()));
+    let (count, large) = (Bounds { contexts: 10, ..Bounds::default() }, Bounds { bytes: 40_000, ..Bounds::default() });
+    let floors = Bounds { contexts: 4, past_floors: 40, ..Bounds::default() };
+    for (what, bounds, length) in [("contexts", count, 1), ("bytes", large, 3_000), ("floors", floors, 1)] {
+        let store = KeptStore::new(bounds);
+        let publish = |holder: &Holder, context: usize, id: u64, content: &str| {
+            let payload = text(id, "otto", "public", content);
+            let session = format!("s{context}").parse().unwrap();
+            let envelope = Envelope::to_session(session, &payload, Time::from_unix_micros(0)).unwrap();
+            store.committed_for(&Committed::new(envelope, None), holder);
+        };
+        for context in 0..2 {
+            publish(&one, context, 7, "mine");
+        }
+        for context in 2..100 {
+            publish(&other, context, 1, &"x".repeat(length));
+            publish(&other, context, 2, &"x".repeat(length));
+        }
+        let (contexts, bytes) = store.size();
+        assert!(contexts <= bounds.contexts && bytes <= bounds.bytes, "{what}: {contexts} {bytes}");
+        for context in 0..2 {
+            let id: ContextId = format!("s{context}").parse().unwrap();
+            let found = now(store.messages(&id, None, &claims_of("maria").unwrap())).unwrap();
+            assert_eq!((found.rows.len(), found.truncated), (1, false), "{what}: context {context}");
+        }
+        // The publisher with the most lost its own, and its readers can tell.
+        let id: ContextId = "s2".parse().unwrap();
+        let found = now(store.messages(&id, None, &claims_of("maria").unwrap())).unwrap();
+        assert_eq!((found.rows.len(), found.truncated), (0, true), "{what}");
+    }
 }
 
 #[test]

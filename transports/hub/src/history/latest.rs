@@ -1,20 +1,17 @@
 //! The newest value of every key (FLOW-01, FLOW-04): found by key, by root, and in the order in which they were written.
 //!
-//! Where there is no room for all, values are evicted. A small part of the room remembers their roots, so that subscribers
-//! of these get a gap (LOG-12).
+//! Where there is no room for all, values are evicted. A small part of the room remembers who would have received them, so
+//! that these subscribers, and no others, get a gap (LOG-12).
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
-use eventwire_protocol::{Audience, Committed, Envelope, Root, Stored, Time, limits};
-use hashbrown::HashTable;
+use eventwire_protocol::{Audience, Committed, ConnectionId, Envelope, Root, Stored, Time, UserId, footprint, limits};
 
 use super::{
-    PotUsage,
+    MissedValue, PotUsage,
+    indexed::{Indexed, Keyed, Siblings},
     memory::{FRAMES_BYTES, age, shared},
-    pot::{INDEX_BYTES, Lane, Pot, Slot},
+    pot::{INDEX_BYTES, Lane, Slot},
 };
 use crate::holder::Holder;
 
@@ -24,59 +21,76 @@ struct Value {
     shared: Weak<Committed>,
     /// Grows with every write, so that values come in the order in which they were written.
     write: u64,
-    /// The values of one root are linked, in no order.
-    before: Option<Slot>,
-    after: Option<Slot>,
+    siblings: Siblings,
 }
 
-/// A root of which values were evicted.
+impl Keyed for Value {
+    type Key<'a> = (&'a Audience, &'a str, Option<&'a str>);
+
+    fn key_of(envelope: &Envelope) -> Self::Key<'_> {
+        (envelope.audience(), envelope.kind().as_str(), envelope.key())
+    }
+
+    fn envelope(&self) -> &Envelope {
+        self.stored.envelope()
+    }
+
+    fn siblings(&self) -> Siblings {
+        self.siblings
+    }
+
+    fn siblings_mut(&mut self) -> &mut Siblings {
+        &mut self.siblings
+    }
+}
+
+/// Values that were evicted and had the same receivers.
 #[derive(Debug)]
 struct Missed {
-    root: Root,
-    /// The number of the last eviction.
-    number: u64,
+    value: MissedValue,
+    siblings: Siblings,
 }
 
-/// The part of the room for [`Missed`] roots.
+impl Keyed for Missed {
+    /// Everything that routing reads.
+    type Key<'a> = (&'a Audience, &'a str, Option<ConnectionId>, Option<&'a UserId>);
+
+    fn key_of(envelope: &Envelope) -> Self::Key<'_> {
+        let except = envelope.modifiers();
+        (envelope.audience(), envelope.kind().as_str(), except.except_connection, except.except_user.as_ref())
+    }
+
+    fn envelope(&self) -> &Envelope {
+        &self.value.event
+    }
+
+    fn siblings(&self) -> Siblings {
+        self.siblings
+    }
+
+    fn siblings_mut(&mut self) -> &mut Siblings {
+        &mut self.siblings
+    }
+}
+
+/// The part of the room for [`Missed`] values.
 const MISSED_PART: usize = 16;
 
 /// The newest values.
 #[derive(Debug)]
 pub(super) struct Latest {
-    values: Pot<Value>,
-    missed: Pot<Missed>,
-    by_missed_root: HashTable<Slot>,
-    by_key: HashTable<Slot>,
-    /// The first value of each root.
-    by_root: HashTable<Slot>,
-    hasher: RandomState,
+    values: Indexed<Value>,
+    missed: Indexed<Missed>,
     bound: usize,
     writes: u64,
     evicted: u64,
 }
 
-fn has_key_of(value: &Value, envelope: &Envelope) -> bool {
-    let of = value.stored.envelope();
-    of.audience() == envelope.audience() && of.kind() == envelope.kind() && of.key() == envelope.key()
-}
-
-fn hash_of_key(hasher: &RandomState, envelope: &Envelope) -> u64 {
-    hasher.hash_one((envelope.audience(), envelope.kind(), envelope.key()))
-}
-
-fn root_of(value: &Value) -> Option<Root> {
-    value.stored.envelope().audience().root()
-}
-
 impl Latest {
     pub(super) fn new(bytes: usize, keys: usize) -> Self {
         Self {
-            values: Pot::new(bytes - bytes / MISSED_PART, Some(keys)),
-            missed: Pot::new(bytes / MISSED_PART, None),
-            by_missed_root: HashTable::new(),
-            by_key: HashTable::new(),
-            by_root: HashTable::new(),
-            hasher: RandomState::new(),
+            values: Indexed::new(bytes - bytes / MISSED_PART, Some(keys)),
+            missed: Indexed::new(bytes / MISSED_PART, None),
             bound: bytes,
             writes: 0,
             evicted: 0,
@@ -85,165 +99,72 @@ impl Latest {
 
     /// Keeps a value in place of the one that its key had.
     pub(super) fn keep(&mut self, now: Time, holder: &Holder, event: &Arc<Committed>) {
-        let envelope = event.envelope();
-        let hash = hash_of_key(&self.hasher, envelope);
-        let is_it = |slot: &Slot| self.values.get(*slot).is_some_and(|value| has_key_of(value, envelope));
-        if let Some(slot) = self.by_key.find(hash, is_it).copied() {
-            self.forget(slot);
+        if let Some(slot) = self.values.find(event.envelope()) {
+            self.values.remove(slot);
         }
         self.writes += 1;
         let stored = event.stored().clone();
         let cost = stored.footprint() + FRAMES_BYTES + 2 * INDEX_BYTES;
-        let value = Value { stored, shared: Arc::downgrade(event), write: self.writes, before: None, after: None };
-        let Some(slot) = self.values.push(holder, Some(Lane::First), now, cost, value) else { return };
-        let Self { values, by_key, hasher, .. } = self;
-        by_key.insert_unique(hash, slot, |slot| {
-            values.get(*slot).map_or(0, |value| hash_of_key(hasher, value.stored.envelope()))
-        });
-        if let Some(root) = envelope.audience().root() {
-            self.link(&root, slot);
-        }
+        let (write, siblings) = (self.writes, Siblings::default());
+        self.values.add(now, holder, cost, Value { stored, shared: Arc::downgrade(event), write, siblings });
     }
 
-    fn first_of(&self, root: &Root) -> Option<Slot> {
-        let is_it = |slot: &Slot| self.values.get(*slot).and_then(root_of).as_ref() == Some(root);
-        self.by_root.find(self.hasher.hash_one(root), is_it).copied()
-    }
-
-    /// Puts a value in front of those of its root.
-    fn link(&mut self, root: &Root, slot: Slot) {
-        let hash = self.hasher.hash_one(root);
-        let Some(first) = self.first_of(root) else {
-            let Self { values, by_root, hasher, .. } = self;
-            by_root.insert_unique(hash, slot, |slot| {
-                values.get(*slot).and_then(root_of).map_or(0, |root| hasher.hash_one(root))
-            });
-            return;
-        };
-        if let Some(place) = self.by_root.find_mut(hash, |it| *it == first) {
-            *place = slot;
-        }
-        if let Some(value) = self.values.get_mut(slot) {
-            value.after = Some(first);
-        }
-        if let Some(value) = self.values.get_mut(first) {
-            value.before = Some(slot);
-        }
-    }
-
-    fn unlink(&mut self, root: &Root, slot: Slot, before: Option<Slot>, after: Option<Slot>) {
-        if let Some(value) = after.and_then(|after| self.values.get_mut(after)) {
-            value.before = before;
-        }
-        if let Some(value) = before.and_then(|before| self.values.get_mut(before)) {
-            value.after = after;
+    /// Remembers that a value was evicted, and the time of the newest of those with the same receivers.
+    fn miss(&mut self, now: Time, holder: &Holder, evicted: &Envelope) {
+        if evicted.audience().root().is_none() {
             return;
         }
-        if let Ok(mut entry) = self.by_root.find_entry(self.hasher.hash_one(root), |it| *it == slot) {
-            match after {
-                Some(after) => *entry.get_mut() = after,
-                None => {
-                    entry.remove();
-                }
-            }
+        let before = self.missed.find(evicted).and_then(|slot| self.missed.remove(slot));
+        let time = before.map_or(evicted.time(), |before| before.value.event.time().max(evicted.time()));
+        let event = evicted.without_payload(time);
+        let cost = footprint::shared(size_of::<Envelope>()) + event.footprint() + 2 * INDEX_BYTES;
+        let value = MissedValue { event: Arc::new(event), number: self.evicted };
+        self.missed.add(now, holder, cost, Missed { value, siblings: Siblings::default() });
+        while let Some(slot) = self.missed.pot().overdrawn() {
+            self.missed.remove(slot);
         }
     }
 
-    fn forget(&mut self, slot: Slot) -> Option<Audience> {
-        let value = self.values.remove(slot, Some(Lane::First))?;
-        let hash = hash_of_key(&self.hasher, value.stored.envelope());
-        if let Ok(entry) = self.by_key.find_entry(hash, |it| *it == slot) {
-            entry.remove();
-        }
-        if let Some(root) = root_of(&value) {
-            self.unlink(&root, slot, value.before, value.after);
-        }
-        Some(value.stored.envelope().audience().clone())
-    }
-
-    /// Remembers that a value of an audience was evicted.
-    fn miss(&mut self, now: Time, holder: &Holder, audience: &Audience) {
-        let Some(root) = audience.root() else { return };
-        let hash = self.hasher.hash_one(&root);
-        if let Some(slot) = self.find_missed(&root) {
-            self.forget_missed(slot);
-        }
-        let missed = Missed { root, number: self.evicted };
-        let cost = audience.footprint() + INDEX_BYTES;
-        let Some(slot) = self.missed.push(holder, Some(Lane::First), now, cost, missed) else { return };
-        let Self { missed, by_missed_root, hasher, .. } = self;
-        by_missed_root
-            .insert_unique(hash, slot, |slot| missed.get(*slot).map_or(0, |missed| hasher.hash_one(&missed.root)));
-        while let Some(slot) = self.missed.overdrawn() {
-            self.forget_missed(slot);
-        }
-    }
-
-    fn find_missed(&self, root: &Root) -> Option<Slot> {
-        let is_it = |slot: &Slot| self.missed.get(*slot).is_some_and(|missed| missed.root == *root);
-        self.by_missed_root.find(self.hasher.hash_one(root), is_it).copied()
-    }
-
-    fn forget_missed(&mut self, slot: Slot) {
-        let Some(missed) = self.missed.remove(slot, Some(Lane::First)) else { return };
-        if let Ok(entry) = self.by_missed_root.find_entry(self.hasher.hash_one(&missed.root), |it| *it == slot) {
-            entry.remove();
-        }
-    }
-
-    /// Which of the roots lack values that were evicted, each with a number that grows with every eviction.
-    pub(super) fn incomplete(&self, roots: &[Root]) -> Vec<(Root, u64)> {
-        let number = |slot: Slot| self.missed.get(slot).map(|missed| missed.number);
-        let missed = |root: &Root| {
-            let slot = match root {
-                Root::Realm => self.missed.newest(Lane::First),
-                root => self.find_missed(root),
-            };
-            Some((root.clone(), slot.and_then(number)?))
-        };
-        roots.iter().filter_map(missed).collect()
+    /// What was evicted of the roots.
+    pub(super) fn incomplete(&self, roots: &[Root]) -> Vec<MissedValue> {
+        let everything = [Root::Realm];
+        let roots = if roots.contains(&Root::Realm) { &everything } else { roots };
+        let missed = |slot: Slot| self.missed.pot().get(slot).map(|missed| missed.value.clone());
+        roots.iter().flat_map(|root| self.missed.of_root(root)).filter_map(missed).collect()
     }
 
     /// Forgets the values whose time is over.
     pub(super) fn expire(&mut self, now: Time) {
-        while let Some(slot) = self.values.oldest(Lane::First)
-            && self.values.since(slot).is_some_and(|since| age(since, now) > limits::LATEST_AGE.as_micros())
+        let is_over = |since: Option<Time>| since.is_some_and(|it| age(it, now) > limits::LATEST_AGE.as_micros());
+        while let Some(slot) = self.values.pot().oldest(Lane::First)
+            && is_over(self.values.pot().since(slot))
         {
-            self.forget(slot);
+            self.values.remove(slot);
         }
-        while let Some(slot) = self.missed.oldest(Lane::First)
-            && self.missed.since(slot).is_some_and(|since| age(since, now) > limits::LATEST_AGE.as_micros())
+        while let Some(slot) = self.missed.pot().oldest(Lane::First)
+            && is_over(self.missed.pot().since(slot))
         {
-            self.forget_missed(slot);
+            self.missed.remove(slot);
         }
     }
 
     /// Forgets one value before its time if there is no room for all. Gives the holder that it was of.
     pub(super) fn evict(&mut self, now: Time) -> Option<Holder> {
-        let slot = self.values.overdrawn()?;
-        let holder = self.values.holder(slot).cloned()?;
-        let audience = self.forget(slot)?;
+        let slot = self.values.pot().overdrawn()?;
+        let holder = self.values.pot().holder(slot).cloned()?;
+        let value = self.values.remove(slot)?;
         self.evicted += 1;
-        self.miss(now, &holder, &audience);
+        self.miss(now, &holder, value.envelope());
         Some(holder)
     }
 
     /// The values of the roots, in the order in which they were written.
     pub(super) fn of(&mut self, roots: &[Root]) -> Vec<Arc<Committed>> {
-        let mut found: Vec<(u64, Slot)> = Vec::new();
-        let mut take = |mut at: Option<Slot>, next: fn(&Pot<Value>, Slot) -> Option<Slot>| {
-            while let Some(slot) = at {
-                found.extend(self.values.get(slot).map(|value| (value.write, slot)));
-                at = next(&self.values, slot);
-            }
-        };
-        if roots.contains(&Root::Realm) {
-            take(self.values.oldest(Lane::First), |values, slot| values.newer(slot));
-        } else {
-            for root in roots {
-                take(self.first_of(root), |values, slot| values.get(slot)?.after);
-            }
-        }
+        let everything = [Root::Realm];
+        let roots = if roots.contains(&Root::Realm) { &everything } else { roots };
+        let written = |slot: Slot| self.values.pot().get(slot).map(|value| (value.write, slot));
+        let mut found: Vec<(u64, Slot)> =
+            roots.iter().flat_map(|root| self.values.of_root(root)).filter_map(written).collect();
         found.sort_unstable();
         found.dedup();
         let value = |(_, slot): (u64, Slot)| {
@@ -255,9 +176,9 @@ impl Latest {
 
     pub(super) fn usage(&self) -> PotUsage {
         PotUsage {
-            bytes: self.values.bytes() + self.missed.bytes(),
+            bytes: self.values.pot().bytes() + self.missed.pot().bytes(),
             bound: self.bound as u64,
-            entries: self.values.len() as u64,
+            entries: self.values.pot().len() as u64,
             evicted: self.evicted,
         }
     }

@@ -1,7 +1,7 @@
 //! The history of one process: everything in memory, bounded, gone at the end (LOG-10).
 //!
-//! Three pots hold what publishers made: the log, the newest values and the idempotency keys, each with a bound in resident
-//! bytes and an account for every publisher (LIMIT-10, LIMIT-11). In the log each stream is a queue of events, and
+//! Four pots hold what publishers made: the log, the newest values, the idempotency keys and the checkpoints, each with a bound
+//! in resident bytes and an account for every publisher (LIMIT-10, LIMIT-11). In the log each stream is a queue of events, and
 //! what is evicted is always the oldest event of a stream, so that one number, its floor, says exactly what a reader
 //! misses (LOG-04). Frames are not kept: they live as long as a receiver holds the event, and are shared meanwhile.
 
@@ -22,7 +22,9 @@ use eventwire_protocol::{
 use hashbrown::HashTable;
 
 use super::{
-    Append, Checkpoint, Evictions, Floor, Heads, History, Outcome, Page, PageBounds, PotUsage, Record, Usage,
+    Append, Checkpoint, Evictions, Floor, Heads, History, MissedValue, Outcome, Page, PageBounds, PotUsage, Record,
+    Usage,
+    checkpoints::Checkpoints,
     keys::Keys,
     latest::Latest,
     pot::{INDEX_BYTES, Lane, Pot, Slot},
@@ -44,6 +46,8 @@ pub struct MemoryBounds {
     pub latest_keys: usize,
     /// Bytes of the idempotency keys.
     pub idempotency_bytes: usize,
+    /// Bytes of the checkpoints of sources.
+    pub checkpoint_bytes: usize,
 }
 
 impl Default for MemoryBounds {
@@ -55,6 +59,7 @@ impl Default for MemoryBounds {
             latest_bytes: limits::LATEST_BYTES,
             latest_keys: limits::LATEST_KEYS,
             idempotency_bytes: limits::IDEMPOTENCY_BYTES,
+            checkpoint_bytes: limits::CHECKPOINT_BYTES,
         }
     }
 }
@@ -97,7 +102,7 @@ struct Log {
     evicted: u64,
     latest: Latest,
     keys: Keys,
-    checkpoints: BTreeMap<(String, String), String>,
+    checkpoints: Checkpoints,
     /// What was evicted of each holder since it last asked.
     unreported: HashMap<Holder, Evictions>,
     warned: Option<Time>,
@@ -187,7 +192,7 @@ impl Log {
             evicted: 0,
             latest: Latest::new(bounds.latest_bytes, bounds.latest_keys),
             keys: Keys::new(bounds.idempotency_bytes),
-            checkpoints: BTreeMap::new(),
+            checkpoints: Checkpoints::new(bounds.checkpoint_bytes),
             unreported: HashMap::new(),
             warned: None,
         }
@@ -289,7 +294,7 @@ impl Log {
                 let event = Arc::new(Committed::new(envelope, None));
                 self.latest.keep(now, &holder, &event);
                 while let Some(of) = self.latest.evict(now) {
-                    self.note(now, of, Evictions { values: 1, ids: 0 });
+                    self.note(now, of, Evictions { values: 1, ..Evictions::default() });
                 }
                 event
             }
@@ -298,7 +303,7 @@ impl Log {
         if let Some(of) = idempotency {
             self.keys.keep(now, &holder, of, event.logged());
             while let Some(of) = self.keys.evict() {
-                self.note(now, of, Evictions { values: 0, ids: 1 });
+                self.note(now, of, Evictions { ids: 1, ..Evictions::default() });
             }
         }
         Ok(Outcome::Committed(event))
@@ -309,14 +314,23 @@ impl Log {
         if self.warned.is_none_or(|warned| age(warned, now) >= WARN_EVERY) {
             self.warned = Some(now);
             let (values, ids) = (self.latest.usage().evicted, self.keys.usage().evicted);
+            let checkpoints = self.checkpoints.usage().evicted;
             tracing::warn!(
-                holder = ?of, values, ids,
-                "newest values or idempotency keys of the largest publisher were evicted: raise latest_bytes or \
-                 idempotency_bytes, or publish fewer keys"
+                holder = ?of, values, ids, checkpoints,
+                "newest values, idempotency keys or checkpoints of the largest publisher were evicted: raise latest_bytes, \
+                 idempotency_bytes or checkpoint_bytes, or publish fewer keys"
             );
         }
         if self.unreported.len() < UNREPORTED || self.unreported.contains_key(&of) {
             *self.unreported.entry(of).or_default() += evicted;
+        }
+    }
+
+    /// Takes over where a source is.
+    fn write_checkpoint(&mut self, now: Time, holder: &Holder, checkpoint: Checkpoint) {
+        self.checkpoints.keep(now, holder, checkpoint);
+        while let Some(of) = self.checkpoints.evict() {
+            self.note(now, of, Evictions { checkpoints: 1, ..Evictions::default() });
         }
     }
 
@@ -602,6 +616,7 @@ impl Log {
             },
             latest: self.latest.usage(),
             idempotency: self.keys.usage(),
+            checkpoints: self.checkpoints.usage(),
         }
     }
 }
@@ -617,11 +632,8 @@ impl History for MemoryHistory {
             log.check(&append.records)?;
             let outcomes: Result<Vec<Outcome>, ErrorBody> =
                 append.records.into_iter().map(|record| log.write(now, record, &self.bounds)).collect();
-            for Checkpoint { source, place, state } in append.checkpoints {
-                match state {
-                    Some(state) => log.checkpoints.insert((source, place), state),
-                    None => log.checkpoints.remove(&(source, place)),
-                };
+            for checkpoint in append.checkpoints {
+                log.write_checkpoint(now, &append.holder, checkpoint);
             }
             outcomes
         };
@@ -644,22 +656,12 @@ impl History for MemoryHistory {
         Ok(log.latest.of(roots))
     }
 
-    async fn incomplete(&self, roots: &[Root]) -> Result<Vec<(Root, u64)>, ErrorBody> {
+    async fn incomplete(&self, roots: &[Root]) -> Result<Vec<MissedValue>, ErrorBody> {
         Ok(self.log().latest.incomplete(roots))
     }
 
     async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {
-        let log = self.log();
-        Ok(log
-            .checkpoints
-            .iter()
-            .filter(|((of, _), _)| of == source)
-            .map(|((source, place), state)| Checkpoint {
-                source: source.clone(),
-                place: place.clone(),
-                state: Some(state.clone()),
-            })
-            .collect())
+        Ok(self.log().checkpoints.of(source))
     }
 
     fn take_evictions(&self, holder: &Holder) -> Evictions {

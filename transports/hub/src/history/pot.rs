@@ -7,10 +7,14 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::Hash,
     num::NonZeroU32,
 };
 
-use eventwire_protocol::{Time, shares::Shares};
+use eventwire_protocol::{
+    Time,
+    shares::{Shares, Standing},
+};
 
 use crate::holder::Holder;
 
@@ -90,21 +94,33 @@ struct Chunk<T> {
 }
 
 #[derive(Debug)]
-struct Row {
-    holder: Holder,
+struct Row<O> {
+    holder: O,
     own: Ends,
     entries: u64,
 }
 
+/// On whose account an entry is.
+pub(super) trait Owner: Clone + Eq + Hash {
+    /// Whether it may use what is reserved for credentials.
+    fn standing(&self) -> Standing;
+}
+
+impl Owner for Holder {
+    fn standing(&self) -> Standing {
+        self.standing()
+    }
+}
+
 /// Entries of many holders under one bound.
 #[derive(Debug)]
-pub(super) struct Pot<T> {
+pub(super) struct Pot<T, O = Holder> {
     chunks: Vec<Chunk<T>>,
     /// Chunks with a free slot. The lowest is filled first, so that high ones become empty and are given back.
     open: BTreeSet<u32>,
     lanes: [Ends; 2],
-    accounts: HashMap<Holder, Account>,
-    rows: Vec<Option<Row>>,
+    accounts: HashMap<O, Account>,
+    rows: Vec<Option<Row<O>>>,
     free_rows: Vec<Account>,
     bytes: Shares<Account>,
     /// Of a pot that is bounded in entries, too.
@@ -118,7 +134,7 @@ fn ledger(bound: usize) -> Shares<Account> {
     Shares::new(bound, bound / 10)
 }
 
-impl<T> Pot<T> {
+impl<T, O: Owner> Pot<T, O> {
     /// An empty pot of so many bytes, and of so many entries where that is bounded.
     pub(super) fn new(bytes: usize, entries: Option<usize>) -> Self {
         Self {
@@ -182,7 +198,7 @@ impl<T> Pot<T> {
     }
 
     /// The holder on whose account an entry is.
-    pub(super) fn holder(&self, slot: Slot) -> Option<&Holder> {
+    pub(super) fn holder(&self, slot: Slot) -> Option<&O> {
         self.row(self.node(slot)?.account).map(|row| &row.holder)
     }
 
@@ -191,13 +207,8 @@ impl<T> Pot<T> {
         self.lane(lane)?.oldest
     }
 
-    /// The entry of a lane that came last.
-    pub(super) fn newest(&self, lane: Lane) -> Option<Slot> {
-        self.lane(lane)?.newest
-    }
-
     /// The newest entry of a holder.
-    pub(super) fn newest_of(&self, holder: &Holder) -> Option<Slot> {
+    pub(super) fn newest_of(&self, holder: &O) -> Option<Slot> {
         self.accounts.get(holder).and_then(|account| self.row(*account))?.own.newest
     }
 
@@ -212,11 +223,11 @@ impl<T> Pot<T> {
         self.row(*payer)?.own.oldest
     }
 
-    fn row(&self, account: Account) -> Option<&Row> {
+    fn row(&self, account: Account) -> Option<&Row<O>> {
         self.rows.get(account.0 as usize)?.as_ref()
     }
 
-    fn row_mut(&mut self, account: Account) -> Option<&mut Row> {
+    fn row_mut(&mut self, account: Account) -> Option<&mut Row<O>> {
         self.rows.get_mut(account.0 as usize)?.as_mut()
     }
 
@@ -236,14 +247,7 @@ impl<T> Pot<T> {
 
     /// Takes an entry on the account of a holder; without a lane it does not age. `cost` is in resident bytes, without the
     /// slot. `None` when the pot has used up its slots, 2^32 of them.
-    pub(super) fn push(
-        &mut self,
-        holder: &Holder,
-        lane: Option<Lane>,
-        since: Time,
-        cost: usize,
-        item: T,
-    ) -> Option<Slot> {
+    pub(super) fn push(&mut self, holder: &O, lane: Option<Lane>, since: Time, cost: usize, item: T) -> Option<Slot> {
         let account = self.open_account(holder);
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         let node = Node { item, since, cost, account, lane: Links::default(), own: Links::default() };
@@ -350,7 +354,7 @@ impl<T> Pot<T> {
         }
     }
 
-    fn open_account(&mut self, holder: &Holder) -> Account {
+    fn open_account(&mut self, holder: &O) -> Account {
         if let Some(account) = self.accounts.get(holder) {
             return *account;
         }

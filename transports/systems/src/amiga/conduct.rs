@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Conduct, Connection};
+use eventwire_hub::{CommandSink, Conduct, Connection, Holder};
 use eventwire_protocol::{
     ApplicationCommand, Command, ConnectionId, Envelope, ErrorBody, ErrorCode, Member, Request, RoomName, Root,
     command::{Ping, Subscribe, Wanted},
@@ -32,6 +32,7 @@ pub(super) struct Watcher {
     commands: Arc<dyn CommandSink>,
     id: OnceLock<ConnectionId>,
     socket_id: Option<String>,
+    holder: Holder,
     as_bytes: Arc<dyn Fn(&'static str, bool) + Send + Sync>,
     from_the_start: Option<Subscription>,
     refreshes: Arc<AtomicUsize>,
@@ -42,6 +43,7 @@ impl Watcher {
     pub(super) fn new(
         system: &Amiga,
         socket_id: Option<String>,
+        holder: Holder,
         as_bytes: Arc<dyn Fn(&'static str, bool) + Send + Sync>,
         from_the_start: Option<Subscription>,
     ) -> Self {
@@ -51,6 +53,7 @@ impl Watcher {
             commands: system.commands.clone(),
             id: OnceLock::new(),
             socket_id,
+            holder,
             as_bytes,
             from_the_start,
             refreshes: Arc::default(),
@@ -158,7 +161,8 @@ async fn follow_tasks(connection: &mut Connection) -> Result<(), ErrorBody> {
 impl Conduct for Watcher {
     fn greet(&mut self, id: ConnectionId, member: &Member) -> Vec<Envelope> {
         let _ = self.id.set(id);
-        self.watchers.enter(id, self.from_the_start, member.claims().may_watch_every_adw());
+        let sees_every_run = member.claims().may_watch_every_adw();
+        self.watchers.enter(id, self.holder.clone(), self.from_the_start, sees_every_run);
         Vec::new()
     }
 

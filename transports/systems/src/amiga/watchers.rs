@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use eventwire_hub::Hub;
+use eventwire_hub::{Holder, Hub};
 use eventwire_protocol::{
     ConnectionId, Envelope, ErrorBody,
     dialect::amiga::{Groups, Subscription},
@@ -22,6 +22,8 @@ use super::windows::Windows;
 /// One connection.
 #[derive(Clone, Debug)]
 struct Watch {
+    /// On whose account its figures are sent.
+    holder: Holder,
     /// What it asked for last; of one that never subscribed, the defaults.
     subscription: Subscription,
     /// Whether it may watch every run: the activity names runs of everyone (AUTH-15).
@@ -48,6 +50,9 @@ impl Watch {
         self.subscribed.then(|| self.looked.map(|looked| looked + interval))
     }
 }
+
+/// What a connection is sent, and the groups that it is sent of it.
+type News = (ConnectionId, Groups, Result<Arc<MetricsUpdate>, ErrorBody>);
 
 /// Everyone who is connected.
 pub(super) struct Watchers {
@@ -80,8 +85,15 @@ impl Watchers {
     }
 
     /// A connection has come; subscribed from the start, or not yet.
-    pub(super) fn enter(&self, id: ConnectionId, subscription: Option<Subscription>, sees_every_run: bool) {
+    pub(super) fn enter(
+        &self,
+        id: ConnectionId,
+        holder: Holder,
+        subscription: Option<Subscription>,
+        sees_every_run: bool,
+    ) {
         let watch = Watch {
+            holder,
             sees_every_run,
             subscription: subscription.unwrap_or_default(),
             subscribed: subscription.is_some(),
@@ -102,8 +114,7 @@ impl Watchers {
     pub(super) fn subscribe(&self, id: ConnectionId, subscription: Subscription) {
         if let Some(watch) = self.watches().get_mut(&id) {
             let generation = watch.generation + 1;
-            let sees_every_run = watch.sees_every_run;
-            *watch = Watch { subscription, sees_every_run, subscribed: true, looked: None, last: None, generation };
+            *watch = Watch { subscription, subscribed: true, looked: None, last: None, generation, ..watch.clone() };
         }
         self.changed.notify_one();
     }
@@ -130,15 +141,15 @@ impl Watchers {
 
     /// Tells one connection the outcome of a computation that it asked for by itself.
     pub(super) async fn refresh(&self, id: ConnectionId, hours: u32, outcome: Result<Arc<MetricsUpdate>, ErrorBody>) {
-        let groups = {
+        let (holder, groups) = {
             let mut watches = self.watches();
             let Some(watch) = watches.get_mut(&id) else { return };
             if let (Ok(update), true) = (&outcome, watch.subscribed && watch.subscription.hours == hours) {
                 watch.last = Some(update.clone());
             }
-            watch.groups()
+            (watch.holder.clone(), watch.groups())
         };
-        self.tell(vec![(id, groups, outcome)]).await;
+        self.tell(&holder, vec![(id, groups, outcome)]).await;
     }
 
     /// When the first connection is due: `None` when none is subscribed, and nothing within when one is due at once.
@@ -160,7 +171,7 @@ impl Watchers {
 
     /// Tells those who were due what is new for them.
     async fn looked(&self, due: Vec<(ConnectionId, u64)>, outcome: Result<Arc<MetricsUpdate>, ErrorBody>) {
-        let mut news = Vec::new();
+        let mut news: BTreeMap<Holder, Vec<News>> = BTreeMap::new();
         {
             let mut watches = self.watches();
             for (id, generation) in due {
@@ -172,13 +183,15 @@ impl Watchers {
                     }
                     watch.last = Some(update.clone());
                 }
-                news.push((id, groups, outcome.clone()));
+                news.entry(watch.holder.clone()).or_default().push((id, groups, outcome.clone()));
             }
         }
-        self.tell(news).await;
+        for (holder, news) in news {
+            self.tell(&holder, news).await;
+        }
     }
 
-    async fn tell(&self, news: Vec<(ConnectionId, Groups, Result<Arc<MetricsUpdate>, ErrorBody>)>) {
+    async fn tell(&self, holder: &Holder, news: Vec<News>) {
         let now = self.hub.now();
         let events = news.into_iter().filter_map(|(id, groups, outcome)| {
             let event = match outcome {
@@ -190,7 +203,7 @@ impl Watchers {
         });
         let events: Vec<Envelope> = events.collect();
         if !events.is_empty()
-            && let Err(error) = self.hub.append(events, Vec::new()).await
+            && let Err(error) = self.hub.append_for(holder, events, Vec::new()).await
         {
             tracing::warn!(%error, "figures were not sent");
         }

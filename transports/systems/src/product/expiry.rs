@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use eventwire_hub::Holder;
 use eventwire_protocol::{
     CloseCode, ConnectionId, Time, UserId,
     event::product::{LoginStatus, SessionExpiring},
@@ -61,12 +62,12 @@ async fn look(shared: &Arc<Shared>) {
         .collect()
         .await;
     // Of a user with several logins the one that ends last counts: a page of it may be told that nothing is wrong.
-    let mut ends: BTreeMap<UserId, Time> = BTreeMap::new();
+    let mut ends: BTreeMap<UserId, (Time, Holder)> = BTreeMap::new();
     for (id, login, fate) in fates {
         match fate {
             Fate::Lives => {}
             Fate::Ends(end) => {
-                let last = ends.entry(login.user).or_insert(end);
+                let (last, _) = ends.entry(login.user).or_insert((end, login.holder));
                 *last = (*last).max(end);
             }
             Fate::Over => {
@@ -77,7 +78,7 @@ async fn look(shared: &Arc<Shared>) {
             }
         }
     }
-    for (user, end) in ends {
+    for (user, (end, holder)) in ends {
         let lasts_longer = shared
             .state
             .table()
@@ -90,7 +91,7 @@ async fn look(shared: &Arc<Shared>) {
         let left = end.as_unix_micros().saturating_sub(now.as_unix_micros()).div_euclid(1_000_000);
         let expiring =
             SessionExpiring { status: LoginStatus::ExpiringSoon, expires_in_seconds: u64::try_from(left).unwrap_or(0) };
-        if let Err(error) = shared.hub.user(user).publish(expiring).await {
+        if let Err(error) = shared.hub.user(user).on_account_of(holder).publish(expiring).await {
             tracing::warn!(%error, "that a login ends soon could not be told");
         }
     }

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use eventwire_hub::{Hub, link_request};
+use eventwire_hub::{Holder, Hub, link_request};
 use eventwire_protocol::{
     Audience, Dialect, Envelope, ErrorBody, ErrorCode, EventKind, ItemId, Publication, UserId,
     address::Modifiers,
@@ -68,6 +68,8 @@ impl Told {
 /// One installation that is being told.
 struct Stream<'a> {
     hub: &'a Hub,
+    /// The sender's account.
+    holder: Holder,
     user: UserId,
     install: Option<ItemId>,
     form: Form,
@@ -190,7 +192,7 @@ impl Stream<'_> {
 
     async fn publish(&mut self, events: Vec<Envelope>) -> Result<(), ErrorBody> {
         if !events.is_empty() {
-            let receipts = self.hub.append(events, Vec::new()).await?;
+            let receipts = self.hub.append_for(&self.holder, events, Vec::new()).await?;
             self.told.events += receipts.len() as u64;
         }
         Ok(())
@@ -234,8 +236,9 @@ impl Product {
             let message = "output needs ?installId= (or the header X-Install-Id): which installation it is of";
             return Err(ErrorBody::new(ErrorCode::InvalidPayload, message));
         }
-        let mut stream =
-            Stream { hub, user, install, form, told: Told::default(), rest: BytesMut::new(), too_long: false };
+        let holder = Holder::of(&sender, peer);
+        let (told, rest) = (Told::default(), BytesMut::new());
+        let mut stream = Stream { hub, holder, user, install, form, told, rest, too_long: false };
         let refused = hub.until_refused(&sender);
         let broken = tokio::select! {
             done = stream.run(&mut body) => done.err(),

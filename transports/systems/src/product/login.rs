@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{Secret, link_request, link_request::MAX_CREDENTIAL_ID_BYTES};
+use eventwire_hub::{Secret, Thumbprint, link_request, link_request::MAX_CREDENTIAL_ID_BYTES};
 use eventwire_protocol::{ErrorBody, ErrorCode, Role, Time, UserId};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -16,7 +16,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation,
+    jwk::{Jwk, ThumbprintHash},
+};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -79,12 +82,14 @@ pub struct LoginProof {
     pub id: Option<Arc<str>>,
     /// When it began; `None` when the application does not say. Then it begins when it is first seen here.
     pub issued_at: Option<Time>,
+    /// The key that signed it, if it is a token. Where the key is withdrawn, the login ends (AUTH-18).
+    pub key: Option<Thumbprint>,
 }
 
 impl LoginProof {
     /// A login of which nothing is known but what it shows.
     pub fn of(shown: Secret) -> Self {
-        Self { shown, id: None, issued_at: None }
+        Self { shown, id: None, issued_at: None, key: None }
     }
 }
 
@@ -146,6 +151,7 @@ fn unavailable(message: impl Into<String>) -> ErrorBody {
 #[derive(Clone)]
 pub struct JwtUsers {
     key: Arc<DecodingKey>,
+    thumbprint: Thumbprint,
     validation: Validation,
 }
 
@@ -175,12 +181,21 @@ struct TokenClaims {
 }
 
 impl JwtUsers {
-    fn new(algorithm: Algorithm, key: DecodingKey) -> Self {
+    fn new(algorithm: Algorithm, key: DecodingKey) -> Result<Self, ErrorBody> {
+        let jwk = Jwk::from_decoding_key(&key, None).and_then(|jwk| jwk.thumbprint(ThumbprintHash::SHA256));
+        let wrong = |_| ErrorBody::new(ErrorCode::InvalidPayload, "the parameters of the key cannot be read");
+        // Apart from the keys of other tokens, so that withdrawing one leaves the other alone.
+        let thumbprint = Thumbprint::of_signing_key(&format!("product {}", jwk.map_err(wrong)?));
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
         validation.set_required_spec_claims(&["exp", "sub"]);
-        Self { key: Arc::new(key), validation }
+        Ok(Self { key: Arc::new(key), thumbprint, validation })
+    }
+
+    /// Names the key that tokens are verified with.
+    pub fn key(&self) -> Thumbprint {
+        self.thumbprint
     }
 
     /// Tokens that were signed with a shared secret (HS256).
@@ -192,7 +207,7 @@ impl JwtUsers {
         if bytes.len() < 32 {
             return Err(ErrorBody::new(ErrorCode::InvalidPayload, "a secret for HS256 needs at least 32 bytes"));
         }
-        Ok(Self::new(Algorithm::HS256, DecodingKey::from_secret(bytes)))
+        Self::new(Algorithm::HS256, DecodingKey::from_secret(bytes))
     }
 
     /// Tokens that were signed with an RSA key (RS256); `pem` is the public one.
@@ -201,7 +216,7 @@ impl JwtUsers {
     /// `invalid_payload` when it is none.
     pub fn rs256(pem: &[u8]) -> Result<Self, ErrorBody> {
         let wrong = |_| ErrorBody::new(ErrorCode::InvalidPayload, "not the PEM text of a public RSA key");
-        DecodingKey::from_rsa_pem(pem).map(|key| Self::new(Algorithm::RS256, key)).map_err(wrong)
+        DecodingKey::from_rsa_pem(pem).map_err(wrong).and_then(|key| Self::new(Algorithm::RS256, key))
     }
 
     /// Tokens that were signed with a key on the curve P-256 (ES256); `pem` is the public one.
@@ -213,7 +228,7 @@ impl JwtUsers {
         let key = DecodingKey::from_ec_pem(pem).map_err(|_| wrong())?;
         // A point on another curve is found out here and not with the first token.
         jsonwebtoken::crypto::verify("", b"", &key, Algorithm::ES256).map_err(|_| wrong())?;
-        Ok(Self::new(Algorithm::ES256, key))
+        Self::new(Algorithm::ES256, key)
     }
 
     /// Tokens that were signed with an Ed25519 key (EdDSA); `pem` is the public one.
@@ -222,7 +237,7 @@ impl JwtUsers {
     /// `invalid_payload` when it is none.
     pub fn eddsa(pem: &[u8]) -> Result<Self, ErrorBody> {
         let wrong = |_| ErrorBody::new(ErrorCode::InvalidPayload, "not the PEM text of a public Ed25519 key");
-        DecodingKey::from_ed_pem(pem).map(|key| Self::new(Algorithm::EdDSA, key)).map_err(wrong)
+        DecodingKey::from_ed_pem(pem).map_err(wrong).and_then(|key| Self::new(Algorithm::EdDSA, key))
     }
 
     /// Takes only tokens of this issuer (`iss`).
@@ -275,6 +290,7 @@ impl UserResolver for JwtUsers {
                 // What is no name or no date says nothing; a login need not say either.
                 id: jti.as_str().filter(|id| (1..=MAX_CREDENTIAL_ID_BYTES).contains(&id.len())).map(Into::into),
                 issued_at: iat.as_f64().and_then(numeric_date),
+                key: Some(self.thumbprint),
             },
         }))
     }

@@ -8,10 +8,10 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use eventwire_hub::Tap;
+use eventwire_hub::{Holder, Tap};
 use eventwire_protocol::{
     Audience, Committed, ConnectionId, Delivery, Dialect, Envelope, Epoch, Position, Root, Time, UserId,
     shares::{Shares, Standing},
@@ -36,10 +36,19 @@ const VALUE_BYTES: usize = 512;
 #[derive(Debug, Default)]
 pub struct State(Mutex<Table>);
 
+/// Between two lines in the log about statuses that were dropped.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
 impl State {
     /// Nobody is here, and nobody was.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Statuses that waited for a user and were dropped to make room (LIMIT-14). The dialect cannot express a gap, so this
+    /// count and a line in the log are where they appear.
+    pub fn evicted(&self) -> u64 {
+        self.table().evicted
     }
 
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
@@ -62,6 +71,8 @@ impl Tap for State {
 #[derive(Clone, Debug)]
 pub(super) struct Login {
     pub(super) user: UserId,
+    /// On whose account it is told of its end.
+    pub(super) holder: Holder,
     pub(super) expires_at: Option<Time>,
     pub(super) shown: Shown,
 }
@@ -99,6 +110,8 @@ pub(super) struct Table {
     values: Shares<UserId>,
     bytes: Shares<UserId>,
     writes: u64,
+    evicted: u64,
+    warned: Option<Instant>,
     pub(super) logins: HashMap<ConnectionId, Login>,
 }
 
@@ -111,6 +124,8 @@ impl Default for Table {
             values: Shares::new(amount(WAITING), 0),
             bytes: Shares::new(amount(WAITING_BYTES), 0),
             writes: 0,
+            evicted: 0,
+            warned: None,
             logins: HashMap::new(),
         }
     }
@@ -222,7 +237,15 @@ impl Table {
             return;
         };
         self.drop_value(number);
-        tracing::debug!(%user, kind = key.0, "a value that waited for a user was dropped to make room");
+        self.evicted += 1;
+        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            tracing::warn!(
+                %user, evicted = self.evicted,
+                "statuses that waited for a user were dropped to make room: pages must load the state of documents when they \
+                 connect"
+            );
+        }
         if let Some(person) = self.people.get_mut(&user)
             && person.waiting.get(&key) == Some(&number)
         {
@@ -310,7 +333,7 @@ mod tests {
     }
 
     fn login(of: &UserId) -> Login {
-        Login { user: of.clone(), expires_at: None, shown: Shown::default() }
+        Login { user: of.clone(), holder: Holder::Local, expires_at: None, shown: Shown::default() }
     }
 
     #[test]
@@ -319,7 +342,7 @@ mod tests {
         for number in 0..WAITING + 10 {
             table.wait(&user(number), &status(&user(number), 0, "x"));
         }
-        assert_eq!((table.waiting.len(), table.people.len()), (WAITING, WAITING));
+        assert_eq!((table.waiting.len(), table.people.len(), table.evicted), (WAITING, WAITING, 10));
         let epoch = Epoch::from_bits(1);
         for (number, waits) in [(9, 0), (10, 1)] {
             assert_eq!(table.admit(&user(number), epoch, at(0)), Some(Position::START));

@@ -3,26 +3,31 @@
 //! Kept is what has passed since the server started, within bounds. What had to go leaves a floor behind, the highest number
 //! that went, for each part of the context by itself: whether something is missing depends on what one may see, and says
 //! nothing about what one may not (ROUTE-04).
+//!
+//! A context is on the account of the publisher that published to it first. What exceeds a bound of all contexts goes from the
+//! largest account, so no publisher takes the room of another (LIMIT-14).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use eventwire_hub::Tap;
+use eventwire_hub::{Holder, Tap};
 use eventwire_protocol::{
     Audience, Claims, Committed, ContextId, Envelope, ErrorBody, ErrorCode, EventKind, EventType, SessionId, Time,
     address::Visibility,
     event::context::{NewMessage, SessionInfo, StoredMessage},
+    shares::Shares,
 };
 use serde::Deserialize;
 
 use super::store::{ContextStore, Found, MOST_MESSAGES};
 
-/// How much is kept. What exceeds any of these goes: of a context its lowest numbers, of bytes of all contexts the lowest
-/// numbers of the largest (LIMIT-14), of contexts the one that was published to or asked for least recently.
+/// How much is kept. What exceeds any of these goes: of a context its lowest numbers; of the publisher with the most bytes the
+/// lowest numbers of its largest context, and of the one with the most contexts the one that was published to or asked for
+/// least recently (LIMIT-14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Messages of one context.
@@ -57,25 +62,35 @@ pub struct KeptStore {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     contexts: HashMap<ContextId, Kept>,
-    /// The contexts by when they were last used.
-    order: BTreeMap<u64, ContextId>,
-    bytes: usize,
-    /// The contexts by their bytes.
-    by_size: BTreeSet<(usize, ContextId)>,
     past: HashMap<ContextId, Past>,
-    past_order: BTreeMap<u64, ContextId>,
-    past_floors: usize,
+    accounts: HashMap<Holder, Account>,
+    /// Contexts of each publisher of which messages are kept, their bytes, and floors of the other contexts.
+    counts: Shares<Holder>,
+    bytes: Shares<Holder>,
+    past_floors: Shares<Holder>,
     /// Whether a context was forgotten altogether: then nobody can say what one that is not known had.
     forgot: bool,
     clock: u64,
 }
 
+/// The contexts of one publisher.
+#[derive(Debug, Default)]
+struct Account {
+    /// By when they were last used.
+    order: BTreeMap<u64, ContextId>,
+    by_size: BTreeSet<(usize, ContextId)>,
+    /// Those of which no message is kept, by when the last one went.
+    past_order: BTreeMap<u64, ContextId>,
+}
+
 /// A context of which messages may be kept.
 #[derive(Debug, Default)]
 struct Kept {
+    /// The publisher that published to it first.
+    holder: Holder,
     rows: BTreeMap<u64, Envelope>,
     bytes: usize,
     floors: Floors,
@@ -86,6 +101,7 @@ struct Kept {
 /// A context of which no message is kept.
 #[derive(Debug)]
 struct Past {
+    holder: Holder,
     floors: Floors,
     updated_at: Option<Time>,
     used: u64,
@@ -162,40 +178,77 @@ fn cost(event: &Envelope) -> usize {
 }
 
 impl State {
+    fn new(bounds: &Bounds) -> Self {
+        // A tenth is reserved for publishers with credentials (LIMIT-04).
+        let shares = |bound: usize| Shares::new(amount(bound), amount(bound / 10));
+        Self {
+            contexts: HashMap::new(),
+            past: HashMap::new(),
+            accounts: HashMap::new(),
+            counts: shares(bounds.contexts),
+            bytes: shares(bounds.bytes),
+            past_floors: shares(bounds.past_floors),
+            forgot: false,
+            clock: 0,
+        }
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
     }
 
-    /// A context that something is published to; it is the one that was used last.
-    fn enter(&mut self, id: &ContextId) {
-        let used = self.tick();
-        if let Some(kept) = self.contexts.get(id) {
-            self.order.remove(&kept.used);
-        }
-        self.order.insert(used, id.clone());
-        let forgot = self.forgot;
-        let Self { past, past_order, past_floors, bytes, .. } = self;
-        let kept = self.contexts.entry(id.clone()).or_insert_with(|| match past.remove(id) {
-            Some(Past { floors, updated_at, used }) => {
-                past_order.remove(&used);
-                *past_floors -= 1 + floors.by_part.len();
-                *bytes += floors.bytes();
-                Kept { floors, updated_at, ..Kept::default() }
-            }
-            None => Kept { floors: Floors { unknown: forgot, ..Floors::default() }, ..Kept::default() },
-        });
-        kept.used = used;
+    fn account(&mut self, holder: &Holder) -> &mut Account {
+        self.accounts.entry(holder.clone()).or_default()
     }
 
-    /// A context that somebody asks for, if messages of it are kept.
-    fn look_up(&mut self, id: &ContextId) -> Option<&Kept> {
+    /// Drops an account without contexts.
+    fn tidy(&mut self, holder: &Holder) {
+        let is_empty = |account: &Account| account.order.is_empty() && account.past_order.is_empty();
+        if self.accounts.get(holder).is_some_and(is_empty) {
+            self.accounts.remove(holder);
+        }
+    }
+
+    /// Makes a context the one of its account that was used last.
+    fn touch(&mut self, id: &ContextId) {
         let used = self.tick();
-        let kept = self.contexts.get_mut(id)?;
-        self.order.remove(&kept.used);
-        self.order.insert(used, id.clone());
-        kept.used = used;
-        Some(kept)
+        let Some(kept) = self.contexts.get_mut(id) else { return };
+        let before = std::mem::replace(&mut kept.used, used);
+        let holder = kept.holder.clone();
+        let account = self.account(&holder);
+        account.order.remove(&before);
+        account.order.insert(used, id.clone());
+    }
+
+    /// A context that something is published to; it is the one that was used last. A new one is on the account of the
+    /// publisher.
+    fn enter(&mut self, id: &ContextId, publisher: &Holder) {
+        if !self.contexts.contains_key(id) {
+            let kept = match self.past.remove(id) {
+                Some(Past { holder, floors, updated_at, used }) => {
+                    self.account(&holder).past_order.remove(&used);
+                    self.past_floors.release(&holder, amount(1 + floors.by_part.len()));
+                    Kept { holder, floors, updated_at, ..Kept::default() }
+                }
+                None => {
+                    let floors = Floors { unknown: self.forgot, ..Floors::default() };
+                    Kept { holder: publisher.clone(), floors, ..Kept::default() }
+                }
+            };
+            let (holder, size) = (kept.holder.clone(), kept.size());
+            self.counts.add(holder.clone(), holder.standing(), 1);
+            self.bytes.add(holder.clone(), holder.standing(), amount(size));
+            self.account(&holder).by_size.insert((size, id.clone()));
+            self.contexts.insert(id.clone(), kept);
+        }
+        self.touch(id);
+    }
+
+    /// A context that is asked for, if messages of it are kept.
+    fn look_up(&mut self, id: &ContextId) -> Option<&Kept> {
+        self.touch(id);
+        self.contexts.get(id)
     }
 
     /// Changes a context and what is known of its size.
@@ -204,53 +257,67 @@ impl State {
         let before = kept.size();
         let answer = change(kept);
         let after = kept.size();
-        self.bytes = self.bytes + after - before;
-        self.by_size.remove(&(before, id.clone()));
-        self.by_size.insert((after, id.clone()));
+        let holder = kept.holder.clone();
+        if after > before {
+            self.bytes.add(holder.clone(), holder.standing(), amount(after - before));
+        } else {
+            self.bytes.release(&holder, amount(before - after));
+        }
+        let account = self.account(&holder);
+        account.by_size.remove(&(before, id.clone()));
+        account.by_size.insert((after, id.clone()));
         Some(answer)
     }
 
     /// No message of a context is kept any more, only that there were some.
     fn retire(&mut self, id: &ContextId) {
         let Some(mut kept) = self.contexts.remove(id) else { return };
-        self.bytes -= kept.size();
-        self.by_size.remove(&(kept.size(), id.clone()));
-        self.order.remove(&kept.used);
+        let (size, used) = (kept.size(), self.tick());
         while kept.drop_first() {}
-        let Kept { floors, updated_at, .. } = kept;
-        let used = self.tick();
-        self.past_floors += 1 + floors.by_part.len();
-        self.past_order.insert(used, id.clone());
-        self.past.insert(id.clone(), Past { floors, updated_at, used });
+        let Kept { holder, floors, updated_at, used: before, .. } = kept;
+        self.counts.release(&holder, 1);
+        self.bytes.release(&holder, amount(size));
+        self.past_floors.add(holder.clone(), holder.standing(), amount(1 + floors.by_part.len()));
+        let account = self.account(&holder);
+        account.by_size.remove(&(size, id.clone()));
+        account.order.remove(&before);
+        account.past_order.insert(used, id.clone());
+        self.past.insert(id.clone(), Past { holder, floors, updated_at, used });
     }
 
     /// Forgets until the bounds hold.
-    fn shrink(&mut self, bounds: &Bounds) {
-        while self.contexts.len() > bounds.contexts {
-            let Some(id) = self.order.first_key_value().map(|(_, id)| id.clone()) else { break };
+    fn shrink(&mut self) {
+        while let Some(account) = self.counts.overdrawn().and_then(|holder| self.accounts.get(holder)) {
+            let Some(id) = account.order.first_key_value().map(|(_, id)| id.clone()) else { break };
             self.retire(&id);
         }
-        // One context that grows takes nothing from smaller ones: the largest gives up its oldest messages.
-        while self.bytes > bounds.bytes {
-            let Some(id) = self.by_size.last().map(|(_, id)| id.clone()) else { break };
+        while let Some(account) = self.bytes.overdrawn().and_then(|holder| self.accounts.get(holder)) {
+            let Some(id) = account.by_size.last().map(|(_, id)| id.clone()) else { break };
             match self.resize(&id, |kept| kept.drop_first() && !kept.rows.is_empty()) {
                 Some(true) => {}
                 _ => self.retire(&id),
             }
         }
-        while self.past_floors > bounds.past_floors {
-            let Some((_, id)) = self.past_order.pop_first() else { break };
-            let Some(past) = self.past.remove(&id) else { continue };
-            self.past_floors -= 1 + past.floors.by_part.len();
+        while let Some(holder) = self.past_floors.overdrawn().cloned() {
+            let Some((_, id)) = self.account(&holder).past_order.pop_first() else { break };
+            if let Entry::Occupied(past) = self.past.entry(id) {
+                let floors = past.remove().floors;
+                self.past_floors.release(&holder, amount(1 + floors.by_part.len()));
+            }
+            self.tidy(&holder);
             self.forgot = true;
         }
     }
 }
 
+fn amount(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
 impl KeptStore {
     /// An empty store. It fills by what it is given as a [`Tap`]: `Hub::builder().tap(store.clone())`.
     pub fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { bounds, state: Mutex::default() })
+        Arc::new(Self { bounds, state: Mutex::new(State::new(&bounds)) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -260,12 +327,12 @@ impl KeptStore {
     /// How many contexts and how many bytes are kept.
     pub fn size(&self) -> (usize, usize) {
         let state = self.state();
-        (state.contexts.len(), state.bytes)
+        (state.contexts.len(), usize::try_from(state.bytes.total()).unwrap_or(usize::MAX))
     }
 
-    fn keep(&self, context: &ContextId, part: &Visibility, event: &Envelope, id: Option<u64>) {
+    fn keep(&self, holder: &Holder, context: &ContextId, part: &Visibility, event: &Envelope, id: Option<u64>) {
         let mut state = self.state();
-        state.enter(context);
+        state.enter(context, holder);
         state.resize(context, |kept| {
             // When something was said that not everybody sees must not show.
             if *part == Visibility::Public {
@@ -281,12 +348,16 @@ impl KeptStore {
                 kept.drop_first();
             }
         });
-        state.shrink(&self.bounds);
+        state.shrink();
     }
 }
 
 impl Tap for KeptStore {
     fn committed(&self, event: &Committed) {
+        self.committed_for(event, &Holder::Local);
+    }
+
+    fn committed_for(&self, event: &Committed, holder: &Holder) {
         /// Only the number is read here, where everybody waits; the rest when somebody asks.
         #[derive(Deserialize)]
         struct Numbered {
@@ -297,10 +368,10 @@ impl Tap for KeptStore {
         match envelope.kind() {
             EventKind::Known(EventType::ContextNewMessage) => {
                 let Ok(Numbered { id }) = serde_json::from_str(envelope.data()) else { return };
-                self.keep(context, part, envelope, Some(id));
+                self.keep(holder, context, part, envelope, Some(id));
             }
             EventKind::Known(EventType::ContextSessionUpdate | EventType::ContextMemoryUpdate) => {
-                self.keep(context, part, envelope, None);
+                self.keep(holder, context, part, envelope, None);
             }
             _ => {}
         }

@@ -1,9 +1,9 @@
 //! One client of a context: what its frames ask for, and the answers in the form of the question.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use eventwire_hub::{Conduct, Connection, Hub};
+use eventwire_hub::{Conduct, Connection, Holder, Hub};
 use eventwire_protocol::{
     Audience, Claims, ConnectionId, ContextId, Envelope, ErrorBody, ErrorCode, Modifiers, Root, SessionId, UserId,
     dialect::shared_context::{self as dialect, Asked, Form, MAX_FRAME_BYTES, Tool},
@@ -26,8 +26,8 @@ pub(super) struct Visitor {
     context: ContextId,
     /// The user, if the client is known by name.
     user: Option<UserId>,
-    /// Where the others believe that this client is writing.
-    writes_in: BTreeSet<ContextId>,
+    /// Where the others believe that this client is writing, and on whose account it said so.
+    writes_in: BTreeMap<ContextId, Holder>,
 }
 
 #[async_trait]
@@ -51,10 +51,10 @@ impl Conduct for Visitor {
     fn closed(&mut self, id: ConnectionId) {
         let contexts = std::mem::take(&mut self.writes_in);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        for context in contexts {
+        for (context, holder) in contexts {
             if let Ok(event) = typing(&self.hub, &context, self.user.clone(), id, false) {
                 let hub = self.hub.clone();
-                runtime.spawn(async move { hub.append(vec![event], Vec::new()).await });
+                runtime.spawn(async move { hub.append_for(&holder, vec![event], Vec::new()).await });
             }
         }
     }
@@ -62,7 +62,7 @@ impl Conduct for Visitor {
 
 impl Visitor {
     pub(super) fn new(hub: Hub, store: Arc<dyn ContextStore>, context: ContextId, user: Option<UserId>) -> Self {
-        Self { hub, store, context, user, writes_in: BTreeSet::new() }
+        Self { hub, store, context, user, writes_in: BTreeMap::new() }
     }
 
     async fn answer(&mut self, connection: &mut Connection, asked: Asked) {
@@ -157,9 +157,9 @@ impl Visitor {
             return Err(ErrorBody::new(ErrorCode::Forbidden, message));
         }
         let event = typing(&self.hub, &context, self.user.clone(), connection.id(), is_typing)?;
-        self.hub.append(vec![event], Vec::new()).await?;
+        self.hub.append_for(connection.holder(), vec![event], Vec::new()).await?;
         if is_typing {
-            self.writes_in.insert(context);
+            self.writes_in.insert(context, connection.holder().clone());
         } else {
             self.writes_in.remove(&context);
         }

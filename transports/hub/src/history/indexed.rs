@@ -1,0 +1,159 @@
+//! Entries of a pot, found by key and by root: newest values, and what is remembered of those that were evicted.
+//!
+//! The entries of one root are linked, in no order. So every operation takes the time of a look into a hash table, and the
+//! entries of a root are listed without those of others.
+
+use std::hash::{BuildHasher as _, Hash, RandomState};
+
+use eventwire_protocol::{Envelope, Root, Time};
+use hashbrown::HashTable;
+
+use super::pot::{Lane, Pot, Slot};
+use crate::holder::Holder;
+
+/// The neighbors among the entries of one root.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Siblings {
+    before: Option<Slot>,
+    after: Option<Slot>,
+}
+
+/// An entry with a key. Entries of one root are linked by [`Siblings`].
+pub(super) trait Keyed {
+    /// What identifies an entry, read from an envelope.
+    type Key<'a>: Hash + Eq;
+
+    /// The key of an envelope.
+    fn key_of(envelope: &Envelope) -> Self::Key<'_>;
+
+    /// The envelope that key and root are read from.
+    fn envelope(&self) -> &Envelope;
+
+    /// The links.
+    fn siblings(&self) -> Siblings;
+
+    /// The links, to be changed.
+    fn siblings_mut(&mut self) -> &mut Siblings;
+}
+
+/// Entries of many holders under one bound, one for each key.
+#[derive(Debug)]
+pub(super) struct Indexed<T> {
+    pot: Pot<T>,
+    by_key: HashTable<Slot>,
+    /// The first entry of each root.
+    by_root: HashTable<Slot>,
+    hasher: RandomState,
+}
+
+fn root_of<T: Keyed>(entry: &T) -> Option<Root> {
+    entry.envelope().audience().root()
+}
+
+impl<T: Keyed> Indexed<T> {
+    pub(super) fn new(bytes: usize, entries: Option<usize>) -> Self {
+        Self {
+            pot: Pot::new(bytes, entries),
+            by_key: HashTable::new(),
+            by_root: HashTable::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The entries, in the order in which they were added.
+    pub(super) fn pot(&self) -> &Pot<T> {
+        &self.pot
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.pot.get_mut(slot)
+    }
+
+    /// The entry with the key of an envelope.
+    pub(super) fn find(&self, envelope: &Envelope) -> Option<Slot> {
+        let key = T::key_of(envelope);
+        let is_it = |slot: &Slot| self.pot.get(*slot).is_some_and(|entry| T::key_of(entry.envelope()) == key);
+        self.by_key.find(self.hasher.hash_one(&key), is_it).copied()
+    }
+
+    /// Adds an entry whose key has none. `cost` is in resident bytes, without the slot.
+    pub(super) fn add(&mut self, now: Time, holder: &Holder, cost: usize, entry: T) {
+        let hash = self.hasher.hash_one(T::key_of(entry.envelope()));
+        let root = root_of(&entry);
+        let Some(slot) = self.pot.push(holder, Some(Lane::First), now, cost, entry) else { return };
+        let Self { pot, by_key, hasher, .. } = self;
+        let rehash = |slot: &Slot| pot.get(*slot).map_or(0, |entry| hasher.hash_one(T::key_of(entry.envelope())));
+        by_key.insert_unique(hash, slot, rehash);
+        if let Some(root) = root {
+            self.link(&root, slot);
+        }
+    }
+
+    /// Removes an entry.
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
+        let entry = self.pot.remove(slot, Some(Lane::First))?;
+        let hash = self.hasher.hash_one(T::key_of(entry.envelope()));
+        if let Ok(place) = self.by_key.find_entry(hash, |it| *it == slot) {
+            place.remove();
+        }
+        if let Some(root) = root_of(&entry) {
+            self.unlink(&root, slot, entry.siblings());
+        }
+        Some(entry)
+    }
+
+    /// The entries of a root, in no order; of [`Root::Realm`] all entries, oldest first.
+    pub(super) fn of_root(&self, root: &Root) -> impl Iterator<Item = Slot> {
+        let of_realm = *root == Root::Realm;
+        let mut at = if of_realm { self.pot.oldest(Lane::First) } else { self.first_of(root) };
+        std::iter::from_fn(move || {
+            let slot = at?;
+            at = if of_realm { self.pot.newer(slot) } else { self.pot.get(slot)?.siblings().after };
+            Some(slot)
+        })
+    }
+
+    fn first_of(&self, root: &Root) -> Option<Slot> {
+        let is_it = |slot: &Slot| self.pot.get(*slot).and_then(root_of).as_ref() == Some(root);
+        self.by_root.find(self.hasher.hash_one(root), is_it).copied()
+    }
+
+    /// Puts an entry in front of those of its root.
+    fn link(&mut self, root: &Root, slot: Slot) {
+        let hash = self.hasher.hash_one(root);
+        let Some(first) = self.first_of(root) else {
+            let Self { pot, by_root, hasher, .. } = self;
+            by_root.insert_unique(hash, slot, |slot| {
+                pot.get(*slot).and_then(root_of).map_or(0, |root| hasher.hash_one(root))
+            });
+            return;
+        };
+        if let Some(place) = self.by_root.find_mut(hash, |it| *it == first) {
+            *place = slot;
+        }
+        if let Some(entry) = self.pot.get_mut(slot) {
+            entry.siblings_mut().after = Some(first);
+        }
+        if let Some(entry) = self.pot.get_mut(first) {
+            entry.siblings_mut().before = Some(slot);
+        }
+    }
+
+    fn unlink(&mut self, root: &Root, slot: Slot, Siblings { before, after }: Siblings) {
+        if let Some(entry) = after.and_then(|after| self.pot.get_mut(after)) {
+            entry.siblings_mut().before = before;
+        }
+        if let Some(entry) = before.and_then(|before| self.pot.get_mut(before)) {
+            entry.siblings_mut().after = after;
+            return;
+        }
+        if let Ok(mut place) = self.by_root.find_entry(self.hasher.hash_one(root), |it| *it == slot) {
+            match after {
+                Some(after) => *place.get_mut() = after,
+                None => {
+                    place.remove();
+                }
+            }
+        }
+    }
+}
