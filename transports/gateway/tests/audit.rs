@@ -9,8 +9,10 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use common::{Gateway, PATIENCE, Socket, ask, run};
+use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 const ADMIN: &str = "ew_admin_0123456789abcdef0123456789abcdef";
 const ROOM: &str = "ew_room_0123456789abcdef0123456789abcdef0";
@@ -145,6 +147,24 @@ async fn auth_25_each_happening_is_one_line_without_a_secret() {
     }
     let refusals = lines(&file).iter().filter(|line| line["path"] == "/health").count();
     assert_eq!(refusals, 1, "one refusal is one line:\n{text}");
+}
+
+#[tokio::test]
+async fn auth_25_a_connection_that_a_system_or_socket_io_refuses_is_one_line() {
+    let place = Place::new();
+    let file = place.audit();
+    let keys = format!("--api-keys-file={}", place.folder.path().join("keys.toml").display());
+    let gateway = Gateway::speaking(&["product"], &[&keys, &format!("--audit={}", file.display())]);
+    let opened = |url: String| tokio_tungstenite::connect_async(url);
+    let (mut page, _) = opened(format!("ws://{}/ws", gateway.at("product"))).await.unwrap();
+    let end = common::soon("a close", page.next()).await;
+    assert!(matches!(end, Some(Ok(Message::Close(Some(_))))), "{end:?}");
+    line(&file, json!({"event": "connection.refused", "path": "/ws"})).await;
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", gateway.address);
+    let (mut client, _) = opened(url).await.unwrap();
+    client.send(Message::text("40/v1,")).await.unwrap();
+    line(&file, json!({"event": "request.refused", "code": "unauthorised", "path": "/socket.io/"})).await;
+    assert_eq!(lines(&file).len(), 2, "one refusal is one line: {:#?}", lines(&file));
 }
 
 #[tokio::test]

@@ -11,20 +11,24 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Gateway, Socket, ask, run, soon};
+use common::{Gateway, Socket, Source, ask, run, soon};
 use eventwire_gateway::api_keys::{self, GrantsVersion};
 use eventwire_gateway::jwt::{Accepted, Expectations, Jwt, Keys};
 use eventwire_hub::{
-    ApiKeys, ConnectRequest, Connection, Credentials, Hub, Kick, NoAuthentication, Outgoing, Principal, Secret,
-    Settings,
+    ApiKeys, ConnectRequest, Connection, Credentials, Hub, Kick, MemoryBounds, NoAuthentication, Outgoing, Principal,
+    Secret, Settings,
 };
 use eventwire_protocol::{
     Audience, Claims, ConnectionId, Dialect, Envelope, ErrorCode, EventKind, Permission, PublicScope, Publication,
     Scope, SessionId,
 };
+use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Method;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 const HOME_A: &str = "~000000000000000000000000000000aa";
@@ -274,13 +278,13 @@ fn public_scope(rooms: &[&str]) -> PublicScope {
 }
 
 /// A hub that knows the principal of a row, and the principal.
-async fn known(row: &Row) -> (Hub, Principal) {
+async fn known(row: &Row, bounds: MemoryBounds) -> (Hub, Principal) {
     let settings = Settings {
         anonymous: vec![Dialect::Adw],
         anonymous_scope: row.public.map(public_scope).map(Arc::new),
         ..Settings::default()
     };
-    let builder = Hub::builder().settings(settings);
+    let builder = Hub::builder().settings(settings).memory_bounds(bounds);
     let show = |text: &str| Credentials { token: Some(Secret::new(text)), peer: None };
     let (hub, shown) = match row.made {
         Made::Key(version, rest) => {
@@ -344,6 +348,11 @@ async fn received(hub: &Hub, connection: &mut Connection) -> BTreeSet<(String, S
                     // A page may come behind the fence.
                     "connection.replaying" => replays += 1,
                     "connection.recovered" => replays -= 1,
+                    // By the stream that it names.
+                    "connection.gap" => {
+                        let stream = frame["data"]["stream"].as_str().unwrap();
+                        seen.insert(("connection.gap".to_owned(), stream.to_owned()));
+                    }
                     kind if kind.starts_with("connection.") => {}
                     kind => {
                         seen.insert((kind.to_owned(), frame["to"].as_str().unwrap().to_owned()));
@@ -373,7 +382,7 @@ impl Tally {
 }
 
 async fn judge(row: &Row, tally: &mut Tally) {
-    let (hub, principal) = known(row).await;
+    let (hub, principal) = known(row, MemoryBounds::default()).await;
     let (a, b) = (member(&hub, "a", HOME_A).await, member(&hub, "b", HOME_B).await);
     let members = [a.id(), b.id()];
     let everything: Vec<(&str, Envelope)> = AUDIENCES.iter().map(|to| (*to, event(to, &members))).collect();
@@ -388,7 +397,8 @@ async fn judge(row: &Row, tally: &mut Tally) {
     targets.extend(["user:a", "user:b", "user:token", "global"].map(str::to_owned));
     targets.extend([HOME_A, HOME_B].map(|home| format!("session:{home}")));
     let streams: Vec<Value> = targets.iter().map(|to| json!({"to": to, "since": 0})).collect();
-    subject.receive(json!({"type": "subscribe", "data": {"streams": streams}}).to_string().as_bytes()).await;
+    let subscribe = json!({"type": "subscribe", "data": {"streams": streams}}).to_string();
+    subject.receive(subscribe.as_bytes()).await;
     let before = received(&hub, &mut subject).await;
     hub.append(all(&everything), Vec::new()).await.unwrap();
     let live = received(&hub, &mut subject).await;
@@ -401,6 +411,14 @@ async fn judge(row: &Row, tally: &mut Tally) {
     }
     for (to, value) in &values {
         tally.judge(row, "newest value", to, came(&before, value), oracle::receives(row, to));
+        // With room for one value, the second evicts the first.
+        let (small, principal) = known(row, MemoryBounds { latest_keys: 1, ..MemoryBounds::default() }).await;
+        let second = probe("chat.apps", audience("session:~b", &members));
+        small.append(vec![value.clone(), second], Vec::new()).await.unwrap();
+        let mut late = small.connect(ConnectRequest::new(principal, "memory")).await.unwrap();
+        late.receive(subscribe.as_bytes()).await;
+        let gaps = received(&small, &mut late).await.into_iter().filter(|(kind, _)| kind == "connection.gap");
+        tally.judge(row, "gap of an evicted value", to, gaps.count() > 0, oracle::receives(row, to));
     }
 
     // Nothing of what the subject is told is about connections that it does not reach.
@@ -590,6 +608,164 @@ async fn auth_15_on_real_sockets_a_tenant_reaches_nothing_of_another() {
     }
     assert_eq!(closing(&id_b, &bearer("staff-b")).await.status, 204);
     assert_eq!(user_b.close_code().await, Some(1008));
+}
+
+/// What the keys of [`tenants`] reach.
+const KEY_ROWS: &[Row] = &[
+    Row {
+        permissions: &[],
+        user: Some("a"),
+        ..row("user-a", Made::Key(2, ""), &["adw:aaaaaaaa", "room:a", "session:a"])
+    },
+    Row {
+        permissions: &[],
+        user: Some("b"),
+        ..row("user-b", Made::Key(2, ""), &["adw:bbbbbbbb", "room:b", "session:b"])
+    },
+    row("staff-a", Made::Key(2, ""), &["adw:aaaaaaaa", "room:a", "session:a", "user:a"]),
+    row("operator", Made::Key(2, ""), EVERYTHING),
+];
+
+/// A client of one of the transports.
+enum Client {
+    WebSocket(Socket),
+    Sse(Source),
+    SocketIo(WebSocketStream<MaybeTlsStream<TcpStream>>),
+}
+
+const TRANSPORTS: &[&str] = &["websocket", "sse", "socketio"];
+
+/// The query that asks for everything that can be asked for by name.
+const WANTED_QUERY: &str = "?observe=1&room=a,b&context=a,b&adw=aaaaaaaa,bbbbbbbb";
+
+impl Client {
+    /// Connects and asks for everything: over an event stream from a cursor on, over a socket from the beginning.
+    async fn open(gateway: &Gateway, transport: &str, name: &str, cursor: Option<&str>) -> Self {
+        let bearer = format!("Bearer key-of-{name}");
+        let headers = [("authorization", bearer.as_str())];
+        let names = ["user:a", "user:b", "global", &format!("session:{HOME_A}"), &format!("session:{HOME_B}")];
+        let targets = WANTED.iter().chain(&names).map(|to| json!({"to": to, "since": 0}));
+        let subscribe = json!({"type": "subscribe", "data": {"streams": targets.collect::<Vec<_>>()}});
+        match transport {
+            "websocket" => {
+                let mut socket = Socket::open_with(gateway, "", &headers).await.unwrap();
+                socket.send_text(subscribe.to_string()).await;
+                Self::WebSocket(socket)
+            }
+            "sse" => Self::Sse(Source::open_with(gateway, WANTED_QUERY, cursor, &headers).await),
+            _ => {
+                let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", gateway.address);
+                let (mut socket, _) = soon("a handshake", tokio_tungstenite::connect_async(url)).await.unwrap();
+                let connect = format!("40/v1,{}", json!({"token": format!("key-of-{name}")}));
+                socket.send(Message::text(connect)).await.unwrap();
+                // An event before the answer would end the session.
+                let is_answer = |packet: &Message| packet.to_text().is_ok_and(|packet| packet.starts_with("40/v1,"));
+                while !is_answer(&soon("an answer", socket.next()).await.unwrap().unwrap()) {}
+                socket.send(Message::text(format!("42/v1,{}", json!(["command", subscribe])))).await.unwrap();
+                Self::SocketIo(socket)
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Value {
+        match self {
+            Self::WebSocket(socket) => socket.event().await,
+            Self::Sse(source) => source.next().await.unwrap(),
+            Self::SocketIo(socket) => loop {
+                let Message::Text(packet) = soon("a packet", socket.next()).await.unwrap().unwrap() else { continue };
+                assert!(!packet.starts_with("44"), "{packet}");
+                if packet.as_str() == "2" {
+                    socket.send(Message::text("3")).await.unwrap();
+                }
+                if let Some(event) = packet.strip_prefix("42/v1,") {
+                    return serde_json::from_str::<Value>(event).unwrap()[1].take();
+                }
+            },
+        }
+    }
+}
+
+/// An event that names what it is for.
+fn marked(marker: &str, to: &str) -> Value {
+    let full = to.replace("~a", HOME_A).replace("~b", HOME_B);
+    match to.strip_prefix("adw:") {
+        Some(run) => json!({"type": "adw.text_block", "to": full, "data": {"adw_id": run, "content": marker}}),
+        None => json!({"type": "_matrix.note", "to": full, "data": {"content": marker}}),
+    }
+}
+
+#[tokio::test]
+async fn auth_15_over_every_transport_each_principal_receives_what_the_table_says() {
+    let (gateway, _directory, bearer) = tenants();
+    let operator = bearer("operator");
+    let headers = [("content-type", "application/json"), ("authorization", operator.as_str())];
+    let publish = async |event: &Value| {
+        let answer = ask(gateway.address, Method::POST, "/v1/events", &headers, event.to_string()).await;
+        assert_eq!(answer.status, 202, "{event}: {}", String::from_utf8_lossy(&answer.body));
+    };
+    let wholes: Vec<&str> =
+        AUDIENCES.iter().filter(|to| !to.contains('/') && !to.starts_with("connection:")).copied().collect();
+    let mut tally = Tally::default();
+    for row in KEY_ROWS {
+        for transport in TRANSPORTS {
+            let round = format!("{} {transport}", row.name);
+            // Where an event stream begins that comes back later.
+            let mut cursor = None;
+            if *transport == "sse" {
+                let Client::Sse(mut source) = Client::open(&gateway, "sse", row.name, None).await else { panic!() };
+                while source.next().await.unwrap()["type"] != "connection.subscribed" {}
+                cursor = source.cursor;
+            }
+            for to in &wholes {
+                publish(&marked(&format!("{round} replay"), to)).await;
+            }
+            for user in ["a", "b"] {
+                let data = json!({"document_id": "d", "status": "processing", "message": format!("{round} value")});
+                publish(&json!({"type": "document.status", "to": format!("user:{user}"), "data": data})).await;
+            }
+            let mut client = Client::open(&gateway, transport, row.name, cursor.as_deref()).await;
+            let mut seen = Vec::new();
+            let (mut id, mut fenced, mut replays) = (String::new(), false, 0);
+            while !fenced || replays > 0 {
+                let event = client.event().await;
+                match event["type"].as_str().unwrap() {
+                    "connection.welcome" => id = event["data"]["connection_id"].as_str().unwrap().to_owned(),
+                    "connection.subscribed" => {
+                        for to in &wholes {
+                            publish(&marked(&format!("{round} live"), to)).await;
+                        }
+                        let to = format!("connection:{id}");
+                        publish(&json!({"type": "_matrix.fence", "to": to, "data": {}})).await;
+                    }
+                    "connection.replaying" => replays += 1,
+                    "connection.recovered" => replays -= 1,
+                    "_matrix.fence" => fenced = true,
+                    _ => seen.push(event),
+                }
+            }
+            let came = |path: &str, to: &str| {
+                let to = to.replace("~a", HOME_A).replace("~b", HOME_B);
+                let marker = format!("{round} {path}");
+                let is_it = |event: &Value| {
+                    let data = &event["data"];
+                    event["to"] == to && (data["content"] == marker || data["message"] == marker)
+                };
+                seen.iter().any(is_it)
+            };
+            for to in &wholes {
+                for path in ["replay", "live"] {
+                    let due = oracle::receives(row, to);
+                    tally.judge(row, &format!("{path} over {transport}"), to, came(path, to), due);
+                }
+            }
+            for to in ["user:a", "user:b"] {
+                let due = oracle::receives(row, to);
+                tally.judge(row, &format!("newest value over {transport}"), to, came("value", to), due);
+            }
+        }
+    }
+    assert!(tally.wrong.is_empty(), "{} of {}: {:#?}", tally.wrong.len(), tally.cases, tally.wrong);
+    assert!(tally.cases >= 300, "{}", tally.cases);
 }
 
 #[tokio::test]

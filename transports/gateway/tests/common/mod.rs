@@ -447,8 +447,21 @@ pub struct Source {
 impl Source {
     /// Opens `/v1/sse` with a query and perhaps a cursor to go on from.
     pub async fn open(gateway: &Gateway, query: &str, cursor: Option<&str>) -> Self {
+        Self::open_with(gateway, query, cursor, &[]).await
+    }
+
+    /// Opens it with these headers.
+    pub async fn open_with(
+        gateway: &Gateway,
+        query: &str,
+        cursor: Option<&str>,
+        headers: &[(&'static str, &str)],
+    ) -> Self {
         let mut builder =
             request(Method::GET, &format!("/v1/sse{query}"), gateway).header(header::ACCEPT, "text/event-stream");
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
         if let Some(cursor) = cursor {
             builder = builder.header("last-event-id", cursor);
         }
