@@ -150,7 +150,7 @@ mod tests {
         let hub = Hub::new();
         let back_end = BackEnd::of(&settings, &hub).unwrap_or_else(|_| panic!("the defaults are settings"));
         let remembered = Remembered::new(&settings);
-        let systems = systems::all(&settings, &hub, &back_end.sink(), remembered, None)
+        let systems = systems::all(&settings, &hub, None, &back_end.sink(), remembered, None)
             .unwrap_or_else(|_| panic!("the defaults are settings"));
         let amiga =
             Amiga::new(hub, back_end.sink(), Arc::new(NoMetrics), eventwire_systems::amiga::Settings::default());

@@ -143,7 +143,7 @@ async fn limit_10_what_a_page_of_product_demo_causes_is_on_the_account_of_its_lo
     page.send_text(r#"{"type":"mcp_connect","host":"tools.example.org","port":8080}"#).await.unwrap();
     settle().await;
     assert_eq!(history.all_of(&maria), ["user.activity".to_owned()].into());
-    assert_eq!(*back_end.0.lock().unwrap(), [maria.clone()]);
+    assert_eq!(*back_end.0.lock().unwrap(), std::slice::from_ref(&maria));
 
     for (content_type, body) in
         [("text/plain", "Unpacking\n"), ("application/x-ndjson", "{\"installId\":\"i\",\"stage\":\"unpack\"}\n")]
