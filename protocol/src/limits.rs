@@ -35,10 +35,10 @@ pub const WORK_BURST: u32 = 1_024;
 /// Units of work of one command, with the answer to it.
 pub const WORK_OF_COMMAND: u32 = 16;
 /// Units of work of each target that a command or the query of a connection names.
-pub const WORK_OF_TARGET: u32 = 4;
+pub const WORK_OF_TARGET: u32 = 8;
 /// Units of work of each KiB of a command.
 pub const WORK_OF_KIB: u32 = 4;
-/// Units of work of a control frame, or of a fragment of fewer than 64 bytes, of a WebSocket.
+/// Units of work of a control frame, or of a fragment of fewer than 64 bytes, of a WebSocket; over Socket.IO of every frame.
 pub const WORK_OF_SMALL_FRAME: u32 = 4;
 /// Bytes that the subscriptions of all connections may take (LIMIT-14).
 pub const SUBSCRIPTION_BYTES: usize = 256 * 1024 * 1024;

@@ -72,8 +72,8 @@ fn pay(owed: &mut BTreeMap<u8, f64>, micros: u64) {
 proptest! {
     #![proptest_config(support::config(1))]
 
-    /// Whatever is charged: debts are those of the naive bookkeeper, nobody waits below pressure, a holder that owes less
-    /// than its share does not wait above, and whoever waits may go on at a time that is named.
+    /// Whatever is charged: debts are those of the naive bookkeeper, no holder waits below pressure, one that owes less
+    /// than its share does not wait above, and one that waits may go on at a time that is named.
     #[test]
     fn limit_16_shares_of_work_are_those_of_a_naive_bookkeeper(steps in prop::collection::vec(step(), 1..60)) {
         let mut work = Work::new(BOUNDS);

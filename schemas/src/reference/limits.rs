@@ -73,7 +73,7 @@ fn rows() -> Vec<Row> {
         (
             "WORK_OF_SMALL_FRAME",
             limits::WORK_OF_SMALL_FRAME.to_string(),
-            "Units of work of a WebSocket control frame, or of a fragment of fewer than 64 bytes.",
+            "Units of work of a WebSocket control frame, or of a fragment of fewer than 64 bytes; over Socket.IO of every frame.",
         ),
         ("SUBSCRIPTION_BYTES", bytes(limits::SUBSCRIPTION_BYTES), "The subscriptions of all connections together."),
         (

@@ -163,7 +163,7 @@ async fn http_02_half_a_request_publishes_nothing_and_disturbs_nobody() {
     assert_eq!((status, &body["results"][0]["seq"]), (202, &Value::from(1)), "the half was not published");
 }
 
-/// A history that commits nothing until it is told to.
+/// A history that commits nothing before a signal.
 struct Halted {
     memory: MemoryHistory,
     goes_on: tokio::sync::watch::Receiver<bool>,

@@ -44,7 +44,7 @@ use crate::{
     guesses::Guesses,
     history::{Append, Checkpoint, Evictions, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
     holder::Holder,
-    intake::{self, CommandWork},
+    intake::{self, CommandWork, Intake, WorkAccount},
     logins::Logins,
     passes::{Passes, SseCookie, Ticket, WhenFull},
     places::{self, Activity, Entered, Places, Stage},
@@ -748,6 +748,11 @@ impl Hub {
             self.core.close_displaced(id);
         }
         had
+    }
+
+    /// When more may be read from a holder, for what a transport reads before it has a connection or beside it (LIMIT-16).
+    pub fn intake(&self, holder: Holder) -> Intake {
+        WorkAccount::new(&self.core.work, holder).intake()
     }
 
     /// Counts something that was turned away by a server in front of the hub.

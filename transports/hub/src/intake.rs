@@ -30,6 +30,10 @@ pub fn processors() -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX)
 }
 
+/// How long the first connection of a holder may leave those behind it waiting although it may read: one that is being closed
+/// no longer looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The work that commands cause, over all connections of a hub. Clones share it.
 #[derive(Clone)]
 pub(crate) struct CommandWork(Arc<Shared>);
@@ -83,11 +87,25 @@ impl Shared {
 }
 
 impl State {
+    /// Sends the first connection of a holder to the end of its queue, and gives the waker of the one that is first now.
+    fn pass_by(&mut self, holder: &Holder, first: u64) -> Option<Waker> {
+        let queue = self.waiting.get_mut(holder)?;
+        if queue.front() != Some(&first) {
+            return None;
+        }
+        queue.rotate_left(1);
+        self.wakers.get(queue.front()?).cloned()
+    }
+
     /// Takes a connection out of the queue of its holder, and gives the waker of the one that is first now.
     fn leave(&mut self, holder: &Holder, id: u64) -> Option<Waker> {
         self.wakers.remove(&id);
         let queue = self.waiting.get_mut(holder)?;
-        queue.retain(|waiting| *waiting != id);
+        if queue.front() == Some(&id) {
+            queue.pop_front();
+        } else {
+            queue.retain(|waiting| *waiting != id);
+        }
         match queue.front() {
             Some(first) => self.wakers.get(first).cloned(),
             None => {
@@ -129,8 +147,11 @@ impl WorkAccount {
 
     /// Charges work that was done or is about to be.
     pub(crate) fn charge(&self, units: u32) {
+        if units == 0 {
+            return;
+        }
         let holder = self.owner.holder();
-        if is_of_process(&holder) || units == 0 {
+        if is_of_process(&holder) {
             return;
         }
         let mut state = self.shared.lock();
@@ -145,7 +166,7 @@ impl WorkAccount {
 
     /// What the link asks.
     pub(crate) fn intake(&self) -> Intake {
-        Intake { account: self.clone(), queued: None, timer: None }
+        Intake { account: self.clone(), queued: None, behind: None, timer: None }
     }
 }
 
@@ -156,13 +177,15 @@ fn is_of_process(holder: &Holder) -> bool {
 
 /// Says when the next command of one connection may be read.
 ///
-/// One that waits holds up those of the same holder that began to wait later. So it is polled until it is open, dropped, or
-/// told to [`rest`](Self::rest).
+/// One that waits holds up those of the same holder that began to wait later. So it is polled until it is open, dropped,
+/// or at [`rest`](Self::rest).
 pub struct Intake {
     account: WorkAccount,
     /// Where it waits.
     queued: Option<(Holder, u64)>,
-    /// Runs while it is the first of its holder.
+    /// The first of its holder, where that is another one.
+    behind: Option<u64>,
+    /// Runs until it is to look again.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -202,14 +225,33 @@ impl Intake {
                 }
             };
             state.wakers.insert(id, cx.waker().clone());
-            if !is_first {
-                self.timer = None;
-                return Poll::Pending;
+            if let Some(first) = first.filter(|_| !is_first) {
+                drop(state);
+                ready!(self.poll_first(cx, &holder, first));
+                continue;
             }
+            self.behind = None;
             let until = state.work.ask_again(&holder);
             drop(state);
             ready!(self.poll_timer(cx, shared.origin + until));
         }
+    }
+
+    /// Waits behind the first connection of the holder; ready when it was passed by, because it may read and does not look.
+    fn poll_first(&mut self, cx: &mut Context<'_>, holder: &Holder, first: u64) -> Poll<()> {
+        if self.behind.replace(first) != Some(first) {
+            self.timer = None;
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + PATIENCE)));
+        ready!(timer.as_mut().poll(cx));
+        (self.behind, self.timer) = (None, None);
+        let mut state = self.account.shared.state();
+        let next = if state.work.may_read(holder) { state.pass_by(holder, first) } else { None };
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+        Poll::Ready(())
     }
 
     /// A timer is as exact as a millisecond, and asking a moment early would only ask twice.
@@ -227,8 +269,8 @@ impl Intake {
         poll_fn(|cx| self.poll_open(cx)).await;
     }
 
-    /// Charges control frames and tiny fragments that the link has read.
-    pub fn charge_small_frames(&self, count: u32) {
+    /// Charges frames that were read and are not commands, such as control frames and tiny fragments.
+    pub fn charge_frames(&self, count: u32) {
         self.account.charge(count.saturating_mul(limits::WORK_OF_SMALL_FRAME));
     }
 
@@ -239,7 +281,7 @@ impl Intake {
 
     /// Gives up the place in the queue, and lets the next one of the holder look.
     fn leave(&mut self) {
-        self.timer = None;
+        (self.behind, self.timer) = (None, None);
         let Some((holder, id)) = self.queued.take() else { return };
         self.account.owner.waits.store(false, Ordering::Relaxed);
         let next = self.account.shared.lock().leave(&holder, id);

@@ -143,6 +143,11 @@ impl<S> Metered<S> {
         self.frames.take_small()
     }
 
+    /// Frames of every kind that were read since this was last asked, for readers to which not every message is a command.
+    pub fn take_frames(&mut self) -> u32 {
+        self.frames.take_read()
+    }
+
     /// Notes that the reader stops reading for a while: the time does not count for the progress of a message.
     pub fn pause(&mut self) {
         self.progress.pause(self.origin.elapsed());

@@ -93,3 +93,19 @@ async fn limit_16_credentials_that_are_shown_later_have_an_account_of_their_own(
     intake.open().await;
     assert_eq!((began.elapsed(), hub.figures().commands_waiting), (Duration::ZERO, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn limit_16_a_socket_that_may_read_and_does_not_look_is_passed_by() {
+    let hub = hub();
+    let mut connections = [connect(&hub, 1).await, connect(&hub, 1).await];
+    for _ in 0..60 {
+        connections[0].receive(PING).await;
+    }
+    let mut first = connections[0].intake();
+    assert!(timeout(Duration::from_millis(10), first.open()).await.is_err());
+    let mut second = connections[1].intake();
+    timeout(Duration::from_secs(10), second.open()).await.expect("the second goes on");
+    assert_eq!(hub.figures().commands_waiting, 1);
+    timeout(Duration::from_secs(10), first.open()).await.expect("the first does, too");
+    assert_eq!(hub.figures().commands_waiting, 0);
+}

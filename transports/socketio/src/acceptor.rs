@@ -413,6 +413,7 @@ impl SocketIoAcceptor {
             };
             let (unfinished, pace) = (acceptor.hub.unfinished().clone(), acceptor.options.pace);
             let service = acceptor.service.clone();
+            let intake = acceptor.hub.intake(Holder::of_peer(peer));
             // An upgrade that breaks off leaves a session that nothing else would end.
             let stream = Cuttable::new(stream, &session, move || {
                 if let (Some(sid), Ok(runtime)) = (sid, tokio::runtime::Handle::try_current()) {
@@ -421,7 +422,7 @@ impl SocketIoAcceptor {
             });
             let stream = Metered::new(stream, &unfinished, Holder::of_peer(peer), pace, MAX_PAYLOAD)
                 .limit(CONNECT, limits::SOCKETIO_EARLY_BYTES);
-            let stream = Gated::new(stream, session);
+            let stream = Gated::new(stream, session, intake);
             let opened = hyper::service::Service::<(_, Request<()>)>::call(&service, (stream, opening)).await;
             if let Err(error) = opened {
                 tracing::debug!(%error, "a socket was not opened");

@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let read = self.stream.poll_next_unpin(cx);
             let small = self.stream.get_mut().io_mut().take_small_frames();
             if let Some(intake) = intake {
-                intake.charge_small_frames(small);
+                intake.charge_frames(small);
             }
             let read = ready!(read);
             // The answer to a ping or a close is ready; this hands it to the wire.

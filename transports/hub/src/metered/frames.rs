@@ -128,8 +128,9 @@ pub(crate) struct Frames {
     max_fragments: u32,
     opening: Option<Opening>,
     bucket: TokenBucket,
-    /// Those that were counted since this was last asked.
+    /// Those that were counted since this was last asked, and frames of every kind.
     small: u32,
+    read: u32,
     /// The beginning of a header, held back until the rest has come.
     header: Few,
     /// Bytes that go out before anything else.
@@ -156,6 +157,7 @@ impl Frames {
             opening: None,
             bucket: TokenBucket::new(limits::FRAMES_PER_SECOND, limits::FRAME_BURST, now),
             small: 0,
+            read: 0,
             header: Few::default(),
             out: Few::default(),
             left: 0,
@@ -185,6 +187,11 @@ impl Frames {
     }
 
     /// Moves what has to go out first into a buffer. Says how many bytes that were.
+    /// Frames since this was last asked.
+    pub(crate) fn take_read(&mut self) -> u32 {
+        std::mem::take(&mut self.read)
+    }
+
     /// Control frames and tiny fragments since this was last asked.
     pub(crate) fn take_small(&mut self) -> u32 {
         std::mem::take(&mut self.small)
@@ -259,6 +266,7 @@ impl Frames {
             self.bucket.take(now).map_err(|_| Flood::Frames)?;
             self.small += 1;
         }
+        self.read += 1;
         if header.is_data() {
             if !self.message.open {
                 self.message = Message { open: true, ..Message::default() };
