@@ -165,9 +165,12 @@ async fn limit_16_and_limit_09_a_message_that_has_to_wait_does_not_come_too_slow
     let frame = client_frame(0x81, &command, true);
     begun.write_all(&frame[..100]).await.unwrap();
     sleep(Duration::from_millis(10)).await;
-    let mut busy = connect(&hub, "10.0.0.1").await;
-    for number in 0..40 {
-        busy.command(json!({"type": "ping", "id": number.to_string()})).await;
+    // Those that began to wait before it take longer than its message may.
+    let mut busy = Vec::new();
+    for number in 0..60 {
+        let mut client = connect(&hub, "10.0.0.1").await;
+        client.command(json!({"type": "ping", "id": number.to_string()})).await;
+        busy.push(client);
     }
     sleep(Duration::from_millis(1_500)).await;
     begun.write_all(&frame[100..]).await.unwrap();
