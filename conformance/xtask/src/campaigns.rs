@@ -87,6 +87,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
         "the queue of commands, against a naive one",
     ),
     Campaign::new(
+        "eventwire-commands",
+        &["--lib", "lines::"],
+        "transports/commands/src/lines.rs",
+        500,
+        Cost::Usual,
+        "what goes to a webhook and what a cancellation names, against a list",
+    ),
+    Campaign::new(
         "eventwire-systems",
         &["--test", "monadic_conversation"],
         "transports/systems/tests/monadic_conversation.rs",

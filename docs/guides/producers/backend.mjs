@@ -28,13 +28,28 @@ async function publish(command, events) {
   if (!answer.ok && answer.status !== 422) throw new Error(`the answer to ${command.id} was met with ${answer.status}`);
 }
 
+/** The turns that go on, by the id of their command. A real application passes the signal to its model. */
+const running = new Map();
+
 /** What this application does with a command. */
 async function handle(command) {
+  const turn = new AbortController();
+  running.set(command.id, turn);
+  try {
+    await answer(command, turn.signal);
+  } finally {
+    running.delete(command.id);
+  }
+}
+
+async function answer(command, signal) {
   const own = `connection:${command.connection_id}`;
   const session = command.session_id ? `session:${command.session_id}` : own;
   if (command.name === 'CHAT') {
     const text = `You said: ${command.data.message ?? ''}`;
     const message = { mid: command.id, role: 'assistant', text, html: '', lang: 'en', app_name: 'Echo', active: true };
+    // One fragment here; between the fragments of a long answer, look at the signal.
+    if (signal.aborted) return;
     await publish(command, [
       { type: 'chat.fragment', to: session, data: { content: text, sequence: 0, is_first: true } },
       { type: 'chat.streaming_complete', to: session, data: {} },
@@ -42,6 +57,8 @@ async function handle(command) {
       { type: 'chat.html', to: session, data: { message } },
     ]);
   } else if (command.name === 'CANCEL') {
+    // Exactly these: a turn that is newer than the cancellation is not among them.
+    for (const id of command.cancels?.in_work ?? []) running.get(id)?.abort();
     await publish(command, [{ type: 'chat.cancel', to: session, data: {} }]);
   } else if (command.name === 'trigger_workflow') {
     const workflow_name = command.data.workflow_type;

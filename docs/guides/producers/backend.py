@@ -43,8 +43,21 @@ def publish(command, events):
             raise
 
 
+# The turns that go on, by the id of their command: set when they are cancelled.
+RUNNING = {}
+
+
 def handle(command):
     """What this application does with a command."""
+    cancelled = RUNNING.setdefault(command["id"], threading.Event())
+    try:
+        answer(command, cancelled)
+    finally:
+        RUNNING.pop(command["id"], None)
+
+
+def answer(command, cancelled):
+    """Answers a command, unless that is cancelled meanwhile."""
     own = f"connection:{command['connection_id']}"
     session = f"session:{command['session_id']}" if "session_id" in command else own
     data = command["data"]
@@ -52,6 +65,9 @@ def handle(command):
         text = f"You said: {data.get('message', '')}"
         message = {"mid": command["id"], "role": "assistant", "text": text, "html": "", "lang": "en"}
         message.update(app_name="Echo", active=True)
+        # One fragment here; between the fragments of a long answer, look again.
+        if cancelled.is_set():
+            return
         publish(
             command,
             [
@@ -62,6 +78,9 @@ def handle(command):
             ],
         )
     elif command["name"] == "CANCEL":
+        # Exactly these: a turn that is newer than the cancellation is not among them.
+        for identity in command.get("cancels", {}).get("in_work", []):
+            RUNNING.get(identity, threading.Event()).set()
         publish(command, [{"type": "chat.cancel", "to": session, "data": {}}])
     elif command["name"] == "trigger_workflow":
         run = {"adw_id": data.get("adw_id", "29fb6a3e"), "workflow_name": data.get("workflow_type")}

@@ -6,6 +6,7 @@
 pub mod adw;
 pub mod amiga;
 pub mod canonical;
+pub mod effects;
 pub mod monadic;
 pub mod product;
 pub mod product_users;

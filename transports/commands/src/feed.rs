@@ -20,6 +20,7 @@ use eventwire_hub::{
 use eventwire_protocol::{
     ApplicationCommand, ErrorBody, ErrorCode, Permission,
     api::{Acknowledge, Acknowledged, Refused},
+    application::Cancels,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
@@ -32,6 +33,7 @@ use tokio::{
 
 use crate::{
     OnFailure,
+    body::with_cancels,
     queue::{Bounds, Delivery, Full as QueueFull, Queue, ReaderId, Submitted, Task},
 };
 
@@ -173,34 +175,12 @@ impl Feed {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let hub = &self.shared.hub;
-        let headers = &head.headers;
-        let host = single(headers, &header::HOST, ErrorCode::HostNotAllowed)?;
-        hub.guard().check_host(head.uri.authority().map(http::uri::Authority::as_str).or(host))?;
-        hub.guard().check_origin(single(headers, &header::ORIGIN, ErrorCode::OriginNotAllowed)?)?;
-        let path = head.uri.path();
-        let asked = Asked::of(path).ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, "nothing is at this path"))?;
-        if head.method != asked.method() {
-            let message = format!("this path takes {}", asked.method());
-            return Err(ErrorBody::new(ErrorCode::MethodNotAllowed, message).into());
+        let Admitted { asked, principal, group } = admit(hub, head, peer).await?;
+        if asked == Asked::Read {
+            accepts_events(&head.headers)?;
+            return Ok(self.read(&group, &principal)?);
         }
-        let token = link_request::bearer(values(headers, &header::AUTHORIZATION))?;
-        let principal = hub.authenticate(&Credentials { token, peer }).await?;
-        if !principal.claims.may(Permission::Commands) {
-            let message = "this needs the permission commands, which your credentials lack";
-            return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
-        }
-        let group = group(head.uri.query().unwrap_or_default()).map_err(Refusal::bad_request)?;
-        let ids = match asked {
-            Asked::Read => {
-                accepts_events(headers)?;
-                return Ok(self.read(&group, &principal)?);
-            }
-            Asked::Acknowledge(id) => vec![id],
-            Asked::AcknowledgeAll => {
-                let holder = Holder::of(&principal, peer);
-                ids(headers, body, Receiving::begin(hub.unfinished(), holder, Pace::default())).await?
-            }
-        };
+        let ids = asked.ids(hub, &head.headers, body, Holder::of(&principal, peer)).await?;
         Ok(json(StatusCode::OK, &self.acknowledge(&group, ids)))
     }
 
@@ -285,7 +265,7 @@ impl CommandSink for Feed {
         let task = Task {
             id: command.id.as_str().into(),
             lane: command.lane().into(),
-            urgent: command.urgent,
+            effect: command.effect(),
             body: body.into(),
             holder,
             connection: command.session_id.is_none().then_some(command.connection_id),
@@ -377,8 +357,9 @@ impl State {
     fn send(&mut self, mut deliveries: Vec<Delivery>, now: Duration) {
         while !deliveries.is_empty() {
             let mut gone = Vec::new();
-            for Delivery { reader, task } in deliveries.drain(..) {
-                let taken = self.outlets.get(&reader).is_some_and(|outlet| outlet.try_send(event(&task)).is_ok());
+            for Delivery { reader, task, cancels } in deliveries.drain(..) {
+                let event = event(&task, cancels.as_ref());
+                let taken = self.outlets.get(&reader).is_some_and(|outlet| outlet.try_send(event).is_ok());
                 if !taken && !gone.contains(&reader) {
                     gone.push(reader);
                 }
@@ -392,9 +373,10 @@ impl State {
 }
 
 /// A command as a block of an event stream. Neither its id nor compact JSON holds a line break.
-fn event(task: &Task) -> Bytes {
-    let mut block = Vec::with_capacity(task.body.len() + task.id.len() + 32);
-    for part in [b"event: command\nid: ", task.id.as_bytes(), b"\ndata: ", &task.body, b"\n\n"] {
+fn event(task: &Task, cancels: Option<&Cancels>) -> Bytes {
+    let body = with_cancels(&task.body, cancels);
+    let mut block = Vec::with_capacity(body.len() + task.id.len() + 32);
+    for part in [b"event: command\nid: ", task.id.as_bytes(), b"\ndata: ", &body, b"\n\n"] {
         block.extend_from_slice(part);
     }
     block.into()
@@ -442,7 +424,68 @@ impl Drop for FeedBody {
     }
 }
 
+/// Answers a request at one of [`FEED_ROUTES`] where commands go to a webhook: `end` notes that the work of a command has
+/// ended, and says whether it was in work.
+pub(crate) async fn answer_ends<B>(
+    hub: &Hub,
+    request: Request<B>,
+    peer: Option<IpAddr>,
+    mut end: impl FnMut(&str) -> bool,
+) -> Response<Body>
+where
+    B: http_body::Body + Send,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let ids = async {
+        let Admitted { asked, principal, .. } = admit(hub, &head, peer).await?;
+        if asked == Asked::Read {
+            let message = "commands go to a webhook here; there is no stream";
+            return Err(Refusal::from(ErrorBody::new(ErrorCode::NotFound, message)));
+        }
+        Ok(asked.ids(hub, &head.headers, body, Holder::of(&principal, peer)).await?)
+    };
+    match ids.await {
+        Ok(ids) => {
+            let (acknowledged, unknown) = ids.into_iter().partition(|id| end(id));
+            json(StatusCode::OK, &Acknowledged { acknowledged, unknown })
+        }
+        Err(Refusal { status, error }) => json(status, &Refused { error }),
+    }
+}
+
+/// A request that may be answered.
+struct Admitted {
+    asked: Asked,
+    principal: Principal,
+    group: String,
+}
+
+/// Checks host, origin, path, method, credentials and query of a request at one of [`FEED_ROUTES`].
+async fn admit(hub: &Hub, head: &http::request::Parts, peer: Option<IpAddr>) -> Result<Admitted, Refusal> {
+    let headers = &head.headers;
+    let host = single(headers, &header::HOST, ErrorCode::HostNotAllowed)?;
+    hub.guard().check_host(head.uri.authority().map(http::uri::Authority::as_str).or(host))?;
+    hub.guard().check_origin(single(headers, &header::ORIGIN, ErrorCode::OriginNotAllowed)?)?;
+    let path = head.uri.path();
+    let asked = Asked::of(path).ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, "nothing is at this path"))?;
+    if head.method != asked.method() {
+        let message = format!("this path takes {}", asked.method());
+        return Err(ErrorBody::new(ErrorCode::MethodNotAllowed, message).into());
+    }
+    let token = link_request::bearer(values(headers, &header::AUTHORIZATION))?;
+    let principal = hub.authenticate(&Credentials { token, peer }).await?;
+    if !principal.claims.may(Permission::Commands) {
+        let message = "this needs the permission commands, which your credentials lack";
+        return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
+    }
+    let group = group(head.uri.query().unwrap_or_default()).map_err(Refusal::bad_request)?;
+    Ok(Admitted { asked, principal, group })
+}
+
 /// What a path asks for.
+#[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Read,
     Acknowledge(String),
@@ -450,6 +493,22 @@ enum Asked {
 }
 
 impl Asked {
+    /// The ids that are acknowledged; none where a stream is asked for.
+    async fn ids<B>(self, hub: &Hub, headers: &HeaderMap, body: B, holder: Holder) -> Result<Vec<String>, ErrorBody>
+    where
+        B: http_body::Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        match self {
+            Self::Read => Ok(Vec::new()),
+            Self::Acknowledge(id) => Ok(vec![id]),
+            Self::AcknowledgeAll => {
+                ids(headers, body, Receiving::begin(hub.unfinished(), holder, Pace::default())).await
+            }
+        }
+    }
+
     fn of(path: &str) -> Option<Self> {
         let rest = path.strip_prefix("/v1/commands")?;
         if rest.is_empty() {

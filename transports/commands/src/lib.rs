@@ -3,7 +3,8 @@
 //!
 //! [`Feed`] answers `GET /v1/commands`, server-sent events with acknowledgements. [`Webhook`] posts each command to a URL,
 //! signed. Both are a [`CommandSink`](eventwire_hub::CommandSink): at least once, in order within a session, urgent ones
-//! before those that wait, and never without bound. What no back end takes in the end is told to who asked.
+//! before those that wait, and never without bound. An urgent command withdraws what it cancels and names it (CMD-15,
+//! CMD-16). What no back end takes in the end is told to who asked.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -20,9 +21,13 @@
 //! # }
 //! ```
 
+mod body;
 mod feed;
+mod lane;
 mod ledger;
+mod lines;
 pub mod queue;
+mod recent;
 mod retry;
 mod signature;
 mod webhook;

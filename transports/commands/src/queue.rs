@@ -1,28 +1,35 @@
 //! What waits for back ends that read a stream, as a state machine of time: no clock, no socket, no lock.
 //!
-//! A command goes to every **group** that has a reader. In a group, the commands of one **lane** (one session, CMD-11) are
-//! brought one after the other: the next is not brought before the one in front of it was acknowledged. A lane has a
-//! second track for urgent commands, which wait for each other and for nobody else. While anything of a lane is on its
-//! way, the lane belongs to one **reader**; when nothing is, the next command goes to the reader with the fewest lanes.
+//! A command goes to every **group** that has a reader. In a group, the commands of one session are a [lane](crate::lane),
+//! which decides what may be brought next and what an urgent command cancels (CMD-11, CMD-15). While anything of a lane is
+//! on its way, the lane belongs to one **reader**; when nothing is, the next command goes to the reader with the fewest lanes.
 //!
 //! What is not acknowledged in time, or whose reader went, returns to the head of its track and is brought again. So a
-//! command comes at least once, perhaps several times, and never behind one that was sent after it.
+//! command comes at least once, perhaps several times, and never behind one that was sent after it. What is cancelled is not
+//! brought again. It is **held** until the urgent command is done: where that is given up, the senders of both are told.
 //!
 //! What waits is shared fairly between those who sent it (LIMIT-13): where there is no room, the holder with the most gives up
 //! its newest command that no reader has. Holders take turns as well: each command gets a **rank**, which is one more than that
 //! of its holder's command before, but not less than what is being brought (start-time fair queueing), and lower ranks go first.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use eventwire_hub::Holder;
-use eventwire_protocol::ConnectionId;
+use eventwire_protocol::{CommandEffect, ConnectionId, application::Cancels};
 
-use crate::ledger::Ledger;
+use crate::{
+    lane::{Cut, Dropped, Finished, Lane as Tracks, Names, Number, Returned, Ticket},
+    ledger::Ledger,
+    recent::{Progress, Recent},
+};
+
+/// Commands of late that each group remembers, for cancellations to name.
+const REMEMBERED: usize = 1_000;
 
 /// How much a queue holds, and how long it waits. Times are those that the caller passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +74,8 @@ pub struct Task {
     pub id: Arc<str>,
     /// Whose order it keeps.
     pub lane: Arc<str>,
-    /// Whether it overtakes what waits.
-    pub urgent: bool,
+    /// What it does to the work of its lane.
+    pub effect: CommandEffect,
     /// What is brought.
     pub body: Bytes,
     /// On whose account it waits (LIMIT-13).
@@ -82,7 +89,7 @@ pub struct Task {
 pub struct Submitted {
     /// What is to be brought now.
     pub deliveries: Vec<Delivery>,
-    /// Commands of others that were given up for it, newest first.
+    /// Commands of others that were given up for it, newest first, and then what urgent ones among them held.
     pub evicted: Vec<Arc<Task>>,
 }
 
@@ -97,6 +104,8 @@ pub struct Delivery {
     pub reader: ReaderId,
     /// What.
     pub task: Arc<Task>,
+    /// What it cancels, if it is urgent (CMD-16).
+    pub cancels: Option<Cancels>,
 }
 
 /// Why a command is not taken.
@@ -106,16 +115,6 @@ pub enum Full {
     NoReader,
     /// As much waits as may wait, or as much of this holder's as its share is.
     Busy,
-}
-
-/// The number of a command: later ones are greater.
-type Number = u64;
-
-/// A command in its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ticket {
-    number: Number,
-    rank: u64,
 }
 
 /// The queue.
@@ -147,9 +146,11 @@ struct Entry {
     open: usize,
     /// Whether some group has acknowledged it.
     acknowledged: bool,
+    /// What an urgent command holds: cancelled commands that no group has acknowledged. No group has them any more.
+    holds: Vec<Number>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Group {
     /// Each reader's lanes in hand, and when it was last given one.
     readers: BTreeMap<ReaderId, Hand>,
@@ -162,6 +163,8 @@ struct Group {
     /// When each command on its way returns.
     timers: BTreeSet<(Duration, Number)>,
     turn: u64,
+    /// The work that its readers took up of late.
+    recent: Recent,
 }
 
 #[derive(Debug, Default)]
@@ -182,67 +185,25 @@ struct Place {
 
 #[derive(Debug, Default)]
 struct Lane {
-    urgent: Track,
-    ordinary: Track,
+    tracks: Tracks,
     /// Who has it in hand.
     owner: Option<ReaderId>,
     /// Where it stands among those that are ready.
     place: Option<Place>,
 }
 
-#[derive(Debug, Default)]
-struct Track {
-    waiting: VecDeque<Ticket>,
-    /// What is on its way, and when it returns.
-    away: Option<(Ticket, Duration)>,
-}
-
-impl Track {
-    fn has(&self) -> bool {
-        self.away.is_some() || !self.waiting.is_empty()
-    }
-
-    /// Takes the next one on its way, if none is.
-    fn send(&mut self, until: Duration) -> Option<Number> {
-        if self.away.is_some() {
-            return None;
-        }
-        let ticket = self.waiting.pop_front()?;
-        self.away = Some((ticket, until));
-        Some(ticket.number)
-    }
-
-    /// Puts what is on its way back in front.
-    fn return_away(&mut self) -> Option<(Number, Duration)> {
-        let (ticket, until) = self.away.take()?;
-        self.waiting.push_front(ticket);
-        Some((ticket.number, until))
-    }
-}
-
 impl Lane {
-    fn track(&mut self, urgent: bool) -> &mut Track {
-        if urgent { &mut self.urgent } else { &mut self.ordinary }
-    }
-
-    fn has_away(&self, number: Number) -> bool {
-        [&self.urgent, &self.ordinary].iter().any(|track| track.away.is_some_and(|(away, _)| away.number == number))
-    }
-
-    fn is_away(&self) -> bool {
-        self.urgent.away.is_some() || self.ordinary.away.is_some()
-    }
-
-    fn place(&self, name: &Arc<str>) -> Option<Place> {
-        let (urgent, ordinary) = (self.urgent.waiting.front(), self.ordinary.waiting.front());
-        let Ticket { number, rank } = *urgent.or(ordinary)?;
+    /// Where the lane belongs among those that are ready, if anything of it may be brought.
+    fn next_place(&self, name: &Arc<str>) -> Option<Place> {
+        let urgent = self.tracks.sendable(true);
+        let Ticket { number, rank, .. } = *urgent.or_else(|| self.tracks.sendable(false))?;
         Some(Place { free: self.owner.is_none(), calm: urgent.is_none(), rank, oldest: number, lane: name.clone() })
     }
 }
 
 /// Whether a command may be given up: no group has acknowledged it, and no reader has it in hand.
 fn may_go(groups: &BTreeMap<Arc<str>, Group>, number: Number, entry: &Entry) -> bool {
-    let is_away = |group: &Group| group.lanes.get(&entry.task.lane).is_some_and(|lane| lane.has_away(number));
+    let is_away = |group: &Group| group.lanes.get(&entry.task.lane).is_some_and(|lane| lane.tracks.has_away(number));
     !entry.acknowledged && !groups.values().any(is_away)
 }
 
@@ -307,7 +268,13 @@ impl Queue {
             Some((number, entry.task.body.len()))
         };
         let going = ledger.make_room(&task.holder, task.body.len(), newest).ok_or(Full::Busy)?;
-        let evicted = going.into_iter().filter_map(|number| self.withdraw(number)).collect();
+        // Their shares are released already, those of what they hold are not.
+        let going: Vec<(Number, Entry)> =
+            going.into_iter().filter_map(|number| Some((number, self.withdraw(number)?))).collect();
+        let mut evicted: Vec<Arc<Task>> = going.iter().map(|(_, entry)| entry.task.clone()).collect();
+        for (number, entry) in going {
+            evicted.extend(self.resolve(number, &entry, false));
+        }
         let number = self.next;
         self.next += 1;
         self.bytes += task.body.len();
@@ -318,12 +285,19 @@ impl Queue {
         self.by_holder.entry(task.holder.clone()).or_default().insert(number);
         let task = Arc::new(task);
         self.by_id.insert(task.id.clone(), number);
-        for group in self.groups.values_mut().filter(|group| takes(group)) {
-            let lane = group.lanes.entry(task.lane.clone()).or_default();
-            lane.track(task.urgent).waiting.push_back(Ticket { number, rank });
+        let mut dropped = Vec::new();
+        for group in self.groups.values_mut() {
+            let mut cut = group.cut(&task, number, now);
+            dropped.append(&mut cut.dropped);
+            if takes(group) {
+                let lane = group.lanes.entry(task.lane.clone()).or_default();
+                lane.tracks.push(Ticket::new(number, rank, task.id.clone(), task.effect, cut.names));
+            }
             group.settle(&task.lane);
         }
-        self.entries.insert(number, Entry { task, rank, taken: now, open, acknowledged: false });
+        let entry = Entry { task, rank, taken: now, open, acknowledged: false, holds: Vec::new() };
+        self.entries.insert(number, entry);
+        self.leave(dropped);
         Ok(Submitted { deliveries: self.deliver(now), evicted })
     }
 
@@ -333,22 +307,55 @@ impl Queue {
             entry.task.connection.is_some_and(&gone) && may_go(&self.groups, **number, entry)
         });
         let left: Vec<Number> = left.map(|(number, _)| *number).collect();
-        let withdrawn = left.into_iter().filter_map(|number| {
-            let task = self.withdraw(number)?;
-            self.ledger.release(&task.holder, task.body.len());
-            Some(task)
-        });
-        withdrawn.collect()
+        let mut given_up = Vec::new();
+        for number in left {
+            let Some(entry) = self.withdraw(number) else { continue };
+            self.ledger.release(&entry.task.holder, entry.task.body.len());
+            given_up.push(entry.task.clone());
+            given_up.extend(self.resolve(number, &entry, false));
+        }
+        given_up
     }
 
-    /// Takes a command out of every group and forgets it; its share is released already.
-    fn withdraw(&mut self, number: Number) -> Option<Arc<Task>> {
+    /// Takes a command out of every group and forgets it; its share is the caller's to release.
+    fn withdraw(&mut self, number: Number) -> Option<Entry> {
         let task = self.entries.get(&number)?.task.clone();
         for group in self.groups.values_mut() {
             group.finish(number, &task);
         }
-        self.remove(number);
-        Some(task)
+        self.remove(number)
+    }
+
+    /// An urgent command is over: some group has taken it, or it is given up. Gives what it held, if the senders of that
+    /// have to be told.
+    fn resolve(&mut self, number: Number, entry: &Entry, taken: bool) -> Vec<Arc<Task>> {
+        if !entry.task.effect.is_urgent() {
+            return Vec::new();
+        }
+        for group in self.groups.values_mut() {
+            if let Some(lane) = group.lanes.get_mut(&entry.task.lane) {
+                lane.tracks.resolve(number, taken);
+            }
+        }
+        let held: Vec<Arc<Task>> =
+            entry.holds.iter().filter_map(|held| self.forget(*held)).map(|held| held.task).collect();
+        if taken { Vec::new() } else { held }
+    }
+
+    /// Cancelled commands left their lanes. Each one that no group has any more is held, or forgotten.
+    fn leave(&mut self, dropped: Vec<Dropped>) {
+        for Dropped { number, by, .. } in dropped {
+            let Some(entry) = self.entries.get_mut(&number) else { continue };
+            entry.open -= 1;
+            if entry.open > 0 {
+                continue;
+            }
+            let is_acknowledged = entry.acknowledged;
+            match by.and_then(|by| self.entries.get_mut(&by)) {
+                Some(urgent) if !is_acknowledged && !urgent.acknowledged => urgent.holds.push(number),
+                _ => drop(self.forget(number)),
+            }
+        }
     }
 
     /// A reader comes. The answer holds what it is brought at once.
@@ -363,7 +370,7 @@ impl Queue {
             return Err(Full::Busy);
         }
         let name: Arc<str> = group.into();
-        let group = self.groups.entry(name.clone()).or_default();
+        let group = self.groups.entry(name.clone()).or_insert_with(|| Group::new(self.bounds.age));
         group.readers.insert(reader, Hand::default());
         group.deserted = None;
         self.readers.insert(reader, name);
@@ -373,6 +380,7 @@ impl Queue {
     /// A reader goes. What it did not acknowledge is brought to others at once.
     pub fn detach(&mut self, reader: ReaderId, now: Duration) -> Vec<Delivery> {
         let Some(name) = self.readers.remove(&reader) else { return Vec::new() };
+        let mut dropped = Vec::new();
         if let Some(group) = self.groups.get_mut(&name) {
             group.readers.remove(&reader);
             if group.readers.is_empty() {
@@ -385,23 +393,47 @@ impl Queue {
                 .map(|(name, _)| name.clone())
                 .collect();
             for name in owned {
-                group.take_back(&name, None);
+                for urgent in [true, false] {
+                    dropped.extend(group.take_back(&name, urgent, now));
+                }
             }
         }
+        self.leave(dropped);
         self.deliver(now)
     }
 
     /// A command is done in a group, whoever says so: an acknowledgement that comes too late still counts. Says whether the
     /// group had it.
     pub fn acknowledge(&mut self, group: &str, id: &str, now: Duration) -> (bool, Vec<Delivery>) {
-        let Some(number) = self.by_id.get(id).copied() else { return (false, Vec::new()) };
-        let Some(entry) = self.entries.get_mut(&number) else { return (false, Vec::new()) };
         let Some(group) = self.groups.get_mut(group) else { return (false, Vec::new()) };
-        if !group.finish(number, &entry.task) {
-            return (false, Vec::new());
+        let number = self.by_id.get(id).copied().unwrap_or_default();
+        let Some(entry) = self.entries.get_mut(&number) else {
+            // It is cancelled and forgotten. A reader that was brought it has ended its work all the same.
+            return (group.recent.end(id, now), Vec::new());
+        };
+        let task = entry.task.clone();
+        if entry.open == 0 {
+            // It is held, until its work has ended or the urgent command is done.
+            let was_there = group.recent.end(&task.id, now);
+            if was_there {
+                self.forget(number);
+            }
+            return (was_there, Vec::new());
+        }
+        if !group.finish(number, &task) {
+            let was_in_work = group.recent.end(&task.id, now);
+            entry.acknowledged |= was_in_work;
+            return (was_in_work, Vec::new());
+        }
+        if let Some(work) = task.effect.begins() {
+            group.recent.record(&task.lane, task.id.clone(), work, Progress::Ended, now);
         }
         entry.open -= 1;
-        entry.acknowledged = true;
+        let is_first = !std::mem::replace(&mut entry.acknowledged, true);
+        let entry = Entry { task, holds: std::mem::take(&mut entry.holds), ..*entry };
+        if is_first {
+            self.resolve(number, &entry, true);
+        }
         if entry.open == 0 {
             self.forget(number);
         }
@@ -416,25 +448,28 @@ impl Queue {
             if now < entry.taken + self.bounds.age {
                 break;
             }
-            for group in self.groups.values_mut() {
-                group.finish(number, &entry.task);
-            }
+            let Some(entry) = self.withdraw(number) else { break };
+            self.ledger.release(&entry.task.holder, entry.task.body.len());
             if !entry.acknowledged {
                 given_up.push(entry.task.clone());
             }
-            self.forget(number);
+            given_up.extend(self.resolve(number, &entry, entry.acknowledged));
         }
+        let mut dropped = Vec::new();
         for group in self.groups.values_mut() {
             while let Some(&(until, number)) = group.timers.first() {
                 if now < until {
                     break;
                 }
                 match self.entries.get(&number) {
-                    Some(entry) => group.take_back(&entry.task.lane.clone(), Some(entry.task.urgent)),
+                    Some(entry) => {
+                        dropped.extend(group.take_back(&entry.task.lane, entry.task.effect.is_urgent(), now));
+                    }
                     None => drop(group.timers.pop_first()),
                 }
             }
         }
+        self.leave(dropped);
         self.sweep(now);
         (self.deliver(now), given_up)
     }
@@ -453,14 +488,15 @@ impl Queue {
         returns.chain(oldest).min()
     }
 
-    fn forget(&mut self, number: Number) {
-        if let Some(task) = self.remove(number) {
-            self.ledger.release(&task.holder, task.body.len());
-        }
+    fn forget(&mut self, number: Number) -> Option<Entry> {
+        let entry = self.remove(number)?;
+        self.ledger.release(&entry.task.holder, entry.task.body.len());
+        Some(entry)
     }
 
-    fn remove(&mut self, number: Number) -> Option<Arc<Task>> {
-        let Entry { task, .. } = self.entries.remove(&number)?;
+    fn remove(&mut self, number: Number) -> Option<Entry> {
+        let entry = self.entries.remove(&number)?;
+        let task = &entry.task;
         self.bytes -= task.body.len();
         self.by_id.remove(&task.id);
         if let Some(held) = self.by_holder.get_mut(&task.holder) {
@@ -470,7 +506,7 @@ impl Queue {
                 self.ranks.remove(&task.holder);
             }
         }
-        Some(task)
+        Some(entry)
     }
 
     /// Sends everything on its way that may go.
@@ -478,10 +514,10 @@ impl Queue {
         let until = now + self.bounds.visibility;
         let mut deliveries = Vec::new();
         for group in self.groups.values_mut() {
-            for (reader, number) in group.send(self.bounds.lanes_per_reader, until) {
+            for Sent { reader, number, cancels } in group.send(self.bounds.lanes_per_reader, until, now) {
                 if let Some(entry) = self.entries.get(&number) {
                     self.turn = self.turn.max(entry.rank);
-                    deliveries.push(Delivery { reader, task: entry.task.clone() });
+                    deliveries.push(Delivery { reader, task: entry.task.clone(), cancels });
                 }
             }
         }
@@ -489,9 +525,40 @@ impl Queue {
     }
 }
 
+/// A command that a group brings to a reader.
+struct Sent {
+    reader: ReaderId,
+    number: Number,
+    cancels: Option<Cancels>,
+}
+
 impl Group {
+    fn new(horizon: Duration) -> Self {
+        Self {
+            readers: BTreeMap::new(),
+            deserted: None,
+            lanes: HashMap::new(),
+            ready: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            turn: 0,
+            recent: Recent::new(REMEMBERED, horizon),
+        }
+    }
+
+    /// What a new command cancels here; nothing, if it is not urgent.
+    fn cut(&mut self, task: &Task, number: Number, now: Duration) -> Cut {
+        let CommandEffect::Cancels(work) = task.effect else { return Cut::default() };
+        let recent = self.recent.of(&task.lane, work, now);
+        let mut cut = self.lanes.get_mut(&task.lane).map(|lane| lane.tracks.cut(number, work)).unwrap_or_default();
+        cut.names = Names::after(recent, cut.names);
+        for dropped in cut.dropped.iter().filter(|dropped| dropped.was_brought) {
+            self.recent.record(&task.lane, dropped.id.clone(), work, Progress::InWork, now);
+        }
+        cut
+    }
+
     /// Gives lanes to readers and sends what may go.
-    fn send(&mut self, lanes_per_reader: usize, until: Duration) -> Vec<(ReaderId, Number)> {
+    fn send(&mut self, lanes_per_reader: usize, until: Duration, now: Duration) -> Vec<Sent> {
         let mut sent = Vec::new();
         while let Some(place) = self.ready.first().cloned() {
             let owner = self.lanes.get(&place.lane).and_then(|lane| lane.owner);
@@ -509,42 +576,44 @@ impl Group {
                 self.turn += 1;
                 *hand = Hand { lanes: hand.lanes + 1, turn: self.turn };
             }
-            for track in [&mut lane.urgent, &mut lane.ordinary] {
-                if let Some(number) = track.send(until) {
-                    self.timers.insert((until, number));
-                    sent.push((reader, number));
-                }
+            for urgent in [true, false] {
+                let Some(number) = lane.tracks.send(urgent, until).map(|ticket| ticket.number) else { continue };
+                let names = lane.tracks.names(number);
+                let cancels = names.map(|names| names.cancels(|id| self.recent.has_ended(&place.lane, id, now)));
+                self.timers.insert((until, number));
+                sent.push(Sent { reader, number, cancels });
             }
         }
         sent
     }
 
-    /// Takes back what is on its way of a lane: of one track, or of both.
-    fn take_back(&mut self, name: &Arc<str>, urgent: Option<bool>) {
-        let Some(lane) = self.lanes.get_mut(name) else { return };
-        for of in [true, false] {
-            if urgent.is_none_or(|urgent| urgent == of)
-                && let Some((number, until)) = lane.track(of).return_away()
-            {
+    /// Takes back what is on its way of one track of a lane. Gives what is cancelled and therefore not brought again.
+    fn take_back(&mut self, name: &Arc<str>, urgent: bool, now: Duration) -> Option<Dropped> {
+        let returned = self.lanes.get_mut(name)?.tracks.return_away(urgent)?;
+        let dropped = match returned {
+            Returned::Waits(number, until) => {
                 self.timers.remove(&(until, number));
+                None
             }
-        }
+            Returned::Dropped(dropped, until) => {
+                self.timers.remove(&(until, dropped.number));
+                if let Some(work) = dropped.work {
+                    self.recent.record(name, dropped.id.clone(), work, Progress::InWork, now);
+                }
+                Some(dropped)
+            }
+        };
         self.settle(name);
+        dropped
     }
 
     /// A command is over. Says whether it was here.
     fn finish(&mut self, number: Number, task: &Task) -> bool {
         let Some(lane) = self.lanes.get_mut(&task.lane) else { return false };
-        let track = lane.track(task.urgent);
-        match track.away {
-            Some((away, until)) if away.number == number => {
-                track.away = None;
-                self.timers.remove(&(until, number));
-            }
-            _ => match track.waiting.binary_search_by_key(&number, |ticket| ticket.number) {
-                Ok(at) => drop(track.waiting.remove(at)),
-                Err(_) => return false,
-            },
+        match lane.tracks.finish(number, task.effect.is_urgent()) {
+            Some(Finished::Away(until)) => drop(self.timers.remove(&(until, number))),
+            Some(Finished::Waiting) => {}
+            None => return false,
         }
         self.settle(&task.lane);
         true
@@ -553,7 +622,7 @@ impl Group {
     /// After a change of a lane: who has it in hand, and where it stands.
     fn settle(&mut self, name: &Arc<str>) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        if !lane.is_away()
+        if !lane.tracks.is_away()
             && let Some(owner) = lane.owner.take()
             && let Some(hand) = self.readers.get_mut(&owner)
         {
@@ -562,13 +631,11 @@ impl Group {
         if let Some(place) = lane.place.take() {
             self.ready.remove(&place);
         }
-        if !lane.urgent.has() && !lane.ordinary.has() {
+        if lane.tracks.is_empty() {
             self.lanes.remove(name);
             return;
         }
-        let sendable =
-            [&lane.urgent, &lane.ordinary].iter().any(|track| track.away.is_none() && !track.waiting.is_empty());
-        if sendable && let Some(place) = lane.place(name) {
+        if let Some(place) = lane.next_place(name) {
             self.ready.insert(place.clone());
             lane.place = Some(place);
         }

@@ -1,31 +1,38 @@
 //! Commands as requests to a URL of the back end, signed (CMD-13, CMD-14).
 //!
-//! The commands of one lane are sent one after the other; the next waits until the one in front of it was taken or given
-//! up. A lane has a second line for urgent commands, which does not wait for the first. Lanes go in parallel, up to a
-//! bound, and urgent ones have places of their own, so that a cancellation does not wait for what it cancels.
+//! A thin shell around [the lines](crate::lines), which decide what is brought next and what an urgent command cancels. Lanes
+//! go in parallel, up to a bound, and urgent commands have places of their own, so that a cancellation does not wait for
+//! what it cancels.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::HashMap,
+    error::Error,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Holder, Secret};
+use eventwire_hub::{CommandSink, Holder, Hub, Secret};
 use eventwire_protocol::{ApplicationCommand, ErrorBody, ErrorCode};
-use http::{HeaderValue, Request, Uri, header};
+use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use crate::{
     OnFailure,
-    ledger::Ledger,
+    feed::{Body, answer_ends},
+    lane::Number,
+    lines::{Effects, Line, Lines, Outcome},
     retry::{self, Verdict},
     signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, sign},
 };
@@ -100,108 +107,12 @@ struct Shared {
     settings: WebhookSettings,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     lines: Mutex<Lines>,
+    /// What ends the wait of each command for its next attempt: it is cancelled.
+    waits: Mutex<HashMap<Number, Arc<Notify>>>,
     ordinary: Semaphore,
     urgent: Semaphore,
     on_failure: OnFailure,
-}
-
-/// What waits, by lane and urgency. A line that is here has a task that works it off.
-struct Lines {
-    waiting: HashMap<Line, VecDeque<Letter>>,
-    /// The line of each letter that waits, by holder and number.
-    by_holder: HashMap<Holder, BTreeMap<u64, Line>>,
-    ledger: Ledger,
-    /// Commands that wait or are on their way.
-    commands: usize,
-    next: u64,
-}
-
-/// A lane, and whether it is the line of its urgent commands.
-type Line = (String, bool);
-
-struct Letter {
-    number: u64,
-    command: ApplicationCommand,
-    body: Bytes,
-    holder: Holder,
-}
-
-impl Lines {
-    fn new(settings: &WebhookSettings) -> Self {
-        let ledger = Ledger::new(settings.commands, settings.bytes);
-        Self { waiting: HashMap::new(), by_holder: HashMap::new(), ledger, commands: 0, next: 0 }
-    }
-
-    /// Puts a letter at the end of its line; letters of others may be given up for it (LIMIT-13). `None` when its holder
-    /// has its share.
-    fn push(&mut self, line: &Line, holder: Holder, command: ApplicationCommand, body: Bytes) -> Option<Pushed> {
-        let Self { ledger, by_holder, waiting, .. } = self;
-        let newest = |holder: &Holder, going: &[(u64, Line)]| {
-            let (number, line) =
-                by_holder.get(holder)?.iter().rev().find(|(number, _)| going.iter().all(|(of, _)| of != *number))?;
-            let letters = waiting.get(line)?;
-            let at = letters.binary_search_by_key(number, |letter| letter.number).ok()?;
-            Some(((*number, line.clone()), letters.get(at)?.body.len()))
-        };
-        let going = ledger.make_room(&holder, body.len(), newest)?;
-        let evicted = going.into_iter().filter_map(|(number, line)| self.evict(number, &line)).collect();
-        self.next += 1;
-        let number = self.next;
-        self.commands += 1;
-        self.ledger.add(holder.clone(), body.len());
-        self.by_holder.entry(holder.clone()).or_default().insert(number, line.clone());
-        let letter = Letter { number, command, body, holder };
-        let is_new = !self.waiting.contains_key(line);
-        self.waiting.entry(line.clone()).or_default().push_back(letter);
-        Some(Pushed { is_new, evicted })
-    }
-
-    /// Takes out a letter whose share is released already. Its line stays: it has a task.
-    fn evict(&mut self, number: u64, line: &Line) -> Option<ApplicationCommand> {
-        let letters = self.waiting.get_mut(line)?;
-        let at = letters.binary_search_by_key(&number, |letter| letter.number).ok()?;
-        let letter = letters.remove(at)?;
-        self.commands -= 1;
-        self.unlist(&letter);
-        Some(letter.command)
-    }
-
-    /// The next letter of a line; the line ends with its last one.
-    fn next(&mut self, line: &Line) -> Option<Letter> {
-        match self.waiting.get_mut(line).and_then(VecDeque::pop_front) {
-            Some(letter) => {
-                self.unlist(&letter);
-                Some(letter)
-            }
-            None => {
-                self.waiting.remove(line);
-                None
-            }
-        }
-    }
-
-    fn unlist(&mut self, letter: &Letter) {
-        if let Some(numbers) = self.by_holder.get_mut(&letter.holder) {
-            numbers.remove(&letter.number);
-            if numbers.is_empty() {
-                self.by_holder.remove(&letter.holder);
-            }
-        }
-    }
-
-    /// A letter was taken or given up.
-    fn done(&mut self, letter: &Letter) {
-        self.commands -= 1;
-        self.ledger.release(&letter.holder, letter.body.len());
-    }
-}
-
-/// What became of a letter that was taken in.
-struct Pushed {
-    /// Whether its line is new and needs a task.
-    is_new: bool,
-    /// What was given up for it.
-    evicted: Vec<ApplicationCommand>,
+    origin: Instant,
 }
 
 impl Webhook {
@@ -236,18 +147,32 @@ impl Webhook {
                 host,
                 secret,
                 client,
-                lines: Mutex::new(Lines::new(&settings)),
+                lines: Mutex::new(Lines::new(settings.commands, settings.bytes)),
+                waits: Mutex::default(),
                 ordinary: Semaphore::new(settings.parallel.max(1)),
                 urgent: Semaphore::new(settings.parallel.max(1)),
                 settings,
                 on_failure,
+                origin: Instant::now(),
             }),
         })
     }
 
     /// How many commands wait or are on their way.
     pub fn pending(&self) -> usize {
-        self.shared.lines().commands
+        self.shared.lines().len()
+    }
+
+    /// The answer to a request at one of [`FEED_ROUTES`](crate::FEED_ROUTES): the back end acknowledges that the work of
+    /// commands which it took over has ended (CMD-16). There is no stream. Readers are recognized by the hub and need the
+    /// permission `commands`.
+    pub async fn answer<B>(&self, hub: &Hub, request: Request<B>, peer: Option<IpAddr>) -> Response<Body>
+    where
+        B: http_body::Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        answer_ends(hub, request, peer, |id| self.shared.lines().end(id, self.shared.now())).await
     }
 }
 
@@ -299,33 +224,31 @@ impl CommandSink for Webhook {
         let body: Bytes = serde_json::to_vec(&command)
             .map_err(|_| ErrorBody::new(ErrorCode::Internal, "the command cannot be written as JSON"))?
             .into();
-        let (line, name) = ((command.lane(), command.urgent), command.name.clone());
-        let pushed = self.shared.lines().push(&line, holder, command, body);
-        let Some(Pushed { is_new, evicted }) = pushed else {
+        let name = command.name.clone();
+        let pushed = self.shared.lines().push(holder, command, body, self.shared.now());
+        let Some(Effects { start, given_up, interrupt }) = pushed else {
             let message = format!("{name:?} was not carried out: too many commands wait for the back end");
             return Err(ErrorBody::new(ErrorCode::Unavailable, message));
         };
-        if is_new {
-            tokio::spawn(work_off(self.shared.clone(), line));
+        if let Some(wait) = interrupt.and_then(|number| self.shared.waits().get(&number).cloned()) {
+            wait.notify_one();
         }
-        for command in evicted {
-            self.shared.report(command, "too many commands wait for the back end, most of them yours");
-        }
+        self.shared.start(start);
+        self.shared.report(given_up, "too many commands wait for the back end, most of them yours");
         Ok(())
     }
 }
 
-/// Sends what waits in a line, one after the other, until nothing does.
+/// Brings what waits in a line, one after the other, until nothing may be brought.
 async fn work_off(shared: Arc<Shared>, line: Line) {
     loop {
-        // First a place, then the letter: one that waits for a place can still be given up for others.
-        let place = shared.place(line.1).await;
-        let Some(letter) = shared.lines().next(&line) else { return };
-        let failed = shared.bring(&letter, place).await.err();
-        shared.lines().done(&letter);
-        if let Some(reason) = failed {
-            shared.report(letter.command, &reason);
-        }
+        // First a place, then the command: one that waits for a place can still be given up for others, or cancelled.
+        let place = shared.place(line.is_urgent).await;
+        let Some(number) = shared.lines().next(&line) else { return };
+        let (outcome, reason) = shared.bring(number, line.is_urgent, place).await;
+        let Effects { start, given_up, .. } = shared.lines().done(number, outcome, shared.now());
+        shared.start(start);
+        shared.report(given_up, &reason);
     }
 }
 
@@ -334,11 +257,27 @@ impl Shared {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the sender of a command that was given up. Its name was chosen by a client.
-    fn report(&self, command: ApplicationCommand, why: &str) {
-        tracing::warn!(command = ?command.name, id = ?command.id, why, "a command was given up");
-        let message = format!("{:?} was not carried out: {why}", command.name);
-        (self.on_failure)(command, ErrorBody::new(ErrorCode::Unavailable, message));
+    fn waits(&self) -> std::sync::MutexGuard<'_, HashMap<Number, Arc<Notify>>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn start(self: &Arc<Self>, lines: Vec<Line>) {
+        for line in lines {
+            tokio::spawn(work_off(self.clone(), line));
+        }
+    }
+
+    /// Tells the senders of commands that were given up. Their names were chosen by clients.
+    fn report(&self, given_up: Vec<ApplicationCommand>, why: &str) {
+        for command in given_up {
+            tracing::warn!(command = ?command.name, id = ?command.id, why, "a command was given up");
+            let message = format!("{:?} was not carried out: {why}", command.name);
+            (self.on_failure)(command, ErrorBody::new(ErrorCode::Unavailable, message));
+        }
     }
 
     /// A place among the requests at once. The semaphores are never closed.
@@ -347,46 +286,64 @@ impl Shared {
         places.acquire().await.ok()
     }
 
-    /// Brings one command, with as many attempts as it takes and may take. No place is held between them.
-    async fn bring(&self, letter: &Letter, mut place: Option<SemaphorePermit<'_>>) -> Result<(), String> {
+    /// Brings one command, with as many attempts as it takes and may take. No place is held between them. The text says why
+    /// it was not taken.
+    async fn bring(&self, number: Number, urgent: bool, mut place: Option<SemaphorePermit<'_>>) -> (Outcome, String) {
         let mut failed = 0;
         loop {
             let held = match place.take() {
                 Some(place) => Some(place),
-                None => self.place(letter.command.urgent).await,
+                None => self.place(urgent).await,
             };
-            let (verdict, reason) = self.attempt(letter).await;
+            let Some((id, body)) = self.lines().text(number, self.now()) else {
+                return (Outcome::Taken, String::new());
+            };
+            let (verdict, reason) = self.attempt(&id, body).await;
             drop(held);
             failed += 1;
             match verdict {
-                Verdict::Taken => return Ok(()),
-                Verdict::Never => return Err(reason),
+                Verdict::Taken => return (Outcome::Taken, reason),
+                Verdict::Never => return (Outcome::Refused, reason),
                 Verdict::Again(_) if failed >= self.settings.attempts => {
-                    return Err(format!("{reason}, after {failed} attempts"));
+                    return (Outcome::Failed, format!("{reason}, after {failed} attempts"));
                 }
                 Verdict::Again(asked) => {
-                    tracing::debug!(id = ?letter.command.id, failed, reason, "a command is to be brought again");
+                    tracing::debug!(id, failed, reason, "a command is to be brought again");
                     let draw = getrandom::u32().unwrap_or(u32::MAX / 2);
                     let WebhookSettings { first_wait, longest_wait, .. } = self.settings;
-                    tokio::time::sleep(retry::wait(failed, first_wait, longest_wait, asked, draw)).await;
+                    self.wait(number, retry::wait(failed, first_wait, longest_wait, asked, draw)).await;
+                    if self.lines().is_cancelled(number) {
+                        return (Outcome::Failed, format!("it was cancelled, and {reason}"));
+                    }
                 }
             }
         }
     }
 
-    async fn attempt(&self, letter: &Letter) -> (Verdict, String) {
+    /// Waits for the next attempt of a command, or until the command is cancelled.
+    async fn wait(&self, number: Number, wait: Duration) {
+        let cancelled = Arc::new(Notify::new());
+        self.waits().insert(number, cancelled.clone());
+        // Cancelled before the wait began, it is not waited for.
+        if !self.lines().is_cancelled(number) {
+            let _ = tokio::time::timeout(wait, cancelled.notified()).await;
+        }
+        self.waits().remove(&number);
+    }
+
+    /// One attempt: what its answer means, and why it was not taken.
+    async fn attempt(&self, id: &str, body: Bytes) -> (Verdict, String) {
         let timestamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
-        let id = &letter.command.id;
         let request = Request::post(self.url.clone())
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("eventwire/", env!("CARGO_PKG_VERSION")))
             .header(HEADER_ID, id)
             .header(HEADER_TIMESTAMP, timestamp)
-            .header(HEADER_SIGNATURE, sign(&self.secret, id, timestamp, &letter.body))
-            .body(Full::new(letter.body.clone()));
+            .header(HEADER_SIGNATURE, sign(&self.secret, id, timestamp, &body))
+            .body(Full::new(body));
         let Ok(request) = request else { return (Verdict::Never, "its id cannot stand in a header".into()) };
         let exchange = async {
             let answer = self.client.request(request).await?;

@@ -88,6 +88,19 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The next command, of which only the id and what it cancels are of interest.
+    async fn cancels(&mut self) -> (String, Value) {
+        let next = tokio::time::timeout(Duration::from_secs(3_000), self.next()).await;
+        let (id, command) = next.expect("a command").expect("no end");
+        (id, serde_json::to_value(command.cancels).unwrap())
+    }
+}
+
+fn cancels(in_work: &[&str], withdrawn: &[&str], ended: &[&str], stale: bool) -> Value {
+    json!({"in_work": in_work, "withdrawn": withdrawn, "ended": ended, "stale": stale})
+}
+
 async fn acknowledge(feed: &Feed, id: &str) {
     let (status, body) = told(feed, ask("POST", &format!("/v1/commands/{id}/ack")), "").await;
     assert_eq!((status, body), (200, json!({"acknowledged": [id], "unknown": []})));
@@ -407,4 +420,117 @@ async fn limit_13_commands_of_closed_connections_make_room_first_unless_a_sessio
 async fn feed_acknowledges(feed: &Feed, ids: &[&str]) -> Value {
     let request = ask("POST", "/v1/commands/ack").header("content-type", "application/json");
     told(feed, request, json!({"ids": ids}).to_string()).await.1
+}
+
+async fn submit_all(feed: &Feed, commands: &[(&str, &str)]) {
+    for (id, name) in commands {
+        feed.submit(command(id, "browser", name)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn cmd_15_a_cancel_withdraws_the_turns_that_wait_and_what_was_sent_after_it_waits() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    submit_all(&feed, &[("1", "CHAT"), ("2", "UPDATE_PARAMS"), ("3", "CHAT"), ("4", "EDIT"), ("5", "AI_USER_QUERY")])
+        .await;
+    feed.submit(command("other", "another", "CHAT")).await.unwrap();
+    submit_all(&feed, &[("6", "CANCEL"), ("7", "CHAT"), ("8", "DELETE")]).await;
+    assert_eq!([reader.id().await, reader.id().await], ["1", "other"]);
+    assert_eq!(reader.cancels().await, ("6".into(), cancels(&["1"], &["3", "5"], &[], false)));
+    // What was sent before it is carried out, although it waits; what was sent after it is not brought.
+    for (done, next) in [("1", "2"), ("2", "4")] {
+        acknowledge(&feed, done).await;
+        assert_eq!(reader.cancels().await, (next.into(), Value::Null));
+    }
+    acknowledge(&feed, "4").await;
+    let nothing = tokio::time::timeout(Duration::from_millis(50), reader.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    acknowledge(&feed, "6").await;
+    assert_eq!(reader.id().await, "7");
+    acknowledge(&feed, "7").await;
+    assert_eq!(reader.id().await, "8");
+    // The next one means the newer turn, and names the older ones as ended.
+    submit_all(&feed, &[("9", "CANCEL")]).await;
+    assert_eq!(reader.cancels().await, ("9".into(), cancels(&[], &[], &["1", "7"], true)));
+}
+
+#[tokio::test]
+async fn cmd_15_a_cancelled_turn_does_not_come_again_when_the_feed_is_cut_in_the_middle() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    submit_all(&feed, &[("1", "CHAT"), ("2", "CHAT"), ("3", "CANCEL"), ("4", "CHAT")]).await;
+    assert_eq!([reader.id().await, reader.id().await], ["1", "3"]);
+    // Cut before either is acknowledged: the cancellation comes again and means the same, the turn does not.
+    for _ in 0..3 {
+        drop(reader);
+        reader = Reader::of(&feed, "/v1/commands").await;
+        assert_eq!(reader.cancels().await, ("3".into(), cancels(&["1"], &["2"], &[], false)));
+    }
+    // The reader had ended the turn before the cut: the acknowledgement that it sends now counts.
+    acknowledge(&feed, "1").await;
+    drop(reader);
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    assert_eq!(reader.cancels().await, ("3".into(), cancels(&[], &["2"], &["1"], false)));
+    acknowledge(&feed, "3").await;
+    assert_eq!(reader.cancels().await, ("4".into(), Value::Null));
+    acknowledge(&feed, "4").await;
+    assert_eq!(feed.pending(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_16_a_cancel_whose_acknowledgement_is_lost_comes_again_as_stale_and_before_the_next_turn() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    submit_all(&feed, &[("1", "CHAT"), ("2", "CANCEL"), ("3", "CHAT")]).await;
+    assert_eq!(reader.id().await, "1");
+    assert_eq!(reader.cancels().await, ("2".into(), cancels(&["1"], &[], &[], false)));
+    acknowledge(&feed, "1").await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(reader.cancels().await, ("2".into(), cancels(&[], &[], &["1"], true)));
+    assert!(began.elapsed() >= Duration::from_secs(29), "the next turn was not brought meanwhile");
+    acknowledge(&feed, "2").await;
+    assert_eq!(reader.id().await, "3");
+}
+
+#[tokio::test]
+async fn cmd_15_speech_and_turns_are_cancelled_apart() {
+    let feed = feed(Bounds::default());
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    let stop = |id| ApplicationCommand { urgent: true, ..command(id, "browser", "STOP_TTS") };
+    submit_all(&feed, &[("1", "PLAY_TTS"), ("2", "CHAT"), ("3", "TTS")]).await;
+    feed.submit(stop("4")).await.unwrap();
+    assert_eq!(reader.id().await, "1");
+    assert_eq!(reader.cancels().await, ("4".into(), cancels(&["1"], &["3"], &[], false)));
+    acknowledge(&feed, "4").await;
+    acknowledge(&feed, "1").await;
+    assert_eq!(reader.id().await, "2", "a turn is no speech");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_15_when_a_cancel_is_given_up_the_senders_of_what_it_withdrew_are_told() {
+    let given_up = Arc::new(Mutex::new(Vec::new()));
+    let list = given_up.clone();
+    let on_failure: OnFailure = Arc::new(move |command, error| list.lock().unwrap().push((command.id, error)));
+    let feed = Feed::new(Hub::new(), FeedSettings::default(), on_failure);
+    let reader = Reader::of(&feed, "/v1/commands").await;
+    submit_all(&feed, &[("1", "CHAT"), ("2", "CHAT")]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    submit_all(&feed, &[("3", "CANCEL")]).await;
+    assert_eq!(feed.pending(), 3, "what is withdrawn is held");
+    drop(reader);
+    tokio::time::sleep(Duration::from_secs(602)).await;
+    let mut ids: Vec<String> = given_up.lock().unwrap().iter().map(|(id, _)| id.clone()).collect();
+    ids.sort_unstable();
+    assert_eq!((ids, feed.pending()), (vec!["1".into(), "2".into(), "3".into()], 0));
+    // One that is taken tells the session by what the back end answers: no sender is told of an error.
+    given_up.lock().unwrap().clear();
+    let mut reader = Reader::of(&feed, "/v1/commands").await;
+    submit_all(&feed, &[("4", "CHAT"), ("5", "CHAT"), ("6", "CANCEL")]).await;
+    assert_eq!([reader.id().await, reader.id().await], ["4", "6"]);
+    acknowledge(&feed, "6").await;
+    drop(reader);
+    assert_eq!(feed.pending(), 0, "the turn is not brought again");
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    assert!(given_up.lock().unwrap().is_empty());
 }

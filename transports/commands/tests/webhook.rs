@@ -42,6 +42,11 @@ impl Got {
         self.headers["eventwire-id"].to_str().unwrap()
     }
 
+    /// What it cancels.
+    fn cancels(&self) -> serde_json::Value {
+        serde_json::from_slice::<serde_json::Value>(&self.body).unwrap()["cancels"].clone()
+    }
+
     async fn say(&self, status: u16) {
         let _ = self.answer.send(Response::builder().status(status).body(Full::default()).unwrap()).await;
     }
@@ -306,4 +311,123 @@ async fn limit_13_one_peer_cannot_fill_the_webhook_for_another() {
     rest.sort_unstable();
     assert_eq!(rest, ["a1", "a2", "a3", "a4", "b0", "b1", "b2", "b3"]);
     assert_eq!(failures.lock().unwrap().len(), 4, "nothing else failed");
+}
+
+fn cancels(in_work: &[&str], withdrawn: &[&str], ended: &[&str], stale: bool) -> serde_json::Value {
+    json!({"in_work": in_work, "withdrawn": withdrawn, "ended": ended, "stale": stale})
+}
+
+async fn submit_all(webhook: &Webhook, commands: &[(&str, &str)]) {
+    for (id, name) in commands {
+        webhook.submit(command(id, "browser", name)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn cmd_15_a_cancelled_turn_that_met_503_is_not_tried_again_and_nobody_waits_for_it() {
+    let mut back_end = BackEnd::start(None).await;
+    // The wait for the second attempt is far longer than this test.
+    let slow =
+        WebhookSettings { first_wait: Duration::from_secs(600), longest_wait: Duration::from_secs(600), ..quick() };
+    let (webhook, failures) = webhook(&back_end.url(), slow);
+    submit_all(&webhook, &[("1", "CHAT"), ("2", "UPDATE_PARAMS"), ("3", "CHAT")]).await;
+    back_end.next().await.say(503).await;
+    submit_all(&webhook, &[("4", "CANCEL"), ("5", "CHAT")]).await;
+    // In which of the two orders they come is open: they are on lines of their own.
+    let mut got = [back_end.next().await, back_end.next().await];
+    got.sort_by_key(|got| got.id().to_owned());
+    assert_eq!([got[0].id(), got[1].id()], ["2", "4"]);
+    assert_eq!(got[1].cancels(), cancels(&["1"], &["3"], &[], false));
+    got[0].say(200).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(back_end.got.try_recv().is_err(), "the next turn waits for the cancellation");
+    got[1].say(200).await;
+    let next = back_end.next().await;
+    assert_eq!((next.id(), next.cancels()), ("5", json!(null)));
+    next.say(200).await;
+    settled(&webhook).await;
+    assert!(failures.lock().unwrap().is_empty());
+    assert!(back_end.got.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn cmd_16_a_cancel_that_meets_503_names_the_turn_before_it_and_never_the_one_behind() {
+    let mut back_end = BackEnd::start(None).await;
+    let (webhook, _) = webhook(&back_end.url(), WebhookSettings { timeout: PATIENCE, ..quick() });
+    submit_all(&webhook, &[("1", "CHAT")]).await;
+    back_end.next().await.say(202).await;
+    settled(&webhook).await;
+    submit_all(&webhook, &[("2", "CANCEL"), ("3", "CHAT")]).await;
+    for status in [503, 500, 200] {
+        let got = back_end.next().await;
+        assert_eq!((got.id(), got.cancels()), ("2", cancels(&["1"], &[], &[], false)), "taken over is in work");
+        got.say(status).await;
+    }
+    let got = back_end.next().await;
+    assert_eq!(got.id(), "3", "not before the cancellation is taken");
+    got.say(202).await;
+    settled(&webhook).await;
+    submit_all(&webhook, &[("4", "CANCEL")]).await;
+    let got = back_end.next().await;
+    assert_eq!((got.id(), got.cancels()), ("4", cancels(&["1", "3"], &[], &[], false)));
+    got.say(200).await;
+    settled(&webhook).await;
+}
+
+#[tokio::test]
+async fn cmd_16_a_back_end_that_is_called_acknowledges_the_end_of_work_and_a_cancel_of_it_is_stale() {
+    let mut back_end = BackEnd::start(None).await;
+    let (webhook, _) = webhook(&back_end.url(), WebhookSettings { timeout: PATIENCE, ..quick() });
+    let hub = eventwire_hub::Hub::new();
+    let ask = async |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let answer = webhook.answer(&hub, request.body(Full::<Bytes>::default()).unwrap(), None).await;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice::<serde_json::Value>(&body).unwrap())
+    };
+    submit_all(&webhook, &[("1", "CHAT")]).await;
+    back_end.next().await.say(202).await;
+    settled(&webhook).await;
+    submit_all(&webhook, &[("2", "CANCEL")]).await;
+    let got = back_end.next().await;
+    assert_eq!(got.cancels(), cancels(&["1"], &[], &[], false));
+    let acknowledged = json!({"acknowledged": ["1"], "unknown": []});
+    assert_eq!(ask("POST", "/v1/commands/1/ack").await, (200, acknowledged));
+    assert_eq!(ask("POST", "/v1/commands/1/ack").await.1, json!({"acknowledged": [], "unknown": ["1"]}));
+    // The answer to the cancellation is lost, and it is brought again: now it is stale.
+    got.say(502).await;
+    let got = back_end.next().await;
+    assert_eq!((got.id(), got.cancels()), ("2", cancels(&[], &[], &["1"], true)));
+    got.say(200).await;
+    settled(&webhook).await;
+    assert_eq!(ask("GET", "/v1/commands").await.0, 404, "there is no stream");
+    assert_eq!(ask("GET", "/v1/commands/1/ack").await.0, 405);
+}
+
+#[tokio::test]
+async fn cmd_15_when_the_webhook_refuses_a_cancel_the_senders_of_what_it_withdrew_are_told() {
+    let mut back_end = BackEnd::start(None).await;
+    let (webhook, failures) = webhook(&back_end.url(), WebhookSettings { timeout: PATIENCE, ..quick() });
+    submit_all(&webhook, &[("1", "CHAT")]).await;
+    let one = back_end.next().await;
+    submit_all(&webhook, &[("2", "CHAT"), ("3", "CANCEL")]).await;
+    let cancel = back_end.next().await;
+    assert_eq!(cancel.cancels(), cancels(&["1"], &["2"], &[], false));
+    cancel.say(410).await;
+    let told = async {
+        while failures.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("both senders are told");
+    let ids: Vec<String> = failures.lock().unwrap().iter().map(|(id, _)| id.clone()).collect();
+    assert_eq!(ids, ["3", "2"]);
+    // What was on its way is not cancelled then: it is tried again.
+    one.say(503).await;
+    let again = back_end.next().await;
+    assert_eq!(again.id(), "1");
+    again.say(200).await;
+    settled(&webhook).await;
+    assert_eq!(failures.lock().unwrap().len(), 2);
 }

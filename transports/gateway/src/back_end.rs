@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use eventwire_commands::{Feed, FeedSettings, Webhook, WebhookSettings, certificates, tell_sender};
 use eventwire_hub::{CommandSink, Hub, Secret};
-use eventwire_protocol::error::ErrorCode;
 use futures_util::FutureExt as _;
 
-use crate::answer;
 use crate::cli::Failure;
 use crate::config::Settings;
 use crate::credential_file::{self, Holds};
@@ -83,22 +81,19 @@ impl BackEnd {
         }
     }
 
-    /// The stream at its paths, and everything else behind.
-    pub(crate) fn mount(&self, behind: Routes) -> Routes {
-        let feed = match self {
-            Self::Feed(feed) => Some(feed.clone()),
-            Self::Webhook(_) => None,
-        };
+    /// The stream and the acknowledgements at their paths, and everything else behind.
+    pub(crate) fn mount(&self, hub: &Hub, behind: Routes) -> Routes {
+        let (back_end, hub) = (self.clone(), hub.clone());
         Arc::new(move |request, peer| {
             let path = request.uri().path();
             if !path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
                 return behind(request, peer);
             }
-            let feed = feed.clone();
+            let (back_end, hub) = (back_end.clone(), hub.clone());
             async move {
-                match feed {
-                    Some(feed) => feed.answer(request, Some(peer.ip())).await,
-                    None => answer::refusal(ErrorCode::NotFound, "commands go to a webhook here; there is no stream"),
+                match back_end {
+                    Self::Feed(feed) => feed.answer(request, Some(peer.ip())).await,
+                    Self::Webhook(webhook) => webhook.answer(&hub, request, Some(peer.ip())).await,
                 }
             }
             .boxed()

@@ -16,8 +16,8 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use eventwire_hub::{CommandSink, Conduct, ConnectRequest, Connection, Credential, Holder, Hub, Meta, Principal};
 use eventwire_protocol::{
-    ApplicationCommand, Claims, CloseCode, Command, ConnectionId, Dialect, Envelope, Epoch, ErrorBody, ErrorCode,
-    Member, Position, Request as HubRequest, Root, Scope, Time, UserId,
+    ApplicationCommand, Claims, CloseCode, Command, CommandEffect, ConnectionId, Dialect, Envelope, Epoch, ErrorBody,
+    ErrorCode, Member, Position, Request as HubRequest, Root, Scope, Time, UserId,
     api::systems::{SocketStats, UserSockets},
     command::Ping,
     dialect::product::{self, Asked},
@@ -372,7 +372,8 @@ impl Page {
                     connection_id: connection.id(),
                     session_id: None,
                     user_id: Some(self.shared.login_of(user)),
-                    urgent: false,
+                    urgent: CommandEffect::of(Dialect::Product.as_str(), name).is_urgent(),
+                    cancels: None,
                     data,
                 };
                 self.shared.commands.submit_for(connection.holder().clone(), command).await?;

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use eventwire_hub::{ApiKeys, CommandSink, Hub, KeyDigest, NoBackEnd, Principal, Secret};
 use eventwire_memory::MemoryClient;
 use eventwire_protocol::{
-    ApplicationCommand, Claims, ErrorBody, ErrorCode, Scope, UserId,
+    ApplicationCommand, Claims, Dialect, ErrorBody, ErrorCode, Scope, UserId,
+    dialect::effects,
     event::metrics::{MetricsUpdate, TaskUpdate},
 };
 use eventwire_systems::{
@@ -433,6 +434,9 @@ struct Asked(Mutex<Vec<ApplicationCommand>>);
 #[async_trait]
 impl CommandSink for Asked {
     async fn submit(&self, command: ApplicationCommand) -> Result<(), ErrorBody> {
+        // CMD-15: every command has an entry in the table of its dialect.
+        let table = effects::table(Dialect::from_name(&command.dialect).unwrap());
+        assert!(table.iter().any(|(name, _)| *name == command.name), "{} has no effect", command.name);
         self.0.lock().unwrap().push(command);
         Ok(())
     }

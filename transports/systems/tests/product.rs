@@ -15,8 +15,12 @@ use eventwire_hub::{
 };
 use eventwire_memory::{Closed, Frame, ManualClock, MemoryClient};
 use eventwire_protocol::{
-    ApplicationCommand, Claims, Dialect, ErrorBody, ErrorCode, EventType, Publication, Time, address::AudienceKind,
-    catalog, dialect::product_users::ProductUsers, frame::EventKind, limits::StreamBounds,
+    ApplicationCommand, Claims, Dialect, ErrorBody, ErrorCode, EventType, Publication, Time,
+    address::AudienceKind,
+    catalog,
+    dialect::{effects, product_users::ProductUsers},
+    frame::EventKind,
+    limits::StreamBounds,
 };
 use eventwire_systems::{
     Admission, Ask, Body, System, answer,
@@ -79,6 +83,9 @@ struct Asked(Mutex<Vec<ApplicationCommand>>);
 #[async_trait]
 impl CommandSink for Asked {
     async fn submit(&self, command: ApplicationCommand) -> Result<(), ErrorBody> {
+        // CMD-15: every command has an entry in the table of its dialect.
+        let table = effects::table(Dialect::from_name(&command.dialect).unwrap());
+        assert!(table.iter().any(|(name, _)| *name == command.name), "{} has no effect", command.name);
         self.0.lock().unwrap().push(command);
         Ok(())
     }

@@ -91,8 +91,6 @@ pub enum Asked {
 pub struct Request {
     /// The command as the page calls it, or [`CHAT`].
     pub name: &'static str,
-    /// Whether it overtakes what waits: `CANCEL`.
-    pub urgent: bool,
     /// The members of the frame, without `message` unless that is what the person wrote. The texts `true` and `false` are
     /// booleans, but where somebody wrote them.
     pub data: Map<String, Value>,
@@ -116,7 +114,7 @@ pub fn decode(frame: &[u8]) -> Result<Asked, ErrorBody> {
     };
     let Some(name) = COMMANDS.iter().copied().find(|command| *command == said) else {
         data.insert("message".to_owned(), said.into());
-        return Ok(Asked::Application(Request { name: CHAT, urgent: false, data }));
+        return Ok(Asked::Application(Request { name: CHAT, data }));
     };
     data.shift_remove("message");
     let text = |data: &Map<String, Value>, name| data.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -124,16 +122,16 @@ pub fn decode(frame: &[u8]) -> Result<Asked, ErrorBody> {
         "PING" => Asked::Ping,
         "UPDATE_PARAMS" => {
             let parameters = parameters(data.get("params"))?;
-            Asked::UpdateParams { parameters, request: Request { name, urgent: false, data } }
+            Asked::UpdateParams { parameters, request: Request { name, data } }
         }
-        "LOAD" => Asked::Load(Request { name, urgent: false, data }),
-        "RESET" => Asked::Reset(Request { name, urgent: false, data }),
+        "LOAD" => Asked::Load(Request { name, data }),
+        "RESET" => Asked::Reset(Request { name, data }),
         "EDIT" => {
             let (mid, text) = (text(&data, "mid"), text(&data, "content"));
-            Asked::Edit { mid, text, request: Request { name, urgent: false, data } }
+            Asked::Edit { mid, text, request: Request { name, data } }
         }
-        "DELETE" => Asked::Delete { mid: text(&data, "mid"), request: Request { name, urgent: false, data } },
-        _ => Asked::Application(Request { name, urgent: name == "CANCEL", data }),
+        "DELETE" => Asked::Delete { mid: text(&data, "mid"), request: Request { name, data } },
+        _ => Asked::Application(Request { name, data }),
     })
 }
 
@@ -171,6 +169,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::dialect::{Dialect, effects};
 
     fn asked(frame: Value) -> Asked {
         decode(frame.to_string().as_bytes()).unwrap()
@@ -178,7 +177,7 @@ mod tests {
 
     fn request(name: &'static str, data: Value) -> Request {
         let Value::Object(data) = data else { panic!("{data}") };
-        Request { name, urgent: name == "CANCEL", data }
+        Request { name, data }
     }
 
     #[test]
@@ -203,12 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn mon_06_only_to_cancel_is_urgent() {
-        for name in COMMANDS {
-            let read = asked(json!({ "message": name, "params": {} }));
-            let urgent = matches!(&read, Asked::Application(Request { urgent: true, .. }));
-            assert_eq!(urgent, *name == "CANCEL");
+    fn mon_06_only_cancel_and_stop_tts_are_urgent_and_every_command_has_an_effect() {
+        let table = effects::table(Dialect::Monadic);
+        for name in COMMANDS.iter().copied().filter(|name| *name != "PING").chain([CHAT]) {
+            let entry = table.iter().find(|(of, _)| *of == name);
+            let (_, effect) = entry.unwrap_or_else(|| panic!("{name} has no effect in the table of its dialect"));
+            assert_eq!(effect.is_urgent(), ["CANCEL", "STOP_TTS"].contains(&name), "{name}");
         }
+        assert_eq!(table.len(), COMMANDS.len());
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::{
 use async_trait::async_trait;
 use eventwire_hub::{CommandSink, Conduct, Connection, Principal};
 use eventwire_protocol::{
-    ApplicationCommand, Audience, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Request, Root,
+    ApplicationCommand, Audience, CommandEffect, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Request,
+    Root,
     dialect::{
         Adopted,
         adw::{Asked, decode},
@@ -123,7 +124,8 @@ impl Kanban {
             connection_id: connection.id(),
             session_id: None,
             user_id: connection.member().and_then(|member| member.claims().user.clone()),
-            urgent: false,
+            urgent: CommandEffect::of("adw", name).is_urgent(),
+            cancels: None,
             data,
         };
         self.commands.submit_for(connection.holder().clone(), command).await

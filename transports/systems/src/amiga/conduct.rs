@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eventwire_hub::{CommandSink, Conduct, Connection, Holder};
 use eventwire_protocol::{
-    ApplicationCommand, Command, ConnectionId, Envelope, ErrorBody, ErrorCode, Member, Request, RoomName, Root,
+    ApplicationCommand, Command, CommandEffect, ConnectionId, Envelope, ErrorBody, ErrorCode, Member, Request,
+    RoomName, Root,
     command::{Ping, Subscribe, Wanted},
     dialect::amiga::{self, Asked, Subscription},
     event::{connection::Reply, metrics::MetricsIntervalUpdated},
@@ -128,7 +129,8 @@ impl Watcher {
             connection_id: id,
             session_id: None,
             user_id: member.and_then(|member| member.claims().user.clone()),
-            urgent: false,
+            urgent: CommandEffect::of("amiga", name).is_urgent(),
+            cancels: None,
             data,
         };
         self.commands.submit_for(connection.holder().clone(), command).await

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eventwire_hub::{CommandSink, Conduct, Connection, Holder, random};
 use eventwire_protocol::{
-    ApplicationCommand, Audience, BrowserSession, ConnectionId, Dialect, Envelope, ErrorBody, ErrorCode, EventKind,
-    EventType, Member, Modifiers, SessionId,
+    ApplicationCommand, Audience, BrowserSession, CommandEffect, ConnectionId, Dialect, Envelope, ErrorBody, ErrorCode,
+    EventKind, EventType, Member, Modifiers, SessionId,
     dialect::monadic::{Asked, MAX_FRAME_BYTES, MAX_PARAMETERS_BYTES, Request, decode},
     event::{
         chat::{ChatErrorKey, Error, Parameters},
@@ -152,7 +152,7 @@ impl Page {
 
     /// Hands a command to the application.
     async fn submit(&self, connection: &Connection, request: Request) -> Result<(), ErrorBody> {
-        let Request { name, urgent, data } = request;
+        let Request { name, data } = request;
         let user_id = connection.member().and_then(|member| member.claims().user.clone());
         let command = ApplicationCommand {
             id: format!("{:016x}{:016x}", random(), random()),
@@ -162,7 +162,8 @@ impl Page {
             connection_id: connection.id(),
             session_id: Some(self.session()),
             user_id,
-            urgent,
+            urgent: CommandEffect::of(Dialect::Monadic.as_str(), name).is_urgent(),
+            cancels: None,
             data,
         };
         self.commands.submit_for(connection.holder().clone(), command).await

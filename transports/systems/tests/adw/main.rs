@@ -13,7 +13,9 @@ use std::{
 use async_trait::async_trait;
 use eventwire_hub::{ApiKeys, CommandSink, Hub, KeyDigest, NoBackEnd, Principal};
 use eventwire_memory::MemoryClient;
-use eventwire_protocol::{ApplicationCommand, Claims, Dialect, ErrorBody, Permission, Publication, Scope};
+use eventwire_protocol::{
+    ApplicationCommand, Claims, Dialect, ErrorBody, Permission, Publication, Scope, dialect::effects,
+};
 use eventwire_systems::{
     Admission, Ask, Route, System,
     adw::{Adw, Settings},
@@ -32,6 +34,9 @@ struct BackEnd(Mutex<Vec<ApplicationCommand>>);
 #[async_trait]
 impl CommandSink for BackEnd {
     async fn submit(&self, command: ApplicationCommand) -> Result<(), ErrorBody> {
+        // CMD-15: every command has an entry in the table of its dialect.
+        let table = effects::table(Dialect::from_name(&command.dialect).unwrap());
+        assert!(table.iter().any(|(name, _)| *name == command.name), "{} has no effect", command.name);
         self.0.lock().unwrap().push(command);
         Ok(())
     }
