@@ -105,8 +105,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let socketio = socketio::server(&hub, &amiga);
     systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
     let api = Api::new(hub.clone()).fallback(systems.fallback);
-    let routes =
-        scrape::mount(&hub, &back_end, statuses, back_end.mount(&hub, routes::all(&hub, runs.root(), api)));
+    let routes = scrape::mount(&hub, &back_end, statuses, back_end.mount(&hub, routes::all(&hub, runs.root(), api)));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);
