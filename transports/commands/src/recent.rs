@@ -107,7 +107,9 @@ impl Recent {
     fn forget_oldest(&mut self) {
         let Some((serial, _, lane)) = self.order.pop_front() else { return };
         let Some(records) = self.lanes.get_mut(&lane) else { return };
-        if let Some(oldest) = records.pop_front_if(|record| record.serial == serial) {
+        if records.front().is_some_and(|record| record.serial == serial)
+            && let Some(oldest) = records.pop_front()
+        {
             self.by_id.remove(&oldest.id);
         }
         if records.is_empty() {
