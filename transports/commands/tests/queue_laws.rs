@@ -188,7 +188,7 @@ impl Oracle {
     /// CMD-15 and CMD-16: an urgent command is taken in. `urgent` is the place that its row will have.
     fn cancel(&mut self, urgent: usize, lane: &str, work: Work) -> [Named; 3] {
         let mut names: [Named; 3] = Default::default();
-        for group in 0..3 {
+        for (group, named) in names.iter_mut().enumerate() {
             if !self.known.contains(&group) {
                 continue;
             }
@@ -197,7 +197,7 @@ impl Oracle {
             for it in memory {
                 let task = &self.rows[it.row].task;
                 if *task.lane == *lane && task.effect == CommandEffect::Begins(work) {
-                    if it.ended { &mut names[group].ended } else { &mut names[group].in_work }.push(it.row);
+                    if it.ended { &mut named.ended } else { &mut named.in_work }.push(it.row);
                 }
             }
             for at in 0..self.rows.len() {
@@ -206,14 +206,14 @@ impl Oracle {
                     continue;
                 }
                 if matches!(row.states[group], State::Away(..)) {
-                    names[group].in_work.push(at);
+                    named.in_work.push(at);
                     row.cancelled_by.push(urgent);
                 } else if row.brought[group] {
-                    names[group].in_work.push(at);
+                    named.in_work.push(at);
                     row.states[group] = State::Left;
                     self.remember(group, at, false);
                 } else {
-                    names[group].withdrawn.push(at);
+                    named.withdrawn.push(at);
                     row.states[group] = State::Left;
                 }
             }
