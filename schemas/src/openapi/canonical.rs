@@ -520,6 +520,14 @@ fn command_example() -> Value {
     })
 }
 
+fn cancel_example() -> Value {
+    json!({
+        "id": "9f3a77c2d1e05b64", "time": TIME, "dialect": "monadic", "name": "CANCEL", "urgent": true,
+        "connection_id": "c00000000000000ff", "session_id": "~0123456789abcdef0123456789abcdef", "data": {},
+        "cancels": { "in_work": ["81f2d05e4b7a9c36"], "withdrawn": ["93aa6c18f0d2e574"], "ended": [], "stale": false },
+    })
+}
+
 fn commands() -> Operation {
     let example = format!("retry: 1000\nevent: command\nid: c00000000000000ff-1\ndata: {}\n\n", command_example());
     let read = operation("get", "/v1/commands", "readCommands", "commands", "What clients ask of the application, as it comes.")
@@ -551,6 +559,7 @@ fn acknowledge_several() -> Operation {
 
 fn acknowledge() -> Operation {
     let one = operation("post", "/v1/commands/{id}/ack", "acknowledgeCommand", "commands", "Acknowledges a command.")
+        .says("The command is done. With a webhook: the work of a command that was taken over has ended.")
         .parameter(in_path("id", "The command.", text(), "c00000000000000ff-1"))
         .answers(200, acknowledged())
         .refuses(404, Form::Coded, &[E::NotFound]);
@@ -767,7 +776,10 @@ pub(super) fn command_webhook() -> Value {
             header_of("Eventwire-Timestamp", "Seconds since 1970, of this attempt.", "1763682001"),
             header_of("Eventwire-Signature", "`v1=` and, in hexadecimal digits, the HMAC-SHA256 of `<id>.<timestamp>.<body>` under the shared secret.", "v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd"),
         ],
-        "requestBody": json_body("ApplicationCommand", &[("trigger", "A page asks for a workflow.", command_example())]),
+        "requestBody": json_body("ApplicationCommand", &[
+            ("trigger", "A page asks for a workflow.", command_example()),
+            ("cancel", "A person cancels a turn; another one, which waited, is withdrawn.", cancel_example()),
+        ]),
         "responses": responses,
     } })
 }

@@ -39,11 +39,10 @@ impl Ledger {
         let mut released: Vec<(Holder, usize)> = Vec::new();
         loop {
             let standing = holder.standing();
-            let of_bytes = self.bytes.decide(holder, standing, amount(size));
+            // An empty command takes no share of bytes, whatever others have.
+            let of_bytes = if size == 0 { Decision::Admit } else { self.bytes.decide(holder, standing, amount(size)) };
             let largest = match (self.commands.decide(holder, standing, 1), of_bytes) {
                 (Decision::Admit, Decision::Admit) => return Some(going),
-                // An empty command takes no share of bytes.
-                (Decision::Admit, Decision::Refuse) if size == 0 => return Some(going),
                 (Decision::Refuse, _) | (_, Decision::Refuse) => None,
                 (Decision::Evict(largest), _) | (_, Decision::Evict(largest)) => Some(largest),
             };

@@ -225,7 +225,10 @@ async fn auth_06_new_credentials_are_judged_at_once_and_what_was_lost_is_purged_
 
 /// Notes the names of entries and their principals.
 #[derive(Clone, Default)]
-struct Noted(Arc<Mutex<Vec<(String, Option<String>)>>>);
+struct Noted(Arc<Mutex<Vec<Entry>>>);
+
+/// The event of an entry and its code.
+type Entry = (String, Option<String>);
 
 impl AuditSink for Noted {
     fn record(&self, entry: &AuditEntry<'_>) {
