@@ -137,6 +137,7 @@ class Proxy:
     def __init__(self, port: Callable[[], int]) -> None:
         self._target = port
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         self.connections = 0
@@ -144,6 +145,11 @@ class Proxy:
         self.cut_after: int | None = None
         # Requests arrive, answers do not: what comes from the server is dropped and the connection is cut.
         self.swallow_answers = 0
+        # Connections stay open, and nothing that the server sends goes on.
+        self.holds_answers = False
+        # The answer to what asks for this path, in place of the server.
+        self.answers: dict[bytes, bytes] = {}
+        self.asked: list[bytes] = []
 
     @property
     def url(self) -> str:
@@ -158,6 +164,7 @@ class Proxy:
             except OSError:
                 return
             self._writers.add(to_server)
+            self._clients[to_server] = writer
             pumps = [
                 asyncio.ensure_future(self._pump(reader, to_server, is_answer=False)),
                 asyncio.ensure_future(self._pump(from_server, writer, is_answer=True)),
@@ -167,6 +174,7 @@ class Proxy:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             self._drop(to_server)
+            del self._clients[to_server]
         finally:
             self._drop(writer)
 
@@ -178,6 +186,15 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(4096):
+                if not is_answer and data.startswith((b"GET ", b"POST ")):
+                    path = data.split()[1].partition(b"?")[0]
+                    self.asked.append(path)
+                    if path in self.answers:
+                        self._clients[writer].write(self.answers[path])
+                        await self._clients[writer].drain()
+                        return
+                if is_answer and self.holds_answers:
+                    continue
                 if is_answer and self.swallow_answers:
                     self.swallow_answers -= 1
                     return

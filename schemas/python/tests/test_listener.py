@@ -21,11 +21,15 @@ from eventwire import (
     Closed,
     Connected,
     Connecting,
+    Fallback,
     Gap,
     Item,
     Listener,
     Reconnecting,
+    Target,
+    TargetItems,
     TargetRefused,
+    Transport,
     UnknownEvent,
 )
 from eventwire.models import (
@@ -338,6 +342,228 @@ def test_what_is_no_target_and_no_address_is_refused_at_once() -> None:
         Listener("127.0.0.1:4800")
 
 
+NO_UPGRADES = b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+def test_a_proxy_without_upgrades_is_explained_and_events_come_over_an_event_stream(server: Gateway) -> None:
+    async def scenario() -> None:
+        one, two = "adw:ssessseo", "adw:ssesssew"
+        seq = server.post(text("1", one), text("2", one))[0]["seq"]
+        async with Proxy(lambda: server.port).running() as proxy:
+            proxy.answers[b"/v1/ws"] = NO_UPGRADES
+            fallback = Fallback(return_after_seconds=3)
+            async with Listener(proxy.url, [Target(one, seq)], backoff=AT_ONCE, fallback=fallback) as listener:
+                items = await until(listener, "2")
+                again, *_ = [item for item in items if isinstance(item, Reconnecting)]
+                assert (again.code, again.cause, again.over) == (426, "refused", Transport.SSE)
+                assert "does not pass the header Upgrade on" in again.reason
+                over = [item.over for item in items if isinstance(item, Connecting)]
+                assert over[0] is Transport.WEBSOCKET
+                assert over[-1] is Transport.SSE
+                # Another target, while the line breaks: nothing is lost and nothing comes twice.
+                await listener.subscribe(two, since=0)
+                for number in range(20):
+                    server.post(text(f"a {number}", one), text(f"b {number}", two))
+                    items += await until(listener, f"b {number}")
+                    if number % 5 == 4:
+                        proxy.cut()
+                assert contents(items) == ["2", *(f"{name} {n}" for n in range(20) for name in "ab")]
+                assert b"/v1/sse" in proxy.asked
+                # The WebSocket is tried again beside the event stream; when it opens, it carries the rest.
+                proxy.answers.clear()
+                while listener._session.over is not Transport.WEBSOCKET:
+                    server.post(text("tick", one))
+                    items = await until(listener, "tick")
+                    await asyncio.sleep(0.02)
+                server.post(text("end", one), text("end", two))
+                assert gaps(await until(listener, "end")) == []
+                await listener.unsubscribe(two)
+
+    run(scenario())
+
+
+def test_thirty_cuts_of_an_event_stream_lose_nothing_and_repeat_nothing(server: Gateway) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+
+    async def publish(proxy: Proxy) -> None:
+        for number in range(300):
+            await asyncio.to_thread(server.post, text(f"{number}", "adw:ssecutss"))
+            if number % 10 == 0:
+                proxy.cut_after = chance.randrange(1, 1000)
+        await asyncio.to_thread(server.post, text("end", "adw:ssecutss"))
+
+    async def scenario() -> None:
+        async with Proxy(lambda: server.port).running() as proxy:
+            targets = {"adw:ssecutss": 0}
+            listening = Listener(proxy.url, targets, backoff=AT_ONCE, transports=[Transport.SSE])
+            async with listening as listener:
+                await until(listener, Connected)
+                publishing = asyncio.ensure_future(publish(proxy))
+                items = await until(listener, "end")
+                await publishing
+        assert contents(items) == [*(f"{number}" for number in range(300)), "end"]
+        assert gaps(items) == []
+        assert sum(isinstance(item, Reconnecting) for item in items) >= 8
+
+    try:
+        run(scenario())
+    except BaseException:
+        print(f"seed {seed}")
+        raise
+
+
+def test_a_hundred_rows_that_come_and_go_stay_within_the_limits(server: Gateway) -> None:
+    async def row(listener: Listener, number: int) -> None:
+        await listener.subscribe(f"adw:row{number:05}")
+        if number >= 50:
+            await listener.unsubscribe(f"adw:row{number:05}")
+            await listener.subscribe(f"adw:row{number:05}")
+
+    async def scenario() -> None:
+        async with Listener(server.url, [ADW]) as listener:
+            await subscribed(listener, server)
+            for _ in range(3):
+                for number in range(100):
+                    # One after the other: each in a turn of its own.
+                    await row(listener, number)
+                await asyncio.gather(*(row(listener, number) for number in range(100)))
+            for number in (0, 49, 99):
+                await subscribed(listener, server, f"adw:row{number:05}")
+            server.post(text("end"))
+            items = await until(listener, "end")
+            assert not [item for item in items if isinstance(item, (Reconnecting, ConnectionErrorEvent, Gap))]
+
+    run(scenario())
+
+
+def test_two_tasks_each_read_their_own_target(server: Gateway) -> None:
+    async def read(items: TargetItems) -> list[Item]:
+        taken: list[Item] = []
+        async for item in items:
+            taken.append(item)
+            if isinstance(item, AdwTextBlockEvent) and item.data.content == "end":
+                break
+        return taken
+
+    async def scenario() -> None:
+        one, two, rest = "adw:scopeone", "adw:scopetwo", "adw:scoperes"
+        server.post(*(text(f"old {n}", one) for n in range(5)))
+        async with (
+            Proxy(lambda: server.port).running() as proxy,
+            Listener(proxy.url, {rest: 0}, backoff=AT_ONCE) as listener,
+            listener.target(one, since=0) as first,
+            listener.target(two, since=0) as second,
+        ):
+            reading = [asyncio.ensure_future(read(it)) for it in (first, second)]
+            for number in range(200):
+                events = [text(f"{number}", one), text(f"{number}", two), text(f"{number}", rest)]
+                await asyncio.to_thread(server.post, *events)
+                if number % 50 == 49:
+                    proxy.cut()
+            await asyncio.to_thread(server.post, text("end", one), text("end", two), text("end", rest))
+            both = [await soon("both targets", it) for it in reading]
+            others = await until(listener, "end")
+        numbers = [f"{n}" for n in range(200)]
+        assert contents(both[0]) == [*(f"old {n}" for n in range(5)), *numbers, "end"]
+        assert contents(both[1]) == [*numbers, "end"]
+        assert contents(others) == [*numbers, "end"]
+        for items in (*both, others):
+            assert any(isinstance(item, Reconnecting) for item in items), "states come to all"
+
+    run(scenario())
+
+
+def test_gaps_and_refusals_come_to_the_reader_of_their_target(tmp_path: Path) -> None:
+    key = api_key(tmp_path, adw="29fb6a3e")
+
+    async def scenario(server: Gateway) -> None:
+        async with (
+            Listener(server.url, token=key, backoff=AT_ONCE) as listener,
+            listener.target(ADW) as mine,
+            listener.target("adw:other123") as other,
+        ):
+            refused = asyncio.ensure_future(anext(it async for it in other if isinstance(it, (TargetRefused, Gap))))
+            gap = asyncio.ensure_future(anext(it async for it in mine if isinstance(it, (TargetRefused, Gap))))
+            assert await soon("the refusal", refused) == TargetRefused(
+                "adw:other123",
+                "forbidden",
+                refused.result().message,  # type: ignore[union-attr]
+            )
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            assert await soon("the gap", gap) == Gap(ADW, "epoch_changed")
+
+    with gateway(tmp_path, "--api-keys-file", "keys.toml") as server:
+        run(scenario(server))
+
+
+def test_connections_that_deliver_do_not_use_up_the_attempts(server: Gateway) -> None:
+    async def scenario() -> None:
+        adw = "adw:attempts"
+        async with Proxy(lambda: server.port).running() as proxy:
+            backoff = Backoff(base_seconds=0.01, max_seconds=0.02, attempts=1)
+            async with Listener(proxy.url, {adw: 0}, backoff=backoff) as listener:
+                for number in range(8):
+                    server.post(text(f"{number}", adw))
+                    items = await until(listener, f"{number}")
+                    assert [item.attempt for item in items if isinstance(item, Reconnecting)] == [1] * (number > 0)
+                    proxy.cut()
+
+    run(scenario())
+
+
+def test_a_proxy_that_holds_everything_back_is_named(server: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventwire.listener, "CONNECT_SECONDS", 1.0)
+
+    async def scenario() -> None:
+        async with (
+            Proxy(lambda: server.port).running() as proxy,
+            Listener(proxy.url, [ADW], backoff=AT_ONCE) as listener,
+        ):
+            proxy.holds_answers = True
+            items = await until(listener, Reconnecting)
+            assert isinstance(items[-1], Reconnecting)
+            assert (items[-1].cause, items[-1].code) == ("silent", 1006)
+            assert "a proxy on the way may hold it back" in items[-1].reason
+            proxy.holds_answers = False
+            await until(listener, Connected)
+
+    run(scenario())
+
+
+def test_after_a_sleep_of_the_machine_the_line_is_probed_at_once(
+    server: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventwire.listener, "SLICE_SECONDS", 0.05)
+    monkeypatch.setattr(eventwire.listener, "PROBE_SECONDS", 1.0)
+
+    async def scenario() -> None:
+        wall = 1_000.0
+        async with (
+            Proxy(lambda: server.port).running() as proxy,
+            Listener(proxy.url, [ADW], backoff=AT_ONCE) as listener,
+        ):
+            listener._wall = lambda: wall
+            await subscribed(listener, server)
+            waiting = asyncio.ensure_future(anext(listener))
+            for step in (-3_600.0, 3_600.0):
+                # Set back: that is no time. Set forward, as after a sleep: the line answers and stays.
+                wall += step
+                done, _ = await asyncio.wait({waiting}, timeout=1.5)
+                assert not done
+            assert proxy.connections == 1
+            proxy.holds_answers = True
+            wall += 3_600
+            ended = await soon("the end of a dead line", waiting)
+            assert isinstance(ended, Reconnecting)
+            assert ended.cause == "silent"
+            proxy.holds_answers = False
+            await until(listener, Connected)
+
+    run(scenario())
+
+
 # Against a server that misbehaves -------------------------------------------------------------------------------------
 
 
@@ -424,10 +650,13 @@ def test_a_server_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> 
             items = [item async for item in listener]
             reasons = [item.reason for item in items if isinstance(item, Reconnecting)]
             assert reasons == [
-                "the server fell silent",
+                "the connection is open, but nothing arrived within 0.3 s of its opening; "
+                "a proxy on the way may hold it back",
                 "the server sent a binary frame",
-                "the server fell silent",
+                "the connection is open, but nothing arrived for 0.302 s",
             ]
+            causes = [item.cause for item in items if isinstance(item, Reconnecting)]
+            assert causes == ["silent", "lost", "silent"]
             assert len(asked) == 4
 
     run(scenario())

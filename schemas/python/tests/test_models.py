@@ -217,6 +217,51 @@ def test_times_are_written_in_utc_and_must_say_their_zone() -> None:
         models.AdwTextBlockPublication(to="adw:29fb6a3e", data=data, time=datetime(2026, 1, 2))
 
 
+def test_half_a_surrogate_pair_never_reaches_the_wire() -> None:
+    def vendor(data: dict[str, Any]) -> dict[str, Any]:
+        written = VendorPublication(type="_shop.order_paid", to="room:orders", data=data).to_wire()["data"]
+        assert isinstance(written, dict)
+        return written
+
+    at = datetime(2026, 11, 20, tzinfo=timezone.utc)
+    assert vendor({"a": ["\ud83d", {"b": "\ud83d\ude00 \ude00"}], "at": at}) == {
+        "a": ["\ufffd", {"b": "\U0001f600 \ufffd"}],
+        "at": "2026-11-20T00:00:00Z",
+    }
+    assert vendor({"\U0001f600": "\U0001f600"}) == {"\U0001f600": "\U0001f600"}
+    for data in ({"cut \ud83d": 1}, {"a": [{"cut \ud83d": 1}]}):
+        with pytest.raises(ValueError, match=r"the key 'cut \\ud83d' of data.* has half a surrogate pair"):
+            vendor(data)
+    later = '{"type":"later.thing","time":"2026-11-20T23:40:01Z","to":"adw:29fb6a3e","data":{"a":"\\ud83d"}}'
+    assert parse_incoming(later).to_wire()["data"] == {"a": "\ufffd"}
+    assert parse_incoming(later.encode()).to_wire()["data"] == {"a": "\ufffd"}
+
+
+def test_times_reach_from_the_year_0001_to_the_year_9999() -> None:
+    def read(time: str) -> str:
+        later = {"type": "later.thing", "time": time, "to": "adw:29fb6a3e", "data": {}}
+        written: str = parse_incoming(json.dumps(later)).to_wire()["time"]
+        return written
+
+    for time in (
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59.999999Z",
+        "2024-02-29T12:00:00.5Z",
+    ):
+        assert read(time) == time
+    for time, why in [
+        ("0000-12-31T23:59:59Z", "year 0000"),
+        ("2026-02-30T00:00:00Z", "day"),
+        ("2026-1-1T0:0:0Z", "RFC"),
+    ]:
+        with pytest.raises(ValidationError, match=why):
+            read(time)
+    west = timezone(timedelta(hours=-5))
+    with pytest.raises(ValidationError, match="outside of the years 0001 to 9999"):
+        VendorPublication(type="_a.b", to="room:a", time=datetime(9999, 12, 31, 23, tzinfo=west), data={})
+
+
 def test_vendor_space_is_open_and_the_rest_is_not() -> None:
     vendor = VendorPublication(type="_shop.order_paid", to="room:orders", data={"order": 17})
     assert parse_publication(vendor.to_wire()) == vendor

@@ -209,6 +209,41 @@ def test_a_batch_is_cut_to_what_a_server_takes() -> None:
     assert Scripted().publish() == []
 
 
+def test_an_event_over_the_limit_is_refused_before_it_is_sent_and_the_others_are_sent() -> None:
+    script = Scripted((202, taken))
+    outcomes = script.publish(text("a"), text("x" * (1024 * 1024)), text("b"))
+    assert [it.code if isinstance(it, Refused) else it.seq for it in outcomes] == [1, "too_large", 2]
+    assert len(script.requests) == 1
+    assert len(keys(script.requests[0])) == 2
+    # None is left, so nothing is sent.
+    with pytest.raises(Refused, match="1048576; it was not sent"):
+        run(AsyncPublisher().publish(text("x" * (9 * 1024 * 1024))))
+
+
+def test_half_a_surrogate_pair_is_replaced_in_a_text_and_refused_in_a_key() -> None:
+    script = Scripted((202, taken))
+    cut = VendorPublication(
+        type="_shop.order_paid",
+        to="room:orders",
+        data={"a": "cut \ud83d", "b": [{"c": "\ude00!"}], "d": "\ud83d\ude00"},
+    )
+    key = VendorPublication(type="_shop.order_paid", to="room:orders", data={"a": {"cut \ud83d": 1}})
+    outcomes = script.publish(text("first \ud83d"), cut, key, text("last"))
+    assert [it.code if isinstance(it, Refused) else it.seq for it in outcomes] == [1, 2, "invalid_payload", 3]
+    refused = outcomes[2]
+    assert isinstance(refused, Refused)
+    assert "the key 'cut \\ud83d' of data.a has half a surrogate pair" in refused.message
+    first, second, _ = json.loads(script.requests[0].content)
+    assert first["data"]["content"] == "first \ufffd"
+    assert second["data"] == {"a": "cut \ufffd", "b": [{"c": "\ufffd!"}], "d": "\U0001f600"}
+
+
+def test_a_token_that_no_header_can_carry_is_refused_with_what_is_wrong() -> None:
+    for wrong in ("two\nlines", "caf\u00e9", "cut\ud83d"):
+        with pytest.raises(ValueError, match="visible ASCII"):
+            Scripted().publish(text("x"), token=wrong)
+
+
 def test_a_token_that_is_refused_is_fetched_anew_once() -> None:
     given = iter(range(10))
     script = Scripted((401, fault("unauthorised")), (202, taken))
@@ -273,6 +308,24 @@ def test_the_same_key_gets_the_first_answer_and_another_body_is_a_conflict(serve
         assert first == again
         with pytest.raises(Refused, match="conflict"):
             publisher.publish(text("other", id="key.1"))
+
+
+def test_half_a_surrogate_pair_is_read_back_as_the_replacement_character(server: Gateway) -> None:
+    async def scenario() -> None:
+        async with AsyncPublisher(server.url) as publisher:
+            outcomes = await publisher.publish_all(
+                [text("cut \ud83d", "surrogat"), text("x" * (1024 * 1024), "surrogat"), text("end", "surrogat")]
+            )
+        assert [isinstance(it, Receipt) for it in outcomes] == [True, False, True]
+        async with Listener(server.url, resume=Checkpoint(None, {"adw:surrogat": 0})) as listener:
+            read: list[str] = []
+            while "end" not in read:
+                item = await soon("the events", anext(listener))
+                if isinstance(item, AdwTextBlockEvent):
+                    read.append(item.data.content)
+        assert read == ["cut \ufffd", "end"]
+
+    run(scenario())
 
 
 def test_what_is_not_logged_has_a_receipt_without_a_number(server: Gateway) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from eventwire._awake import Awake
+from eventwire._event_stream import Block, Reader, TooLong
 from eventwire.backoff import CLOSE_CODES, AfterClose, Backoff, Ended, Reconnect, Retry, Stop, after_status
+from eventwire.models import ConnectionErrorEvent
 from eventwire.session import (
     Checkpoint,
     Connected,
@@ -15,12 +18,16 @@ from eventwire.session import (
     Gap,
     HangUp,
     Output,
+    Reopen,
     Send,
     Session,
+    SseRequest,
     TargetRefused,
     TokenTaken,
     Unreadable,
+    WillClose,
 )
+from eventwire.transport import Choice, Fallback, Transport
 
 EPOCH, OTHER = "00000000000000aa", "00000000000000bb"
 TIME = "2026-11-20T23:40:01Z"
@@ -32,6 +39,11 @@ class Probe:
     def __init__(self, *targets: str, resume: Checkpoint | None = None) -> None:
         self.session = Session(targets, resume or Checkpoint())
         self.outputs: list[Output] = []
+        self.now = 0.0
+
+    def flush(self) -> None:
+        """One turn of the event loop."""
+        self.outputs += self.session.flush(self.now)
 
     def tell(self, kind: str, **data: Any) -> None:
         frame = {"type": f"connection.{kind}", "time": TIME, "to": "connection:c0000000000000001", "data": data}
@@ -204,14 +216,18 @@ def test_a_refused_target_is_reported_once_and_not_asked_for_again() -> None:
 
 def test_a_target_that_is_subscribed_without_a_connection_is_asked_for_at_the_next() -> None:
     probe = Probe()
-    assert probe.session.subscribe({A: 7}) == []
+    probe.session.subscribe({A: 7})
+    probe.flush()
+    assert probe.sent() == []
     probe.welcome()
     assert since(probe.sent()[0], A) == 7
 
 
 def test_a_target_that_was_asked_for_and_not_answered_is_asked_for_again_with_its_position() -> None:
     probe = accepted()
-    probe.outputs = [*probe.session.subscribe({A: 7})]
+    probe.outputs.clear()
+    probe.session.subscribe({A: 7})
+    probe.flush()
     assert since(probe.sent()[0], A) == 7
     assert since(probe.reconnect(), A) == 7
 
@@ -221,7 +237,8 @@ def test_reading_again_is_no_duplicate_when_the_application_asked_for_it() -> No
     probe.frame(A, 1, 0)
     probe.frame(A, 2, 1)
     probe.seen()
-    probe.outputs += probe.session.subscribe({A: 0})
+    probe.session.subscribe({A: 0})
+    probe.flush()
     probe.accept(2)
     for seq, prev in [(1, 0), (2, 1), (2, 1)]:
         probe.frame(A, seq, prev)
@@ -230,7 +247,9 @@ def test_reading_again_is_no_duplicate_when_the_application_asked_for_it() -> No
 
 def test_what_is_no_longer_wanted_is_not_asked_for_again() -> None:
     probe = accepted(A)
-    probe.outputs = [*probe.session.unsubscribe([A])]
+    probe.outputs.clear()
+    probe.session.unsubscribe([A])
+    probe.flush()
     (command,) = probe.sent()
     assert (command["type"], command["data"]["streams"]) == ("unsubscribe", [{"to": A}])
     probe.tell("unsubscribed", re=command["id"], streams=[{"to": A, "reason": "requested"}])
@@ -289,6 +308,7 @@ def test_a_checkpoint_goes_on_in_another_process() -> None:
 def test_a_token_is_taken_when_the_server_took_it_and_not_before() -> None:
     probe = accepted()
     probe.outputs = [*probe.session.authenticate("good"), *probe.session.authenticate("bad")]
+    probe.flush()
     good, bad = (command["id"] for command in probe.sent())
     probe.tell("error", re=bad, code="unauthorised", message="no", retryable=False)
     probe.tell("reply", re=good, data={})
@@ -364,8 +384,37 @@ def test_attempts_end_at_their_maximum_and_begin_again_after_a_good_connection()
         decided = reconnect.after(LOST, at, 0.0)
         return decided.attempt if isinstance(decided, Retry) else None
 
-    # Welcomed and thrown out again is no success.
-    assert [attempt(0), attempt(1, 0), attempt(20, 2), attempt(21), attempt(22)] == [1, 2, 1, 2, None]
+    # Welcomed and thrown out at once is no success; a connection that outlived the wait before it is.
+    assert [attempt(0), attempt(1, 0.9), attempt(20, 2), attempt(21), attempt(22)] == [1, 2, 1, 2, None]
+
+
+def test_connections_that_work_are_never_counted_as_failures() -> None:
+    # A proxy that ends every stream after 8 s.
+    reconnect = Reconnect(Backoff(attempts=2), can_refresh=False)
+    now = 0.0
+    for _ in range(50):
+        reconnect.connected(now)
+        now += 8.0
+        decided = reconnect.after(LOST, now, 1.0)
+        assert isinstance(decided, Retry)
+        assert (decided.attempt <= 2, decided.after_seconds <= 1.0) == (True, True)
+        now += decided.after_seconds
+    # One that ends every stream after its first event.
+    for _ in range(50):
+        reconnect.connected(now)
+        reconnect.delivered()
+        now += 0.01
+        assert reconnect.after(LOST, now, 1.0) == Retry(1, 0.5, False)
+    # What is thrown out at once is away for longer and longer.
+    waits = []
+    reconnect = Reconnect(Backoff(), can_refresh=False)
+    for _ in range(8):
+        reconnect.connected(now)
+        decided = reconnect.after(closed(4002), now + 0.01, 1.0)
+        assert isinstance(decided, Retry)
+        waits.append(decided.after_seconds)
+        now += 0.01 + decided.after_seconds
+    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
 def test_a_wait_is_anything_up_to_a_bound_that_doubles() -> None:
@@ -409,8 +458,10 @@ def test_a_gap_of_a_target_excuses_the_holes_of_its_streams_and_of_no_other() ->
 def test_the_answer_to_an_unsubscribe_forgets_nothing_that_was_wanted_again_before_it_came() -> None:
     probe = accepted("room:a", head=3)
     probe.outputs.clear()
-    probe.outputs += probe.session.unsubscribe(["room:a"])
-    probe.outputs += probe.session.subscribe({"room:a": None})
+    probe.session.unsubscribe(["room:a"])
+    probe.flush()
+    probe.session.subscribe({"room:a": None})
+    probe.flush()
     first = probe.sent()[0]["id"]
     probe.frame("room:a", 4, 3)
     probe.tell("unsubscribed", re=first, streams=[{"to": "room:a"}])
@@ -419,8 +470,10 @@ def test_the_answer_to_an_unsubscribe_forgets_nothing_that_was_wanted_again_befo
     assert probe.seen() == [4, 7]
     assert since(probe.reconnect(), "room:a") == 7
     probe.outputs.clear()
-    probe.outputs += probe.session.unsubscribe(["room:a"])
-    probe.outputs += probe.session.subscribe({"room:a": None})
+    probe.session.unsubscribe(["room:a"])
+    probe.flush()
+    probe.session.subscribe({"room:a": None})
+    probe.flush()
     probe.tell("unsubscribed", re=probe.sent()[0]["id"], streams=[{"to": "room:a"}])
     # The connection ends before the second answer.
     assert since(probe.reconnect(), "room:a") is None
@@ -432,9 +485,343 @@ def test_the_answer_to_an_unsubscribe_forgets_nothing_that_was_wanted_again_befo
 def test_what_was_unsubscribed_before_its_subscribe_was_answered_is_not_wanted() -> None:
     probe = accepted()
     probe.outputs.clear()
-    probe.outputs += probe.session.subscribe({"room:a": None})
-    probe.outputs += probe.session.unsubscribe(["room:a"])
+    probe.session.subscribe({"room:a": None})
+    probe.flush()
+    probe.session.unsubscribe(["room:a"])
+    probe.flush()
     first, second = [command["id"] for command in probe.sent()]
     probe.tell("subscribed", re=first, epoch=EPOCH, streams=[{"to": "room:a", "head": 4}], refused=[])
     probe.tell("unsubscribed", re=second, streams=[{"to": "room:a"}])
     assert "room:a" not in probe.session.checkpoint().positions
+
+
+# One command for what changes at once, and no faster than the server allows -------------------------------------------
+
+
+def streams(probe: Probe, kind: str = "subscribe") -> list[list[str]]:
+    commands = [command for command in probe.sent() if command["type"] == kind]
+    return [[stream["to"] for stream in command["data"]["streams"]] for command in commands]
+
+
+def limited(burst: int = 4, rate: int = 2, **limits: int) -> Probe:
+    """A connection with small limits, whose resume took one command of them."""
+    probe = Probe()
+    given = {"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": rate, "command_burst": burst}
+    probe.tell(
+        "welcome",
+        connection_id="c0000000000000001",
+        protocol="v1",
+        epoch=EPOCH,
+        server="test",
+        server_time=TIME,
+        permissions=[],
+        heartbeat_interval_ms=30000,
+        limits=given | limits,
+    )
+    probe.accept(0)
+    probe.outputs.clear()
+    return probe
+
+
+def test_what_changes_in_one_turn_is_one_command() -> None:
+    probe = accepted()
+    probe.outputs.clear()
+    rooms = [f"room:r{number}" for number in range(100)]
+    for room in rooms:
+        probe.session.subscribe({room: None})
+    probe.flush()
+    assert streams(probe) == [rooms]
+    probe.outputs.clear()
+    for room in rooms:
+        probe.session.unsubscribe([room])
+    probe.flush()
+    assert (streams(probe, "unsubscribe"), streams(probe)) == ([rooms], [])
+
+
+def test_what_comes_and_goes_in_one_turn_is_no_command_and_loses_nothing() -> None:
+    probe = accepted("room:a", head=3)
+    probe.outputs.clear()
+    for _ in range(50):
+        probe.session.subscribe({"room:b": None})
+        probe.session.unsubscribe(["room:b", "room:a"])
+        probe.session.subscribe({"room:a": None})
+    probe.flush()
+    assert probe.sent() == []
+    probe.frame("room:a", 5, 3)
+    assert since(probe.reconnect(), "room:a") == 5
+    assert "room:b" not in probe.session.checkpoint().positions
+
+
+def test_commands_keep_to_the_limits_of_the_welcome_and_what_waits_goes_together() -> None:
+    probe = limited(burst=4, rate=2)
+    for number in range(100):
+        probe.session.subscribe({f"room:r{number}": None})
+        probe.flush()
+    # Three of four are left after the resume.
+    assert streams(probe) == [["room:r0"], ["room:r1"], ["room:r2"]]
+    probe.outputs.clear()
+    wait = probe.session.wait(probe.now)
+    assert wait is not None
+    assert 0.5 <= wait < 0.6
+    probe.now += wait / 2
+    probe.flush()
+    assert streams(probe) == []
+    probe.now += wait
+    probe.flush()
+    assert streams(probe) == [[f"room:r{number}" for number in range(3, 100)]]
+    assert probe.session.wait(probe.now) is None
+
+
+def test_new_targets_are_counted_where_the_server_counts_them() -> None:
+    probe = limited(burst=64, rate=32, targets_per_second=10, target_burst=20)
+    probe.session.subscribe({f"room:r{number}": None for number in range(30)})
+    sent: list[str] = []
+    for _ in range(200):
+        probe.flush()
+        sent += [room for some in streams(probe) for room in some]
+        probe.outputs.clear()
+        if len(sent) == 30:
+            break
+        # One for what everyone gets, and 19 more.
+        assert len(sent) <= 19 + 10 * probe.now
+        probe.now += probe.session.wait(probe.now) or 0.0
+    assert sent == [f"room:r{number}" for number in range(30)]
+
+
+def test_a_command_that_was_refused_for_now_is_sent_again_when_the_server_said() -> None:
+    probe = accepted("room:c")
+    probe.outputs.clear()
+    probe.session.subscribe({"room:a": 7})
+    probe.session.unsubscribe(["room:c"])
+    probe.session.authenticate("next")
+    probe.flush()
+    for command in probe.sent():
+        error = {"code": "rate_limited", "message": "slowly", "retryable": True, "retry_after_ms": 250}
+        probe.tell("error", re=command["id"], **error)
+    assert [it for it in probe.outputs if not isinstance(it, Send)] == [], "the application has nothing to do about it"
+    probe.outputs.clear()
+    probe.flush()
+    assert probe.sent() == []
+    assert probe.session.wait(probe.now) == 0.25
+    probe.now += 0.25
+    probe.flush()
+    assert [command["type"] for command in probe.sent()] == ["authenticate", "unsubscribe", "subscribe"]
+    assert since(probe.sent()[-1], "room:a") == 7
+
+
+def test_a_change_that_waits_for_the_limits_is_asked_for_on_the_next_connection() -> None:
+    probe = limited(burst=1)
+    probe.session.subscribe({"room:a": 7})
+    probe.session.unsubscribe(["global"])
+    probe.flush()
+    assert probe.sent() == []
+    assert since(probe.reconnect(), "room:a") == 7
+
+
+# The same over an event stream ----------------------------------------------------------------------------------------
+
+
+def over_sse(probe: Probe, first: str = f"{EPOCH}-0", epoch: str = EPOCH) -> SseRequest:
+    """Opens an event stream that says where it begins, or goes on where it was asked to."""
+    probe.session.disconnected()
+    request = probe.session.over_sse()
+    probe.session.passed(request.last_event_id or first)
+    probe.welcome(epoch)
+    return request
+
+
+def subscribed(probe: Probe, *targets: str) -> None:
+    probe.tell("subscribed", epoch=EPOCH, streams=[{"to": to, "head": 9} for to in targets], refused=[])
+
+
+def over_socket(probe: Probe) -> dict[str, Any]:
+    probe.session.disconnected()
+    probe.session.over_websocket()
+    probe.welcome()
+    return probe.sent()[-1]
+
+
+def test_what_is_read_over_a_socket_goes_on_over_an_event_stream_and_back() -> None:
+    probe = accepted(A, "session:ctx", "room:b", "room:a", head=3)
+    probe.frame(A, 7, 3)
+    request = over_sse(probe)
+    assert request.query == "adw=aaaaaaaa&context=ctx&room=a,b"
+    assert request.last_event_id == f"{EPOCH}-7,global=3,room:a=3,room:b=3,session:ctx=3"
+    subscribed(probe, A, "session:ctx", "room:a", "room:b")
+    probe.frame("room:a", 9, 3)
+    probe.session.passed(f"{EPOCH}-9,room:b=3")
+    command = over_socket(probe)
+    assert [since(command, to) for to in (A, "room:a", "room:b", "global")] == [9, 9, 3, 9]
+
+
+def test_an_event_stream_is_opened_again_for_other_targets() -> None:
+    probe = Probe("room:a")
+    assert over_sse(probe, f"{EPOCH}-5").last_event_id is None
+    subscribed(probe, "room:a")
+    probe.outputs.clear()
+    probe.session.subscribe({"room:b": 2})
+    probe.flush()
+    assert probe.outputs == [Reopen()]
+    request = over_sse(probe)
+    assert (request.query, request.last_event_id) == ("room=a,b", f"{EPOCH}-5,room:b=2")
+    probe.outputs.clear()
+    # What is for everyone comes anyway.
+    probe.session.unsubscribe(["global"])
+    probe.flush()
+    assert probe.outputs == []
+    probe.session.unsubscribe(["room:a"])
+    probe.flush()
+    assert probe.outputs == [Reopen()]
+    assert over_sse(probe).query == "room=b"
+    assert probe.session.authenticate("next") == [TokenTaken("next")]
+    probe.outputs.clear()
+    probe.flush()
+    assert probe.outputs == [Reopen()]
+
+
+def test_positions_without_the_name_of_their_history_wait_for_a_welcome() -> None:
+    probe = Probe(resume=Checkpoint(None, {"room:a": 4}))
+    assert over_sse(probe, f"{EPOCH}-90").last_event_id is None
+    assert probe.outputs == [Reopen()]
+    assert over_sse(probe).last_event_id == f"{EPOCH}-4"
+    assert isinstance(probe.outputs[-1], Connected)
+
+
+def test_a_target_that_an_event_stream_does_not_carry_stays_where_it_was() -> None:
+    probe = accepted("room:a", "user:ada", head=3)
+    assert over_sse(probe).query == "room=a"
+    subscribed(probe, "room:a")
+    probe.session.passed(f"{EPOCH}-50")
+    command = over_socket(probe)
+    assert [since(command, to) for to in ("user:ada", "room:a")] == [3, 50]
+
+
+def test_another_history_of_an_event_stream_is_reported_once() -> None:
+    probe = accepted("room:a", head=3)
+    probe.outputs.clear()
+    over_sse(probe, epoch=OTHER)
+    for to in ("room:a", "global"):
+        probe.tell("gap", stream=to, reason="epoch_changed")
+    assert probe.seen() == [Gap("room:a", "epoch_changed"), Gap("global", "epoch_changed")]
+    probe.frame("room:a", 1, 0)
+    assert probe.seen() == [1]
+
+
+def test_a_refused_target_of_an_event_stream_is_reported_by_name() -> None:
+    probe = Probe(A, "room:staff")
+    over_sse(probe)
+    probe.outputs.clear()
+    error = {"code": "forbidden", "message": "no", "retryable": False}
+    probe.tell("error", **error, details={"to": "room:staff"})
+    assert probe.outputs == [TargetRefused("room:staff", "forbidden", "no")]
+    assert over_sse(probe).query == "adw=aaaaaaaa"
+    # Over a socket an error is about a command.
+    over_socket(probe)
+    probe.outputs.clear()
+    probe.tell("error", **error, details={"to": A})
+    assert isinstance(probe.outputs[0], ConnectionErrorEvent)
+
+
+def test_the_end_of_an_event_stream_has_the_code_that_was_said_before() -> None:
+    probe = Probe()
+    over_sse(probe)
+    probe.outputs.clear()
+    probe.tell("closing", reason="the token has ended", code=4001)
+    assert WillClose(4001, "the token has ended") in probe.outputs
+
+
+def test_the_blocks_of_an_event_stream_are_read_however_their_bytes_come() -> None:
+    text = (
+        '\ufeffretry: 5\n\n: keep\nid: a-1\r\ndata: {"\u00e9":\r\ndata:1}\r\r\n\n'
+        "data: x\n\nid: b\n\nevent: y\n\nretry: -1\ndata\n\nda"
+    )
+    expected = [
+        Block(None, None, 5),
+        Block("a-1", '{"\u00e9":\n1}', None),
+        Block(None, "x", None),
+        Block("b", None, None),
+        Block(None, "", None),
+    ]
+    whole = text.encode()
+    assert Reader(100).push(whole) == expected
+    for size in range(1, 12):
+        reader = Reader(100)
+        pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+        assert [block for piece in pieces for block in reader.push(piece)] == expected
+    for hostile in (b"x" * 101, b"data: " + b"x" * 60 + b"\ndata: " + b"x" * 60 + b"\n"):
+        with pytest.raises(TooLong):
+            Reader(100).push(hostile)
+
+
+# Transports -----------------------------------------------------------------------------------------------------------
+
+BOTH = (Transport.WEBSOCKET, Transport.SSE)
+
+
+def refused(status: int) -> Ended:
+    return Ended(after_status(status), status, "", "refused")
+
+
+def test_a_proxy_without_upgrades_is_left_at_once_and_everything_refused_is_an_end() -> None:
+    for status in (200, 301, 400, 404, 405, 426, 501):
+        choice = Choice(BOTH, Fallback())
+        assert choice.failed(refused(status), 0, reached=True), status
+        assert choice.next(0) is Transport.SSE
+        assert not choice.failed(refused(404), 0, reached=True), "nothing is left"
+    for status in (401, 403, 408, 429, 500, 503):
+        choice = Choice(BOTH, Fallback())
+        assert not choice.failed(refused(status), 0, reached=True)
+        assert choice.next(0) is Transport.WEBSOCKET, status
+    assert not Choice([Transport.WEBSOCKET], Fallback()).failed(refused(404), 0, reached=True)
+    assert Choice([], Fallback()).next(0) is Transport.WEBSOCKET
+
+
+def test_what_breaks_again_and_again_is_left_and_a_server_that_is_gone_is_waited_for() -> None:
+    choice = Choice(BOTH, Fallback())
+    for _ in range(10):
+        choice.failed(LOST, 0, reached=False)
+    assert choice.next(0) is Transport.WEBSOCKET
+    choice.failed(LOST, 0, reached=True)
+    choice.welcomed()
+    choice.failed(LOST, 0, reached=True)
+    assert choice.next(0) is Transport.WEBSOCKET, "not in a row"
+    assert not choice.failed(LOST, 0, reached=True)
+    assert choice.next(0) is Transport.SSE
+    # It breaks as well: round and round.
+    choice.failed(LOST, 1, reached=True)
+    choice.failed(LOST, 1, reached=True)
+    assert choice.next(1) is Transport.WEBSOCKET
+
+
+def test_the_better_transport_is_tried_again_after_waits_that_double() -> None:
+    choice = Choice(BOTH, Fallback())
+    choice.failed(refused(426), 100, reached=True)
+    choice.welcomed()
+    assert (choice.return_at(), choice.next(159)) == (160, Transport.SSE)
+    choice.returned(False, 160)
+    assert choice.return_at() == 280
+    # Tried instead of the connection, in vain: back at once.
+    assert choice.next(280) is Transport.WEBSOCKET
+    assert choice.failed(refused(426), 281, reached=True)
+    assert (choice.next(281), choice.return_at()) == (Transport.SSE, 281 + 240)
+    for _ in range(9):
+        choice.returned(False, 1000)
+    assert choice.return_at() == 1600, "bounded"
+    choice.returned(True, 1600)
+    assert (choice.next(1600), choice.return_at()) == (Transport.WEBSOCKET, None)
+    choice.welcomed()
+    choice.failed(refused(426), 2000, reached=True)
+    assert choice.return_at() == 2060
+
+
+def test_a_sleep_of_the_machine_is_seen_by_either_clock_and_a_set_clock_measures_nothing() -> None:
+    awake = Awake()
+    assert not awake.slept(0, 1000)
+    assert not awake.slept(5, 1005)
+    assert awake.slept(10, 4610), "a clock that pauses in sleep"
+    assert not awake.slept(15, 4615)
+    assert awake.slept(3615, 8215), "a clock that goes on"
+    assert not awake.slept(3620, 4620), "set back by an hour"
+    assert not awake.slept(3625, 4625)
+    awake.forget()
+    assert not awake.slept(90000, 4626)

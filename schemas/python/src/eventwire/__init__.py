@@ -9,7 +9,7 @@
 from .backoff import AfterClose, Backoff
 from .errors import EventwireError, Foreign, Refused, Unanswered, Unreachable
 from .events import EVENT_TYPES, IncomingEvent, Publication, parse_event, parse_incoming, parse_publication
-from .listener import Listener
+from .listener import Listener, TargetItems
 from .models import Command, Event, UnknownEvent, VendorPublication
 from .publisher import AsyncPublisher, Outcome, Publisher, Receipt
 from .session import (
@@ -21,9 +21,11 @@ from .session import (
     Item,
     Reconnecting,
     State,
+    Target,
     TargetRefused,
     Unreadable,
 )
+from .transport import Fallback, Transport
 
 __all__ = [
     "EVENT_TYPES",
@@ -37,6 +39,7 @@ __all__ = [
     "Connecting",
     "Event",
     "EventwireError",
+    "Fallback",
     "Foreign",
     "Gap",
     "IncomingEvent",
@@ -49,7 +52,10 @@ __all__ = [
     "Reconnecting",
     "Refused",
     "State",
+    "Target",
+    "TargetItems",
     "TargetRefused",
+    "Transport",
     "Unanswered",
     "UnknownEvent",
     "Unreachable",

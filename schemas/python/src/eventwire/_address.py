@@ -17,9 +17,11 @@ class Server:
         if parts.query or parts.fragment or parts.username:
             raise ValueError(f"{url!r}: an address has no query and no user; hand a token over as `token`")
         secure = "s" if parts.scheme in ("https", "wss") else ""
-        base = parts.path.rstrip("/").removesuffix("/v1/ws").removesuffix("/v1/events")
+        base = parts.path.rstrip("/").removesuffix("/v1/ws").removesuffix("/v1/sse").removesuffix("/v1/events")
         self.events = f"http{secure}://{parts.netloc}{base}/v1/events"
         self.websocket = f"ws{secure}://{parts.netloc}{base}/v1/ws"
+        self.event_stream = f"http{secure}://{parts.netloc}{base}/v1/sse"
+        self.host = parts.netloc
         self.is_loopback = _is_loopback(parts.hostname)
 
 

@@ -7,6 +7,9 @@ from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic_core import to_jsonable_python
+
+from ._text import is_well_formed, well_formed_value
 
 # RFC 3339 with `Z`, to the microsecond: what the schemas call Time.
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z", re.ASCII)
@@ -31,7 +34,12 @@ class Model(BaseModel):
         return given
 
     def to_wire(self) -> dict[str, Any]:
-        """The object as JSON has it: wire names, and nothing that was not set."""
+        """The object as JSON has it: wire names, and nothing that was not set. Half a surrogate pair in a text becomes
+        U+FFFD; raises `ValueError` for one in a key of free-form data."""
+        plain = self.model_dump(mode="python", by_alias=True, exclude_unset=True)
+        if not is_well_formed(plain):
+            wire: dict[str, Any] = to_jsonable_python(well_formed_value(plain))
+            return wire
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -47,11 +55,16 @@ def _read_time(given: object) -> object:
     if isinstance(given, str):
         if not _TIME.fullmatch(given):
             raise ValueError("a time is RFC 3339 in UTC with Z, to the microsecond: 2026-11-20T23:40:01.123456Z")
+        if given.startswith("0000"):
+            raise ValueError("a time of the year 0000; the years are 0001 to 9999")
         return given
     if isinstance(given, datetime):
         if given.tzinfo is None:
             raise ValueError("a time needs its zone: datetime.now(timezone.utc)")
-        return given.astimezone(timezone.utc)
+        try:
+            return given.astimezone(timezone.utc)
+        except OverflowError:
+            raise ValueError(f"{given.isoformat()} is outside of the years 0001 to 9999 in UTC") from None
     raise ValueError("a time is a text or a datetime with its zone")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Backoff:
     attempts: int | None = None
     """Attempts in a row before it is given up; `None` for no end."""
     stable_after_seconds: float = 10.0
-    """A connection that lasted so long was a good one: the count begins again."""
+    """A connection that lasted so long was a good one: the count begins again. It also begins again
+    after one that was welcomed and delivered an event, and after one that lasted longer than the wait before it."""
 
     def wait(self, failed: int, random: float) -> float:
         """Seconds to wait after so many failures in a row, from 1; `random` is from 0 to 1."""
@@ -68,6 +70,16 @@ def after_status(status: int) -> AfterClose:
     return AfterClose.STOP
 
 
+Cause: TypeAlias = Literal["lost", "silent", "closed", "refused"]
+"""Why a connection ended, or did not come about.
+
+- `lost`: the line broke, or there is no server.
+- `silent`: the connection is open and nothing arrives on it. A proxy may hold the answer back.
+- `closed`: the server closed it; the code says why.
+- `refused`: the handshake was answered with another HTTP status.
+"""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a connection, or the attempt to make one, came to its end."""
@@ -76,6 +88,7 @@ class Ended:
     code: int
     """The close code, the HTTP status of a refused handshake, or 1006 when the connection just broke."""
     reason: str
+    cause: Cause = "lost"
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,9 @@ class Reconnect:
         self._failed = 0
         self._refreshed = False
         self._connected_at: float | None = None
+        self._delivered = False
+        # How long the present attempt was waited for.
+        self._waited: float | None = None
         self._farewell: float | None = None
         self._stay_away = False
 
@@ -112,19 +128,33 @@ class Reconnect:
         self._connected_at = now
         self._refreshed = False
 
+    def delivered(self) -> None:
+        """The present connection has brought an event."""
+        self._delivered = True
+
     def announced(self, return_after_seconds: float | None) -> None:
         """`connection.closing` said when to come back, or, with `None`, not to."""
         self._farewell = return_after_seconds
         self._stay_away = return_after_seconds is None
 
-    def after(self, ended: Ended, now: float, random: float) -> Retry | Stop:
-        """What follows an end."""
+    def _was_good(self, now: float) -> bool:
+        if self._connected_at is None:
+            return False
+        # A wait may be chosen as nothing at all, which every connection outlives.
+        enough = self._backoff.stable_after_seconds
+        if self._waited is not None:
+            enough = min(enough, max(self._waited, self._backoff.base_seconds))
+        return self._delivered or now - self._connected_at >= enough
+
+    def after(self, ended: Ended, now: float, random: float, *, differs: bool = False) -> Retry | Stop:
+        """What follows an end. `differs`: the next attempt is made over another transport, so that a refusal of
+        this one is no end."""
         farewell, stay_away = self._farewell, self._stay_away
         self._farewell, self._stay_away = None, False
-        since, self._connected_at = self._connected_at, None
-        if since is not None and now - since >= self._backoff.stable_after_seconds:
+        if self._was_good(now):
             self._failed = 0
-        if ended.next is AfterClose.STOP or stay_away:
+        self._connected_at, self._delivered, self._waited = None, False, None
+        if (ended.next is AfterClose.STOP and not differs) or stay_away:
             return Stop(ended.code, ended.reason)
         refresh = ended.next is AfterClose.REFRESH_TOKEN
         if refresh:
@@ -139,4 +169,5 @@ class Reconnect:
         if refresh and self._failed == 1:
             return Retry(self._failed, 0.0, True)
         after = self._backoff.wait(self._failed, random) if farewell is None else farewell
+        self._waited = after
         return Retry(self._failed, after, refresh)

@@ -6,12 +6,14 @@ their own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import Discriminator, Tag, TypeAdapter
 from pydantic_core import from_json
 
+from ._text import well_formed_value
 from .models import Event, KnownPublication, UnknownEvent, VendorPublication
 
 
@@ -58,7 +60,15 @@ _publication: TypeAdapter[KnownPublication | VendorPublication] = TypeAdapter(Pu
 
 
 def _read(given: str | bytes | Mapping[str, Any]) -> object:
-    return from_json(given) if isinstance(given, (str, bytes)) else given
+    if not isinstance(given, (str, bytes)):
+        return given
+    try:
+        return from_json(given)
+    except ValueError as error:
+        if "hex escape" not in str(error) and "surrogate" not in str(error):
+            raise
+        # Half a surrogate pair, which the reader of the standard library takes.
+        return well_formed_value(json.loads(given))
 
 
 def parse_event(given: str | bytes | Mapping[str, Any]) -> Event:

@@ -22,6 +22,7 @@ import httpx
 
 from ._address import Server
 from ._base import Sendable
+from ._text import UnpairedSurrogate
 from .backoff import Backoff
 from .errors import EventwireError, Foreign, Refused, Unanswered, Unreachable
 from .models import KnownPublication, VendorPublication
@@ -33,6 +34,8 @@ MAX_ITEMS = 1_000
 """Most events in one request (HTTP-05)."""
 MAX_BYTES = 8 * 1024 * 1024
 """Most bytes in one request (HTTP-05)."""
+MAX_EVENT_BYTES = 1024 * 1024
+"""Most bytes of one event (LIMIT-01)."""
 
 ATTEMPTS = Backoff(base_seconds=0.25, max_seconds=10.0, attempts=6)
 """How often a request is repeated unless said otherwise: six times, within half a minute or so."""
@@ -88,11 +91,36 @@ _Reply: TypeAlias = "_Answer | httpx.HTTPError | bool | None"
 
 
 class _Batch:
-    """Events of one request, with their keys."""
+    """Events of one request, with their keys, and between them those that are refused here and not sent."""
 
-    def __init__(self, publications: Sequence[AnyPublication]) -> None:
-        self.publications = publications
-        self.body = b"[" + b",".join(_encode(publication) for publication in publications) + b"]"
+    def __init__(self, parts: Sequence[_Part]) -> None:
+        self.every = [part.publication for part in parts]
+        self._refused = [part.refused for part in parts]
+        self.publications = [part.publication for part in parts if part.refused is None]
+        self.body = b"[" + b",".join(part.encoded for part in parts if part.refused is None) + b"]"
+
+    def all(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes of what was sent, with those of what was not in their places."""
+        sent = iter(outcomes)
+        return [next(sent) if refused is None else refused for refused in self._refused]
+
+
+@dataclass(frozen=True)
+class _Part:
+    publication: AnyPublication
+    encoded: bytes
+    refused: Refused | None = None
+
+
+def _part(publication: AnyPublication) -> _Part:
+    try:
+        encoded = _encode(publication)
+    except UnpairedSurrogate as error:
+        return _Part(publication, b"", Refused("invalid_payload", str(error)))
+    if len(encoded) > MAX_EVENT_BYTES:
+        said = f"an event of {len(encoded)} bytes is over the limit of {MAX_EVENT_BYTES}; it was not sent"
+        return _Part(publication, b"", Refused("too_large", said))
+    return _Part(publication, encoded)
 
 
 def _encode(publication: AnyPublication) -> bytes:
@@ -112,17 +140,17 @@ def _keyed(publication: AnyPublication) -> AnyPublication:
 
 def _batches(publications: Iterable[AnyPublication]) -> Generator[_Batch, None, None]:
     """Cuts a sequence into requests that a server takes."""
-    part: list[AnyPublication] = []
+    parts: list[_Part] = []
     size = 2
-    for publication in map(_keyed, publications):
-        bytes_more = len(_encode(publication)) + 1
-        if part and (len(part) == MAX_ITEMS or size + bytes_more > MAX_BYTES):
-            yield _Batch(part)
-            part, size = [], 2
-        part.append(publication)
+    for part in map(_part, map(_keyed, publications)):
+        bytes_more = len(part.encoded) + 1
+        if parts and (len(parts) == MAX_ITEMS or size + bytes_more > MAX_BYTES):
+            yield _Batch(parts)
+            parts, size = [], 2
+        parts.append(part)
         size += bytes_more
-    if part:
-        yield _Batch(part)
+    if parts:
+        yield _Batch(parts)
 
 
 def _retry_after(headers: httpx.Headers, error: dict[str, Any]) -> float | None:
@@ -231,7 +259,7 @@ def _all(batches: Iterable[_Batch], send: Callable[[_Batch], list[Outcome]]) -> 
     queue = iter(batches)
     for batch in queue:
         try:
-            outcomes += send(batch)
+            outcomes += batch.all(send(batch) if batch.publications else [])
         except EventwireError as error:
             error.outcomes = tuple(outcomes)
             error.publications = _rest(batch, queue)
@@ -240,7 +268,7 @@ def _all(batches: Iterable[_Batch], send: Callable[[_Batch], list[Outcome]]) -> 
 
 
 def _rest(batch: _Batch, queue: Iterable[_Batch]) -> tuple[AnyPublication, ...]:
-    return tuple(publication for it in (batch, *queue) for publication in it.publications)
+    return tuple(publication for it in (batch, *queue) for publication in it.every)
 
 
 class _Head:
@@ -366,7 +394,7 @@ class AsyncPublisher:
         queue = _batches(publications)
         for batch in queue:
             try:
-                outcomes += await self._send(batch)
+                outcomes += batch.all(await self._send(batch) if batch.publications else [])
             except EventwireError as error:
                 error.outcomes = tuple(outcomes)
                 error.publications = _rest(batch, queue)
@@ -425,5 +453,10 @@ async def token_of(source: AsyncTokenSource) -> str | None:
 
 
 def stripped(token: str | None) -> str | None:
-    """A token without surrounding white space."""
-    return None if token is None else token.strip()
+    """A token without surrounding white space. Raises `ValueError` for one that no header can carry."""
+    if token is None:
+        return None
+    token = token.strip()
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError("the token has characters that an Authorization header cannot carry; it is visible ASCII")
+    return token

@@ -4,16 +4,22 @@ No socket, no clock, no randomness: text goes in, text and items come out. A pos
 with all its parts), because the frames of a root come in the order of their numbers. That one number is enough to
 resume, and everything at or below it is a duplicate. Holes are looked for in each exact stream, since `prev` chains the
 frames of one stream: a `prev` above the last number seen there names something that never came (LOG-02).
+
+The positions are the same whatever carries the frames. A WebSocket gets them in a `subscribe`; an event stream over
+HTTP is opened with its targets in the query and its positions as a cursor (SSE-08), and opened again for other targets.
 """
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeAlias
 
+from ._pace import Pace
+from .backoff import Cause
 from .events import parse_incoming
 from .models import (
     ConnectionClosingEvent,
@@ -31,6 +37,7 @@ from .models import (
     Event,
     UnknownEvent,
 )
+from .transport import Transport
 
 MAX_SUBSCRIPTIONS = 256
 """Most targets in one command (CMD)."""
@@ -84,6 +91,9 @@ class Unreadable:
 class Connecting:
     """A connection is being made."""
 
+    over: Transport = Transport.WEBSOCKET
+    """What will carry it."""
+
 
 @dataclass(frozen=True)
 class Connected:
@@ -103,6 +113,11 @@ class Reconnecting:
     code: int
     """The close code, the HTTP status of a refused handshake, or 1006 when the connection just broke."""
     reason: str
+    """What was the cause, in one line."""
+    cause: Cause = "lost"
+    """The kind of cause. `silent`: the connection is open, and nothing arrives on it."""
+    over: Transport = Transport.WEBSOCKET
+    """What the next attempt is made over."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,16 @@ State: TypeAlias = Connecting | Connected | Reconnecting | Closed
 Item: TypeAlias = Event | UnknownEvent | Gap | TargetRefused | Unreadable | State
 """What a listener hands out. Of the `connection` family only what concerns the application: `replaying`, `recovered`,
 `closing`, and errors."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target, and from where it is read."""
+
+    to: str
+    since: int | None = None
+    """The number after which it begins; 0 is the oldest event that is kept. `None`: from now on, or from where it is
+    read already."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +200,30 @@ class TokenTaken:
     token: str
 
 
-Output: TypeAlias = Item | Send | Farewell | HangUp | TokenTaken
+@dataclass(frozen=True)
+class WillClose:
+    """The end of this event stream will be one with this close code (AUTH-11)."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """This event stream was opened for other targets than are wanted now: open another one at once."""
+
+
+@dataclass(frozen=True)
+class SseRequest:
+    """How an event stream over HTTP is opened."""
+
+    query: str
+    """Without its question mark; may be empty."""
+    last_event_id: str | None
+    """The header `Last-Event-ID`, where there is something to resume."""
+
+
+Output: TypeAlias = Item | Send | WillClose | Reopen | Farewell | HangUp | TokenTaken
 
 
 class _Interest(Enum):
@@ -198,6 +246,59 @@ class _Reading:
     heard: int | None = None
 
 
+@dataclass
+class _Change:
+    """A change of what is wanted that the server does not know yet."""
+
+    is_wanted: bool
+    since: int | None = None
+    # What was read of a target that is no longer wanted: wanted again before that was sent, it goes on there.
+    before: _Reading | None = None
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A command of this connection that is unanswered."""
+
+    kind: str
+    targets: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """The positions of an event stream (SSE-08)."""
+
+    epoch: str
+    low: int
+    others: Mapping[str, int]
+
+    @classmethod
+    def parse(cls, text: str) -> _Cursor | None:
+        head, *others = text.split(",")
+        epoch, dash, low = head.partition("-")
+        pairs = [it.rpartition("=") for it in others]
+        if not dash or not all(number.isascii() and number.isdigit() for number in [low, *(it[2] for it in pairs)]):
+            return None
+        return cls(epoch, int(low), {to: int(number) for to, _, number in pairs})
+
+    def position(self, to: str) -> int:
+        return self.others.get(to, self.low)
+
+    def __str__(self) -> str:
+        return ",".join([f"{self.epoch}-{self.low}", *(f"{to}={at}" for to, at in sorted(self.others.items()))])
+
+
+_QUERY = {"adw": "adw", "room": "room", "session": "context"}
+
+
+def _in_query(to: str) -> tuple[str, str] | None:
+    """How the query of an event stream names a target; `None` where it cannot."""
+    if to == REALM:
+        return ("observe", "1")
+    kind, _, name = to.partition(":")
+    return (_QUERY[kind], name) if kind in _QUERY else None
+
+
 def root_of(audience: str) -> str | None:
     """What one subscribes to in order to receive an audience. `None` for a connection, which has no stream."""
     return None if audience.startswith("connection:") else audience.split("/", 1)[0]
@@ -215,11 +316,32 @@ class Session:
         self._streams: dict[str, int] = {}
         # Targets whose position the application set while there was no connection.
         self._asked: dict[str, int] = {}
-        # The commands of this connection that are unanswered, and what each asked for.
-        self._pending: dict[str, dict[str, int | None]] = {}
+        # What the server does not know yet, and what it was asked for on this connection.
+        self._changes: dict[str, _Change] = {}
+        self._served: set[str] = set()
+        self._new_tokens: deque[str] = deque()
+        self._pending: dict[str, _Command] = {}
         self._resumes: set[str] = set()
         self._tokens: dict[str, str] = {}
         self._last_id = 0
+        self._pace: Pace | None = None
+        # The server asked to wait so long; the next flush knows from when.
+        self._pause: float | None = None
+        # What carries the present connection, or the attempt.
+        self._over = Transport.WEBSOCKET
+        # The present event stream was opened before its targets changed, or before its epoch was known.
+        self._stale = False
+        # Targets whose other history was reported on this connection by us; the server reports it as well.
+        self._reported: set[str] = set()
+        # Wanted targets that the present event stream cannot carry.
+        self._uncarried: set[str] = set()
+        # Where an event stream began that was cut off before its welcome: what comes without asking begins there.
+        self._began: int | None = None
+
+    @property
+    def over(self) -> Transport:
+        """What carries the present connection, or the last attempt."""
+        return self._over
 
     def checkpoint(self) -> Checkpoint:
         """How far everything wanted has been read."""
@@ -232,40 +354,111 @@ class Session:
 
     # Commands ---------------------------------------------------------------------------------------------------------
 
-    def subscribe(self, targets: Mapping[str, int | None]) -> list[Output]:
+    # What changes between two calls of `flush` is sent as one command. Commands that the limits of the connection do
+    # not allow yet wait, and what changes meanwhile is sent with them.
+
+    def subscribe(self, targets: Mapping[str, int | None]) -> None:
         """Wants targets, from these positions on; without a position from now on, or from where it already reads."""
         for to, since in targets.items():
-            self._readings.setdefault(to, _Reading(_Interest.WANTED)).interest = _Interest.WANTED
-            if since is not None and not self._connected:
-                self._asked[to] = since
-        if not self._connected:
-            return []
-        return [self._subscribe(dict(chunk)) for chunk in _chunks(list(targets.items()))]
+            change = self._changes.pop(to, None)
+            reading = self._readings.get(to)
+            if change is not None and change.before is not None and since is None:
+                # Not sent yet: the server never stopped.
+                resumed = change.before
+                if reading is not None and reading.position is not None:
+                    resumed.position = max(resumed.position or 0, reading.position)
+                reading = self._readings[to] = resumed
+            if reading is None:
+                reading = self._readings[to] = _Reading(_Interest.WANTED)
+            reading.interest = _Interest.WANTED
+            if not self._connected or self._over is Transport.SSE:
+                if since is not None:
+                    self._asked[to] = since
+                self._stale = self._stale or self._over is Transport.SSE
+                continue
+            if since is None and change is not None and change.is_wanted:
+                since = change.since
+            if since is not None or to not in self._served:
+                self._changes[to] = _Change(True, since)
 
-    def unsubscribe(self, targets: Iterable[str]) -> list[Output]:
+    def unsubscribe(self, targets: Iterable[str]) -> None:
         """No longer wants targets."""
-        names = list(targets)
-        for to in names:
-            self._forget(to)
+        for to in targets:
+            self._changes.pop(to, None)
             self._asked.pop(to, None)
-        if not self._connected:
-            return []
-        return [
-            self._command("unsubscribe", {"streams": [{"to": to} for to in chunk]}, {})[0] for chunk in _chunks(names)
-        ]
+            before = self._readings.get(to)
+            self._forget(to)
+            if self._over is Transport.SSE:
+                # What is for everyone comes whether it is wanted or not.
+                self._stale = self._stale or _in_query(to) is not None
+            elif self._connected and to in self._served:
+                self._changes[to] = _Change(False, before=before)
 
     def authenticate(self, token: str) -> list[Output]:
-        """Goes on with another token. When refused, the old one stays."""
+        """Goes on with another token. When refused over a WebSocket, the old one stays."""
         if not self._connected:
             return [TokenTaken(token)]
-        send, name = self._command("authenticate", {"token": token}, {})
-        self._tokens[name] = token
-        return [send]
+        if self._over is Transport.SSE:
+            # An event stream is shown a token only when it is opened.
+            self._stale = True
+            return [TokenTaken(token)]
+        self._new_tokens.append(token)
+        return []
 
-    def _command(self, kind: str, data: dict[str, Any], asked: dict[str, int | None]) -> tuple[Send, str]:
+    def flush(self, now: float) -> list[Output]:
+        """The commands that what changed needs, as many as may be sent now."""
+        if not self._connected:
+            return []
+        if self._over is Transport.SSE:
+            return [Reopen()] if self._stale else []
+        pace = self._pace
+        if pace is None:
+            return []
+        if self._pause is not None:
+            pace.pause(self._pause, now)
+            self._pause = None
+        outputs: list[Output] = []
+        while self._new_tokens and pace.wait(0, now) == 0:
+            token = self._new_tokens.popleft()
+            send, name = self._command("authenticate", {"token": token})
+            self._tokens[name] = token
+            outputs.append(send)
+        # First what makes room for the rest.
+        for chunk in _chunks([to for to, change in self._changes.items() if not change.is_wanted]):
+            if pace.wait(0, now) > 0:
+                return outputs
+            for to in chunk:
+                del self._changes[to]
+                self._served.discard(to)
+            outputs.append(
+                self._command("unsubscribe", {"streams": [{"to": to} for to in chunk]}, dict.fromkeys(chunk))[0]
+            )
+        wanted = [(to, change.since) for to, change in self._changes.items() if change.is_wanted]
+        while wanted:
+            size = max(1, min(MAX_SUBSCRIPTIONS, pace.room(now)))
+            some, wanted = dict(wanted[:size]), wanted[size:]
+            if pace.wait(len(some), now) > 0:
+                break
+            for to in some:
+                del self._changes[to]
+            outputs.append(self._subscribe(some))
+        return outputs
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until `flush` has something to send that waits; `None` when nothing waits."""
+        if not self._connected or self._pace is None or not (self._changes or self._new_tokens):
+            return None
+        targets = sum(change.is_wanted for change in self._changes.values())
+        return self._pace.wait(min(targets, 64), now)
+
+    def _command(
+        self, kind: str, data: dict[str, Any], targets: Mapping[str, int | None] | None = None
+    ) -> tuple[Send, str]:
         self._last_id += 1
         name = str(self._last_id)
-        self._pending[name] = asked
+        self._pending[name] = _Command(kind, targets or {})
+        if self._pace is not None:
+            self._pace.spend(len(targets or {}) if kind == "subscribe" else 0)
         return Send(json.dumps({"type": kind, "id": name, "data": data})), name
 
     def _subscribe(self, wanted: dict[str, int | None], *, is_resume: bool = False) -> Send:
@@ -273,42 +466,134 @@ class Session:
         data: dict[str, Any] = {"streams": streams}
         if self._epoch is not None and any(since is not None for since in wanted.values()):
             data["epoch"] = self._epoch
-        send, name = self._command("subscribe", data, {} if is_resume else wanted)
+        send, name = self._command("subscribe", data, wanted)
+        self._served.update(wanted)
         if is_resume:
             self._resumes.add(name)
         return send
 
     # Connections ------------------------------------------------------------------------------------------------------
 
+    def over_websocket(self) -> None:
+        """The next frames come over a WebSocket."""
+        self._over = Transport.WEBSOCKET
+
+    def over_sse(self) -> SseRequest:
+        """The next frames come over an event stream, which is to be opened so. Of what is wanted, ADWs, rooms, contexts
+        and everything that an observer sees can be asked for; one's own user and what is for everyone come without
+        asking. Other targets wait for a WebSocket."""
+        self._over = Transport.SSE
+        self._adopt_asked()
+        self._uncarried = {
+            to
+            for to, reading in self._readings.items()
+            if reading.interest is _Interest.WANTED and _in_query(to) is None and to != "global"
+        }
+        low = max(
+            (
+                reading.position
+                for reading in self._readings.values()
+                if reading.interest is not _Interest.SEEN and reading.position is not None
+            ),
+            default=None,
+        )
+        # Positions of a history whose name is not known yet cannot be written: the first welcome names it.
+        self._stale = low is not None and self._epoch is None
+        cursor: _Cursor | None = None
+        if self._epoch is not None and low is not None:
+            others: dict[str, int] = {}
+            for to, reading in self._carried():
+                # A target that was never read begins where the others are.
+                reading.position = low if reading.position is None else reading.position
+                if reading.position != low:
+                    others[to] = reading.position
+            cursor = _Cursor(self._epoch, low, others)
+        lists: dict[str, list[str]] = {}
+        for to, reading in self._readings.items():
+            named = _in_query(to)
+            if reading.interest is _Interest.WANTED and named is not None:
+                lists.setdefault(named[0], []).append(named[1])
+        # No identifier has a character that a query would have to escape.
+        query = "&".join(f"{key}={','.join(sorted(names))}" for key, names in sorted(lists.items()))
+        return SseRequest(query, None if cursor is None else str(cursor))
+
+    def passed(self, event_id: str) -> None:
+        """An event stream said, by an `id:` line, how far it has brought everything; called behind the frame of its
+        block."""
+        cursor = _Cursor.parse(event_id)
+        if cursor is None or self._stale or self._over is not Transport.SSE:
+            return
+        if self._epoch is not None and self._epoch != cursor.epoch:
+            held = (it for it in self._readings.values() if it.interest is not _Interest.SEEN)
+            if self._began is not None or any(it.position is not None for it in held):
+                # The welcome reports it.
+                return
+            self._begin_another_history()
+        self._epoch = cursor.epoch
+        if not self._connected and self._began is None:
+            self._began = cursor.low
+        for to, reading in self._carried():
+            # Before the welcome it says no more than where a target begins that was never read.
+            if self._connected or reading.position is None:
+                reading.position = max(reading.position or 0, cursor.position(to))
+
+    def _carried(self) -> list[tuple[str, _Reading]]:
+        return [
+            (to, reading)
+            for to, reading in self._readings.items()
+            if reading.interest is not _Interest.SEEN and to not in self._uncarried
+        ]
+
+    def _adopt_asked(self) -> None:
+        """The application may have set other positions than we hold."""
+        for to, since in self._asked.items():
+            reading = self._readings.get(to)
+            if reading is None:
+                continue
+            if reading.position is not None and since < reading.position:
+                self._forget_streams(to)
+            reading.position = since
+        self._asked.clear()
+
     def disconnected(self) -> None:
         """The connection is gone."""
         self._connected = False
-        for asked in self._pending.values():
-            # Asked for, and nobody knows whether it was heard: the next connection asks again.
-            self._asked.update({to: since for to, since in asked.items() if since is not None})
+        unanswered = [
+            it.targets for name, it in self._pending.items() if it.kind == "subscribe" and name not in self._resumes
+        ]
+        for asked in [*unanswered, {to: it.since for to, it in self._changes.items() if it.is_wanted}]:
+            # Whether the server got it is not known: the next connection asks again.
+            self._asked.update({to: since for to, since in asked.items() if since is not None and to in self._readings})
         self._pending.clear()
+        self._changes.clear()
+        self._served.clear()
         self._resumes.clear()
         self._tokens.clear()
+        self._reported.clear()
+        self._pace = self._pause = None
         for reading in self._readings.values():
             reading.replaying, reading.resuming, reading.heard = False, False, None
 
     def _welcomed(self, welcome: ConnectionWelcomeData) -> list[Output]:
         self._connected = True
+        if self._stale and self._over is Transport.SSE:
+            self._epoch = welcome.epoch if self._epoch is None else self._epoch
+            return [Reopen()]
+        self._pace = Pace(welcome)
         outputs: list[Output] = [Connected(welcome)]
         if self._epoch is not None and self._epoch != welcome.epoch:
             outputs += self._begin_another_history()
         self._epoch = welcome.epoch
         # What comes without asking is subscribed as well, since only what is subscribed resumes.
         for to in self._implied(welcome):
-            reading = self._readings.setdefault(to, _Reading(_Interest.IMPLIED))
+            self._uncarried.discard(to)
+            reading = self._readings.setdefault(to, _Reading(_Interest.IMPLIED, self._began))
             if reading.interest is _Interest.SEEN:
                 reading.interest = _Interest.IMPLIED
-        for to, since in self._asked.items():
-            reading = self._readings[to]
-            if reading.position is not None and since < reading.position:
-                self._forget_streams(to)
-            reading.position = since
-        self._asked.clear()
+        self._began = None
+        if self._over is Transport.SSE:
+            return outputs
+        self._adopt_asked()
         resumed: dict[str, int | None] = {}
         for to, reading in self._readings.items():
             if reading.interest is not _Interest.SEEN:
@@ -327,10 +612,12 @@ class Session:
         self._streams.clear()
         self._readings = {to: it for to, it in self._readings.items() if it.interest is not _Interest.SEEN}
         self._asked = dict.fromkeys(self._asked, 0)
+        self._began = None if self._began is None else 0
         gaps: list[Output] = []
         for to, reading in self._readings.items():
             if reading.position is not None:
                 reading.position = 0
+                self._reported.add(to)
                 gaps.append(Gap(to, "epoch_changed"))
         return gaps
 
@@ -367,6 +654,7 @@ class Session:
                     reading.position = None
                     self._streams = {to: at for to, at in self._streams.items() if root_of(to) != stream.to}
                 else:
+                    self._served.discard(stream.to)
                     self._forget(stream.to)
             # What we asked for ourselves is no news.
             return [] if self._pending.pop(event.data.re or "", None) is not None else [event]
@@ -393,12 +681,17 @@ class Session:
             return self._heartbeat(event)
         if isinstance(event, ConnectionClosingEvent):
             after = event.data.reconnect_after_ms
-            return [Farewell(None if after is None else after / 1000), event]
+            outputs: list[Output] = [Farewell(None if after is None else after / 1000)]
+            if self._over is Transport.SSE and event.data.code is not None:
+                outputs.append(WillClose(event.data.code, event.data.reason))
+            return [*outputs, event]
         return [event]
 
     def _subscribed(self, event: ConnectionSubscribedEvent) -> list[Output]:
         name = event.data.re or ""
-        asked = self._pending.pop(name, {})
+        command = self._pending.pop(name, None)
+        # The positions of a resume are those that we hold already.
+        asked = command.targets if command is not None and name not in self._resumes else {}
         self._resumes.discard(name)
         for stream in event.data.streams:
             reading = self._readings.get(stream.to)
@@ -417,6 +710,7 @@ class Session:
         outputs: list[Output] = []
         for refused in event.data.refused:
             before = self._readings.get(refused.to)
+            self._served.discard(refused.to)
             self._forget(refused.to)
             if before is not None and before.interest is _Interest.WANTED:
                 outputs.append(TargetRefused(refused.to, refused.code, refused.message))
@@ -424,8 +718,8 @@ class Session:
 
     def _refused(self, event: ConnectionErrorEvent) -> list[Output]:
         name = event.data.re or ""
-        asked = self._pending.pop(name, None)
-        self._tokens.pop(name, None)
+        command = self._pending.pop(name, None)
+        token = self._tokens.pop(name, None)
         if name in self._resumes:
             self._resumes.discard(name)
             # What comes without asking goes on, with a hole that will be seen.
@@ -433,16 +727,47 @@ class Session:
                 reading.resuming = False
             # Without its targets the connection would look alive and stay silent.
             return [event, HangUp(event.data.message)] if event.data.retryable else [event]
-        if asked and not event.data.retryable:
-            for to in asked:
+        if command is None:
+            return self._refused_target(event)
+        if event.data.retryable:
+            self._send_again(command, token, event.data.retry_after_ms)
+            return []
+        if command.kind == "subscribe":
+            for to in command.targets:
+                self._served.discard(to)
                 self._forget(to)
         return [event]
+
+    def _send_again(self, command: _Command, token: str | None, after_ms: int | None) -> None:
+        """A command that was refused for now is sent again when the server said, with what changed meanwhile."""
+        self._pause = max(self._pause or 0.0, 1.0 if after_ms is None else after_ms / 1000)
+        if token is not None and not self._new_tokens:
+            self._new_tokens.append(token)
+        for to, since in command.targets.items():
+            is_wanted = to in self._readings and self._readings[to].interest is not _Interest.SEEN
+            if command.kind == "subscribe":
+                self._served.discard(to)
+                if is_wanted:
+                    self._changes.setdefault(to, _Change(True, since))
+            elif not is_wanted:
+                self._served.add(to)
+                self._changes.setdefault(to, _Change(False))
+
+    def _refused_target(self, event: ConnectionErrorEvent) -> list[Output]:
+        """An error that answers no command may name the target of an event stream that it is about."""
+        to = (event.data.details or {}).get("to")
+        if self._over is not Transport.SSE or not isinstance(to, str):
+            return [event]
+        self._forget(to)
+        return [TargetRefused(to, event.data.code, event.data.message)]
 
     def _gap(self, event: ConnectionGapEvent) -> list[Output]:
         """A gap is about one stream, and the other streams of its target go on from where they are; or, where it names
         a target, about all streams that are read by it. What it told is no hole any more."""
         gap = event.data
         if gap.reason == "epoch_changed":
+            if gap.stream in self._reported:
+                return []
             self._forget_streams(gap.stream)
             if (reading := self._readings.get(gap.stream)) is not None:
                 reading.position = 0
