@@ -502,7 +502,8 @@ def test_connections_that_deliver_do_not_use_up_the_attempts(server: Gateway) ->
     async def scenario() -> None:
         adw = "adw:attempts"
         async with Proxy(lambda: server.port).running() as proxy:
-            backoff = Backoff(base_seconds=0.01, max_seconds=0.02, attempts=1)
+            # No connection of this test lasts so long that it counts for that.
+            backoff = Backoff(base_seconds=3_600, max_seconds=0.02, stable_after_seconds=3_600, attempts=1)
             async with Listener(proxy.url, {adw: 0}, backoff=backoff) as listener:
                 for number in range(8):
                     server.post(text(f"{number}", adw))
@@ -673,6 +674,25 @@ def test_an_application_that_was_busy_is_no_silence_of_the_server(monkeypatch: p
                 await asyncio.sleep(0.5)
             assert [type(item) for item in items] == [Connecting, Connected, Closed]
             assert len(asked) == 1
+
+    run(scenario())
+
+
+def test_a_server_that_is_full_says_over_an_event_stream_when_to_return() -> None:
+    async def full(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        writer.write(head + b"retry: 1234\n\n")
+        await writer.drain()
+        writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(full, "127.0.0.1", 0) as it:
+            url = f"http://127.0.0.1:{it.sockets[0].getsockname()[1]}"
+            async with Listener(url, transports=[Transport.SSE]) as listener:
+                again = (await until(listener, Reconnecting))[-1]
+                assert isinstance(again, Reconnecting)
+                assert (again.after_seconds, again.reason) == (1.234, "the server ended the event stream")
 
     run(scenario())
 

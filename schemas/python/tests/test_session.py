@@ -547,7 +547,11 @@ def test_what_comes_and_goes_in_one_turn_is_no_command_and_loses_nothing() -> No
         probe.session.subscribe({"room:a": None})
     probe.flush()
     assert probe.sent() == []
+    assert since(probe.reconnect(), "room:a") == 3
+    probe.accept(3)
+    probe.session.unsubscribe(["room:a"])
     probe.frame("room:a", 5, 3)
+    probe.session.subscribe({"room:a": None})
     assert since(probe.reconnect(), "room:a") == 5
     assert "room:b" not in probe.session.checkpoint().positions
 
