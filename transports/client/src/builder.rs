@@ -2,15 +2,17 @@
 
 use std::{collections::HashMap, collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use eventwire_protocol::address::Root;
+use eventwire_protocol::{address::Root, id::Position};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 
 use crate::{
+    awake::Awake,
     client::{CALLS, Client, ITEMS, Items, Status, parse_target},
     error::BuildError,
+    held::Calls,
     net::{Authorities, Dialer, bearer},
     quality::Latency,
     reconnect::{Backoff, Reconnect},
@@ -66,7 +68,7 @@ pub struct Builder {
     url: String,
     token: Option<String>,
     source: Option<Arc<dyn TokenSource>>,
-    targets: Vec<String>,
+    targets: Vec<(String, Option<u64>)>,
     checkpoint: Checkpoint,
     backoff: Backoff,
     transports: Vec<Transport>,
@@ -126,7 +128,14 @@ impl Builder {
     /// Server-sent events carry ADWs, rooms, contexts, one's own user and what is for everyone; another user waits for a
     /// WebSocket.
     pub fn subscribe(mut self, target: impl ToString) -> Self {
-        self.targets.push(target.to_string());
+        self.targets.push((target.to_string(), None));
+        self
+    }
+
+    /// Receive a target after the event of a number; 0 begins with the oldest event that is kept. A position of the
+    /// [`Checkpoint`] counts less.
+    pub fn subscribe_since(mut self, target: impl ToString, since: u64) -> Self {
+        self.targets.push((target.to_string(), Some(since)));
         self
     }
 
@@ -186,10 +195,17 @@ impl Builder {
         if let Some(token) = &self.token {
             bearer(token)?;
         }
-        let mut targets = Vec::new();
-        for to in self.targets {
-            targets.push(parse_target(&to).map_err(|source| BuildError::Target { to, source })?);
+        let (mut targets, mut since) = (Vec::new(), Vec::new());
+        for (to, number) in self.targets {
+            let root = parse_target(&to).map_err(|source| BuildError::Target { to: to.clone(), source })?;
+            if let Some(number) = number {
+                let position = Position::new(number).ok_or(BuildError::Since { to, since: number })?;
+                since.push((root.clone(), position));
+            }
+            targets.push(root);
         }
+        let mut checkpoint = self.checkpoint;
+        checkpoint.positions.extend(since);
         let dialer = Dialer::new(self.authorities)?;
         let (calls, inbox) = mpsc::channel(CALLS);
         let (items, stream) = mpsc::channel(ITEMS);
@@ -198,7 +214,7 @@ impl Builder {
             server,
             dialer,
             credentials: Credentials::new(self.token.map(Credential::token), self.source),
-            session: Session::new(targets, self.checkpoint),
+            session: Session::new(targets, checkpoint),
             reconnect: Reconnect::new(self.backoff),
             choice: Choice::new(self.transports, self.fallback),
             liveness: self.liveness,
@@ -208,6 +224,9 @@ impl Builder {
             items,
             outbox: VecDeque::new(),
             waiting: HashMap::new(),
+            held: Calls::default(),
+            pace: None,
+            awake: Awake::default(),
             renewed: None,
             opened: None,
             server_clock: None,

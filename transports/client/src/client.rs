@@ -162,8 +162,8 @@ impl Client {
     }
 
     /// Receives targets, each from a position on where one is given, else from now on. Holds over reconnects. Each target
-    /// is accepted or refused by itself; the answer says which. Without a connection the call waits for the next one, as one
-    /// of at most 64.
+    /// is accepted or refused by itself; the answer says which. What several tasks ask for at once is one command, and none is
+    /// sent faster than the server allows. Without a connection the call waits for the next one, as one of at most 64 commands.
     ///
     /// # Errors
     /// See [`CommandError`]. After `Timeout` the targets are still wanted.

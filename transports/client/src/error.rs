@@ -1,6 +1,11 @@
 //! What can go wrong, and what the caller does about it.
 
-use eventwire_protocol::{error::ErrorBody, event::connection, id::IdError};
+use eventwire_protocol::{
+    error::ErrorBody,
+    event::connection,
+    id::IdError,
+    limits::{MAX_BATCH_BYTES, MAX_BATCH_ITEMS},
+};
 
 /// A client or publisher cannot be built. Mend the configuration; trying again does not help.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,6 +26,14 @@ pub enum BuildError {
         to: String,
         /// What is wrong with it.
         source: IdError,
+    },
+    /// No event has so large a number.
+    #[error("cannot begin {to:?} after {since}: no sequence number is so large")]
+    Since {
+        /// The target.
+        to: String,
+        /// What was given.
+        since: u64,
     },
     /// The token cannot stand in an HTTP header.
     #[error("the token has characters that cannot stand in an Authorization header")]
@@ -80,6 +93,16 @@ pub enum PublishError {
         status: u16,
         /// Why.
         error: ErrorBody,
+    },
+    /// More than one request may hold, so nothing was sent. Publish them in several.
+    #[error(
+        "{events} events of {bytes} bytes are more than one request may hold ({MAX_BATCH_ITEMS} events, {MAX_BATCH_BYTES} bytes); publish them in several"
+    )]
+    TooLarge {
+        /// How many events there were.
+        events: usize,
+        /// How many bytes they have as JSON.
+        bytes: usize,
     },
     /// The server could not be reached, so nothing was published. Try again.
     #[error("the server cannot be reached: {0}")]

@@ -27,6 +27,9 @@
 //!
 //! **Events by type.** [`Item::typed`] gives an event with its payload, [`Items::on`] a stream of the events of one type.
 //!
+//! **Several targets.** [`Items::scoped`] gives each target a reader of its own: its events, its gaps, its refusal, and every
+//! state of the connection.
+//!
 //! **The end.** The last item is [`State::Closed`] when somebody decided it (the application; a server that does not want
 //! this client back, by the table of close codes) and [`State::Failed`] when the attempts are used up. Dropping the [`Items`]
 //! ends the client at once.
@@ -40,15 +43,19 @@
 //! them while the server cannot be reached.
 #![forbid(unsafe_code)]
 
+mod awake;
 mod builder;
 mod client;
 mod error;
 mod event_stream;
+mod held;
 mod net;
+pub mod pace;
 mod publish;
 mod quality;
 mod queue;
 pub mod reconnect;
+mod scope;
 pub mod session;
 mod task;
 mod ticket;
@@ -65,6 +72,7 @@ pub use publish::{Draft, Publisher, Receipt};
 pub use quality::{Latency, Quality};
 pub use queue::{Fate, Queue, QueueBounds, QueueFull};
 pub use reconnect::Backoff;
+pub use scope::{Concern, Scopes, TargetItems};
 pub use session::{Checkpoint, Gap, GapReason, Item, State};
 pub use ticket::Ticket;
 pub use token::{Credential, Need, TokenError, TokenSource};

@@ -193,6 +193,10 @@ fn refused(status: http::StatusCode, body: &[u8]) -> Ended {
     let said = serde_json::from_slice::<Value>(body).ok();
     let message = said.as_ref().and_then(|said| said.pointer("/error/message")).and_then(Value::as_str);
     let reason = match message {
+        _ if status == http::StatusCode::UPGRADE_REQUIRED => {
+            let said = message.map(|message| format!(": {message}")).unwrap_or_default();
+            format!("a proxy before the server does not pass the header Upgrade on, which WebSockets need (426){said}")
+        }
         Some(message) => message.to_owned(),
         None if status == http::StatusCode::OK => "the answer is not an event stream of Eventwire".to_owned(),
         None => status.to_string(),

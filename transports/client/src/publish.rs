@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use eventwire_protocol::{
     address::Audience,
-    error::ErrorBody,
+    error::{ErrorBody, ErrorCode},
     event::Payload,
     id::{EventId, Position, Seq},
+    limits::{MAX_BATCH_BYTES, MAX_BATCH_ITEMS, MAX_EVENT_BYTES},
     time::Time,
 };
 use http::{HeaderValue, Method, Request, header};
@@ -146,19 +147,37 @@ impl Publisher {
     }
 
     /// Publishes events in order, at most 1,000 and 8 MiB. Each is accepted or refused by itself; the outcomes have the
-    /// order of the drafts.
+    /// order of the drafts. An event over 1 MiB is refused here and not sent.
     ///
     /// # Errors
     /// The request as a whole failed; see [`PublishError`].
     pub async fn publish_all(&self, drafts: &[Draft]) -> Result<Vec<Result<Receipt, ErrorBody>>, PublishError> {
-        let body = serde_json::to_vec(drafts).map_err(|error| PublishError::Unreachable(error.into()))?;
-        let (status, body) = self.post("events", body).await?;
-        if let Ok(Results { results }) = serde_json::from_slice(&body)
-            && results.len() == drafts.len()
-        {
-            return Ok(results.into_iter().map(Outcome::into_result).collect());
+        let (mut refused, mut body) = (Vec::new(), vec![b'[']);
+        for draft in drafts {
+            let text = serde_json::to_vec(draft).map_err(|error| PublishError::Unreachable(error.into()))?;
+            refused.push((text.len() > MAX_EVENT_BYTES).then(|| too_large(text.len())));
+            if text.len() <= MAX_EVENT_BYTES {
+                if body.len() > 1 {
+                    body.push(b',');
+                }
+                body.extend_from_slice(&text);
+            }
         }
-        Err(refusal(status, &body))
+        body.push(b']');
+        let sent = refused.iter().filter(|refused| refused.is_none()).count();
+        if sent > MAX_BATCH_ITEMS || body.len() > MAX_BATCH_BYTES {
+            return Err(PublishError::TooLarge { events: sent, bytes: body.len() });
+        }
+        let mut results = Vec::new();
+        if sent > 0 || drafts.is_empty() {
+            let (status, answer) = self.post("events", body).await?;
+            match serde_json::from_slice(&answer) {
+                Ok(Results { results: all }) if all.len() == sent => results = all,
+                _ => return Err(refusal(status, &answer)),
+            }
+        }
+        let mut results = results.into_iter().map(Outcome::into_result);
+        Ok(refused.into_iter().filter_map(|refused| refused.map(Err).or_else(|| results.next())).collect())
     }
 }
 
@@ -186,6 +205,11 @@ impl Publisher {
             answer.into_body().collect().await.map_err(|error| PublishError::Unanswered(error.into()))?.to_bytes();
         Ok((status, body))
     }
+}
+
+pub(crate) fn too_large(bytes: usize) -> ErrorBody {
+    let message = format!("an event of {bytes} bytes is over the limit of {MAX_EVENT_BYTES}; it was not sent");
+    ErrorBody::new(ErrorCode::TooLarge, message)
 }
 
 /// What a refusal of the server says, if the answer is one.

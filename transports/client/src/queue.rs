@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     error::PublishError,
-    publish::{Draft, Publisher, Receipt},
+    publish::{Draft, Publisher, Receipt, too_large},
     reconnect::{Backoff, Farewell, Next, Reconnect},
     task::random,
 };
@@ -205,6 +205,9 @@ async fn send(shared: Arc<Shared>, publisher: Publisher, backoff: Backoff) {
             Err(PublishError::Refused { error, .. }) => {
                 settle(&shared, batch.iter().map(|_| Err(error.clone())).collect())
             }
+            Err(PublishError::TooLarge { bytes, .. }) => {
+                settle(&shared, batch.iter().map(|_| Err(too_large(bytes))).collect())
+            }
             Err(error) => {
                 tracing::debug!(%error, "publishing waits");
                 Some(Duration::ZERO)
@@ -268,6 +271,7 @@ fn settle(shared: &Shared, outcomes: Vec<Result<Receipt, ErrorBody>>) -> Option<
 fn is_passing(error: &PublishError) -> bool {
     match error {
         PublishError::Unreachable(_) | PublishError::Unanswered(_) => true,
+        PublishError::TooLarge { .. } => false,
         PublishError::Refused { status, .. } | PublishError::Foreign { status } => {
             matches!(status, 408 | 429 | 500..=599)
         }

@@ -13,7 +13,8 @@ pub struct Backoff {
     pub max: Duration,
     /// Attempts in a row before the client gives up; `None` for no end.
     pub attempts: Option<u32>,
-    /// A connection that lasted so long was a good one: the count begins again.
+    /// A connection that lasted so long was a good one: the count begins again. It also begins again after one that delivered
+    /// an event, and after one that lasted longer than the wait before it.
     pub stable_after: Duration,
 }
 
@@ -32,8 +33,10 @@ impl Default for Backoff {
 /// How a connection, or the attempt to make one, came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The socket broke, never opened, or fell silent.
+    /// The socket broke, or never opened.
     Lost(String),
+    /// The connection is open, and nothing arrives on it. A proxy may hold the answer back.
+    Silent(String),
     /// The server closed it.
     Closed {
         /// The close code; 1005 when there was none.
@@ -60,14 +63,14 @@ impl Ended {
                 CloseCode::from_u16(*code).map(CloseCode::next) == Some(AfterClose::RefreshToken)
             }
             Ended::Refused { status, .. } => *status == 401,
-            Ended::Lost(_) | Ended::NoToken(_) => false,
+            Ended::Lost(_) | Ended::Silent(_) | Ended::NoToken(_) => false,
         }
     }
 
     /// The close code or the HTTP status, [`ABNORMAL`] when there was none, and what was said about it.
     pub fn code_and_reason(&self) -> (u16, &str) {
         match self {
-            Ended::Lost(why) | Ended::NoToken(why) => (ABNORMAL, why),
+            Ended::Lost(why) | Ended::Silent(why) | Ended::NoToken(why) => (ABNORMAL, why),
             Ended::Closed { code, reason } => (*code, reason),
             Ended::Refused { status, reason } => (*status, reason),
         }
@@ -118,6 +121,10 @@ pub struct Reconnect {
     backoff: Backoff,
     failed: u32,
     connected_at: Option<Duration>,
+    /// The present connection has brought an event.
+    delivered: bool,
+    /// How long the present attempt was waited for.
+    waited: Option<Duration>,
     /// A new token was got since the last good connection.
     refreshed: bool,
 }
@@ -125,7 +132,7 @@ pub struct Reconnect {
 impl Reconnect {
     /// A policy that has seen no failure yet.
     pub fn new(backoff: Backoff) -> Self {
-        Reconnect { backoff, failed: 0, connected_at: None, refreshed: false }
+        Reconnect { backoff, failed: 0, connected_at: None, delivered: false, waited: None, refreshed: false }
     }
 
     /// The server has welcomed us. `now` is the time since an origin of the caller.
@@ -133,12 +140,17 @@ impl Reconnect {
         self.connected_at = Some(now);
     }
 
+    /// The present connection has brought an event.
+    pub fn delivered(&mut self) {
+        self.delivered = true;
+    }
+
     /// The connection, or the attempt, has ended. `random` is any number; all of its bits are used.
     pub fn after(&mut self, ended: &Ended, farewell: Farewell, now: Duration, random: u64) -> Next {
         let stops = match ended {
             Ended::Closed { code, .. } => !returns_after(*code),
             Ended::Refused { status, .. } => !retries_after(*status),
-            Ended::Lost(_) | Ended::NoToken(_) => false,
+            Ended::Lost(_) | Ended::Silent(_) | Ended::NoToken(_) => false,
         };
         if stops || farewell == Farewell::StayAway {
             self.count_good(now);
@@ -160,27 +172,34 @@ impl Reconnect {
             Farewell::ReturnAfter(wait) => wait,
             _ => self.jitter(random),
         };
+        self.waited = Some(after);
         Next::Retry { attempt: self.failed, after }
     }
 
     /// Whether a new token is to be got after this end: once, until a connection was a good one again. A second refusal is
     /// about us and not about the age of the token.
     pub fn refreshes(&mut self, ended: &Ended, now: Duration) -> bool {
-        if self.is_good(now) {
+        if self.lasted(now).is_some_and(|lasted| lasted >= self.backoff.stable_after) {
             self.refreshed = false;
         }
         ended.asks_for_a_token() && !std::mem::replace(&mut self.refreshed, true)
     }
 
+    fn lasted(&self, now: Duration) -> Option<Duration> {
+        self.connected_at.map(|since| now.saturating_sub(since))
+    }
+
     fn is_good(&self, now: Duration) -> bool {
-        self.connected_at.is_some_and(|since| now.saturating_sub(since) >= self.backoff.stable_after)
+        // A wait may be chosen as nothing at all, which every connection outlives.
+        let waited = self.waited.map_or(Duration::MAX, |waited| waited.max(self.backoff.base));
+        self.lasted(now).is_some_and(|lasted| self.delivered || lasted >= waited.min(self.backoff.stable_after))
     }
 
     fn count_good(&mut self, now: Duration) {
         if self.is_good(now) {
             self.failed = 0;
         }
-        self.connected_at = None;
+        (self.connected_at, self.delivered, self.waited) = (None, false, None);
     }
 
     /// Anything from nothing to the bound of this attempt, each equally likely.
@@ -257,16 +276,56 @@ mod tests {
         let mut reconnect = Reconnect::new(backoff);
         let mut attempt = |at: u64, good: Option<u64>| {
             if let Some(since) = good {
-                reconnect.connected(Duration::from_secs(since));
+                reconnect.connected(Duration::from_millis(since));
             }
-            reconnect.after(&lost(), Farewell::None, Duration::from_secs(at), 7)
+            reconnect.after(&lost(), Farewell::None, Duration::from_millis(at), 7)
         };
         assert!(matches!(attempt(0, None), Next::Retry { attempt: 1, .. }));
-        // Welcomed and thrown out again is no success.
-        assert!(matches!(attempt(1, Some(0)), Next::Retry { attempt: 2, .. }));
+        // Welcomed and thrown out at once is no success.
+        let mut attempt = |at: u64, good: Option<u64>| attempt(at * 1_000, good.map(|since| since * 1_000));
+        assert!(matches!(attempt(1, Some(1)), Next::Retry { attempt: 2, .. }));
         assert!(matches!(attempt(20, Some(2)), Next::Retry { attempt: 1, .. }));
         assert!(matches!(attempt(21, None), Next::Retry { attempt: 2, .. }));
         assert_eq!(attempt(22, None), Next::GiveUp { attempts: 2 });
+    }
+
+    #[test]
+    fn connections_that_work_are_never_counted_as_failures() {
+        let next = |reconnect: &mut Reconnect, now: Duration| match reconnect.after(
+            &lost(),
+            Farewell::None,
+            now,
+            u64::MAX / 2,
+        ) {
+            Next::Retry { attempt, after } => (attempt, after),
+            other => panic!("{other:?}"),
+        };
+        // A proxy that ends every stream after 8 s.
+        let mut reconnect = Reconnect::new(Backoff { attempts: Some(2), ..Backoff::default() });
+        let mut now = Duration::ZERO;
+        for _ in 0..50 {
+            reconnect.connected(now);
+            now += Duration::from_secs(8);
+            let (attempt, after) = next(&mut reconnect, now);
+            assert!(attempt <= 2 && after <= Duration::from_secs(1), "{attempt} {after:?}");
+            now += after;
+        }
+        // One that ends every stream after its first event.
+        for _ in 0..50 {
+            reconnect.connected(now);
+            reconnect.delivered();
+            now += Duration::from_millis(10);
+            assert_eq!(next(&mut reconnect, now).0, 1);
+        }
+        // What is thrown out at once is away for longer and longer.
+        let mut reconnect = Reconnect::new(Backoff::default());
+        for expected in 1..8 {
+            reconnect.connected(now);
+            now += Duration::from_millis(10);
+            let (attempt, after) = next(&mut reconnect, now);
+            assert_eq!(attempt, expected);
+            now += after;
+        }
     }
 
     #[test]

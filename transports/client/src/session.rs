@@ -107,6 +107,8 @@ pub enum State {
         after: std::time::Duration,
         /// How the last one ended.
         because: crate::reconnect::Ended,
+        /// What the next attempt is made over.
+        over: Transport,
     },
     /// The end that somebody decided: the application, or a server that does not want this client back. No further attempt
     /// is made. The last item of every client is this or [`State::Failed`].
@@ -282,6 +284,11 @@ impl Session {
     /// The targets that the application wants.
     pub fn wanted(&self) -> impl Iterator<Item = &Root> {
         self.readings.iter().filter(|(_, reading)| reading.interest == Interest::Wanted).map(|(root, _)| root)
+    }
+
+    /// How many targets a connection is made with.
+    pub fn resumed(&self) -> usize {
+        self.readings.values().filter(|reading| reading.interest != Interest::Seen).count()
     }
 
     // Commands ---------------------------------------------------------------------------------------------------
@@ -758,6 +765,10 @@ impl Session {
             outputs.push(Output::Answer(id, Answer::Refused(error)));
             return;
         }
+        if let Some(refused) = self.refused_target(&error) {
+            outputs.push(Output::Item(Item::Refused(refused)));
+            return;
+        }
         let is_resume = error.re.as_deref().and_then(read_id).is_some_and(|id| self.resumes.remove(&id));
         if is_resume {
             // What comes without asking goes on, with a hole that will be seen.
@@ -768,6 +779,15 @@ impl Session {
             // Without its targets the connection would look alive and stay silent.
             outputs.push(Output::HangUp(error.message));
         }
+    }
+
+    /// An error that answers no command may name the target of an event stream that it is about.
+    fn refused_target(&mut self, error: &connection::Error) -> Option<connection::RefusedStream> {
+        let to = error.details.as_ref()?.get("to")?.as_str().filter(|_| self.over == Transport::Sse)?;
+        if let Ok(root) = to.parse::<Root>() {
+            self.forget(&root);
+        }
+        Some(connection::RefusedStream { to: to.to_owned(), code: error.code, message: error.message.clone() })
     }
 
     /// A gap is about one stream, and the other streams of its target go on from where they are; or, where it names a target,
@@ -1468,6 +1488,22 @@ mod tests {
         let command = probe.over_a_socket();
         let at = |to| since(&command, to).as_u64();
         assert_eq!((at("user:somebody"), at("room:a")), (Some(3), Some(50)));
+    }
+
+    #[test]
+    fn a_refused_target_of_an_event_stream_is_reported_by_name() {
+        let mut probe = Probe::new(&["room:a", "room:staff"]);
+        open(&mut probe, &format!("{EPOCH}-5"));
+        probe.outputs.clear();
+        let error = |to: &str| json!({"code": "forbidden", "message": "no", "retryable": false, "details": {"to": to}});
+        probe.on_connection("error", error("room:staff"));
+        assert_eq!(probe.seen(), ["refused room:staff"]);
+        assert_eq!(open(&mut probe, "").query, "room=a");
+        // Over a socket an error is about a command.
+        probe.over_a_socket();
+        probe.outputs.clear();
+        probe.on_connection("error", error("room:a"));
+        assert!(matches!(probe.outputs[..], [Output::Item(Item::Event(_))]), "{:?}", probe.outputs);
     }
 
     #[test]

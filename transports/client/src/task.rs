@@ -13,21 +13,32 @@ use std::{
 };
 
 use bytes::Bytes;
-use eventwire_protocol::{catalog::Event, event::connection, limits::MAX_EVENT_BYTES, time::Time, version};
+use eventwire_protocol::{
+    address::Root,
+    catalog::Event,
+    error::ErrorCode,
+    event::connection,
+    limits::{MAX_EVENT_BYTES, MAX_SUBSCRIPTIONS},
+    time::Time,
+    version,
+};
 use http::{HeaderName, HeaderValue, Request, header};
 use http_body_util::Full;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::{
+    awake::{Awake, SLICE},
     builder::Liveness,
     client::{Call, ITEMS, Phase, Status, Waiting},
     error::CommandError,
     event_stream::Block,
+    held::{Batch, Calls, Held, part_of},
     net::{Dialer, Heard, Link, NoConnection, bearer},
+    pace::Pace,
     quality::{Latency, Quality},
     reconnect::{Ended, Farewell, Next, Reconnect},
     session::{Answer, CommandId, Item, MAX_WAITING_CALLS, Output, Session, State},
@@ -53,6 +64,8 @@ const SSE_SILENCE: Duration = Duration::from_secs(45);
 /// Largest frame that is read. An event may have 1 MiB as it is published, and grow when its numbers are written anew: `1e15`
 /// becomes four times as long.
 const MAX_FRAME_BYTES: usize = 8 * MAX_EVENT_BYTES;
+/// In how many turns of the runtime calls are collected at most.
+const MAX_TURNS: usize = 8;
 /// Close code of an end that the application wanted.
 const NORMAL: u16 = 1000;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -149,6 +162,8 @@ fn escaped(text: &str) -> String {
 pub(crate) enum Waiter {
     /// The application, perhaps with a token that is to be kept when the server takes it.
     Caller(Waiting, Option<String>),
+    /// Callers whose targets went as one command.
+    Batch(Batch),
     /// The measurement of the latency.
     Latency(Instant),
     /// A token that replaces one that is about to expire.
@@ -171,6 +186,11 @@ pub(crate) struct Task {
     /// Items that the application has no room for yet.
     pub(crate) outbox: VecDeque<Item>,
     pub(crate) waiting: HashMap<CommandId, Waiter>,
+    /// Calls that are no command yet.
+    pub(crate) held: Calls,
+    /// How fast commands may be sent over the present connection.
+    pub(crate) pace: Option<Pace>,
+    pub(crate) awake: Awake,
     /// Who gave the token with which an event stream is opened again.
     pub(crate) renewed: Option<Waiting>,
     /// A connection over a better transport, opened beside the present one.
@@ -212,6 +232,10 @@ impl Task {
             let mut outputs = Vec::new();
             self.session.disconnected(&mut outputs);
             self.settle(outputs);
+            self.pace = None;
+            // What waited for its turn waits for a connection, as far as it can.
+            let outputs = self.release();
+            self.settle(outputs);
             let (ended, farewell) = match went.end {
                 End::Stopped(Stopped { code, reason }) => break State::Closed { code, reason },
                 End::Reopen => continue,
@@ -234,9 +258,10 @@ impl Task {
                 Next::Stop { code, reason } => break State::Closed { code, reason },
                 Next::GiveUp { attempts } => break State::Failed { attempts, because: ended },
                 Next::Retry { attempt, after } => {
-                    self.outbox.push_back(Item::State(State::Reconnecting { attempt, after, because: ended }));
+                    let over = self.choice.next(now + after);
+                    self.outbox.push_back(Item::State(State::Reconnecting { attempt, after, because: ended, over }));
                     self.phase(Phase::Waiting);
-                    if let Some(Stopped { code, reason }) = self.wait(Instant::now() + after).await {
+                    if let Some(Stopped { code, reason }) = self.stay_away(Instant::now() + after).await {
                         break State::Closed { code, reason };
                     }
                 }
@@ -265,13 +290,32 @@ impl Task {
         self.phase(Phase::Connected);
     }
 
+    /// Waits before another attempt. After a sleep of the machine the server may be there again.
+    async fn stay_away(&mut self, until: Instant) -> Option<Stopped> {
+        self.awake = Awake::default();
+        while Instant::now() < until {
+            if self.slept() {
+                return None;
+            }
+            let stopped = self.wait(until.min(Instant::now() + SLICE)).await;
+            if stopped.is_some() {
+                return stopped;
+            }
+        }
+        None
+    }
+
+    fn slept(&mut self) -> bool {
+        self.awake.slept(self.started.elapsed(), SystemTime::now())
+    }
+
     /// Waits, while calls are answered and items are handed out.
     async fn wait(&mut self, until: Instant) -> Option<Stopped> {
         loop {
             tokio::select! {
                 () = sleep_until(until) => return None,
                 call = next_call(&mut self.calls) => {
-                    let outputs = match self.call(call) {
+                    let outputs = match self.calls(call).await {
                         Ok(outputs) => outputs,
                         Err(End::Stopped(stopped)) => return Some(stopped),
                         Err(_) => continue,
@@ -351,7 +395,7 @@ impl Task {
                 None => {
                     // Whoever takes the line and says nothing may be a proxy that knows no upgrades.
                     went.reached = true;
-                    End::Ended(Ended::Lost("no answer in time".to_owned()))
+                    End::Ended(no_answer())
                 }
             }),
         }
@@ -419,6 +463,7 @@ impl Task {
             ping_at: None,
         };
         let (mut retry, mut announced) = (None, None);
+        self.awake = Awake::default();
         let mut asking: Option<Asking> = None;
         let mut trying: Option<Dialling> = None;
         loop {
@@ -432,6 +477,8 @@ impl Task {
                 watch.ping_at,
                 replace_at.filter(|_| self.credentials.source.is_some()),
                 return_at.map(|at| self.started + at),
+                self.release_at(),
+                Some(Instant::now() + SLICE),
             ];
             let turn = tokio::select! {
                 heard = link.next(), if reads => Turn::Heard(heard),
@@ -447,6 +494,13 @@ impl Task {
                 dialled = pending(&mut trying) => Turn::Tried(dialled),
                 () = sleep_until_first(wake) => Turn::Time,
             };
+            if self.slept() && went.welcomed {
+                // The connection may have gone while this machine slept.
+                match link {
+                    Link::WebSocket(_) => watch.ping_at = Some(Instant::now()),
+                    Link::Sse(_) => return End::Reopen,
+                }
+            }
             let outputs = match turn {
                 Turn::Heard(heard) => {
                     watch.heard();
@@ -478,7 +532,7 @@ impl Task {
                         }
                     }
                 }
-                Turn::Call(call) => match self.call(call) {
+                Turn::Call(call) => match self.calls(call).await {
                     Ok(outputs) => outputs,
                     Err(end) => return end,
                 },
@@ -503,13 +557,15 @@ impl Task {
                 Turn::Time => {
                     let now = Instant::now();
                     if reads && watch.silent_at <= now {
-                        return lost("the server fell silent");
+                        return End::Ended(silence(went.welcomed, watch.patience));
                     }
                     if reads && watch.answer_by.is_some_and(|by| by <= now) {
-                        return lost("the server does not answer");
+                        let why = "the connection is open, but the server does not answer";
+                        return End::Ended(Ended::Silent(why.to_owned()));
                     }
-                    let mut outputs = Vec::new();
+                    let mut outputs = self.release();
                     if watch.ping_at.is_some_and(|at| at <= now) {
+                        self.spend(0);
                         let id = self.session.ping(None, &mut outputs);
                         self.waiting.insert(id, Waiter::Latency(now));
                         watch.ping_at = Some(now + self.liveness.ping_every);
@@ -533,10 +589,9 @@ impl Task {
                         }
                         if let Ok(dialling) = self.dial_websocket() {
                             trying = Some(Box::pin(async move {
-                                timeout(CONNECT_LIMIT, dialling).await.unwrap_or_else(|_| {
-                                    let ended = Ended::Lost("no answer in time".to_owned());
-                                    Err(NoConnection { ended, reached: true })
-                                })
+                                timeout(CONNECT_LIMIT, dialling)
+                                    .await
+                                    .unwrap_or_else(|_| Err(NoConnection { ended: no_answer(), reached: true }))
                             }));
                         }
                     }
@@ -567,6 +622,12 @@ impl Task {
     fn connected(&mut self, welcome: &connection::Welcome, link: &Link, watch: &mut Watch) {
         self.reconnect.connected(self.started.elapsed());
         self.choice.welcomed();
+        self.pace = matches!(link, Link::WebSocket(_)).then(|| Pace::new(&welcome.limits));
+        // The targets were subscribed behind the welcome.
+        let resumed = self.session.resumed();
+        for _ in 0..resumed.div_ceil(MAX_SUBSCRIPTIONS) {
+            self.spend(resumed.min(MAX_SUBSCRIPTIONS));
+        }
         self.credentials.end_at(welcome.expires_at, welcome.server_time);
         self.server_clock = Some((welcome.server_time, Instant::now()));
         if let Some(waiting) = self.renewed.take() {
@@ -597,6 +658,7 @@ impl Task {
             (Ok(Credential::Token { token, expires_at }), Link::WebSocket(_)) => {
                 // Asked for again if the server does not answer; judged again when it does.
                 self.credentials.replace_at = Some(Instant::now() + TOKEN_RETRY);
+                self.spend(0);
                 let id = self.session.authenticate(token.clone(), &mut outputs);
                 self.waiting.insert(id, Waiter::Renewal(Credential::Token { token, expires_at }));
             }
@@ -623,7 +685,12 @@ impl Task {
                     self.outbox.push_back(Item::State(state.clone()));
                     rest.push(Output::Item(Item::State(state)));
                 }
-                Output::Item(item) => self.outbox.push_back(item),
+                Output::Item(item) => {
+                    if matches!(&item, Item::Event(frame) if !frame.kind.starts_with("connection.")) {
+                        self.reconnect.delivered();
+                    }
+                    self.outbox.push_back(item);
+                }
                 other => rest.push(other),
             }
         }
@@ -633,6 +700,7 @@ impl Task {
     fn answer(&mut self, id: CommandId, answer: Answer) {
         let (waiting, token) = match self.waiting.remove(&id) {
             Some(Waiter::Caller(waiting, token)) => (waiting, token),
+            Some(Waiter::Batch(batch)) => return self.answer_batch(batch, answer),
             Some(Waiter::Latency(sent)) => {
                 if matches!(answer, Answer::Done(_)) {
                     self.measured(sent.elapsed());
@@ -679,44 +747,129 @@ impl Task {
         }
     }
 
-    fn call(&mut self, call: Option<Call>) -> Result<Vec<Output>, End> {
-        self.forget_the_impatient();
+    /// Answers each caller of a command with what concerns it; a command that was refused for now is sent again.
+    fn answer_batch(&mut self, batch: Batch, answer: Answer) {
+        let answer_for = |targets: &[Root]| match &answer {
+            Answer::Done(event) => Ok(Some(match &**event {
+                Event::ConnectionSubscribed(subscribed) => Event::ConnectionSubscribed(part_of(subscribed, targets)),
+                other => other.clone(),
+            })),
+            Answer::Moot => Ok(None),
+            Answer::Refused(error) => Err(CommandError::Refused(Box::new(error.clone()))),
+            Answer::Disconnected => Err(CommandError::Disconnected),
+            Answer::NoCommands => Err(CommandError::NoCommands),
+            Answer::Overflow => Err(CommandError::Overflow { limit: MAX_WAITING_CALLS }),
+        };
+        if let (Answer::Refused(error), Some(pace)) = (&answer, &mut self.pace)
+            && error.code == ErrorCode::RateLimited
+        {
+            let wait = Duration::from_millis(error.retry_after_ms.unwrap_or(1_000));
+            pace.pause(wait, self.started.elapsed());
+            self.held.again(batch);
+            return;
+        }
+        for (targets, waiting) in batch.callers {
+            // The caller may have given up; then the answer has no reader.
+            let _ = waiting.send(answer_for(&targets));
+        }
+    }
+
+    /// Takes a call, and those that other tasks make in the same turn of the runtime.
+    async fn calls(&mut self, first: Option<Call>) -> Result<Vec<Output>, End> {
+        let mut call = first;
+        for _ in 0..MAX_TURNS {
+            self.call(call.take())?;
+            while let Some(Ok(next)) = self.calls.as_mut().map(mpsc::Receiver::try_recv) {
+                self.call(Some(next))?;
+            }
+            tokio::task::yield_now().await;
+            call = match self.calls.as_mut().map(mpsc::Receiver::try_recv) {
+                Some(Ok(next)) => Some(next),
+                _ => break,
+            };
+        }
+        Ok(self.release())
+    }
+
+    /// The commands of the calls that may be sent now.
+    fn release(&mut self) -> Vec<Output> {
         let mut outputs = Vec::new();
+        while let Some(first) = self.held.first() {
+            let targets = first.targets();
+            if let Some(pace) = &mut self.pace
+                && !pace.wait(targets, self.started.elapsed()).is_zero()
+            {
+                break;
+            }
+            let Some(held) = self.held.take() else { break };
+            self.spend(targets);
+            let session = &mut self.session;
+            let (id, waiter) = match held {
+                Held::Batch(batch) if batch.wanted => {
+                    (session.subscribe(batch.targets.clone(), &mut outputs), Waiter::Batch(batch))
+                }
+                Held::Batch(batch) => {
+                    let targets = batch.targets.iter().map(|(root, _)| root.clone()).collect();
+                    (session.unsubscribe(targets, &mut outputs), Waiter::Batch(batch))
+                }
+                Held::Ping(time, waiting) => (session.ping(time, &mut outputs), Waiter::Caller(waiting, None)),
+                Held::Authenticate(token, waiting) => {
+                    (session.authenticate(token.clone(), &mut outputs), Waiter::Caller(waiting, Some(token)))
+                }
+            };
+            self.waiting.insert(id, waiter);
+        }
+        outputs
+    }
+
+    fn release_at(&mut self) -> Option<Instant> {
+        let targets = self.held.first()?.targets();
+        let now = self.started.elapsed();
+        self.pace.as_mut().map(|pace| self.started + now + pace.wait(targets, now))
+    }
+
+    fn spend(&mut self, targets: usize) {
+        if let Some(pace) = &mut self.pace {
+            pace.spend(targets);
+        }
+    }
+
+    fn call(&mut self, call: Option<Call>) -> Result<(), End> {
+        self.forget_the_impatient();
         let session = &mut self.session;
-        let (id, waiting, token) = match call {
-            Some(Call::Subscribe(targets, waiting)) => (session.subscribe(targets, &mut outputs), waiting, None),
-            Some(Call::Unsubscribe(targets, waiting)) => (session.unsubscribe(targets, &mut outputs), waiting, None),
-            Some(Call::Ping(time, waiting)) => (session.ping(time, &mut outputs), waiting, None),
+        match call {
+            Some(Call::Subscribe(targets, waiting)) => self.held.change(true, targets, waiting),
+            Some(Call::Unsubscribe(targets, waiting)) => {
+                self.held.change(false, targets.into_iter().map(|root| (root, None)).collect(), waiting);
+            }
+            Some(Call::Ping(time, waiting)) => self.held.push(Held::Ping(time, waiting)),
             Some(Call::Authenticate(token, waiting)) if session.is_connected() && session.over() == Transport::Sse => {
                 self.credentials.install(Credential::token(token));
                 self.renewed = Some(waiting);
                 return Err(End::Reopen);
             }
-            Some(Call::Authenticate(token, waiting)) => {
-                (session.authenticate(token.clone(), &mut outputs), waiting, Some(token))
-            }
+            Some(Call::Authenticate(token, waiting)) => self.held.push(Held::Authenticate(token, waiting)),
             Some(Call::Checkpoint(answer)) => {
                 // The caller may have given up; then nobody needs it.
                 let _ = answer.send(session.checkpoint());
-                return Ok(outputs);
             }
             Some(Call::Close) => {
                 return Err(End::Stopped(Stopped { code: NORMAL, reason: "closed by the application".to_owned() }));
             }
-            None => {
-                self.calls = None;
-                return Ok(outputs);
-            }
-        };
-        self.waiting.insert(id, Waiter::Caller(waiting, token));
-        Ok(outputs)
+            None => self.calls = None,
+        }
+        Ok(())
     }
 
     /// Callers who gave up leave nothing behind.
     fn forget_the_impatient(&mut self) {
         let session = &mut self.session;
         self.waiting.retain(|id, waiter| {
-            let waits = !matches!(waiter, Waiter::Caller(waiting, _) if oneshot::Sender::is_closed(waiting));
+            let waits = match waiter {
+                Waiter::Caller(waiting, _) => !waiting.is_closed(),
+                Waiter::Batch(batch) => batch.callers.iter().any(|(_, waiting)| !waiting.is_closed()),
+                Waiter::Latency(_) | Waiter::Renewal(_) => true,
+            };
             if !waits {
                 session.abandon(*id);
             }
@@ -755,6 +908,21 @@ enum Turn {
     Token(Result<Credential, TokenError>),
     Tried(Result<Link, NoConnection>),
     Time,
+}
+
+fn no_answer() -> Ended {
+    let seconds = CONNECT_LIMIT.as_secs();
+    Ended::Silent(format!("no answer to the handshake within {seconds} s; a proxy on the way may hold it back"))
+}
+
+fn silence(welcomed: bool, patience: Duration) -> Ended {
+    let seconds = patience.as_secs_f32();
+    Ended::Silent(match welcomed {
+        true => format!("the connection is open, but nothing arrived for {seconds} s"),
+        false => format!(
+            "the connection is open, but nothing arrived within {seconds} s of its opening; a proxy on the way may hold it back"
+        ),
+    })
 }
 
 fn lost(why: &str) -> End {

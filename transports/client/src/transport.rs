@@ -181,7 +181,7 @@ fn is_about_the_transport(ended: &Ended) -> bool {
             500..=599 => false,
             _ => true,
         },
-        Ended::Lost(_) | Ended::NoToken(_) | Ended::Closed { .. } => false,
+        Ended::Lost(_) | Ended::Silent(_) | Ended::NoToken(_) | Ended::Closed { .. } => false,
     }
 }
 

@@ -232,6 +232,166 @@ async fn a_server_killed_in_the_middle_of_a_stream_costs_no_event() {
 }
 
 #[tokio::test]
+async fn what_many_tasks_ask_for_at_once_is_one_command_and_each_gets_its_answer() {
+    let server = Server::start().await;
+    let (client, _items) = server.builder().build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    let calls = futures_util::future::join_all((0..100).map(|number| {
+        let client = client.clone();
+        async move { client.subscribe([(format!("room:r{number}"), None)]).await.unwrap() }
+    }));
+    let answering = async {
+        let command = peer.command().await;
+        let named = command["data"]["streams"].as_array().unwrap();
+        assert_eq!(named.len(), 100);
+        let accepted: Vec<Value> = named[1..].iter().map(|stream| json!({"to": stream["to"], "head": 7})).collect();
+        let refused = json!([{"to": named[0]["to"], "code": "forbidden", "message": "no"}]);
+        peer.say("subscribed", json!({"re": command["id"], "epoch": EPOCH, "streams": accepted, "refused": refused}))
+            .await;
+        named[0]["to"].as_str().unwrap().to_owned()
+    };
+    let (answers, refused) = tokio::join!(calls, answering);
+    for (number, answer) in answers.iter().enumerate() {
+        let name = format!("room:r{number}");
+        if name == refused {
+            assert_eq!((answer.streams.len(), answer.refused[0].to.as_str()), (0, name.as_str()));
+        } else {
+            assert_eq!((answer.streams.len(), answer.refused.len()), (1, 0), "{name}");
+            assert_eq!(answer.streams[0].to.to_string(), name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn commands_keep_to_the_limits_of_the_welcome_and_none_under_way_is_rejected() {
+    let server = Server::start().await;
+    let (client, _items) = server.builder().build().unwrap();
+    let mut peer = server.accept().await;
+    // The resume takes one of two.
+    let limits =
+        json!({"max_frame_bytes": 65536, "max_subscriptions": 256, "commands_per_second": 5, "command_burst": 2});
+    peer.say("welcome", json!({"connection_id": "c0000000000000001", "protocol": "v1", "epoch": EPOCH, "server": "scripted", "server_time": "2026-11-20T23:40:01Z", "permissions": [], "heartbeat_interval_ms": 30000, "limits": limits})).await;
+    peer.accept_subscribe(EPOCH, 0).await;
+    let calling = tokio::spawn(async move {
+        for number in 0..4 {
+            client.subscribe([(format!("room:r{number}"), None)]).await.unwrap();
+            client.unsubscribe([format!("room:r{number}")]).await.unwrap();
+        }
+    });
+    let began = std::time::Instant::now();
+    for number in 0..8 {
+        let command = peer.command().await;
+        assert!(began.elapsed() >= Duration::from_millis(200) * u32::saturating_sub(number, 1), "command {number}");
+        if number == 3 {
+            // One that is refused for now is sent again.
+            let error = json!({"re": command["id"], "code": "rate_limited", "message": "slowly", "retryable": true, "retry_after_ms": 50});
+            peer.say("error", error).await;
+            let again = peer.command().await;
+            assert_eq!((&again["type"], &again["data"]), (&command["type"], &command["data"]));
+            peer.say("unsubscribed", json!({"re": again["id"], "streams": again["data"]["streams"]})).await;
+            continue;
+        }
+        match command["type"].as_str().unwrap() {
+            "subscribe" => {
+                let streams = json!([{"to": command["data"]["streams"][0]["to"], "head": 0}]);
+                peer.say("subscribed", json!({"re": command["id"], "epoch": EPOCH, "streams": streams, "refused": []}))
+                    .await;
+            }
+            _ => peer.say("unsubscribed", json!({"re": command["id"], "streams": command["data"]["streams"]})).await,
+        }
+    }
+    soon("the calls", calling).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_sleep_of_the_machine_the_line_is_probed_at_once() {
+    let server = Server::start().await;
+    let (_client, mut items) = server.builder().build().unwrap();
+    let (mut peer, _) = server.welcome(EPOCH, 0).await;
+    peer.event("global", 1, 0).await;
+    expect_seq(&mut items, 1).await;
+    // Pings are an hour apart here. A clock that goes on in sleep jumps.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(16)).await;
+    tokio::time::resume();
+    assert_eq!(peer.command().await["type"], "ping");
+}
+
+#[tokio::test]
+async fn a_target_is_read_from_the_number_that_it_was_given() {
+    let server = Server::start().await;
+    let builder = server.builder().subscribe_since("room:a", 0).subscribe_since("room:b", 7).subscribe("room:c");
+    let (_client, _items) = builder.build().unwrap();
+    let (_peer, command) = server.welcome(EPOCH, 9).await;
+    let at = |to| since(&command, to);
+    assert_eq!((at("room:a"), at("room:b"), at("room:c")), (Some(0), Some(7), None));
+    let wrong = Client::builder(server.url()).subscribe_since("room:a", u64::MAX).build();
+    assert!(matches!(wrong, Err(BuildError::Since { .. })));
+}
+
+#[tokio::test]
+async fn each_of_two_targets_has_a_reader_with_its_gaps_and_refusal() {
+    let server = Server::start().await;
+    let (_client, items) =
+        server.builder().subscribe("room:a").subscribe("room:b").subscribe("room:c").build().unwrap();
+    let scopes = items.scoped();
+    let [mut a, mut b, mut c] = ["room:a", "room:b", "room:c"].map(|to| scopes.target(to).unwrap());
+    let mut peer = server.accept().await;
+    peer.say_welcome(EPOCH).await;
+    let command = peer.command().await;
+    let streams = json!([{"to": "room:a", "head": 0}, {"to": "room:b", "head": 0}, {"to": "global", "head": 0}]);
+    let refused = json!([{"to": "room:c", "code": "forbidden", "message": "no"}]);
+    peer.say("subscribed", json!({"re": command["id"], "epoch": EPOCH, "streams": streams, "refused": refused})).await;
+    for seq in 1..=300 {
+        peer.event("room:a", 2 * seq, 2 * (seq - 1)).await;
+        peer.event("room:b", 2 * seq + 1, if seq == 1 { 0 } else { 2 * seq - 1 }).await;
+    }
+    peer.say("gap", json!({"stream": "room:b", "reason": "slow_consumer", "from_seq": 602, "to_seq": 700})).await;
+    async fn read(items: &mut eventwire_client::TargetItems, count: usize) -> Vec<String> {
+        let mut read = Vec::new();
+        while read.len() < count {
+            match soon("an item", items.next()).await.expect("the client ended early") {
+                Item::State(_) => {}
+                Item::Event(event) => read.push(event.to.to_string()),
+                Item::Gap(gap) => read.push(format!("gap {}", gap.stream)),
+                Item::Refused(refused) => read.push(format!("refused {}", refused.to)),
+                other => panic!("{other:?}"),
+            }
+        }
+        read
+    }
+    let (of_a, of_b, of_c) = tokio::join!(read(&mut a, 300), read(&mut b, 301), read(&mut c, 1));
+    assert!(of_a.iter().all(|to| to == "room:a"));
+    assert!(of_b[..300].iter().all(|to| to == "room:b"));
+    assert_eq!((of_b[300].as_str(), of_c[0].as_str()), ("gap room:b", "refused room:c"));
+}
+
+#[tokio::test]
+async fn a_publisher_refuses_above_the_limits_before_it_sends() {
+    let server = Server::start().await;
+    let publisher = Publisher::new(&server.url(), None).unwrap();
+    let draft =
+        |bytes: usize| Draft::raw("_test.event", "global".parse().unwrap(), &json!({"x": "x".repeat(bytes)})).unwrap();
+    let drafts = [draft(1), draft(1 << 20), draft(2)];
+    let results = json!({"results": [{"seq": 1}, {"seq": 2}]});
+    let (outcomes, request) = tokio::join!(publisher.publish_all(&drafts), server.answer("202 Accepted", &results));
+    assert_eq!(request.matches("_test.event").count(), 2);
+    let outcomes = outcomes.unwrap();
+    let seqs: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().ok().map(|it| it.seq.unwrap().as_u64())).collect();
+    assert_eq!(seqs, [Some(1), None, Some(2)]);
+    let refused = outcomes[1].as_ref().unwrap_err();
+    assert!(refused.message.ends_with("over the limit of 1048576; it was not sent"), "{refused}");
+    // Nothing is there to answer these.
+    drop(server);
+    assert!(matches!(publisher.publish(&draft(9 << 20)).await, Err(PublishError::Refused { status: 413, .. })));
+    let many: Vec<_> = (0..10).map(|_| draft(1_000_000)).collect();
+    assert!(matches!(publisher.publish_all(&many).await, Err(PublishError::TooLarge { events: 10, .. })));
+    let many: Vec<_> = (0..1_001).map(|_| draft(1)).collect();
+    assert!(matches!(publisher.publish_all(&many).await, Err(PublishError::TooLarge { events: 1_001, .. })));
+}
+
+#[tokio::test]
 async fn frames_may_be_larger_than_the_largest_event_that_is_published() {
     let server = Server::start().await;
     let (_client, mut items) = server.builder().subscribe("adw:aaaaaaaa").build().unwrap();

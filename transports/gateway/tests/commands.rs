@@ -61,6 +61,68 @@ fn publish_sends_lines_in_order_and_tells_which_were_refused() {
 }
 
 #[test]
+fn publish_skips_a_mark_and_goes_on_behind_a_line_that_cannot_be_sent() {
+    let gateway = Gateway::start(&[]);
+    let mut input = format!("\u{feff}{}\n", note("room:x", 1));
+    // Larger than a request may be.
+    input.push_str(
+        &note("room:x", 2).to_string().replace("}}", &format!(",\"text\":\"{}\"}}}}\n", "x".repeat(9 << 20))),
+    );
+    input.push_str(&note("room:x", 3).to_string());
+    let ended = run(&["publish", "--url", &gateway.url()], &input);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("eventwire: event 2: too_large: an event of 94"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    let results = lines(&ended.stdout);
+    assert_eq!((&results[0]["seq"], &results[2]["seq"]), (&json!(1), &json!(2)), "{results:?}");
+    assert_eq!(results[1]["error"]["code"], "too_large");
+
+    let data = "\u{feff}{\"n\":1}";
+    let arguments = ["publish", "--url", &gateway.url(), "--type", "_a.b", "--to", "room:x", "--data", "-"];
+    let ended = run(&arguments, data);
+    assert_eq!((ended.code, lines(&ended.stdout)[0]["seq"].as_u64()), (Some(0), Some(3)), "{ended:?}");
+}
+
+/// A proxy before a gateway that passes no upgrades on.
+async fn without_upgrades(gateway: std::net::SocketAddr) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = vec![0; 4_096];
+                let read = near.read(&mut head).await.unwrap_or(0);
+                if head.starts_with(b"GET /v1/ws") {
+                    let answer = "HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    let _ = near.write_all(answer.as_bytes()).await;
+                    return;
+                }
+                let mut far = tokio::net::TcpStream::connect(gateway).await.unwrap();
+                far.write_all(&head[..read]).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tail_falls_back_to_an_event_stream_and_explains_426() {
+    let gateway = Gateway::start(&[]);
+    publish(&gateway, note("room:x", 1)).await;
+    let url = format!("http://{}", without_upgrades(gateway.address).await);
+    let arguments: Vec<String> =
+        ["tail", "--url", &url, "room:x", "--since", "0", "--count", "1"].map(str::to_owned).to_vec();
+    let ended = tokio::task::spawn_blocking(move || run(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), ""))
+        .await
+        .unwrap();
+    assert_eq!((ended.code, lines(&ended.stdout)[0]["seq"].as_u64()), (Some(0), Some(1)), "{ended:?}");
+    assert!(ended.stderr.contains("does not pass the header Upgrade on"), "{}", ended.stderr);
+    assert!(ended.stderr.trim_end().ends_with("trying server-sent events"), "{}", ended.stderr);
+}
+
+#[test]
 fn tail_prints_frames_as_they_were_sent() {
     let gateway = Gateway::start(&[]);
     for (event_type, to) in [("_a.b", "room:x"), ("_a.c", "room:x"), ("_a.b", "room:y")] {

@@ -131,7 +131,10 @@ async fn log_08_a_second_writer_is_fenced() {
     let principal = anyone(&hub).await;
     let event = |prev: u64| json!({"type": "_t.x", "to": "room:r", "expected_prev": prev, "data": {}});
     let first = publish(&hub, &principal, event(0)).await.unwrap();
-    assert_eq!(publish(&hub, &principal, event(0)).await.unwrap_err().code, ErrorCode::Fenced);
+    let fenced = publish(&hub, &principal, event(0)).await.unwrap_err();
+    assert_eq!(fenced.code, ErrorCode::Fenced);
+    let newest = first.seq.unwrap();
+    assert_eq!(fenced.message, format!("expected_prev is 0, but the newest event of room:r is {newest}"));
     let second = publish(&hub, &principal, event(first.seq.unwrap().as_u64())).await.unwrap();
     assert_eq!(second.prev, first.seq.map(Position::from));
 }

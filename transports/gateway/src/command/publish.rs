@@ -1,18 +1,20 @@
 //! `eventwire publish`: events from the command line or a pipe to `POST /v1/events`.
 //!
 //! Lines from standard input are sent as they arrive: what is there is sent in one request, so that a slow pipe is not held back
-//! and a fast one does not pay for a request per line. Order is kept, one request at a time.
+//! and a fast one does not pay for a request per line. Order is kept, one request at a time. A line that cannot be sent is
+//! refused with its number, and those behind it are sent.
 
-use std::collections::VecDeque;
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
-use serde_json::Value;
+use eventwire_protocol::error::ErrorCode;
+use eventwire_protocol::limits::MAX_EVENT_BYTES;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Gateway;
 use crate::cli::Failure;
-use crate::http_client::{Answer, HttpClient};
+use crate::http_client::HttpClient;
 use crate::terminal::plain;
 
 /// Most events in one request; the gateway takes 1,000.
@@ -55,16 +57,14 @@ pub async fn run(flags: PublishArgs) -> Result<ExitCode, Failure> {
     match (&flags.event_type, &flags.to) {
         (Some(event_type), Some(to)) => {
             let item = single(event_type, to, flags.data.as_deref(), flags.id.as_deref())?;
-            let answer = client.post("/v1/events", "application/json", item.to_string().into()).await?;
-            report.results(&[1], &answer)?;
+            let item = item.to_string();
+            let line = if item.len() > MAX_EVENT_BYTES { Line::TooLong(item.len()) } else { Line::Text(item) };
+            report.send(&client, vec![(1, line)]).await?;
         }
         _ => {
             let mut lines = stdin_lines();
             while let Some(batch) = next_batch(&mut lines).await? {
-                let numbers = batch.iter().map(|(number, _)| *number).collect::<Vec<_>>();
-                let body = batch.into_iter().map(|(_, line)| line + "\n").collect::<String>();
-                let answer = client.post("/v1/events", "application/x-ndjson", body.into()).await?;
-                report.results(&numbers, &answer)?;
+                report.send(&client, batch).await?;
             }
         }
     }
@@ -86,8 +86,8 @@ fn single(event_type: &str, to: &str, data: Option<&str>, id: Option<&str>) -> R
             None => data.to_owned(),
         },
     };
-    let data: Value =
-        serde_json::from_str(&text).map_err(|error| Failure::Usage(format!("--data is not JSON: {error}")))?;
+    let data: Value = serde_json::from_str(without_mark(&text))
+        .map_err(|error| Failure::Usage(format!("--data is not JSON: {error}")))?;
     if !data.is_object() {
         return Err(Failure::Usage("--data must be a JSON object".to_owned()));
     }
@@ -98,15 +98,95 @@ fn single(event_type: &str, to: &str, data: Option<&str>, id: Option<&str>) -> R
     Ok(item)
 }
 
-type Line = std::io::Result<(usize, String)>;
+/// One line of standard input.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Text(String),
+    /// Larger than an event may be; its bytes.
+    TooLong(usize),
+    NotUtf8,
+}
+
+impl Line {
+    /// Why it is not sent.
+    fn refusal(&self) -> Option<Value> {
+        let (code, message) = match self {
+            Line::Text(_) => return None,
+            Line::TooLong(bytes) => (
+                ErrorCode::TooLarge,
+                format!("an event of {bytes} bytes is over the limit of {MAX_EVENT_BYTES}; it was not sent"),
+            ),
+            Line::NotUtf8 => (ErrorCode::InvalidUtf8, "the line is not UTF-8; it was not sent".to_owned()),
+        };
+        Some(json!({ "error": { "code": code, "message": message } }))
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Line::Text(text) => text.len(),
+            Line::TooLong(_) | Line::NotUtf8 => 0,
+        }
+    }
+}
+
+/// A text without the byte order mark at its start, which some editors and shells write.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// The next line that is not blank, with its number; `None` at the end. Of a line that is longer than an event may be no more
+/// than that is kept.
+fn next_line(input: &mut impl BufRead, number: &mut usize) -> std::io::Result<Option<(usize, Line)>> {
+    loop {
+        let (mut kept, mut bytes) = (Vec::new(), 0);
+        let ended = loop {
+            let buffer = match input.fill_buf() {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                buffer => buffer?,
+            };
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
+            bytes += part.len();
+            // A carriage return at its end, and a mark at its start, do not count.
+            if kept.len() <= MAX_EVENT_BYTES + 4 {
+                kept.extend_from_slice(part);
+            }
+            let (used, is_last) = (end.map_or(buffer.len(), |end| end + 1), buffer.is_empty());
+            input.consume(used);
+            if end.is_some() || is_last {
+                break is_last;
+            }
+        };
+        if ended && bytes == 0 {
+            return Ok(None);
+        }
+        *number += 1;
+        let line = match String::from_utf8(kept) {
+            _ if bytes > MAX_EVENT_BYTES + 4 => Line::TooLong(bytes),
+            Err(_) => Line::NotUtf8,
+            Ok(text) => {
+                let text = if *number == 1 { without_mark(&text) } else { &text };
+                match text.trim() {
+                    "" => continue,
+                    text if text.len() > MAX_EVENT_BYTES => Line::TooLong(text.len()),
+                    text => Line::Text(text.to_owned()),
+                }
+            }
+        };
+        return Ok(Some((*number, line)));
+    }
+}
+
+type Numbered = std::io::Result<(usize, Line)>;
 
 /// The lines of standard input with their numbers, read on a thread of its own: nothing else may wait for a pipe.
-fn stdin_lines() -> mpsc::Receiver<Line> {
+fn stdin_lines() -> mpsc::Receiver<Numbered> {
     let (sender, lines) = mpsc::channel(BATCH_ITEMS);
     std::thread::spawn(move || {
-        for (index, line) in std::io::stdin().lock().lines().enumerate() {
-            let blank = line.as_ref().is_ok_and(|line| line.trim().is_empty());
-            if !blank && sender.blocking_send(line.map(|line| (index + 1, line))).is_err() {
+        let (mut input, mut number) = (std::io::stdin().lock(), 0);
+        while let Some(line) = next_line(&mut input, &mut number).transpose() {
+            let failed = line.is_err();
+            if sender.blocking_send(line).is_err() || failed {
                 break;
             }
         }
@@ -115,17 +195,17 @@ fn stdin_lines() -> mpsc::Receiver<Line> {
 }
 
 /// Waits for a line and takes what else is there; `None` at the end of the input.
-async fn next_batch(lines: &mut mpsc::Receiver<Line>) -> Result<Option<VecDeque<(usize, String)>>, Failure> {
+async fn next_batch(lines: &mut mpsc::Receiver<Numbered>) -> Result<Option<Vec<(usize, Line)>>, Failure> {
     let Some(first) = lines.recv().await else {
         return Ok(None);
     };
-    let mut batch = VecDeque::from([first.map_err(unreadable)?]);
-    let mut bytes = batch.iter().map(|(_, line)| line.len()).sum::<usize>();
+    let mut batch = vec![first.map_err(unreadable)?];
+    let mut bytes = batch.iter().map(|(_, line)| line.bytes()).sum::<usize>();
     while batch.len() < BATCH_ITEMS && bytes < BATCH_BYTES {
         let Ok(line) = lines.try_recv() else { break };
         let line = line.map_err(unreadable)?;
-        bytes += line.1.len();
-        batch.push_back(line);
+        bytes += line.1.bytes();
+        batch.push(line);
     }
     Ok(Some(batch))
 }
@@ -145,11 +225,34 @@ impl Report {
         Self { json, refused: 0 }
     }
 
-    fn results(&mut self, lines: &[usize], answer: &Answer) -> Result<(), Failure> {
-        let results = answer.json.get("results").and_then(Value::as_array);
-        let Some(results) = results else {
-            return Err(answer.failure("/v1/events"));
-        };
+    /// Sends what can be sent, and reports all of it in order.
+    async fn send(&mut self, client: &HttpClient, batch: Vec<(usize, Line)>) -> Result<(), Failure> {
+        let mut body = String::new();
+        let mut sent = 0;
+        for (_, line) in &batch {
+            if let Line::Text(text) = line {
+                sent += 1;
+                body.push_str(text);
+                body.push('\n');
+            }
+        }
+        let mut results = Vec::new();
+        if sent > 0 {
+            let answer = client.post("/v1/events", "application/x-ndjson", body.into()).await?;
+            match answer.json.get("results").and_then(Value::as_array) {
+                Some(all) => results.clone_from(all),
+                None => return Err(answer.failure("/v1/events")),
+            }
+        }
+        let mut results = results.into_iter();
+        let (lines, all): (Vec<_>, Vec<_>) = batch
+            .iter()
+            .filter_map(|(number, line)| Some((*number, line.refusal().or_else(|| results.next())?)))
+            .unzip();
+        self.results(&lines, &all)
+    }
+
+    fn results(&mut self, lines: &[usize], results: &[Value]) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         for (index, result) in results.iter().enumerate() {
             if let Some(error) = result.get("error") {
@@ -171,5 +274,43 @@ impl Report {
 
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(u8::from(self.refused > 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    fn read(input: &[u8], buffer: usize) -> Vec<(usize, Line)> {
+        let (mut input, mut number) = (BufReader::with_capacity(buffer, input), 0);
+        std::iter::from_fn(|| next_line(&mut input, &mut number).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_have_their_numbers_and_a_mark_at_the_start_is_skipped() {
+        let text = |number: usize, text: &str| (number, Line::Text(text.to_owned()));
+        for buffer in [1, 3, 4_096] {
+            let input = "\u{feff}{\"a\":1}\r\n\n  \n{}\n\u{feff}x";
+            assert_eq!(read(input.as_bytes(), buffer), [text(1, "{\"a\":1}"), text(4, "{}"), text(5, "\u{feff}x")]);
+            assert_eq!(read(b"", buffer), []);
+            assert_eq!(read(b"a\n\xff\nb\n", buffer), [text(1, "a"), (2, Line::NotUtf8), text(3, "b")]);
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_not_kept_and_ends_nothing() {
+        let mut input = vec![b'x'; MAX_EVENT_BYTES];
+        input.extend_from_slice(b"\r\n");
+        input.extend(vec![b'y'; MAX_EVENT_BYTES + 1]);
+        input.push(b'\n');
+        input.extend(vec![b'z'; 9 << 20]);
+        input.extend_from_slice(b"\nend");
+        let read = read(&input, 65_536);
+        let sizes: Vec<_> =
+            read.iter().map(|(number, line)| (*number, line.bytes(), line.refusal().is_some())).collect();
+        assert_eq!(sizes, [(1, MAX_EVENT_BYTES, false), (2, 0, true), (3, 0, true), (4, 3, false)]);
+        assert_eq!(read.get(2), Some(&(3, Line::TooLong(9 << 20))));
     }
 }

@@ -6,7 +6,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 
-use eventwire_client::{Checkpoint, Client, Gap, GapReason, Item, Items, State};
+use eventwire_client::{Checkpoint, Client, Fallback, Gap, GapReason, Item, Items, State, Transport};
 use eventwire_protocol::address::Root;
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::frame::{EventFrame, EventKind};
@@ -69,7 +69,9 @@ pub async fn run(flags: TailArgs) -> Result<ExitCode, Failure> {
     if targets.is_empty() {
         targets.push(Root::Realm);
     }
-    let mut builder = Client::builder(&flags.gateway.url);
+    // One attempt is enough to see that a gateway can be reached and its WebSocket cannot.
+    let fallback = Fallback { after: 1, ..Fallback::default() };
+    let mut builder = Client::builder(&flags.gateway.url).fallback(fallback);
     if let Some(token) = flags.gateway.token()? {
         builder = builder.token(token);
     }
@@ -96,6 +98,7 @@ pub async fn run(flags: TailArgs) -> Result<ExitCode, Failure> {
         url: flags.gateway.url,
         targets: targets.len(),
         connected: false,
+        over: Transport::default(),
     };
     let watched = tokio::select! {
         watched = tail.watch(items) => watched,
@@ -142,6 +145,8 @@ struct Tail {
     url: String,
     targets: usize,
     connected: bool,
+    /// What the last attempt to connect was made over.
+    over: Transport,
 }
 
 impl Tail {
@@ -182,11 +187,14 @@ impl Tail {
                 self.connected = true;
                 self.remarks.note(&format!("connected to {} as {}", self.url, welcome.connection_id));
             }
-            Item::State(State::Connecting { .. }) => {}
+            Item::State(State::Connecting { over }) => self.over = over,
             Item::State(State::Reconnecting { after, because, .. }) if self.connected => {
                 let seconds = after.as_secs_f32();
                 self.remarks
                     .warn(&format!("connection lost ({}); trying again in {seconds:.1} s", ended_text(&because)));
+            }
+            Item::State(State::Reconnecting { because, over, .. }) if over == Transport::Sse && over != self.over => {
+                self.remarks.warn(&format!("{}; trying {}", ended_text(&because), over.as_str()));
             }
             Item::State(State::Reconnecting { because, .. }) => {
                 return Err(Failure::Failed(format!(
@@ -259,7 +267,7 @@ fn gap_text(gap: &Gap) -> String {
 fn ended_text(ended: &eventwire_client::reconnect::Ended) -> String {
     use eventwire_client::reconnect::Ended;
     match ended {
-        Ended::Lost(why) | Ended::NoToken(why) => plain(why).into_owned(),
+        Ended::Lost(why) | Ended::Silent(why) | Ended::NoToken(why) => plain(why).into_owned(),
         Ended::Closed { code, reason } => format!("closed with {code}: {}", plain(reason)),
         Ended::Refused { status, reason } => format!("status {status}: {}", plain(reason)),
     }

@@ -271,9 +271,14 @@ impl Log {
             if let Some(expected) = record.expected_prev
                 && (moved.contains(&audience) || self.head_in(audience) != expected)
             {
+                // The number of an earlier event of the same append is not known yet.
+                let newest = match moved.contains(&audience) {
+                    true => "an event before it in the same request".to_owned(),
+                    false => self.head_in(audience).to_string(),
+                };
                 return Err(ErrorBody::new(
                     ErrorCode::Fenced,
-                    format!("expected_prev is {expected}, but the stream {audience} has moved on"),
+                    format!("expected_prev is {expected}, but the newest event of {audience} is {newest}"),
                 ));
             }
             if records.len() > 1 && record.envelope.is_logged() && !moved.contains(&audience) {
