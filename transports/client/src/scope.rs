@@ -242,7 +242,7 @@ mod tests {
             event("_a.b", "adw:aaaaaaaa", json!({})),
             event("_a.b", "adw:aaaaaaaa/raw", json!({})),
             event("connection.replaying", me, json!({"stream": "adw:aaaaaaaa", "from": 0})),
-            event("connection.recovered", me, json!({"stream": "adw:aaaaaaaa", "upto": 0})),
+            event("connection.recovered", me, json!({"stream": "adw:aaaaaaaa", "recovered": 0, "upto": 0})),
             gap("adw:aaaaaaaa"),
             gap("adw:aaaaaaaa/raw"),
             Item::Refused(refused),
