@@ -148,7 +148,7 @@ const STEPS: &[Step] = &[
     Step { name: "node", proves: "the inspector's parts, without a browser", run: node },
     Step {
         name: "browser",
-        proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots",
+        proves: "the inspector and the test page of AMIGA in headless Chromium, with screenshots; axe-core on every view",
         run: browser,
     },
     Step {

@@ -3,8 +3,8 @@
 
 import { Api } from "./api.js";
 import { $, h, setText } from "./dom.js";
-import { Link } from "./link.js";
-import { duration, eventEntry, gapSentence, markEntry, Tail } from "./model.js";
+import { Link, readOlder } from "./link.js";
+import { duration, eventEntry, gapSentence, markEntry, Rate, Tail } from "./model.js";
 import { Runs } from "./timeline.js";
 import { ConnectionsView } from "./view-connections.js";
 import { ConsoleView } from "./view-console.js";
@@ -19,7 +19,9 @@ class Inspector {
   #pending = false;
   #drawnRuns = 0;
   #drawCost = 0;
-  #arrived = [];
+  #rate = new Rate();
+  /** Streams whose past is arriving: that is no rate of anything. */
+  #replaying = new Set();
   #wasLive = false;
   #blindSince = null;
   #epoch = null;
@@ -104,9 +106,28 @@ class Inspector {
     });
   }
 
+  /** Reads an older part of the history into the list of events; resolves to how many were new, rejects with the reason. */
+  async loadOlder() {
+    const epoch = this.link.connection.epoch;
+    const before = this.tail.before(epoch);
+    if (before === null || this.link.state.phase !== "live") return 0;
+    const { events, from, complete } = await readOlder({ url: this.api.socketUrl(), token: () => this.api.token(), before });
+    // The server may have begun a new history meanwhile.
+    if (this.link.connection.epoch !== epoch) return 0;
+    const added = this.tail.prepend(events.map(({ frame, text }) => eventEntry(frame, text, epoch)), { from, complete });
+    for (const { frame } of events) this.runs.ingest(frame);
+    this.refresh();
+    return added;
+  }
+
   chosenEvent() {
     const entry = this.views.events.selected;
     return entry !== null && entry.kind === "event" && !entry.own ? entry : null;
+  }
+
+  /** Goes to the view that says why connections get this event, or do not. */
+  askWhy({ type, to, seq }) {
+    this.go("why", { type, to, ...(seq === null ? {} : { seq }) });
   }
 
   connections() {
@@ -135,9 +156,10 @@ class Inspector {
 
   #frame(frame, text) {
     const { data } = frame;
-    this.#arrived.push(performance.now());
     switch (frame.type) {
       case "connection.welcome":
+        this.#replaying.clear();
+        this.#rate.start(performance.now());
         if (this.#epoch !== null && this.#epoch !== data.epoch) {
           this.runs.clear();
           this.views.runs.restart();
@@ -148,7 +170,14 @@ class Inspector {
       case "connection.gap":
         this.#gap(data, text);
         break;
+      case "connection.replaying":
+        this.#replaying.add(String(data.stream));
+        break;
+      case "connection.recovered":
+        if (this.#replaying.delete(String(data.stream)) && this.#replaying.size === 0) this.#rate.start(performance.now());
+        break;
       default:
+        if (!frame.type.startsWith("connection.") && this.#replaying.size === 0) this.#rate.add(performance.now());
         break;
     }
     if (frame.type !== "connection.gap" && this.tail.push(eventEntry(frame, text, this.#epoch))) this.runs.ingest(frame);
@@ -163,6 +192,7 @@ class Inspector {
     // What the history had let go before this page was opened is no loss of this page.
     const lost = !(this.link.filling && data.reason === "expired");
     if (lost) this.gaps += 1;
+    else if (stream === "*") this.tail.complete = true;
     this.tail.push(markEntry(lost ? "gap" : "history begins", gapSentence(data), lost ? "gap" : "info", new Date().toISOString(), text, adw));
   }
 
@@ -186,12 +216,12 @@ class Inspector {
   #status() {
     const { state, connection, roundTrip } = this.link;
     const now = performance.now();
-    this.#arrived = this.#arrived.filter((at) => at > now - 5000);
     const observing = connection.subscriptions.includes("*");
     const word = { idle: "idle", connecting: "connecting", live: observing ? "live" : "connected", waiting: "waiting", stopped: "closed", token: "token needed", forbidden: "not permitted" }[state.phase];
     setText($("status-word"), word);
     $("lamp").className = `lamp ${state.phase}`;
-    const facts = state.phase === "live" ? [connection.id, roundTrip === null ? "" : `${Math.max(0, Math.round(roundTrip))} ms`, `${(this.#arrived.length / 5).toFixed(this.#arrived.length < 50 ? 1 : 0)} ev/s`] : [];
+    const rate = this.#replaying.size > 0 ? null : this.#rate.perSecond(now);
+    const facts = state.phase === "live" ? [connection.id, roundTrip === null ? "" : `${Math.max(0, Math.round(roundTrip))} ms`, rate === null ? "" : `${rate.toFixed(rate === 0 || rate >= 10 ? 0 : 1)} ev/s`] : [];
     setText($("status-facts"), facts.filter(Boolean).join(" · "));
     $("status").title = [connection.server && `server ${connection.server}`, connection.epoch && `epoch ${connection.epoch}`, connection.user && `user ${connection.user}`, connection.permissions.length > 0 && `permissions ${connection.permissions.join(" ")}`].filter(Boolean).join("\n");
     setText($("token-button"), this.api.token() ? "token set" : "token");
@@ -268,10 +298,8 @@ class Inspector {
       }
     } else if (event.key === "p" && this.current === "events") this.views.events.togglePause();
     else if (event.key === "f" && this.current === "events") this.views.events.toggleFollow();
-    else if (event.key === "w" && this.chosenEvent() !== null) {
-      const { type, to, seq } = this.chosenEvent();
-      this.go("why", { type, to, ...(seq === null ? {} : { seq }) });
-    } else return;
+    else if (event.key === "w" && this.chosenEvent() !== null) this.askWhy(this.chosenEvent());
+    else return;
     event.preventDefault();
   }
 

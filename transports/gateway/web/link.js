@@ -301,3 +301,59 @@ export function readHistory({ url, token, to, WebSocket, onFrame, signal }) {
     client.start();
   });
 }
+
+/**
+ * Reads the part of the history of everything that lies before `before`, at most `count` positions of it, over a connection of
+ * its own. Resolves to `{events, from, complete}`: `[{frame, text}]` in order of `seq`, the first position that was asked for,
+ * and whether nothing older can be read; rejects with the reason.
+ */
+export function readOlder({ url, token, before, count = BACKFILL, WebSocket }) {
+  return new Promise((resolve, reject) => {
+    const since = Math.max(0, before - 1 - count);
+    const client = createClient(url, { transports: ["websocket"], WebSocket, token: token() ?? undefined });
+    const found = new Map();
+    const left = new Set(["*"]);
+    let own = [];
+    let complete = since === 0;
+    let text = "";
+    let over = false;
+    const end = (error) => {
+      if (over) return;
+      over = true;
+      client.close();
+      if (error) reject(error);
+      else resolve({ events: [...found.values()].sort((a, b) => a.frame.seq - b.frame.seq), from: since + 1, complete });
+    };
+    const done = (target) => {
+      left.delete(target);
+      if (left.size === 0) end(null);
+    };
+    client.on("state", ({ phase, code }) => {
+      if (phase === "reconnecting" || phase === "failed") end(new Error(`the connection for the history closed (${code})`));
+    });
+    client.on("frame", (frame) => {
+      text = frame.text;
+      // Comes before the client subscribes to anything. What comes without asking has an order of its own.
+      if (frame.event?.type === "connection.welcome") begin(frame.event.data);
+    });
+    const begin = ({ user_id: user, session_id: session }) => {
+      own = ["global", ...(user ? [`user:${user}`] : []), ...(session ? [`session:${session}`] : [])];
+      for (const target of own) left.add(target);
+      client.subscribe(["*", ...own].map((to) => ({ to, since }))).catch((error) => end(new Error(error.message)));
+    };
+    client.on("*", (event) => {
+      if (!Number.isSafeInteger(event.seq)) return;
+      if (event.seq < before) found.set(event.seq, { frame: event, text });
+      // The replay of everything has come to what is here already; the rest of it is not waited for.
+      else if (!own.some((target) => covers(target, String(event.to)))) done("*");
+    });
+    client.on("connection.gap", ({ data }) => {
+      if (data.stream === "*") complete = true;
+    });
+    client.on("refused", ({ to, message }) => {
+      if (to === "*") end(new Error(message));
+    });
+    client.on("connection.recovered", ({ data }) => done(data.stream));
+    client.start();
+  });
+}

@@ -87,11 +87,25 @@ export function argumentOf(input) {
   return text === "{}" ? "" : text;
 }
 
-/** Whether a tool result says it failed; two spellings are in use. */
+const FAILED = new Set(["failed", "failure", "error", "errored", "cancelled", "canceled", "timeout", "timed_out", "aborted"]);
+
+/** Whether a tool result says it failed, in any of the spellings in use. One sign of failure is enough. */
 export function toolFailed(data) {
-  if (typeof data.success === "boolean") return !data.success;
-  if (typeof data.status === "string") return data.status === "error" || data.status === "failed";
+  if (data.success === false || data.is_error === true) return true;
+  if (FAILED.has(string(data.status).toLowerCase())) return true;
   return typeof data.error === "string" && data.error !== "";
+}
+
+/** The free-form values of a log line or a summary: `payload`, else `metadata`; `{}` when there are none. */
+export function extrasOf(data) {
+  for (const extras of [data.payload, data.metadata]) if (extras !== null && typeof extras === "object" && !Array.isArray(extras)) return extras;
+  return {};
+}
+
+/** Whether a payload says that what it is about failed: itself, or the values that it carries. */
+export function saysFailed(data) {
+  const extras = extrasOf(data);
+  return [data, extras].some((values) => values.is_error === true || values.success === false || FAILED.has(string(values.status).toLowerCase()));
 }
 
 const brief = {
@@ -157,23 +171,22 @@ export function gapSentence(data) {
     : `${stream}: ${range} cannot be replayed, ${why}`;
 }
 
-/** `good`, `bad`, `warn` or `""`: how much attention a frame deserves. */
+/** `good`, `bad`, `warn` or `""`: how much attention a frame deserves. What says that something failed is never `good`. */
 export function toneOf(frame) {
   const data = frame.data ?? {};
+  if (frame.type === "connection.subscribed" && list(data.refused).length > 0) return "bad";
+  if (familyOf(frame.type) === "connection") return { "connection.error": "bad", "connection.gap": "warn" }[frame.type] ?? "";
+  if (frame.type === "adw.tool_use_post" ? toolFailed(data) : saysFailed(data)) return "bad";
   switch (frame.type) {
-    case "adw.tool_use_post":
-      return toolFailed(data) ? "bad" : "";
     case "adw.agent_log":
     case "adw.system_log":
     case "adw.workflow_log":
-      return { ERROR: "bad", WARNING: "warn", SUCCESS: "good" }[string(data.level).toUpperCase()] ?? "";
+      return { ERROR: "bad", CRITICAL: "bad", WARNING: "warn", SUCCESS: "good" }[string(data.level).toUpperCase()] ?? "";
     case "adw.agent_summary_update":
     case "adw.status_update":
-      return { failed: "bad", completed: "good" }[data.status] ?? "";
-    case "connection.error":
-      return "bad";
+      return data.status === "completed" ? "good" : "";
     default:
-      return familyOf(frame.type) === "connection" && frame.type === "connection.gap" ? "warn" : "";
+      return "";
   }
 }
 
@@ -187,6 +200,20 @@ export function duration(ms) {
   const two = (n) => String(n).padStart(2, "0");
   if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${two(seconds % 60)} s`;
   return `${Math.floor(seconds / 3600)} h ${two(Math.floor((seconds % 3600) / 60))} m`;
+}
+
+/** A short name for what a peer calls itself: the browser of a `User-Agent`, else its first word. */
+export function clientName(agent) {
+  const browser = /\b(Edg|OPR|Firefox|HeadlessChrome|Chrome|Version)\/(\d+)(?:.*\b(Safari))?/.exec(agent);
+  if (!agent.startsWith("Mozilla/") || browser === null) return agent.split(" ", 1)[0];
+  const other = /\b(Edg|OPR)\/(\d+)/.exec(agent);
+  const [name, version] = other === null ? [browser[1], browser[2]] : [other[1], other[2]];
+  return `${{ Edg: "Edge", OPR: "Opera", Version: "Safari" }[name] ?? name} ${version}`;
+}
+
+/** US dollars, to a hundredth of a cent: `$0.4666`. */
+export function money(usd) {
+  return Number.isFinite(usd) ? `$${usd.toFixed(4)}` : "";
 }
 
 /** Bytes as `812 B`, `3.4 kB`, `1.2 MB`. */
@@ -252,6 +279,12 @@ export class Tail {
   families = new Map();
   types = new Map();
   adws = new Map();
+  /** Whether nothing older than the oldest entry can be read any more. */
+  complete = false;
+  /** The first position that was read on purpose, when it is before the oldest entry; else null. */
+  #from = null;
+  /** The newest position ever taken in, or null. */
+  newest = null;
 
   constructor({ maxEntries = MAX_ENTRIES, maxCharacters = MAX_CHARACTERS } = {}) {
     this.maxEntries = maxEntries;
@@ -264,6 +297,7 @@ export class Tail {
       const key = `${entry.epoch}:${entry.seq}`;
       if (this.#seen.has(key)) return false;
       this.#seen.add(key);
+      if (this.newest === null || this.newest.epoch !== entry.epoch || this.newest.seq < entry.seq) this.newest = { epoch: entry.epoch, seq: entry.seq };
     }
     if (entry.kind === "event") {
       count(this.families, entry.family);
@@ -280,6 +314,50 @@ export class Tail {
       this.generation += 1;
     }
     return true;
+  }
+
+  /** How far back a filter looks: `{seq, time}` of the oldest entry with a number, or null. */
+  get reach() {
+    const oldest = this.entries.find((entry) => entry.seq !== null);
+    return oldest === undefined ? null : { seq: oldest.seq, time: oldest.time };
+  }
+
+  /** What lies before this position can still be asked for, in this history; null when there is nothing to ask. */
+  before(epoch) {
+    const oldest = this.entries.find((entry) => entry.seq !== null);
+    if (this.complete || (oldest ?? this.newest)?.epoch !== epoch) return null;
+    const before = this.#from ?? (oldest === undefined ? this.newest.seq + 1 : oldest.seq);
+    return before > 1 ? before : null;
+  }
+
+  /** How many entries are the agents' raw output. */
+  get raw() {
+    return this.entries.reduce((sum, entry) => sum + (entry.type === RAW ? 1 : 0), 0);
+  }
+
+  /**
+   * Puts older entries, in their order, before all others; returns how many were new. There is room for them afterwards.
+   * `from`: the first position that was asked for; `complete`: nothing before it can be read.
+   */
+  prepend(older, { from = null, complete = false } = {}) {
+    this.#from = from;
+    this.complete = complete;
+    const fresh = older.filter((entry) => {
+      const key = `${entry.epoch}:${entry.seq}`;
+      if (entry.seq === null || this.#seen.has(key)) return false;
+      this.#seen.add(key);
+      return true;
+    });
+    for (const entry of fresh) {
+      count(this.families, entry.family);
+      count(this.types, entry.type);
+      if (entry.adw !== null) count(this.adws, entry.adw);
+      this.characters += entry.text?.length ?? 0;
+    }
+    this.entries = [...fresh, ...this.entries];
+    this.maxEntries = Math.max(this.maxEntries, this.entries.length + 1000);
+    this.generation += 1;
+    return fresh.length;
   }
 
   // Replayed events are older than live ones that came before them; everything else goes to the end.
@@ -314,6 +392,8 @@ export class Tail {
     }
     this.characters = characters;
     this.dropped += drop;
+    this.complete = false;
+    this.#from = null;
   }
 
   /** Forgets all entries (the menus keep what was seen). */
@@ -322,7 +402,45 @@ export class Tail {
     this.entries = [];
     this.#seen.clear();
     this.characters = 0;
+    this.complete = false;
+    this.#from = null;
     this.generation += 1;
+  }
+}
+
+/** Events per second over the last few seconds, counted by when they came. `now` is milliseconds of a monotonic clock. */
+export class Rate {
+  #buckets = new Map();
+  #from = null;
+
+  /** `window`: over how many milliseconds. */
+  constructor(window = 5000) {
+    this.window = window;
+  }
+
+  /** Begins to observe: nothing is known of the time before. */
+  start(now) {
+    this.#from = now;
+    this.#buckets.clear();
+  }
+
+  /** One event. */
+  add(now) {
+    this.#from ??= now;
+    const bucket = Math.floor(now / 250);
+    this.#buckets.set(bucket, (this.#buckets.get(bucket) ?? 0) + 1);
+  }
+
+  /** Events per second; null while less than a second was observed. */
+  perSecond(now) {
+    if (this.#from === null || now - this.#from < 1000) return null;
+    const first = Math.floor((now - this.window) / 250);
+    let sum = 0;
+    for (const [bucket, events] of this.#buckets) {
+      if (bucket <= first) this.#buckets.delete(bucket);
+      else sum += events;
+    }
+    return sum / (Math.min(this.window, now - this.#from) / 1000);
   }
 }
 
@@ -330,13 +448,16 @@ function count(map, key) {
   map.set(key, (map.get(key) ?? 0) + 1);
 }
 
-/** The filter that lets everything but this connection's own housekeeping through. */
-export const NO_FILTER = Object.freeze({ family: "", type: "", adw: "", text: "", own: false, raw: true });
+/** The filter to begin with: everything but this connection's own housekeeping and the agents' raw output. */
+export const NO_FILTER = Object.freeze({ family: "", type: "", adw: "", text: "", own: false, raw: false });
 
 /** Whether any part of the filter is set. */
 export function isFiltered(filter) {
-  return Boolean(filter.family || filter.type || filter.adw || filter.text || !filter.raw);
+  return Boolean(filter.family || filter.type || filter.adw || filter.text);
 }
+
+/** The agents' verbatim output: large, and the same story as the other events of a run. */
+const RAW = "adw.agent_output_chunk";
 
 // The connection's frames that are news rather than housekeeping.
 const NEWS = new Set(["connection.error", "connection.closing", "connection.gap"]);
@@ -353,7 +474,7 @@ export function matcher(filter) {
   return (entry) => {
     if (entry.kind === "mark") return !filter.adw || entry.adw === null || entry.adw === filter.adw;
     if (entry.own && !housekeeping && !NEWS.has(entry.type)) return false;
-    if (!filter.raw && entry.type === "adw.agent_output_chunk" && filter.type !== entry.type) return false;
+    if (!filter.raw && entry.type === RAW && filter.type !== RAW) return false;
     if (filter.family && entry.family !== filter.family) return false;
     if (filter.type && entry.type !== filter.type) return false;
     if (filter.adw && entry.adw !== filter.adw) return false;

@@ -2,7 +2,7 @@
 // logs, screenshots. Without a browser and without a clock, like model.js. Events may arrive in any order and twice
 // (live first, the older part of the run later), so a run is the same whatever the order was.
 
-import { adwOf, argumentOf, toolFailed } from "./model.js";
+import { adwOf, argumentOf, extrasOf, saysFailed, toolFailed } from "./model.js";
 
 /** Runs kept; the one that was quiet longest is forgotten first. */
 export const MAX_RUNS = 64;
@@ -10,6 +10,9 @@ export const MAX_RUNS = 64;
 export const MAX_ITEMS = 5000;
 /** Characters kept of any one text. The full text is in the event itself. */
 export const MAX_TEXT = 20_000;
+
+/** A model needs longer than this, in milliseconds, to go on after a result: what came faster was read from a file. */
+export const SHORTEST_TURN = 100;
 
 /** The phases every complete workflow goes through, in order. */
 export const PHASES = ["plan", "build", "test", "review", "document"];
@@ -161,13 +164,16 @@ export class Run {
         this.#insert({ kind: "thinking", content: clip(data.content), took: Number.isFinite(data.duration_ms) ? data.duration_ms : null }, where, data);
         break;
       case "adw.summary_update":
-        this.#insert({ kind: "summary", content: clip(data.content), about: string(data.related_file) || string(data.summary_type) }, where, data);
+        this.#insert({ kind: "summary", content: clip(data.content), about: string(data.related_file) || string(data.summary_type), failed: saysFailed(data) }, where, data);
         break;
       case "adw.agent_log":
       case "adw.workflow_log":
-      case "adw.system_log":
-        this.#insert({ kind: "log", level: string(data.level).toUpperCase() || "INFO", what: string(data.event_type), content: clip(data.message) }, where, data);
+      case "adw.system_log": {
+        const outcome = type === "adw.agent_log" && data.event_type === "result" ? this.#outcome(data, where) : null;
+        const level = string(data.level).toUpperCase() || "INFO";
+        this.#insert({ kind: "log", level: saysFailed(data) ? "ERROR" : level, what: string(data.event_type), content: clip(data.message), outcome }, where, data);
         break;
+      }
       case "adw.screenshot_available":
         this.#insert({ kind: "shot", path: string(data.screenshot_path), about: string(data.screenshot_type) }, where, data);
         break;
@@ -182,12 +188,23 @@ export class Run {
     }
   }
 
-  // The newest summary wins, also when an older one is replayed after it.
+  // How an agent ended, what it cost and how long it worked, as it says itself.
+  #outcome(data, { seq, at }) {
+    const extras = extrasOf(data);
+    const amount = (value) => (Number.isFinite(value) && value >= 0 ? value : null);
+    return {
+      seq, at, role: string(data.agent_role), failed: saysFailed(data) || string(data.level).toUpperCase() === "ERROR",
+      took: amount(extras.duration_ms), cost: amount(extras.total_cost_usd), api: amount(extras.duration_api_ms),
+    };  }
+
+  // The newest summary wins, also when an older one is replayed after it. One that names an agent says how that agent ended,
+  // which is not the end of the run.
   #summary(data, { at }) {
     if (at < this.#stateAt) return;
     this.#stateAt = at;
     const nested = data.summary !== null && typeof data.summary === "object" ? data.summary : data;
-    if (string(nested.status)) this.status = nested.status;
+    const ofAgent = string(data.metadata?.agent_role) !== "" && OVER.has(nested.status);
+    if (string(nested.status) && !ofAgent) this.status = nested.status;
     if (Number.isFinite(nested.progress_percent)) this.progress = nested.progress_percent;
     this.step = string(nested.current_step) || this.step;
     this.message = string(nested.message);
@@ -271,10 +288,13 @@ export function callState(call, over) {
   return call.result ?? (over ? "unanswered" : "running");
 }
 
-/** How long a call took in milliseconds: what its result says, else the time between the two events; null while unknown. */
-export function callDuration(call) {
+/**
+ * How long a call took in milliseconds: what its result says, else the time between the two events where these have the times
+ * of what happened (`lived`); null while unknown.
+ */
+export function callDuration(call, lived = true) {
   if (call.took !== null) return call.took;
-  if (call.startedAt === null || call.endedAt === null) return null;
+  if (!lived || call.startedAt === null || call.endedAt === null) return null;
   return Math.max(0, call.endedAt - call.startedAt);
 }
 
@@ -285,11 +305,61 @@ export function isOver(run) {
   return OVER.has(run.status);
 }
 
+/** What results cost in US dollars; null when none says. A session says what it cost so far, so its last result counts. */
+export function costOf(results) {
+  const sessions = new Map();
+  for (const { role, cost, api } of results) {
+    if (cost === null) continue;
+    const known = sessions.get(role) ?? [];
+    const last = known.at(-1);
+    if (last !== undefined && cost >= last.cost && (api ?? 0) >= (last.api ?? 0)) known[known.length - 1] = { cost, api };
+    else sessions.set(role, [...known, { cost, api }]);
+  }
+  const costs = [...sessions.values()].flat().map(({ cost }) => Math.round(cost * 10_000));
+  return costs.length === 0 ? null : costs.reduce((sum, cost) => sum + cost, 0) / 10_000;
+}
+
+/** How long the agents worked by their own account, in milliseconds; null when no result says. */
+function workOf(results) {
+  const stated = results.filter(({ took }) => took !== null);
+  return stated.length === 0 ? null : stated.reduce((sum, { took }) => sum + took, 0);
+}
+
 /**
- * The run cut into its phases: `[{name, startAt, endAt, state, items, calls, failed, running, files, added, removed}]`. An
- * item belongs to the phase that its agent began, else to the phase before it; what came before the first phase, of no
- * agent that began one, stands under the name "". Phases may overlap: `state` is `active` while a run is not over for its last phase and for earlier
- * ones that were heard of after the last began, `failed` for the last phase of a failed run, else `done`.
+ * Whether the events of a phase have the times at which things happened, not those at which a file was read: `stated` is how
+ * long the agents worked by their own account, which no span can be far below. Else the pauses decide that a model needs to go
+ * on after a result; where there are none, only a span of more than a second is taken for one of the work.
+ */
+export function isLived(items, stated = null) {
+  const times = items.flatMap(({ at, endedAt }) => [at, endedAt ?? at]).filter(Number.isFinite);
+  const span = times.length === 0 ? 0 : times.reduce((a, b) => Math.max(a, b)) - times.reduce((a, b) => Math.min(a, b));
+  if (stated !== null && span < stated / 2) return false;
+  const answered = new Map();
+  const turns = [];
+  const happened = items.flatMap((item) => (item.kind === "tool" && item.endedAt !== null ? [[item.startedAt, item, false], [item.endedAt, item, true]] : [[item.at, item, false]]));
+  // What has the same time stays in the order of the story.
+  for (const [at, item, ends] of happened.filter(([at]) => at !== null).sort((a, b) => a[0] - b[0])) {
+    const lane = `${item.role}/${item.parent}`;
+    if (ends) answered.set(lane, at);
+    else if (answered.has(lane) && (item.kind === "tool" || item.kind === "text" || item.kind === "thinking")) {
+      turns.push(at - answered.get(lane));
+      answered.delete(lane);
+    }
+  }
+  if (turns.length === 0) return span >= 1000;
+  const short = turns.filter((turn) => turn < SHORTEST_TURN).length;
+  return turns[0] >= SHORTEST_TURN && short * 20 <= turns.length;
+}
+
+/**
+ * The run cut into its phases: `[{name, startAt, endAt, lived, took, cost, state, items, calls, failed, running, files, added,
+ * removed}]`. An item belongs to the phase that its agent began, else to the phase before it; what came before the first phase,
+ * of no agent that began one, stands under the name "". Phases may overlap.
+ *
+ * `state` is `active` for the last phase, and for earlier ones that were heard of after the last began, until the run is over or
+ * the agents said how they ended; then `failed` when the last result failed, or for the last phase of a failed run; else `done`.
+ * `lived` says whether the times between are those of the work; `took` is how long the agents worked by their own account, else
+ * the span if it was lived, else null; `cost` is in US dollars or null.
  */
 export function sections(run) {
   const over = isOver(run);
@@ -297,8 +367,8 @@ export function sections(run) {
   const open = (item) => {
     const phase = item.kind === "phase";
     const section = {
-      id: phase ? item.id : 0, name: phase ? item.name : "", role: phase ? item.role : "", startAt: item.at, endAt: item.at, state: "done", beside: false,
-      items: [], calls: 0, failed: 0, running: 0, files: 0, added: 0, removed: 0,
+      id: phase ? item.id : 0, name: phase ? item.name : "", role: phase ? item.role : "", startAt: item.at, endAt: item.at, lived: false, took: null, cost: null, state: "done", beside: false,
+      items: [], results: [], ended: false, calls: 0, failed: 0, running: 0, files: 0, added: 0, removed: 0,
     };
     cut.push(section);
     return section;
@@ -328,6 +398,12 @@ export function sections(run) {
     section.endAt = Math.max(section.endAt, item.at, item.endedAt ?? -Infinity, item.kind === "tool" && item.took !== null && item.startedAt !== null ? item.startedAt + item.took : -Infinity);
     // Heard of while a later phase was under way: this one goes on beside it.
     section.beside = section !== current;
+    // A result ends its agent's work until the agent does something again; summaries and files found later are not its doing.
+    if (item.kind === "log" && item.outcome !== null) {
+      section.results.push(item.outcome);
+      section.ended = true;
+    }
+    if (item.kind === "tool" || item.kind === "text" || item.kind === "thinking") section.ended = false;
     if (item.kind === "file") {
       section.files += 1;
       section.added += item.added;
@@ -335,10 +411,16 @@ export function sections(run) {
     }
   }
   if (before !== null) cut.unshift(cut.pop());
+  const badly = (section) => section.results.at(-1)?.failed === true;
   cut.forEach((section, index) => {
     const last = index === cut.length - 1;
-    const ended = over || !(last || section.beside);
-    section.state = !ended ? "active" : last && over && run.status !== "completed" ? "failed" : "done";
+    const ended = over || section.ended || !(last || section.beside);
+    const byRun = last && over && run.status !== "completed" && !cut.some(badly);
+    section.state = !ended ? "active" : badly(section) || byRun ? "failed" : "done";
+    const stated = workOf(section.results);
+    section.lived = isLived(section.items, stated);
+    section.took = stated ?? (section.lived ? section.endAt - section.startAt : null);
+    section.cost = costOf(section.results);
     for (const item of section.items) {
       if (item.kind !== "tool") continue;
       item.state = callState(item, ended);
@@ -350,15 +432,42 @@ export function sections(run) {
   return cut;
 }
 
+/**
+ * Where the run stands, in agreement with its phases: `{status, tone, failed, took, cost, untimed, lived}`. The status is the run's own
+ * word where it said that it is over; else `completed` or `failed` once the agents of the last usual phase have ended, else what it
+ * said last. A run with a failed phase is never of the tone `good`. `failed` counts failed phases; `took` and `cost` are the sums over
+ * the phases, null when unknown; `untimed` counts the phases that `took` leaves out.
+ */
+export function standing(run, cut = sections(run)) {
+  const failed = cut.filter((section) => section.state === "failed").length;
+  const last = cut.at(-1);
+  const active = cut.some((section) => section.state === "active");
+  let { status } = run;
+  if (!isOver(run) && last !== undefined && !active) {
+    const lastUsual = cut.some((section) => section.name === PHASES.at(-1));
+    if (last.state === "failed") status = "failed";
+    else if (lastUsual && last.results.length > 0) status = "completed";
+  }
+  const sum = (values) => (values.length === 0 ? null : values.reduce((total, value) => total + value, 0));
+  const timed = cut.filter((section) => section.took !== null);
+  const worked = cut.filter((section) => section.name !== "" || section.calls > 0 || section.results.length > 0);
+  const tones = { completed: failed > 0 ? "warn" : "good", failed: "bad", error: "bad", in_progress: "busy", started: "busy" };
+  const costs = cut.map((section) => section.cost).filter((cost) => cost !== null);
+  return {
+    status, failed, tone: Object.hasOwn(tones, status) ? tones[status] : "", took: sum(timed.map((section) => section.took)), untimed: worked.filter((section) => section.took === null).length,
+    cost: costs.length === 0 ? null : Math.round(sum(costs) * 10_000) / 10_000, lived: worked.length > 0 && worked.every((section) => section.lived),
+  };
+}
+
 /** The phase strip: the five usual phases and any other that was seen, each `pending`, `active`, `done` or `failed`. */
 export function strip(run, cut = sections(run)) {
   const seen = new Map();
   for (const section of cut) {
     if (section.name === "") continue;
     const known = seen.get(section.name);
-    const took = section.endAt - section.startAt;
+    const { took } = section;
     if (known === undefined) seen.set(section.name, { name: section.name, state: section.state, took, section: section.id });
-    else Object.assign(known, { state: section.state, took: known.took + took, section: section.id });
+    else Object.assign(known, { state: section.state, took: known.took === null || took === null ? (known.took ?? took) : known.took + took, section: section.id });
   }
   const usual = [...seen.keys()].some((name) => PHASES.includes(name)) || seen.size === 0;
   const rest = [...seen.keys()].filter((name) => !usual || !PHASES.includes(name));

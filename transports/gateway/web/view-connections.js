@@ -113,8 +113,8 @@ export class ConnectionsView {
       queued: h("span"), delivered: h("span"), dropped: h("span"), since: h("span"), from: h("span"), agent: h("span", { class: "second agent" }),
     };
     const why = h("a", { class: "button quiet", href: this.app.href("why", { connection: id }), "aria-label": `why does ${id} get an event` }, "why");
-    const kick = h("button", { type: "button", class: "quiet danger", "aria-label": `disconnect ${id}`, on: { click: () => this.#kick(id, kick) } }, "kick");
-    kick.addEventListener("blur", () => setText(kick, "kick"));
+    const kick = h("button", { type: "button", class: "quiet danger", "aria-label": `kick ${id}`, on: { click: () => this.#kick(id, kick) } }, "kick");
+    kick.addEventListener("blur", () => this.#unarm(id, kick));
     const td = (label, className, ...children) => h("td", { "data-label": label, class: className }, ...children);
     const element = h(
       "tr", {},
@@ -128,6 +128,7 @@ export class ConnectionsView {
   async #kick(id, button) {
     if (button.textContent === "kick") {
       setText(button, "sure?");
+      button.setAttribute("aria-label", `sure? kick ${id}`);
       return;
     }
     button.disabled = true;
@@ -137,8 +138,13 @@ export class ConnectionsView {
       setText($("connections-note"), `${id}: ${problemLine(error)}`);
     }
     button.disabled = false;
-    setText(button, "kick");
+    this.#unarm(id, button);
     this.#load();
+  }
+
+  #unarm(id, button) {
+    setText(button, "kick");
+    button.setAttribute("aria-label", `kick ${id}`);
   }
 }
 

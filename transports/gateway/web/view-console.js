@@ -6,7 +6,7 @@ import { build, KINDS, parseRaw, publication, redacted } from "./commands.js";
 import { $, arrange, h, setText } from "./dom.js";
 import { jsonView } from "./json-view.js";
 import { Link } from "./link.js";
-import { clock, duration, summarise, visible } from "./model.js";
+import { clock, duration, summarise, toneOf, visible } from "./model.js";
 
 const MOST_LINES = 300;
 
@@ -216,7 +216,7 @@ export class ConsoleView {
   #answered(over, re, frame) {
     const { at } = this.#waiting.get(`${over} ${re}`);
     this.#waiting.delete(`${over} ${re}`);
-    this.#line("in", over, frame, frame.type === "connection.error" ? "bad" : "good", performance.now() - at);
+    this.#line("in", over, frame, toneOf(frame) || "good", performance.now() - at);
     this.refresh();
   }
 

@@ -5,6 +5,9 @@ import { jsonView } from "./json-view.js";
 import { bytes, clock, isFiltered, NO_FILTER, TailView } from "./model.js";
 
 const OVERSCAN = 8;
+// Entries kept at most when older ones are read on purpose.
+const MOST_LOADED = 50_000;
+const RAW = "adw.agent_output_chunk";
 
 export class EventsView {
   #selected = null;
@@ -12,6 +15,7 @@ export class EventsView {
   #pool = [];
   #rowHeight = 24;
   #busy = false;
+  #loading = false;
 
   constructor(app) {
     this.app = app;
@@ -41,6 +45,7 @@ export class EventsView {
     $("clear-filters").addEventListener("click", () => app.go("events", {}));
     $("pause").addEventListener("click", () => this.togglePause());
     $("follow").addEventListener("click", () => this.toggleFollow());
+    $("older").addEventListener("click", () => this.#older());
     $("clear").addEventListener("click", () => {
       app.tail.clear();
       if (this.view.paused) this.togglePause();
@@ -51,7 +56,7 @@ export class EventsView {
 
   /** Shows the view with the filters that the address names. */
   show(params) {
-    const filter = { ...NO_FILTER, family: params.get("family") ?? "", type: params.get("type") ?? "", adw: params.get("adw") ?? "", text: params.get("q") ?? "", own: params.get("own") === "1", raw: params.get("raw") !== "0" };
+    const filter = { ...NO_FILTER, family: params.get("family") ?? "", type: params.get("type") ?? "", adw: params.get("adw") ?? "", text: params.get("q") ?? "", own: params.get("own") === "1", raw: params.get("raw") === "1" };
     this.#menus();
     choose($("filter-family"), filter.family);
     choose($("filter-type"), filter.type);
@@ -106,7 +111,7 @@ export class EventsView {
     if ($("filter-adw").value) params.adw = $("filter-adw").value;
     if ($("filter-text").value) params.q = $("filter-text").value;
     if ($("filter-own").checked) params.own = "1";
-    if (!$("filter-raw").checked) params.raw = "0";
+    if ($("filter-raw").checked) params.raw = "1";
     this.app.go("events", params, true);
   }
 
@@ -121,28 +126,63 @@ export class EventsView {
 
   #counts() {
     const { tail } = this.app;
-    const rows = this.view.rows.length;
+    const { filter, rows: { length: rows } } = this.view;
     const total = tail.entries.length;
-    const parts = [`${rows} of ${total} shown`, bytes(tail.characters)];
-    if (tail.dropped > 0) parts.push(`${tail.dropped} older ones let go`);
-    if (this.view.paused) parts.push(`paused, ${this.view.waiting} waiting`);
-    setText($("tail-count"), parts.join(" · "));
+    const raw = filter.raw || filter.type === RAW ? 0 : tail.raw;
+    const { reach } = tail;
+    const filtered = isFiltered(filter);
+    const mayLoad = tail.before(this.app.link.connection.epoch) !== null && this.app.link.state.phase === "live";
+    const full = total >= MOST_LOADED || tail.characters > 0.9 * tail.maxCharacters;
+    const parts = [
+      `${rows} of ${total} shown`,
+      raw > 0 ? `${raw} raw output hidden` : "",
+      reach === null ? "" : tail.complete || reach.seq === 1 ? "looked at all the history" : `looked back to ${clock(reach.time).slice(0, 8)}, seq ${reach.seq}`,
+      bytes(tail.characters),
+      mayLoad && full ? "this page keeps no more" : "",
+      this.view.paused ? `paused, ${this.view.waiting} waiting` : "",
+    ];
+    setText($("tail-count"), parts.filter(Boolean).join(" · "));
+    $("older").hidden = !mayLoad || full;
+    setText($("older"), this.#loading ? "loading older" : "load older");
+    $("older").disabled = this.#loading;
     setText($("tail-gaps"), this.app.gaps === 0 ? "" : `${this.app.gaps} ${this.app.gaps === 1 ? "gap" : "gaps"}`);
     const empty = $("tail-empty");
     empty.hidden = rows > 0;
     if (rows > 0) return;
-    if (isFiltered(this.view.filter) && total > 0) {
-      if (empty.dataset.what === "filtered") return;
-      empty.dataset.what = "filtered";
-      empty.replaceChildren(h("p", {}, "No event passes these filters."), h("button", { type: "button", on: { click: () => this.app.go("events", {}) } }, "clear filters"));
-    } else {
-      const connected = this.app.link.state.phase === "live";
-      const what = connected ? `none ${this.app.api.token() !== null}` : "not connected";
-      if (empty.dataset.what === what) return;
-      empty.dataset.what = what;
-      if (connected) empty.replaceChildren(h("p", {}, "No events yet. Publish one:"), this.app.curl());
-      else empty.replaceChildren(h("p", {}, "Not connected. Events appear here as soon as the gateway answers."));
+    const connected = this.app.link.state.phase === "live";
+    const what = filtered && total > 0 ? "filtered" : raw > 0 ? "raw" : connected ? `none ${this.app.api.token() !== null}` : "not connected";
+    if (empty.dataset.what === what) return;
+    empty.dataset.what = what;
+    if (what === "filtered") {
+      empty.replaceChildren(h("p", {}, "No event passes these filters."), h("p", { class: "muted" }, "How far was looked is below the list, and so is loading older events."), h("div", { class: "group" }, h("button", { type: "button", on: { click: () => this.app.go("events", {}) } }, "clear filters")));
+    } else if (what === "raw") empty.replaceChildren(h("p", {}, "Only raw output of agents, which is hidden."), h("div", { class: "group" }, h("button", { type: "button", on: { click: () => this.app.go("events", { raw: "1" }) } }, "show raw output")));
+    else if (connected) empty.replaceChildren(h("p", {}, "No events yet. Publish one:"), this.app.curl());
+    else empty.replaceChildren(h("p", {}, "Not connected. Events appear here as soon as the gateway answers."));
+  }
+
+  async #older() {
+    if (this.#loading) return;
+    this.#loading = true;
+    setText($("older-problem"), "");
+    this.#counts();
+    const first = this.view.rows[0];
+    try {
+      await this.app.loadOlder();
+      if (!this.view.paused) {
+        this.view.sync();
+        // What was found is shown, the newest of it at the bottom of the list in sight.
+        if (this.view.rows[0] !== first) {
+          this.toggleFollow(false);
+          const at = Math.max(0, this.view.rows.indexOf(first));
+          this.spacer.style.height = `${this.view.rows.length * this.#rowHeight}px`;
+          this.list.scrollTop = Math.max(0, at * this.#rowHeight - this.list.clientHeight / 2);
+        }
+      }
+    } catch (error) {
+      setText($("older-problem"), `older events: ${error.message}`);
     }
+    this.#loading = false;
+    this.refresh();
   }
 
   // ------------------------------------------------------------------------------------------ drawing
@@ -202,6 +242,10 @@ export class EventsView {
     const element = event.target.closest(".row");
     const row = this.#pool.find((candidate) => candidate.element === element);
     if (!row?.entry) return;
+    if (event.target === row.why) {
+      this.app.askWhy(row.entry);
+      return;
+    }
     // Whoever points at an event wants to read it, not see it scroll away.
     if (row.entry !== this.view.rows.at(-1)) this.toggleFollow(false);
     this.select(row.entry);
@@ -317,7 +361,9 @@ class Row {
     this.family = span("c-family");
     this.name = span("c-name");
     this.parts = { time: span("c-time"), seq: span("c-seq"), type: span("c-type", this.family, this.name), to: span("c-to"), summary: span("c-summary") };
-    this.element = h("div", { class: "row", role: "option" }, ...Object.values(this.parts));
+    // For the pointer; the key is w, and the detail has a link.
+    this.why = h("span", { class: "c-why button", "aria-hidden": "true" }, "why");
+    this.element = h("div", { class: "row", role: "option" }, ...Object.values(this.parts), this.why);
     this.entry = null;
   }
 
@@ -341,6 +387,7 @@ class Row {
       setText(this.name, entry.name);
       setText(parts.to, entry.own ? "this page" : entry.to);
       setText(parts.summary, entry.summary);
+      this.why.hidden = entry.kind === "mark" || entry.own;
     } else if (!all) {
       return;
     }

@@ -5,8 +5,8 @@ import { problemLine } from "./api.js";
 import { $, arrange, h, setText } from "./dom.js";
 import { jsonView } from "./json-view.js";
 import { readHistory } from "./link.js";
-import { clock, duration, oneLine, visible } from "./model.js";
-import { callDuration, isOver, screenshotName, sections, strip } from "./timeline.js";
+import { clock, duration, money, oneLine, visible } from "./model.js";
+import { callDuration, isOver, screenshotName, sections, standing, strip } from "./timeline.js";
 
 // Items drawn per phase, the newest, until more are asked for.
 const MOST_DRAWN = 300;
@@ -26,6 +26,7 @@ export class RunsView {
   #entries = new Map();
   #shown = null;
   #loads = new Map();
+  #told = new WeakMap();
 
   constructor(app) {
     this.app = app;
@@ -68,6 +69,16 @@ export class RunsView {
     else this.#run(run);
   }
 
+  /** The phases of a run and where it stands, made once for each of its versions. */
+  told(run) {
+    const known = this.#told.get(run);
+    if (known?.version === run.version) return known;
+    const cut = sections(run);
+    const made = { version: run.version, cut, whole: standing(run, cut) };
+    this.#told.set(run, made);
+    return made;
+  }
+
   // ------------------------------------------------------------------------------------------ the list of runs
 
   async #list() {
@@ -94,10 +105,12 @@ export class RunsView {
         this.#entries.set(adw, entry);
       }
       const run = this.app.runs.find(adw);
-      setText(entry.parts.state, run?.status ?? "");
-      entry.parts.state.className = `state ${statusTone(run?.status)}`;
-      setText(entry.parts.step, run ? [run.step, Number.isFinite(run.lastAt) ? clock(new Date(run.lastAt).toISOString()).slice(0, 8) : ""].filter(Boolean).join(" · ") : "on disk");
-      entry.parts.bar.hidden = run === undefined || isOver(run);
+      const { whole } = run === undefined ? NOTHING : this.told(run);
+      setText(entry.parts.state, whole.status);
+      entry.parts.state.className = `state ${whole.tone}`;
+      const step = [whole.failed > 0 ? plural(whole.failed, "phase failed", "phases failed") : "", run?.step, whole.lived ? clock(new Date(run.lastAt).toISOString()).slice(0, 8) : ""];
+      setText(entry.parts.step, run ? step.filter(Boolean).join(" · ") : "on disk");
+      entry.parts.bar.hidden = run === undefined || isOver(whole);
       entry.parts.bar.style.width = `${Math.min(100, Math.max(0, run?.progress ?? 0))}%`;
       if (adw === this.#adw) entry.element.setAttribute("aria-current", "page");
       else entry.element.removeAttribute("aria-current");
@@ -175,9 +188,7 @@ export class RunsView {
 
 const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
 
-function statusTone(status) {
-  return { completed: "good", failed: "bad", error: "bad", in_progress: "busy", started: "busy" }[status] ?? "";
-}
+const NOTHING = { whole: { status: "", tone: "", failed: 0, lived: false } };
 
 class RunPane {
   #sections = new Map();
@@ -191,6 +202,7 @@ class RunPane {
     this.parts = {
       title: h("h2", {}, adw),
       status: h("span", { class: "state" }),
+      failed: h("span", { class: "state bad" }),
       meta: h("span", { class: "muted" }),
       load: h("span", { class: "load", role: "status" }),
       strip: h("ol", { class: "strip", "aria-label": "Phases" }),
@@ -213,7 +225,7 @@ class RunPane {
     this.head = h(
       "header",
       { class: "run-head" },
-      h("div", { class: "run-title" }, this.parts.title, this.parts.status, this.parts.meta, this.parts.load),
+      h("div", { class: "run-title" }, this.parts.title, this.parts.status, this.parts.failed, this.parts.meta, this.parts.load),
       h("div", { class: "group" }, ...kinds, failed, this.stateButton, h("a", { class: "button quiet", href: view.app.href("events", { adw }) }, "its events")),
       this.parts.strip,
     );
@@ -241,16 +253,19 @@ class RunPane {
     }
     if (this.version === run.version) return;
     this.version = run.version;
-    const cut = sections(run);
-    setText(parts.status, run.status);
-    parts.status.className = `state ${statusTone(run.status)}`;
+    const { cut, whole } = this.view.told(run);
+    setText(parts.status, whole.status);
+    parts.status.className = `state ${whole.tone}`;
+    setText(parts.failed, whole.failed > 0 ? plural(whole.failed, "phase failed", "phases failed") : "");
     const calls = cut.reduce((sum, section) => sum + section.calls, 0);
     const failed = cut.reduce((sum, section) => sum + section.failed, 0);
     const files = new Set(run.items.filter((item) => item.kind === "file").map((item) => item.path)).size;
     const meta = [
       run.workflow,
-      isOver(run) ? "" : run.progress === null ? "" : `${run.progress} %`,
-      cut.length > 0 ? duration(Math.max(...cut.map((section) => section.endAt)) - Math.min(...cut.map((section) => section.startAt))) : "",
+      isOver(whole) || run.progress === null ? "" : `${run.progress} %`,
+      whole.took === null ? "" : `${duration(whole.took)} of work${whole.untimed > 0 ? `, ${plural(whole.untimed, "phase", "phases")} without a time` : ""}`,
+      money(whole.cost),
+      whole.lived ? "" : "times of reading are left out",
       plural(calls, "call", "calls") + (failed ? `, ${failed} failed` : ""),
       plural(files, "file", "files"),
       plural(run.events, "event", "events"),
@@ -288,7 +303,7 @@ class RunPane {
     this.parts.strip.replaceChildren(
       ...wanted.map((phase) => {
         const took = phase.took === null ? "" : duration(phase.took);
-        const label = [h("b", {}, visible(phase.name)), h("span", {}, phase.state === "active" ? `${took} so far` : took || phase.state)];
+        const label = [h("b", {}, visible(phase.name)), h("span", {}, phase.state === "active" && took ? `${took} so far` : phase.state === "failed" && took ? `failed, ${took}` : took || phase.state)];
         const inner = phase.section === null ? h("span", {}, ...label) : h("button", { type: "button", on: { click: () => this.#sections.get(phase.section)?.element.scrollIntoView({ block: "start" }) } }, ...label);
         return h("li", { class: `phase-${phase.state}` }, inner);
       }),
@@ -310,12 +325,14 @@ class RunPane {
         shown = { meta, list, earlier, limit: MOST_DRAWN, element: h("section", { class: "phase", "aria-label": section.name || "before the first phase" }, h("div", { class: "phase-head" }, name, meta), earlier, list) };
         this.#sections.set(section.id, shown);
       }
-      shown.element.className = `phase phase-${section.state}`;
+      shown.element.className = `phase phase-${section.state} ${section.lived ? "" : "phase-read"}`.trim();
       const meta = [
-        clock(new Date(section.startAt).toISOString()).slice(0, 8),
-        duration(section.endAt - section.startAt) + (section.state === "active" ? " so far" : ""),
+        section.lived ? clock(new Date(section.startAt).toISOString()).slice(0, 8) : "",
+        section.state === "failed" ? "failed" : "",
+        section.took === null ? "" : duration(section.took) + (section.state === "active" ? " so far" : ""),
+        money(section.cost),
         section.calls > 0 ? plural(section.calls, "call", "calls") : "",
-        section.failed > 0 ? `${section.failed} failed` : "",
+        section.failed > 0 ? `${plural(section.failed, "failed call", "failed calls")}` : "",
         section.running > 0 ? `${section.running} running` : "",
         section.files > 0 ? `${plural(section.files, "file change", "file changes")} +${section.added} -${section.removed}` : "",
       ];
@@ -338,23 +355,25 @@ class RunPane {
   #item(item, section) {
     let shown = this.#items.get(item.id);
     if (shown === undefined) {
-      shown = { element: h("div", {}), version: -1, state: null, bar: null };
+      shown = { element: h("div", {}), version: -1, state: null, lived: null, bar: null };
       this.#items.set(item.id, shown);
     }
-    if (shown.version !== item.version || shown.state !== item.state) {
+    if (shown.version !== item.version || shown.state !== item.state || shown.lived !== section.lived) {
       shown.version = item.version;
       shown.state = item.state;
+      shown.lived = section.lived;
       const open = shown.element.querySelector(":scope > .row-line[aria-expanded=true]") !== null;
       const focused = shown.element.firstChild === document.activeElement && shown.element.firstChild !== null;
       this.#build(item, shown, open);
       if (focused) shown.element.firstChild.focus();
     }
     // The offset and the bar stand relative to the phase, whose span grows while it is active.
-    setText(shown.offset, offsetText(item.at - section.startAt, section.endAt - section.startAt));
+    // Where the times are those of reading a file, neither means anything.
+    setText(shown.offset, section.lived ? offsetText(item.at - section.startAt, section.endAt - section.startAt) : "");
     if (shown.bar !== null) {
       const span = Math.max(1, section.endAt - section.startAt);
       const start = ((item.startedAt ?? item.at) - section.startAt) / span;
-      const length = (item.state === "running" ? section.endAt - (item.startedAt ?? item.at) : (callDuration(item) ?? 0)) / span;
+      const length = (item.state === "running" ? section.endAt - (item.startedAt ?? item.at) : (callDuration(item, section.lived) ?? 0)) / span;
       const left = `${(100 * Math.min(0.99, Math.max(0, start))).toFixed(2)}%`;
       const width = `${(100 * Math.min(1 - Math.min(0.99, Math.max(0, start)), Math.max(0, length))).toFixed(2)}%`;
       if (shown.bar.style.left !== left) shown.bar.style.left = left;
@@ -364,7 +383,8 @@ class RunPane {
   }
 
   #build(item, shown, open) {
-    shown.offset = h("span", { class: "i-at", title: item.time ?? "" });
+    const took = item.kind === "tool" ? callDuration(item, shown.lived) : null;
+    shown.offset = h("span", { class: "i-at", title: shown.lived ? (item.time ?? "") : "" });
     shown.bar = null;
     const side = [];
     let body = null;
@@ -376,9 +396,11 @@ class RunPane {
         label = h("span", { class: "i-kind" }, oneLine(item.tool || "tool", 40));
         main = oneLine(item.argument, 300) || (item.result !== null && item.startedAt === null ? "(its start was not seen)" : "");
         tone = { ok: "good", failed: "bad", running: "busy", unanswered: "warn" }[item.state];
-        shown.bar = h("i");
-        side.push(h("span", { class: "i-bar", "aria-hidden": "true" }, shown.bar));
-        side.push(h("span", { class: "i-took" }, callDuration(item) === null ? "" : duration(callDuration(item))));
+        if (shown.lived) {
+          shown.bar = h("i");
+          side.push(h("span", { class: "i-bar", "aria-hidden": "true" }, shown.bar));
+        }
+        side.push(h("span", { class: "i-took" }, took === null ? "" : duration(took)));
         side.push(h("span", { class: `i-state ${tone}` }, { ok: "ok", failed: "failed", running: "running", unanswered: "no result" }[item.state]));
         body = () => this.#toolBody(item);
         break;
@@ -396,6 +418,7 @@ class RunPane {
       case "summary":
         label = h("span", { class: "i-kind" }, "summary");
         main = oneLine(item.content.text, 400);
+        tone = item.failed ? "bad" : "";
         body = () => prose(item.content);
         break;
       case "file":

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
-import { ending, Link, readHistory } from "../link.js";
+import { ending, Link, readHistory, readOlder } from "../link.js";
 
 afterEach(() => mock.reset());
 
@@ -643,4 +643,64 @@ test("a history whose connection ends, or that nobody wants any longer, is an er
   control.abort();
   await assert.rejects(aborted.read, /no longer wanted/);
   assert.equal(aborted.sockets[0].closed, 1000);
+});
+
+async function readingOlder(before, over = {}) {
+  const made = world();
+  const read = readOlder({ url: "ws://host/v1/ws", token: () => null, before, count: 10, WebSocket: made.Socket, ...over });
+  read.catch(() => {});
+  await settle();
+  made.sockets[0].welcome();
+  await settle();
+  return { ...made, read };
+}
+
+test("older events are read up to those that are here, in order, with their text, and no further", async () => {
+  const { sockets, read } = await readingOlder(31);
+  assert.deepEqual(sockets[0].asked(), { "*": 20, global: 20 });
+  sockets[0].subscribed({ "*": 900, global: 900 });
+  sockets[0].say("replaying", { stream: "global", from: 20 });
+  sockets[0].event(24, "global", 0);
+  sockets[0].say("recovered", { stream: "global", recovered: true, upto: 900 });
+  sockets[0].say("replaying", { stream: "*", from: 20 });
+  for (const seq of [22, 30, 31]) sockets[0].event(seq);
+  const { events, from, complete } = await read;
+  assert.deepEqual(events.map(({ frame }) => frame.seq), [22, 24, 30]);
+  assert.equal(JSON.parse(events[0].text).seq, 22);
+  assert.deepEqual([from, complete], [21, false]);
+  assert.equal(sockets[0].closed, 1000, "what is newer is not waited for");
+});
+
+test("older events of what comes without asking are waited for, whichever comes first", async () => {
+  const { sockets, read } = await readingOlder(31);
+  sockets[0].event(900, "global", 0);
+  sockets[0].subscribed({ "*": 900, global: 900 });
+  sockets[0].say("replaying", { stream: "*", from: 20 });
+  for (const seq of [22, 31]) sockets[0].event(seq);
+  sockets[0].say("replaying", { stream: "global", from: 20 });
+  sockets[0].event(24, "global", 0);
+  sockets[0].say("recovered", { stream: "global", recovered: true, upto: 900 });
+  assert.deepEqual((await read).events.map(({ frame }) => frame.seq), [22, 24]);
+});
+
+test("nothing is older than the beginning of the history, or than what it keeps", async () => {
+  const first = await readingOlder(8);
+  assert.deepEqual(first.sockets[0].asked(), { "*": 0, global: 0 });
+  first.sockets[0].subscribed({ "*": 9, global: 9 });
+  for (const stream of ["global", "*"]) first.sockets[0].say("recovered", { stream, recovered: true, upto: 9 });
+  assert.deepEqual(await first.read, { events: [], from: 1, complete: true });
+  const gone = await readingOlder(31);
+  gone.sockets[0].subscribed({ "*": 40, global: 40 });
+  gone.sockets[0].say("gap", { stream: "*", reason: "expired", to_seq: 29 });
+  for (const stream of ["global", "*"]) gone.sockets[0].say("recovered", { stream, recovered: false, upto: 40 });
+  assert.equal((await gone.read).complete, true);
+});
+
+test("older events that the server refuses, or whose connection ends, are an error", async () => {
+  const refused = await readingOlder(31);
+  refused.sockets[0].subscribed({ global: 40 }, { refused: [{ to: "*", code: "forbidden", message: "observe is needed" }] });
+  await assert.rejects(refused.read, /observe is needed/);
+  const cut = await readingOlder(31);
+  cut.sockets[0].end(1006);
+  await assert.rejects(cut.read, /closed \(1006\)/);
 });

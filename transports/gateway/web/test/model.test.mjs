@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  adwOf, bytes, clock, covers, decode, duration, eventEntry, familyOf, gapSentence, isFiltered, markEntry, matcher, newConnection, NO_FILTER, oneLine,
-  reduceConnection, summarise, Tail, TailView, toneOf, visible,
+  adwOf, bytes, clientName, clock, covers, decode, duration, eventEntry, familyOf, gapSentence, isFiltered, markEntry, matcher, money, newConnection, NO_FILTER, oneLine,
+  Rate, reduceConnection, summarise, Tail, TailView, toneOf, visible,
 } from "../model.js";
 
 const frame = (seq, over = {}) => ({ type: "adw.text_block", time: "2026-11-20T23:40:01.123456Z", to: "adw:29fb6a3e", seq, prev: seq - 1, data: { adw_id: "29fb6a3e", content: `event ${seq}` }, ...over });
@@ -70,7 +70,8 @@ test("both spellings of a failed tool call are failures", () => {
   assert.equal(toneOf(frame(1, { type: "adw.tool_use_post", data: { success: true, error: null } })), "");
 });
 
-test("durations, sizes and times are short", () => {
+test("durations, sizes, sums of money and times are short", () => {
+  assert.deepEqual([money(0.46664715), money(0), money(null), money(Number.NaN)], ["$0.4666", "$0.0000", "", ""]);
   assert.equal(duration(35), "35 ms");
   assert.equal(duration(999.7), "1.0 s");
   assert.equal(duration(4200), "4.2 s");
@@ -152,12 +153,75 @@ test("housekeeping of this connection is hidden until asked for, its news never"
   assert.deepEqual(pass({ type: "connection.heartbeat" }), ["connection.heartbeat"]);
 });
 
-test("verbatim agent output can be left out, and asking for its type brings it back", () => {
+test("verbatim agent output is left out, asking for it or for its type brings it back", () => {
   const chunk = entry(1, { type: "adw.agent_output_chunk", to: "adw:29fb6a3e/raw" });
-  assert.equal(matcher({ ...NO_FILTER, raw: false })(chunk), false);
-  assert.equal(matcher({ ...NO_FILTER, raw: false, type: "adw.agent_output_chunk" })(chunk), true);
-  assert.equal(isFiltered({ ...NO_FILTER, raw: false }), true);
+  assert.equal(matcher(NO_FILTER)(chunk), false);
+  assert.equal(matcher({ ...NO_FILTER, raw: true })(chunk), true);
+  assert.equal(matcher({ ...NO_FILTER, type: "adw.agent_output_chunk" })(chunk), true);
   assert.equal(isFiltered(NO_FILTER), false);
+  const tail = new Tail();
+  for (const each of [chunk, entry(2)]) tail.push(each);
+  assert.equal(tail.raw, 1);
+});
+
+test("what says that something failed is never shown as good, whatever else it says", () => {
+  const failures = [
+    ["adw.tool_use_post", { success: true, is_error: true }],
+    ["adw.tool_use_post", { success: true, error: "exit 2" }],
+    ["adw.tool_use_post", { success: true, status: "Failed" }],
+    ["adw.agent_log", { level: "SUCCESS", payload: { is_error: true } }],
+    ["adw.agent_log", { level: "SUCCESS", payload: { subtype: "success", success: false } }],
+    ["adw.agent_summary_update", { status: "completed", metadata: { is_error: true } }],
+    ["adw.summary_update", { content: "limit", metadata: { is_error: true } }],
+    ["adw.status_update", { status: "failed" }],
+    ["metrics.tool_executed", { success: false }],
+    ["connection.subscribed", { streams: [{ to: "room:a", head: 3 }], refused: [{ to: "room:b", code: "forbidden" }] }],
+  ];
+  for (const [type, data] of failures) assert.equal(toneOf(frame(1, { type, data })), "bad", JSON.stringify([type, data]));
+  assert.equal(toneOf(frame(1, { type: "adw.agent_log", data: { level: "SUCCESS", payload: { is_error: false } } })), "good");
+  assert.equal(toneOf(frame(1, { type: "adw.agent_summary_update", data: { status: "completed" } })), "good");
+});
+
+test("a rate is per second of the time observed, and no rate before a second is over", () => {
+  const rate = new Rate();
+  rate.start(10_000);
+  for (let i = 0; i < 10; i += 1) rate.add(10_000 + 100 * i);
+  assert.equal(rate.perSecond(10_900), null);
+  assert.equal(rate.perSecond(12_000), 5);
+  assert.equal(rate.perSecond(14_000), 2.5);
+  assert.equal(rate.perSecond(60_000), 0);
+  for (let i = 0; i < 500; i += 1) rate.add(60_000 + 10 * i);
+  assert.ok(Math.abs(rate.perSecond(65_000) - 100) < 6, String(rate.perSecond(65_000)));
+  rate.start(70_000);
+  assert.equal(rate.perSecond(72_000), 0, "what came before is not counted");
+});
+
+test("older events go to the front, once each, and the tail says how far back it reaches", () => {
+  const tail = new Tail({ maxEntries: 4 });
+  assert.equal(tail.before("e1"), null, "nothing was seen: there is nothing to ask for");
+  tail.push(markEntry("note", "connected", "info", ""));
+  for (const seq of [7, 8, 9]) tail.push(entry(seq));
+  assert.deepEqual([tail.reach.seq, tail.before("e1"), tail.before("e2")], [7, 7, null]);
+  assert.equal(tail.prepend([3, 5, 7].map((seq) => entry(seq)), { from: 2 }), 2);
+  assert.deepEqual(seqs(tail.entries), [3, 5, null, 7, 8, 9]);
+  assert.deepEqual([tail.reach.seq, tail.before("e1")], [3, 2], "2 was asked for, and nothing was there");
+  tail.trim();
+  assert.equal(tail.entries.length, 6, "there is room for what was read on purpose");
+  assert.equal(tail.prepend([], { from: 1, complete: true }), 0);
+  assert.equal(tail.before("e1"), null);
+  tail.clear();
+  assert.deepEqual([tail.reach, tail.before("e1")], [null, 10], "after clearing, what was cleared can be read again");
+});
+
+test("the view shows older events through its filter", () => {
+  const tail = new Tail();
+  const view = new TailView(tail, { text: "event 3" });
+  for (const seq of [7, 8]) tail.push(entry(seq));
+  view.sync();
+  assert.deepEqual(seqs(view.rows), []);
+  tail.prepend([2, 3].map((seq) => entry(seq)));
+  view.sync();
+  assert.deepEqual(seqs(view.rows), [3]);
 });
 
 test("a gap passes every filter except that of another ADW", () => {
@@ -243,4 +307,15 @@ test("the connection's state follows its own frames", () => {
   assert.deepEqual(state.subscriptions, ["adw:29fb6a3e"]);
   assert.equal(take(state, "adw.text_block", {}), state);
   assert.deepEqual(take(state, "connection.welcome", { connection_id: "c2", epoch: "e1" }).subscriptions, []);
+});
+
+test("a client has a short name", () => {
+  for (const [agent, name] of [
+    ["Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36", "Chrome 131"],
+    ["Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0", "Edge 131"],
+    ["Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15", "Safari 17"],
+    ["Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox 128"],
+    ["eventwire-python/0.1.0 CPython/3.11", "eventwire-python/0.1.0"],
+    ["curl/8.5.0", "curl/8.5.0"],
+  ]) assert.equal(clientName(agent), name);
 });

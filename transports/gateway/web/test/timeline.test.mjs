@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { callDuration, clip, Run, Runs, screenshotName, sections, strip } from "../timeline.js";
+import { callDuration, clip, costOf, isLived, Run, Runs, screenshotName, sections, standing, strip } from "../timeline.js";
 
 const START = Date.parse("2026-11-20T10:00:00.000Z");
 let last = 0;
@@ -169,4 +169,118 @@ test("a screenshot is asked for by its file name alone", () => {
   assert.equal(screenshotName("reviewer/review_img/01.png"), "01.png");
   assert.equal(screenshotName("../../etc/passwd"), "passwd");
   assert.equal(screenshotName(undefined), "");
+});
+
+// ---------------------------------------------------------------------------------------------------- times, costs, ends
+
+let made = 0;
+/** What one agent does, `step` milliseconds from event to event: a phase, calls with their results, and how it ended. */
+function agent(role, to, { at = 0, step = 1000, calls = 3, payload = {}, level = "SUCCESS", ends = true } = {}) {
+  const by = { agent_role: role };
+  const frames = [event("workflow_phase_transition", { phase_to: to, ...by }, { after: at })];
+  for (let i = 0; i < calls; i += 1) {
+    const id = `call${(made += 1)}`;
+    frames.push(event("tool_use_pre", { tool_name: "Read", tool_use_id: id, input: {}, ...by }, { after: at + (2 * i + 1) * step }));
+    frames.push(event("tool_use_post", { tool_name: "Read", tool_use_id: id, success: true, output: "ok", ...by }, { after: at + (2 * i + 2) * step }));
+  }
+  if (ends) frames.push(result(role, { after: at + (2 * calls + 1) * step, level, payload }));
+  return frames;
+}
+const result = (role, { after, level = "SUCCESS", payload = {} }) => event("agent_log", { event_category: "response", event_type: "result", level, message: `${role} ended`, agent_role: role, payload: { subtype: "success", is_error: false, ...payload } }, { after });
+const took = (run) => sections(run).map((section) => section.took);
+
+test("times at which a file was read are no durations: only what results state is shown", () => {
+  const run = runOf([...agent("planner", "plan", { step: 1, payload: { duration_ms: 61_366, total_cost_usd: 0.4 } }), ...agent("implementor", "build", { at: 20, step: 1, ends: false })]);
+  assert.deepEqual(took(run), [61_366, null]);
+  assert.deepEqual(sections(run).map((section) => section.lived), [false, false]);
+  for (const section of sections(run)) for (const call of section.items.filter((item) => item.kind === "tool")) assert.equal(callDuration(call, section.lived), null);
+  assert.deepEqual(strip(run).map((phase) => phase.took), [61_366, null, null, null, null]);
+  const { took: whole, untimed, lived } = standing(run);
+  assert.deepEqual([whole, untimed, lived], [61_366, 1, false]);
+});
+
+test("a call that states its duration keeps it, read from a file or not", () => {
+  const run = runOf([pre("a", { seq: 1, after: 0 }), post("a", { seq: 2, after: 1 }, { duration_ms: 4200 })]);
+  assert.equal(callDuration(calls(run)[0], sections(run)[0].lived), 4200);
+});
+
+test("times of events as they happened are durations, with a fast tool among them", () => {
+  const run = runOf(agent("planner", "plan", { ends: false }));
+  assert.deepEqual(took(run), [6000]);
+  const [call] = calls(run);
+  assert.equal(callDuration(call, sections(run)[0].lived), 1000);
+  const fast = runOf([phase("plan", { seq: 1, after: 0 }), pre("a", { seq: 2, after: 3000 }), post("a", { seq: 3, after: 3003 }), pre("b", { seq: 4, after: 6000 }), post("b", { seq: 5, after: 6002 })]);
+  assert.equal(callDuration(calls(fast)[0], sections(fast)[0].lived), 3);
+});
+
+test("a file that was read up to where its agent is and followed from there has no times before its result", () => {
+  const frames = [...agent("planner", "plan", { step: 1, calls: 20, ends: false }), ...agent("planner", "plan", { at: 60_000, calls: 3, ends: false }).slice(1)];
+  assert.equal(sections(runOf(frames))[0].lived, false);
+  const stated = runOf([...frames, result("planner", { after: 70_000, payload: { duration_ms: 400_000 } })]);
+  assert.deepEqual(took(stated), [400_000]);
+  const slow = sections(runOf(agent("planner", "plan", { step: 200, payload: { duration_ms: 400_000 } })))[0];
+  assert.equal(slow.lived, false, "a span of 1.4 s cannot be that of 400 s of work");
+});
+
+test("one call without anything to compare it with is timed when it took longer than reading does", () => {
+  assert.equal(isLived(calls(runOf([pre("a", { seq: 1, after: 0 }), post("a", { seq: 2, after: 4 })]))), false);
+  assert.equal(isLived(calls(runOf([pre("a", { seq: 1, after: 0 }), post("a", { seq: 2, after: 4000 })]))), true);
+  assert.equal(isLived([]), false);
+});
+
+test("what a run took and cost is the sum over its phases", () => {
+  const run = runOf([
+    ...agent("planner", "plan", { step: 1, payload: { duration_ms: 38_287, total_cost_usd: 0.1022048 } }), ...agent("implementor", "build", { at: 20, step: 1, payload: { duration_ms: 185_259, total_cost_usd: 0.7338028 } }),
+    ...agent("tester", "test", { at: 40, step: 1, payload: { duration_ms: 257_929, total_cost_usd: 0.76874895 } }),
+  ]);
+  const cut = sections(run);
+  const whole = standing(run, cut);
+  assert.equal(whole.took, cut.reduce((sum, section) => sum + section.took, 0));
+  assert.deepEqual(cut.map((section) => section.cost), [0.1022, 0.7338, 0.7687]);
+  assert.equal(whole.cost, 1.6047);
+  assert.deepEqual(cut.map((section) => section.took), strip(run).slice(0, 3).map((phase) => phase.took));
+});
+
+test("the results of one session say what it cost so far, those of another one begin anew", () => {
+  const of = (role, ...costs) => costs.map(([cost, api]) => ({ role, cost, api }));
+  assert.equal(costOf(of("tester", [0.12, 13_230], [0.15, 17_770], [0.75, 101_265])), 0.75);
+  assert.equal(costOf(of("tester", [0.75, 101_265], [0.2, 30_000], [0.3, 40_000])), 1.05);
+  assert.equal(costOf([...of("planner", [0.1, 1]), ...of("tester", [0.2, 1])]), 0.3);
+  assert.equal(costOf(of("tester", [null, 1])), null);
+});
+
+test("a failed result makes its phase a failed one, whatever came later, and the run is not shown as good", () => {
+  const frames = (payload, level) => [
+    ...agent("reviewer", "review", { payload, level }), event("summary_update", { content: "hit the limit", agent_role: "reviewer", metadata: { is_error: true } }, { after: 8500 }), ...agent("documenter", "document", { at: 9000 }),
+  ];
+  for (const [payload, level] of [[{ is_error: true }, "SUCCESS"], [{}, "ERROR"]]) {
+    const run = runOf(frames(payload, level));
+    assert.deepEqual(sections(run).map((section) => section.state), ["failed", "done"]);
+    assert.deepEqual(strip(run).map(({ name, state }) => `${name} ${state}`).slice(3), ["review failed", "document done"]);
+    const { status, tone, failed } = standing(run);
+    assert.deepEqual([status, tone, failed], ["completed", "warn", 1]);
+  }
+  assert.equal(runOf(frames({ is_error: true }, "SUCCESS")).items.find((item) => item.kind === "log").level, "ERROR");
+  assert.equal(runOf(frames({ is_error: true })).items.find((item) => item.kind === "summary").failed, true);
+});
+
+test("an agent that ended ends its phase, not the run", () => {
+  const ended = (role, after) => event("agent_summary_update", { status: "completed", current_step: `${role} finished`, metadata: { agent_role: role } }, { seq: undefined, after });
+  const run = runOf([event("agent_summary_update", { status: "in_progress" }, { seq: undefined, after: 0 }), ...agent("planner", "plan", {}), ended("planner", 7100)]);
+  assert.deepEqual(sections(run).map((section) => section.state), ["done"]);
+  assert.deepEqual([run.status, run.step, standing(run).status, standing(run).tone], ["in_progress", "planner finished", "in_progress", "busy"]);
+  for (const frame of agent("implementor", "build", { at: 8000, ends: false })) run.ingest(frame);
+  assert.deepEqual(sections(run).map((section) => section.state), ["done", "active"]);
+  for (const frame of agent("documenter", "document", { at: 20_000 })) run.ingest(frame);
+  assert.deepEqual([standing(run).status, standing(run).tone], ["completed", "good"], "with the last usual phase the run is through");
+});
+
+test("an agent that goes on after a result is at work again", () => {
+  const run = runOf([...agent("tester", "test", {}), event("text_block", { content: "once more", agent_role: "tester" }, { after: 9000 })]);
+  assert.equal(sections(run)[0].state, "active");
+  run.ingest(result("tester", { after: 10_000, payload: { is_error: true } }));
+  assert.equal(sections(run)[0].state, "failed");
+  run.ingest(event("text_block", { content: "a third time", agent_role: "tester" }, { after: 11_000 }));
+  run.ingest(result("tester", { after: 12_000 }));
+  assert.equal(sections(run)[0].state, "done", "the last result counts");
 });

@@ -5,7 +5,8 @@
 // One line per check, then "N passed, N failed"; the exit status says the same. CHROMIUM names the browser (default
 // /usr/bin/chromium). Nothing here sleeps: whatever is waited for is waited for by name, with a bound.
 
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
@@ -15,7 +16,7 @@ if (!base || !artefacts) {
   process.exit(2);
 }
 const origin = new URL("/", base).href;
-const BOUND_MS = 15_000;
+const BOUND_MS = 30_000;
 const HOSTILE = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
 // One white pixel.
 const PNG = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4////fwAJ+wP9CNHoHgAAAABJRU5ErkJggg==", "base64");
@@ -161,6 +162,19 @@ await check("the filters by type, family and text narrow further and are undone 
   await row(page, "of another run").waitFor();
 });
 
+await check("raw output is left out until it is asked for, and the list says that it is", async () => {
+  const loud = newAdw();
+  await publish(event("agent_output_chunk", loud, { agent_role: "planner", content: "verbatim line", is_complete: true }), text(loud, "beside the raw line"));
+  await row(page, "beside the raw line").waitFor();
+  equal(await rows(page).filter({ hasText: "verbatim line" }).count(), 0, "raw rows");
+  truth(/1 raw output hidden/.test(await lastCell(page)), await lastCell(page));
+  await page.locator("#filter-raw").check();
+  await row(page, "verbatim line").waitFor();
+  truth(page.url().includes("raw=1"), "the choice is part of the address");
+  await page.locator("#filter-raw").uncheck();
+  await until(async () => (await rows(page).filter({ hasText: "verbatim line" }).count()) === 0, "no raw rows");
+});
+
 await check("a hostile event is shown as its own text, in the list, the detail and the timeline", async () => {
   await publish(text(adw, HOSTILE));
   await row(page, "onerror").waitFor();
@@ -222,6 +236,30 @@ await check("six thousand more events are kept within bounds, and few of them ar
   equal(await page.locator("#tail-gaps").textContent(), "", "gaps");
 });
 
+await check("a filter says how far it looked, and finds older events when it is asked to look further", async () => {
+  await show(page, `events?adw=${adw}&q=first+light`);
+  await page.getByText("No event passes these filters.").waitFor();
+  truth(/looked back to \d\d:\d\d:\d\d, seq \d+/.test(await lastCell(page)), await lastCell(page));
+  await page.getByRole("button", { name: "load older" }).click();
+  await row(page, "first light").waitFor();
+  await page.getByText("looked at all the history").waitFor();
+  await page.locator("#older").waitFor({ state: "hidden" });
+  await show(page, "events");
+});
+
+await check("the rate counts events of the last seconds, not the history that a page begins with", async () => {
+  const fresh = await open();
+  await live(fresh);
+  await rows(fresh).first().waitFor();
+  const facts = () => fresh.locator("#status-facts").textContent();
+  const [, first] = await until(async () => /([\d.]+) ev\/s/.exec(await facts()), "a rate");
+  truth(Number(first) < 50, `${first} ev/s after 2000 events of the history`);
+  const busy = newAdw();
+  await publish(...Array.from({ length: 500 }, (_, i) => text(busy, `rate ${i}`)));
+  await until(async () => Number(/([\d.]+) ev\/s/.exec(await facts())?.[1] ?? 0) >= 50, "a rate of live events");
+  await close(fresh);
+});
+
 // ---------------------------------------------------------------------------------------------------- runs
 
 await check("the timeline shows phases and joins tool calls to their results, out of order too", async () => {
@@ -245,6 +283,28 @@ await check("the timeline shows phases and joins tool calls to their results, ou
   equal(await call("make test"), ["Bash", "failed", "1.2 s"], "second call");
   equal((await call("src/lib.rs")).slice(0, 2), ["Edit", "running"], "third call");
   equal(await page.locator(".kind-file .i-diff").textContent(), "+1 -1", "lines");
+});
+
+await check("times at which events were read are no durations, and what results state adds up in phases and run", async () => {
+  const read = newAdw();
+  const ended = (role, over) => event("agent_log", read, { event_category: "response", event_type: "result", level: "SUCCESS", message: `${role} ended`, agent_role: role, payload: { is_error: false, ...over } });
+  const phase = (to, role) => event("workflow_phase_transition", read, { phase_to: to, agent_role: role });
+  const call = (role, id) => [event("tool_use_pre", read, { tool_name: "Read", tool_use_id: id, input: { file_path: id }, agent_role: role }), event("tool_use_post", read, { tool_name: "Read", tool_use_id: id, success: true, output: "ok", agent_role: role })];
+  await publish(
+    phase("plan", "planner"), ...call("planner", "r1"), ended("planner", { duration_ms: 61_000, total_cost_usd: 0.25 }),
+    phase("review", "reviewer"), ...call("reviewer", "r2"), ended("reviewer", { duration_ms: 62_000, total_cost_usd: 0.5, is_error: true }),
+    phase("document", "documenter"), ...call("documenter", "r3"), event("text_block", read, { content: "the last word", agent_role: "documenter" }),
+  );
+  await show(page, `runs/${read}`);
+  await page.locator("section.phase", { hasText: "the last word" }).waitFor();
+  equal(await page.locator(".strip li").allTextContents(), ["plan1 m 01 s", "buildpending", "testpending", "reviewfailed, 1 m 02 s", "documentactive"], "strip");
+  const title = await page.locator(".run-title").textContent();
+  truth(title.includes("2 m 03 s of work") && title.includes("$0.7500") && title.includes("1 phase failed"), title);
+  equal(await page.locator(".kind-tool .i-took").allTextContents(), ["", "", ""], "durations of calls");
+  equal(await page.locator(".story .i-at").allTextContents().then((texts) => texts.filter(Boolean)), [], "offsets");
+  truth(await page.locator(".strip .phase-failed", { hasText: "review" }).isVisible(), "the failed phase");
+  await show(page, `runs/${adw}`);
+  await page.locator("section.phase", { hasText: "which of the two" }).waitFor();
 });
 
 await check("a call opens to its input and output, a file change to its diff", async () => {
@@ -327,7 +387,7 @@ async function listener(query) {
 await check("a connection is kicked from the list, after a second look", async () => {
   const victim = await listener(`?adw=${other}`);
   const id = await victim.evaluate(() => window.heard.find((frame) => frame.type === "connection.welcome").data.connection_id);
-  const kick = page.getByRole("button", { name: `disconnect ${id}` });
+  const kick = page.getByRole("button", { name: `kick ${id}` });
   await kick.click();
   equal(await kick.textContent(), "sure?", "second look");
   await kick.click();
@@ -392,6 +452,14 @@ await check("why: from a chosen event to the routing decision of this connection
   await page.selectOption("#why-connection", connection);
   await page.getByRole("button", { name: "explain" }).click();
   await until(async () => (await page.locator(".explained").count()) === 1, "one connection");
+});
+
+await check("why is asked from the row of an event, too", async () => {
+  await show(page, `events?adw=${adw}`);
+  await row(page, "not for the second connection").hover();
+  await row(page, "not for the second connection").locator(".c-why").click();
+  await page.locator(".explained", { hasText: connection }).waitFor();
+  truth(page.url().includes("why?type=adw.text_block"), page.url());
 });
 
 await check("why: a connection that does not get it is told the reason", async () => {
@@ -549,6 +617,83 @@ await check("nothing is cut off at 360 and nothing scrolls sideways at 1600 pixe
     }
   }
 });
+
+await check("connections can be read at 390 pixels: a value is beside its label and on top of nothing", async () => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await show(page, "connections");
+  const mine = page.locator("#connections-body tr.mine");
+  await mine.waitFor();
+  const clashes = await mine.evaluate((line) => {
+    const boxes = [...line.querySelectorAll("td")].flatMap((cell) => {
+      const range = document.createRange();
+      return [...cell.children].map((child) => (range.selectNodeContents(child), { text: child.textContent, box: range.getBoundingClientRect() }));
+    }).filter(({ text, box }) => text !== "" && box.width > 0);
+    const found = boxes.filter(({ box }) => box.right > 390 || box.left < 0).map(({ text }) => `${text} leaves the page`);
+    boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b) => {
+      if (Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left) > 1 && Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top) > 1) found.push(`${a.text} lies on ${b.text}`);
+    }));
+    return found;
+  });
+  equal(clashes, [], "clashes");
+  equal(await mine.evaluate((line) => [...line.querySelectorAll("td")].find((cell) => cell.dataset.label === "who").getBoundingClientRect().height < 80), true, "the user is on a line");
+});
+
+// What axe-core looks at: every view with something in it, and the dialogs.
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+for (const colorScheme of ["light", "dark"]) {
+  await check(`axe-core finds nothing in any view, ${colorScheme}, at 1400 and 390 pixels, and every view has one h1`, async () => {
+    const looked = await open({ colorScheme }, `#/events?adw=${adw}`);
+    await live(looked);
+    await looked.evaluate(axe);
+    const told = [];
+    const look = async (what) => {
+      const violations = await looked.evaluate(async () => {
+        const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+        return violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")}`);
+      });
+      told.push(...violations.map((violation) => `${what}: ${violation}`));
+      const headings = await looked.evaluate(() => [...document.querySelectorAll("h1")].filter((heading) => heading.getClientRects().length > 0).length);
+      if (headings !== 1) told.push(`${what}: ${headings} h1`);
+    };
+    for (const width of [1400, 390]) {
+      await looked.setViewportSize({ width, height: 900 });
+      await show(looked, `events?adw=${adw}`);
+      await rows(looked).first().waitFor();
+      await look(`events ${width}`);
+      await rows(looked).last().click();
+      await looked.locator("#detail .json").waitFor();
+      await look(`event ${width}`);
+      await looked.getByRole("button", { name: "Close detail" }).click();
+      await show(looked, "runs");
+      await look(`runs ${width}`);
+      await show(looked, `runs/${adw}`);
+      await looked.locator("section.phase", { hasText: "which of the two" }).waitFor();
+      const line = looked.locator(".kind-tool button.row-line").first();
+      if ((await line.getAttribute("aria-expanded")) === "false") await line.click();
+      await look(`run ${width}`);
+      await show(looked, "connections");
+      await looked.locator("tr.mine").waitFor();
+      await look(`connections ${width}`);
+      await show(looked, "console");
+      await look(`console ${width}`);
+      await show(looked, "why");
+      await looked.locator(".picks").waitFor();
+      await look(`why ${width}`);
+      await show(looked, `why?type=adw.text_block&to=adw:${adw}`);
+      await looked.locator(".explained").first().waitFor();
+      await look(`answer ${width}`);
+      await shot(looked, `why-${width}-${colorScheme}`);
+    }
+    await looked.evaluate(() => document.getElementById("token-button").click());
+    await look("token");
+    await looked.keyboard.press("Escape");
+    await looked.evaluate(() => document.getElementById("help-button").click());
+    await look("help");
+    equal(told, [], "what axe-core says");
+    await close(looked);
+  });
+}
+await page.setViewportSize({ width: 1440, height: 900 });
 
 await check("every control has a name, every view can be reached by key", async () => {
   for (const [key, view] of [["1", "events"], ["2", "runs"], ["3", "connections"], ["4", "console"], ["5", "why"]]) {
