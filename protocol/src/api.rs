@@ -11,9 +11,9 @@ use crate::{
     address::{Audience, Root},
     claims::{Permission, Role},
     error::ErrorBody,
+    explain::Explanation,
     frame::EventKind,
     id::{AdwId, ConnectionId, Epoch, Seq, SessionId},
-    route::Explanation,
     time::Time,
 };
 

@@ -127,7 +127,7 @@ impl Envelope {
         Ok(Self { kind, audience, time, data: data.into(), key, modifiers })
     }
 
-    /// An event without a payload, to ask [`crate::route::explain`] about. As no payload says who may see it, an event for
+    /// An event without a payload, to ask [`crate::explain::explain`] about. As no payload says who may see it, an event for
     /// a session is for everyone in it, unless `to` names a part.
     ///
     /// # Errors

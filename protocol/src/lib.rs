@@ -46,6 +46,7 @@ pub mod dialect;
 pub mod envelope;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod footprint;
 pub mod frame;
 pub mod id;

@@ -478,9 +478,9 @@ fn session_cost(session: &SessionId) -> usize {
     }
 }
 
-/// A place in each of the indexes, and the name in three of them.
+/// A place in each of the indexes, the name in three of them, and since when.
 fn cost(name: &str) -> usize {
-    400 + 3 * name.len()
+    480 + 3 * name.len()
 }
 
 fn gone(id: ConnectionId) -> ErrorBody {

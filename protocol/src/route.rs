@@ -2,8 +2,8 @@
 //!
 //! [`route`] goes from the audience to its members by index, so what it costs depends on how many could receive the
 //! event and not on how many are connected (ROUTE-08). [`admits`] judges one connection, rule by rule; `route` filters
-//! with it, replay filters with it, [`explain`] reports it. So what is replayed or explained cannot differ from what is
-//! delivered.
+//! with it, replay filters with it, [`explain`](crate::explain::explain) reports it. So what is replayed or explained
+//! cannot differ from what is delivered.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,8 @@ use serde::Serialize;
 
 use crate::{
     address::Audience,
-    claims::Claims,
     envelope::Envelope,
     id::{ConnectionId, SessionId},
-    inspect::inspect,
     roster::{Member, Roster},
 };
 
@@ -41,107 +39,70 @@ pub enum Rule {
     Modifiers,
 }
 
-/// What one rule says of one connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct Check {
+/// Whether one rule lets an event through to one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
     /// The rule.
-    pub rule: Rule,
+    pub(crate) rule: Rule,
     /// Whether it lets the event through.
-    pub passed: bool,
-    /// Why, in one sentence.
-    pub reason: &'static str,
+    pub(crate) passed: bool,
 }
 
-impl Check {
-    const fn new(rule: Rule, passed: bool, reason: &'static str) -> Self {
-        Self { rule, passed, reason }
+impl Verdict {
+    const fn new(rule: Rule, passed: bool) -> Self {
+        Self { rule, passed }
     }
 }
 
 /// The rules that speak of one connection and one audience, in order: ROUTE-01 to ROUTE-04.
-fn audience_checks(id: ConnectionId, member: &Member, audience: &Audience) -> [Check; 4] {
+fn audience_verdicts(id: ConnectionId, member: &Member, audience: &Audience) -> [Verdict; 4] {
     let observes = member.is_observing() && member.claims().may_observe(audience);
-    let belongs = |yes: bool, reason: &'static str| match (yes, observes) {
-        (true, _) => Check::new(Rule::Audience, true, reason),
-        (false, true) => Check::new(Rule::Audience, true, "it observes everything"),
-        (false, false) => Check::new(Rule::Audience, false, "it does not belong to the audience"),
-    };
-    let (audience_check, interest) = match audience {
-        Audience::Connection(to) => (belongs(*to == id, "it is the connection"), true),
-        Audience::Session(session, _) => (belongs(member.is_in(session), "it is in the session"), true),
-        Audience::User(user) => {
-            (belongs(member.claims().user.as_ref() == Some(user), "it is a connection of the user"), true)
-        }
-        Audience::Adw(adw, _) => (
-            Check::new(Rule::Audience, true, "an ADW's audience is decided by interest"),
-            member.hears_of(adw) || observes,
-        ),
-        Audience::Room(room) => (belongs(member.is_in_room(room), "it is in the room"), true),
-        Audience::Global => (Check::new(Rule::Audience, true, "the event is for everyone"), true),
+    let (belongs, interest) = match audience {
+        Audience::Connection(to) => (*to == id || observes, true),
+        Audience::Session(session, _) => (member.is_in(session) || observes, true),
+        Audience::User(user) => (member.claims().user.as_ref() == Some(user) || observes, true),
+        // The audience of an ADW is decided by interest.
+        Audience::Adw(adw, _) => (true, member.hears_of(adw) || observes),
+        Audience::Room(room) => (member.is_in_room(room) || observes, true),
+        Audience::Global => (true, true),
     };
     let visible = match audience {
         Audience::Session(_, visibility) => member.claims().is_visible(visibility),
         _ => true,
     };
-    let permitted = member.claims().may_see(audience) || observes;
     [
-        audience_check,
-        Check::new(
-            Rule::Interest,
-            interest,
-            if interest { "nothing speaks against its interest" } else { "it is not subscribed to the ADW" },
-        ),
-        Check::new(
-            Rule::Permission,
-            permitted,
-            if permitted { "its claims reach the audience" } else { "its claims do not reach the audience" },
-        ),
-        Check::new(
-            Rule::Visibility,
-            visible,
-            if visible {
-                "the event is visible to it"
-            } else {
-                "the event is for a part of the session that it is not in"
-            },
-        ),
+        Verdict::new(Rule::Audience, belongs),
+        Verdict::new(Rule::Interest, interest),
+        Verdict::new(Rule::Permission, member.claims().may_see(audience) || observes),
+        Verdict::new(Rule::Visibility, visible),
     ]
 }
 
 /// Every rule that speaks of one connection alone, in order: all but `one_per_session` (ROUTE-06), which compares.
-fn checks(id: ConnectionId, member: &Member, event: &Envelope) -> [Check; 6] {
-    let [audience, interest, permission, visibility] = audience_checks(id, member, event.audience());
+pub(crate) fn verdicts(id: ConnectionId, member: &Member, event: &Envelope) -> [Verdict; 6] {
+    let [audience, interest, permission, visibility] = audience_verdicts(id, member, event.audience());
     let modifiers = event.modifiers();
     let excepted = modifiers.except_connection == Some(id)
         || (modifiers.except_user.is_some() && modifiers.except_user == member.claims().user);
-    let spells = member.dialect().spells(event.kind());
     [
         audience,
         interest,
         permission,
         visibility,
-        Check::new(
-            Rule::Dialect,
-            spells,
-            if spells { "its dialect can spell the event" } else { "its dialect cannot spell the event" },
-        ),
-        Check::new(
-            Rule::Modifiers,
-            !excepted,
-            if excepted { "the publisher left it out" } else { "nobody left it out" },
-        ),
+        Verdict::new(Rule::Dialect, member.dialect().spells(event.kind())),
+        Verdict::new(Rule::Modifiers, !excepted),
     ]
 }
 
 /// Whether a connection receives events of the audience, whatever they are (ROUTE-01 to ROUTE-04). It learns nothing of a stream
 /// that it would not receive: neither positions nor gaps.
 pub fn receives(id: ConnectionId, member: &Member, audience: &Audience) -> bool {
-    audience_checks(id, member, audience).iter().all(|check| check.passed)
+    audience_verdicts(id, member, audience).iter().all(|verdict| verdict.passed)
 }
 
 /// Whether every rule about the connection alone lets the event through. The filter of live delivery and of replay.
 pub fn admits(id: ConnectionId, member: &Member, event: &Envelope) -> bool {
-    checks(id, member, event).iter().all(|check| check.passed)
+    verdicts(id, member, event).iter().all(|verdict| verdict.passed)
 }
 
 /// The recipients of an event, oldest connection first, none twice.
@@ -186,52 +147,10 @@ fn served_session(member: &Member, event: &Envelope) -> Option<SessionId> {
     }
 }
 
-/// Why one connection receives an event or does not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct Explanation {
-    /// The connection.
-    pub connection_id: ConnectionId,
-    /// Whether it receives the event.
-    pub delivered: bool,
-    /// The rule that withheld it; the first rule when it is delivered.
-    pub rule: Rule,
-    /// Why, in one sentence.
-    pub reason: &'static str,
-    /// What every rule says.
-    pub checks: Vec<Check>,
-}
-
-/// For every connection that the asker may know of (AUTH-16): whether it receives the event, and which rule decided.
-/// Whether the asker may ask about the audience at all is for [`Claims::may_explain`] to say.
-pub fn explain(roster: &Roster, asker: &Claims, event: &Envelope) -> Vec<Explanation> {
-    let recipients: BTreeSet<ConnectionId> = route(roster, event).into_iter().collect();
-    roster
-        .members()
-        .filter(|(_, member)| inspect(asker, member).is_some())
-        .map(|(id, member)| {
-            let mut checks = checks(id, member, event).to_vec();
-            let delivered = recipients.contains(&id);
-            if !delivered && checks.iter().all(|check| check.passed) {
-                checks.push(Check::new(
-                    Rule::Modifiers,
-                    false,
-                    "an older connection of the same session receives it for all",
-                ));
-            }
-            let decided = checks
-                .iter()
-                .find(|check| !check.passed)
-                .or(checks.first())
-                .map_or((Rule::Audience, "no rule spoke"), |check| (check.rule, check.reason));
-            Explanation { connection_id: id, delivered, rule: decided.0, reason: decided.1, checks }
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address::Root, dialect::Dialect, frame::EventKind};
+    use crate::{address::Root, claims::Claims, dialect::Dialect, frame::EventKind};
 
     fn connect(roster: &mut Roster, id: u64, targets: &[&str]) -> ConnectionId {
         let id = ConnectionId::from_u64(id);

@@ -20,13 +20,31 @@ use std::{
 
 use eventwire_protocol::{
     AdwId, Audience, Claims, Committed, ConnectionId, ContextId, Dialect, Envelope, EventKind, Member, Permission,
-    Position, PublicScope, Role, RoomName, Root, Roster, Scope, Seq, SessionId, UserId,
+    Position, PublicScope, Role, RoomName, Root, Roster, Scope, Seq, SessionId, Time, UserId,
     delivery::{Mailbox, MailboxBounds},
+    explain::{self, Records, SubscribedAt},
     frame::Logged,
     inspect::{self, Extent},
     resume::Tracker,
     route,
 };
+
+/// Nothing is known beside the roster.
+struct NoRecords;
+
+impl Records for NoRecords {
+    fn now(&self) -> Time {
+        Time::from_unix_micros(0)
+    }
+
+    fn subscribed(&self, _: ConnectionId, _: &Root) -> Option<SubscribedAt> {
+        None
+    }
+
+    fn client(&self, _: ConnectionId) -> Option<String> {
+        None
+    }
+}
 
 /// Cases of `cargo test`.
 const USUAL: u64 = 100_000;
@@ -459,7 +477,7 @@ fn ask(seed: u64, roster: &Roster, guests: &[Guest], asker: &Guest, to: &str) {
     let audience: Audience = to.parse().unwrap();
     judge("explain", claims.may_explain(&audience), oracle::may_explain(asker, to), seed, to, asker);
     let (_, event) = AUDIENCES.iter().find(|(of, _)| of == to).unwrap();
-    let explained = route::explain(roster, claims, event);
+    let explained = explain::explain(roster, &NoRecords, claims, event);
     for guest in guests {
         let sees = oracle::sees(asker, guest);
         let row = explained.iter().find(|row| row.connection_id == id(guest));
@@ -470,6 +488,10 @@ fn ask(seed: u64, roster: &Roster, guests: &[Guest], asker: &Guest, to: &str) {
         let seen = inspect::inspect(claims, roster.member(id(guest)).unwrap());
         judge("the connection list", seen.is_some(), sees.is_some(), seed, "", guest);
         let Some(seen) = seen else { continue };
+        if let Some(row) = row {
+            let same = row.user_id == seen.user && row.subscriptions == seen.subscriptions;
+            judge("who and what explain names", same, true, seed, to, guest);
+        }
         judge("closing", seen.extent == Extent::Whole, sees == Some(true), seed, "", guest);
         judge("a user in the list", seen.user.is_some(), oracle::shows_user(asker, guest), seed, "", guest);
         judge("a session in the list", seen.session.is_some(), oracle::shows_home(asker, guest), seed, "", guest);

@@ -635,10 +635,12 @@ fn explain() -> Operation {
         "type": "adw.text_block", "to": "adw:29fb6a3e",
         "connections": [{
             "connection_id": "c00000000000000ff", "delivered": false, "rule": "ROUTE-02",
-            "reason": "it is not interested in the ADW",
+            "reason": "did not subscribe to adw:29fb6a3e, only to other runs",
+            "decided_by": { "kind": "subscription", "name": "adw:29fb6a3e" },
+            "user_id": "ann", "subscriptions": ["adw:3836463b"], "client": "eventwire-python/0.1.0",
             "checks": [
-                { "rule": "ROUTE-01", "passed": true, "reason": "the audience is an ADW" },
-                { "rule": "ROUTE-02", "passed": false, "reason": "it is not interested in the ADW" },
+                { "rule": "ROUTE-01", "passed": true, "reason": "the event is addressed to adw:29fb6a3e" },
+                { "rule": "ROUTE-02", "passed": false, "reason": "did not subscribe to adw:29fb6a3e, only to other runs" },
             ],
         }],
     });

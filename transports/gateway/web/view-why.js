@@ -2,7 +2,7 @@
 
 import { problemLine } from "./api.js";
 import { $, choose, h, setOptions } from "./dom.js";
-import { clock, visible } from "./model.js";
+import { clientName, clock, duration, oneLine, visible } from "./model.js";
 
 // Events offered when none was chosen.
 const NEWEST = 12;
@@ -86,20 +86,41 @@ export class WhyView {
     this.#asked = "";
     const connections = Array.isArray(answer.connections) ? answer.connections : [];
     const reached = connections.filter((c) => c.delivered).length;
+    const shown = connections.map((c) => this.#connection(c, connections.length === 1));
     $("why-answer").replaceChildren(
-      h("p", { class: "verdict" }, h("b", {}, visible(String(answer.type))), " to ", h("b", {}, visible(String(answer.to))), `: ${reached} of ${connections.length} ${connections.length === 1 ? "connection gets" : "connections get"} it`),
-      ...connections.sort((a, b) => Number(b.delivered) - Number(a.delivered)).map((c) => this.#connection(c, connections.length === 1)),
-      connections.length === 0 ? h("p", { class: "muted" }, "Nobody is connected.") : "",
+      h("p", { class: "verdict" }, h("b", {}, visible(String(answer.type))), " to ", h("b", {}, visible(String(answer.to))), `: ${reached} of ${connections.length} ${connections.length === 1 ? "connection gets" : "connections get"} it now`),
+      ...connections.map((c, i) => [Number(c.delivered), shown[i]]).sort((a, b) => b[0] - a[0]).map(([, element]) => element),
+      connections.length === 0 ? h("p", { class: "muted" }, "No connection is open.") : "",
     );
   }
 
   #connection(c, only) {
     const mine = c.connection_id === this.app.link.connection.id;
     const checks = Array.isArray(c.checks) ? c.checks : [];
+    const subscriptions = Array.isArray(c.subscriptions) ? c.subscriptions.map(String) : [];
+    const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
+    const since = Date.parse(c.decided_by?.at ?? "");
     return h(
       "details",
       { class: `explained ${c.delivered ? "good" : "bad"}`, open: only || mine },
-      h("summary", {}, h("b", { class: c.delivered ? "good" : "bad" }, c.delivered ? "delivered" : "withheld"), h("span", {}, visible(String(c.connection_id))), mine ? h("span", { class: "tag" }, "this page") : null, h("span", { class: "muted" }, `${visible(String(c.rule ?? ""))}  ${visible(String(c.reason ?? ""))}`)),
+      h(
+        "summary",
+        {},
+        h("b", { class: c.delivered ? "good" : "bad" }, c.delivered ? "delivered" : "withheld"),
+        h("span", {}, visible(String(c.connection_id))),
+        h("span", {}, c.user_id ? visible(String(c.user_id)) : h("span", { class: "muted" }, "no user")),
+        c.client ? h("span", { class: "muted" }, oneLine(clientName(String(c.client)), 60)) : null,
+        mine ? h("span", { class: "tag" }, "this page") : null,
+        h("span", { class: "because" }, visible(String(c.reason ?? ""))),
+      ),
+      h(
+        "dl",
+        { class: "facts-list" },
+        ...fact("decided by", [c.decided_by?.kind, c.decided_by?.name].filter(Boolean).map(String).map(visible).join(" "), Number.isNaN(since) ? "" : `, since ${clock(c.decided_by.at).slice(0, 8)} (${duration(Date.now() - since)} ago)`, h("span", { class: "muted" }, ` ${visible(String(c.rule ?? ""))}`)),
+        ...fact("user", c.user_id ? visible(String(c.user_id)) : "none, or not shown to you"),
+        ...fact("client", c.client ? visible(String(c.client)) : "not known, or not shown to you"),
+        ...fact("subscriptions", h("span", { class: "chips" }, ...(subscriptions.length === 0 ? [h("span", { class: "muted" }, "none")] : subscriptions.map((to) => h("span", { class: "chip" }, visible(to)))))),
+      ),
       h(
         "ol",
         { class: "checks", "aria-label": "Checks" },

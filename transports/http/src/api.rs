@@ -515,7 +515,7 @@ pub fn disconnect(hub: &Hub, principal: &Principal, id: &str) -> Answer {
     }
 }
 
-/// `GET /v1/explain`: who would receive an event now, and which rule decides for each (HTTP-07).
+/// `GET /v1/explain`: who would receive an event now, and which subscription, grant or claim decides for each (HTTP-07).
 ///
 /// `type` and `to` are needed; `connection` asks about one connection; `seq`, the number of the event in question, comes
 /// back in the answer. `to` in the answer is the part of the audience that the event belongs to.

@@ -435,7 +435,11 @@ async fn http_07_explain_says_for_each_connection_what_delivery_then_does() {
     for row in rows {
         assert_eq!(row["delivered"], row["connection_id"] == member.id().to_string());
         assert!(row["rule"].as_str().unwrap().starts_with("ROUTE-"));
-        assert!(!row["reason"].as_str().unwrap().is_empty() && !row["checks"].as_array().unwrap().is_empty());
+        assert!(!row["checks"].as_array().unwrap().is_empty());
+        assert_eq!(
+            (&row["decided_by"]["kind"], &row["decided_by"]["name"]),
+            (&json!("subscription"), &json!("room:x"))
+        );
     }
     let one = get(&api, &format!("/v1/explain?type=_test.note&to=room:x&connection={}", stranger.id())).await;
     assert_eq!(one.body["connections"].as_array().unwrap().len(), 1);
@@ -459,6 +463,38 @@ async fn http_07_explain_says_for_each_connection_what_delivery_then_does() {
         let answer = get(&api, &format!("/v1/explain?{query}")).await;
         assert_eq!((answer.status, answer.code()), (status, code), "{query}");
     }
+}
+
+#[tokio::test]
+async fn http_07_explain_says_when_and_how_a_connection_subscribed_and_who_it_is() {
+    let hub = Hub::new();
+    let api = Api::new(hub.clone());
+    let claims = Claims { user: Some("ann".parse().unwrap()), ..Claims::loopback() };
+    let mut request = ConnectRequest::new(Principal::new("ann", claims), "memory");
+    request.targets = vec!["room:x".into()];
+    request.meta.user_agent = Some("curl/8.5.0".to_owned());
+    let mut connection = hub.connect(request).await.unwrap();
+    let ask = async |room: &str| {
+        let answer = get(&api, &format!("/v1/explain?type=_test.note&to=room:{room}")).await;
+        answer.body["connections"][0].clone()
+    };
+    let clock = |row: &Value| row["decided_by"]["at"].as_str().unwrap().get(11..19).unwrap().to_owned();
+    let named = ask("x").await;
+    assert_eq!(named["decided_by"]["origin"], "connect");
+    assert_eq!(named["reason"], format!("subscribed to room:x when it connected at {} UTC", clock(&named)));
+    assert_eq!(
+        (&named["user_id"], &named["subscriptions"], &named["client"]),
+        (&json!("ann"), &json!(["room:x"]), &json!("curl/8.5.0"))
+    );
+    let command = json!({"type": "subscribe", "id": "1", "data": {"streams": [{"to": "room:x"}, {"to": "room:y"}]}});
+    connection.receive(command.to_string().as_bytes()).await;
+    let asked = ask("y").await;
+    assert_eq!(asked["reason"], format!("subscribed to room:y by its command of {} UTC", clock(&asked)));
+    assert_eq!(ask("x").await["decided_by"]["origin"], "connect", "it had it already");
+    let command = json!({"type": "unsubscribe", "id": "2", "data": {"streams": [{"to": "room:x"}]}});
+    connection.receive(command.to_string().as_bytes()).await;
+    let left = ask("x").await;
+    assert_eq!((&left["reason"], left["decided_by"].get("at")), (&json!("did not subscribe to room:x"), None));
 }
 
 #[tokio::test]

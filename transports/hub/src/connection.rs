@@ -22,6 +22,7 @@ use eventwire_protocol::{
         ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
         Unsubscribed, UnsubscribedStream, Welcome,
     },
+    explain::{Origin, SubscribedAt},
     id::MAX_SEQ,
     inspect::{Extent, Inspection},
     limits::{self, TokenBucket},
@@ -41,6 +42,7 @@ use crate::{
     hub::{EXPIRED, FULL, Hub, Place, Registry},
     intake::{Intake, WorkAccount},
     outbox::{Begin, OutFrame, Outbox, Taken},
+    records::SubscribedTimes,
     subscriptions::Room,
 };
 
@@ -103,11 +105,18 @@ pub(crate) struct Link {
     connected_at: Time,
     /// What the connection lives by now; `authenticate` puts another in its place.
     credential: Mutex<Credential>,
+    /// Since when it has its subscriptions.
+    pub(crate) subscribed: SubscribedTimes,
 }
 
 impl Link {
     pub(crate) fn transport(&self) -> &'static str {
         self.meta.transport
+    }
+
+    /// What the peer calls itself.
+    pub(crate) fn user_agent(&self) -> Option<&str> {
+        self.meta.user_agent.as_deref()
     }
 
     pub(crate) fn credential(&self) -> Credential {
@@ -352,7 +361,8 @@ impl Connection {
         }
         let peer = meta.remote_address;
         let credential = Mutex::new(principal.credential.clone());
-        let link = Arc::new(Link { outbox, meta, connected_at: now, credential });
+        let link =
+            Arc::new(Link { outbox, meta, connected_at: now, credential, subscribed: SubscribedTimes::default() });
         {
             let mut registry = core.registry_mut();
             // Again, now that a revocation would find the connection: one that came in between did not (AUTH-13).
@@ -424,7 +434,9 @@ impl Connection {
             connection.tell(&error);
         }
         if let Some(context) = context {
-            connection.join(Root::Session(context)).await?;
+            let context = Root::Session(context);
+            connection.join(context.clone()).await?;
+            connection.link.subscribed.record([&context], SubscribedAt { origin: Origin::Connect, at: now });
         }
         Ok(connection)
     }
@@ -790,6 +802,11 @@ impl Connection {
                     let held = outbox.hold_all(wanted.iter().map(|wish| &wish.root));
                     let outcomes = registry.roster.subscribe_all(self.id, wanted.iter().map(|wish| &wish.root));
                     registry.account(self.id, &self.holder);
+                    let origin = if is_new { Origin::Connect } else { Origin::Command };
+                    let added = outcomes.iter().flatten().zip(&wanted);
+                    let added = added.filter(|(outcome, _)| matches!(outcome, Ok(Subscription::Added)));
+                    let since = SubscribedAt { origin, at: self.now() };
+                    self.link.subscribed.record(added.map(|(_, wish)| &wish.root), since);
                     outcomes.map(|outcomes| held.into_iter().zip(outcomes).collect::<Vec<_>>()).map_err(Refusal::from)
                 }
                 Err(refusal) => Err(refusal),
@@ -903,6 +920,7 @@ impl Connection {
         {
             let mut registry = self.hub.core.registry_mut();
             registry.roster.unsubscribe_all(self.id, &roots)?;
+            self.link.subscribed.forget(&roots);
             registry.account(self.id, &self.holder);
             let member = registry.roster.member(self.id);
             let implicit = |root: &&Root| member.is_some_and(|member| member.is_implicit(root));
@@ -936,6 +954,7 @@ impl Connection {
                 ));
             }
             let lost = registry.roster.set_claims(self.id, claims.clone())?;
+            self.link.subscribed.forget(&lost);
             for root in &lost {
                 self.link.outbox.forget(root);
             }

@@ -19,10 +19,10 @@ use eventwire_protocol::{
     delivery::MailboxBounds,
     dialect::product_users::ProductUsers,
     event::connection::{Closing, Error},
+    explain::{self, Explanation},
     id::MAX_SEQ,
     inspect::{self, Extent},
-    limits,
-    route::{self, Explanation},
+    limits, route,
     work::WorkBounds,
 };
 use sha2::{Digest, Sha256};
@@ -49,6 +49,7 @@ use crate::{
     passes::{Passes, SseCookie, Ticket, WhenFull},
     places::{self, Activity, Entered, Places, Stage},
     rates::{self, Rates},
+    records::HubRecords,
     revocation::{Ending, REVOKED, Revocation, Revocations, WITHDRAWN},
     sequencer::{self, Answers, Jobs},
     session_key::SessionKey,
@@ -1233,7 +1234,9 @@ impl Hub {
             let message = format!("your credentials do not reach {}", event.audience());
             return Err(ErrorBody::new(ErrorCode::Forbidden, message));
         }
-        Ok(route::explain(&self.core.registry().roster, asker, &event))
+        let registry = self.core.registry();
+        let records = HubRecords { registry: &registry, now: self.now() };
+        Ok(explain::explain(&registry.roster, &records, asker, &event))
     }
 
     /// Tells a client that something it asked for was not done, in the words of its dialect: what becomes known after the

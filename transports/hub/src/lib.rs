@@ -53,6 +53,7 @@ pub mod outbox;
 mod passes;
 pub mod places;
 mod rates;
+mod records;
 mod revocation;
 mod sequencer;
 mod session_key;

@@ -1,4 +1,4 @@
-//! `eventwire explain`: who would receive an event, and which rule says so.
+//! `eventwire explain`: who would receive an event, and which subscription, grant or claim decides.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -53,14 +53,14 @@ pub async fn run(flags: ExplainArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One row per connection: received or not, the rule that decided, its reason.
+/// Two lines per connection: received or not, who, the rule that decided, what happened; what it subscribed to and its client.
 fn table(answer: &Value, pen: Pen) -> String {
     let text =
         |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(plain).unwrap_or_default().into_owned();
     let mut out = format!("{} to {}\n", text(answer, "type"), text(answer, "to"));
     let connections = answer.get("connections").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if connections.is_empty() {
-        out.push_str("  nobody is connected\n");
+        out.push_str("  no connection is open\n");
     }
     for connection in connections {
         let delivered = connection.get("delivered").and_then(Value::as_bool).unwrap_or(false);
@@ -68,6 +68,21 @@ fn table(answer: &Value, pen: Pen) -> String {
         let (id, rule, reason) =
             (text(connection, "connection_id"), text(connection, "rule"), text(connection, "reason"));
         let _ = writeln!(out, "  {verdict} {id:<18} {} {reason}", pen.paint(Colour::Bold, &format!("{rule:<9}")));
+        let targets = connection.get("subscriptions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let targets: Vec<String> =
+            targets.iter().filter_map(Value::as_str).map(|target| plain(target).into_owned()).collect();
+        let subscriptions = if targets.is_empty() {
+            "no subscription".to_owned()
+        } else {
+            format!("subscribed to {}", targets.join(" "))
+        };
+        let user = match text(connection, "user_id") {
+            user if user.is_empty() => "no user".to_owned(),
+            user => format!("user {user}"),
+        };
+        let facts: Vec<String> =
+            [user, subscriptions, text(connection, "client")].into_iter().filter(|fact| !fact.is_empty()).collect();
+        let _ = writeln!(out, "      {}", pen.paint(Colour::Dim, &facts.join("; ")));
     }
     out
 }
@@ -90,13 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_row_per_connection_with_its_reason() {
+    fn the_table_says_of_each_connection_what_happened_and_who_it_is() {
         let answer = serde_json::json!({"type": "adw.text_block", "to": "adw:29fb6a3e", "connections": [
-            {"connection_id": "c1", "delivered": true, "rule": "ROUTE-01", "reason": "it subscribed to adw:29fb6a3e"},
-            {"connection_id": "c2", "delivered": false, "rule": "ROUTE-02", "reason": "it never subscribed\u{1b}[2J"},
+            {"connection_id": "c1", "delivered": true, "rule": "ROUTE-02", "reason": "subscribed to adw:29fb6a3e",
+             "user_id": "ann", "subscriptions": ["adw:29fb6a3e", "room:\u{1b}[2J"], "client": "curl/8.5.0"},
+            {"connection_id": "c2", "delivered": false, "rule": "ROUTE-02", "reason": "did not subscribe\u{1b}[2J"},
         ]});
         let table = table(&answer, Pen::new(false));
-        assert!(table.contains("yes c1                 ROUTE-01  it subscribed"), "{table}");
-        assert!(table.contains("no  c2                 ROUTE-02  it never subscribed\\u{1b}[2J"), "{table}");
+        assert!(table.contains("yes c1                 ROUTE-02  subscribed to adw:29fb6a3e\n"), "{table}");
+        assert!(table.contains("user ann; subscribed to adw:29fb6a3e room:\\u{1b}[2J; curl/8.5.0\n"), "{table}");
+        assert!(table.contains("no  c2                 ROUTE-02  did not subscribe\\u{1b}[2J\n"), "{table}");
+        assert!(table.contains("no user; no subscription\n"), "{table}");
     }
 }

@@ -449,6 +449,10 @@ await check("why: from a chosen event to the routing decision of this connection
   await mine.waitFor();
   equal(await mine.locator("summary b").textContent(), "delivered", "decision");
   truth((await mine.locator(".checks li").count()) > 0, "checks are listed");
+  const said = await mine.locator(".because").textContent();
+  truth(/^subscribed to \* by its command of \d\d:\d\d:\d\d UTC; its permission observe/.test(said), said);
+  equal(await mine.locator(".chip").allTextContents(), ["*"], "subscriptions");
+  truth((await mine.locator("summary").textContent()).includes("HeadlessChrome"), "the client is named");
   await page.selectOption("#why-connection", connection);
   await page.getByRole("button", { name: "explain" }).click();
   await until(async () => (await page.locator(".explained").count()) === 1, "one connection");
@@ -470,6 +474,7 @@ await check("why: a connection that does not get it is told the reason", async (
   await answer.waitFor();
   equal(await answer.locator("summary b").textContent(), "withheld", "decision");
   truth((await answer.locator(".checks li.bad").count()) > 0, "a failed check is listed");
+  equal(await answer.locator(".because").textContent(), `did not subscribe to adw:${adw}, only to other runs`, "what happened");
   await stranger.context().close();
 });
 
