@@ -13,8 +13,8 @@ import { type Checkpoint, type EventOf, type Gap, type State, type Subscribed, t
  */
 export type TokenSource = string | ((signal: AbortSignal) => Promise<string | undefined> | string | undefined);
 export interface Options {
-    /** Targets to receive from the start. */
-    targets?: readonly string[];
+    /** Targets to receive from the start, as `subscribe` takes them. Where `resume` has a position of a target, that counts. */
+    targets?: readonly (string | Target)[];
     /** A token for a server that wants one; a function is asked again before the token expires and when it was refused. */
     token?: TokenSource;
     /** In place of a token: gets a single-use ticket from your back end (`POST /v1/tickets`), once for each connection. */
@@ -27,9 +27,12 @@ export interface Options {
     backoff?: Backoff;
     /** Most commands of `send` that wait, for a connection or their answer; one more is refused with `queue_full`. 32 unless set. */
     queueLimit?: number;
-    /** Milliseconds for a connection to be made, and for a sign of life after a ping. 10,000 unless set. */
+    /**
+     * Milliseconds for a connection to be made, for a sign of life after a ping, and beyond the heartbeat interval of the server
+     * where there are no pings. 10,000 unless set.
+     */
     timeout?: number;
-    /** Milliseconds between two pings. 15,000 unless set. None are sent while the page is hidden. */
+    /** Milliseconds from an answer to the next ping. 15,000 unless set. None are sent while the page is hidden, or over SSE. */
     pingInterval?: number;
     /** Milliseconds on SSE before a WebSocket is tried again. 60,000 unless set. */
     upgradeDelay?: number;

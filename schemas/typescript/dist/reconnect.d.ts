@@ -7,7 +7,11 @@ export interface Backoff {
     maxDelay?: number;
     /** Attempts in a row before the client gives up and is `failed`. No end unless set. */
     maxAttempts?: number;
-    /** A connection that lasted so many milliseconds was a good one: the count begins again. 10,000 unless set. */
+    /**
+     * A connection that lasted so many milliseconds was a good one: the count begins again, and a refused token is renewed again.
+     * 10,000 unless set. The count also begins again after a connection that delivered an event, or lasted longer than the wait
+     * before it.
+     */
     stableAfter?: number;
 }
 /** How a connection, or the attempt to make one, ended: a close code, or the HTTP status of a refusal. */
@@ -27,6 +31,8 @@ export declare function after(code: number): "retry" | "refresh" | "stop";
 export declare function reconnecting({ minDelay, maxDelay, maxAttempts, stableAfter }: Backoff): {
     /** The server has welcomed us. */
     welcomed(now: number): void;
+    /** An event of the application came. */
+    delivered(): void;
     /**
      * The connection, or the attempt, has ended. `wait`: the server asked for so many milliseconds, or (-1) that nobody comes
      * back. `random` is from 0 to below 1. `renewable` says whether there are other tokens.

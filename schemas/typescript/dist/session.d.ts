@@ -12,29 +12,33 @@ import type { Checkpoint, Gap, Subscribed, Target } from "./types.js";
 export type Answer = IncomingEvent | Subscribed | "disconnected" | "needs_websocket" | "closed" | "failed";
 /** Whoever waits for an answer, which comes at most once. */
 export type Call = (answer: Answer) => void;
-/** Where the session's words go. */
+/** What the session needs of its surroundings. */
 export interface Sink {
     /** Send this text over the present WebSocket. */
     send(text: string): void;
     /** Hand this to the application: an event by its type or by `*`, a gap, or a refused target. */
     emit(type: string, value: IncomingEvent | Gap | RefusedStream): void;
-    /** This connection is of no use: end it, and connect again after a while. */
-    lost(reason: string): void;
+    /** Something waits: call `flush` when the present changes are complete. */
+    later(): void;
+    /** Takes a command that names so many new targets from what the server allows, or calls `flush` when it allows it. */
+    take(targets: number): boolean;
+    /** The server takes no command for so many milliseconds. */
+    hold(ms: number): void;
     /** The targets are others than those that the SSE stream was opened for. */
     reopen(): void;
 }
 export type Session = ReturnType<typeof session>;
-export declare function session(sink: Sink, targets: readonly string[], resume?: Checkpoint): {
+export declare function session(sink: Sink, targets: readonly Target[], resume?: Checkpoint): {
     wanted: () => string[];
     command: (type: string, data: unknown, call: Call) => (() => void);
+    unsubscribe: (targets: readonly Target[], call: Call) => (() => void);
+    flush: () => void;
     /** The commands that are not answered. */
     pending: ReadonlyMap<string, unknown>;
     /** How far everything wanted was read. */
     checkpoint(): Checkpoint;
-    /** Wants targets, and says so as soon as there is a connection. Returns the function after which nobody waits for it. */
+    /** Wants targets, with the next commands. Returns the function that gives up the call. */
     subscribe(wishes: readonly Target[], call: Call): () => void;
-    /** No longer wants targets. */
-    unsubscribe(roots: readonly string[], call: Call): () => void;
     /** An SSE stream is about to be the connection: the query to open it with. */
     query(): string;
     /** The SSE stream says where it begins. */

@@ -18,7 +18,9 @@ export type GapReason =
  | "hole";
 /** Events that will not come. Load the present state from where it is kept. */
 export interface Gap {
-    /** The target or stream that they are missing from. */
+    /** The target that they are missing from, as it was subscribed. */
+    to: string;
+    /** The same, or the part of it that they are missing from. */
     stream: string;
     reason: GapReason;
     /** First number that may be missing, where it is known. */
@@ -60,6 +62,11 @@ export type State =
     phase: "connected";
     transport: Transport;
     welcome: ConnectionWelcomeData;
+    /** Where this is not the preferred transport: how the last attempt over that one ended. */
+    fallback?: {
+        code: number;
+        reason: string;
+    };
 }
 /** The connection is gone; attempt number `attempt` begins at `retryAt` (milliseconds since 1970). */
  | {

@@ -1,6 +1,6 @@
 // Builds dist/ from src/: index.js, the core in one minified file without imports, which a page can load as it is; known.js and
 // react.js; and the types of all. The gateway's inspector uses the core, and gets a copy: a crate holds nothing from outside of its
-// folder. Prints the size of the core and fails above 5 KB.
+// folder. Prints the size of the core and fails above 6 KiB.
 //
 //     node scripts/build.mjs [--check]
 //
@@ -18,13 +18,13 @@ import { generate } from "./generate.mjs";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 /** Largest core in bytes: minified by esbuild, gzip -9. */
-export const LIMIT = 5 * 1024;
+export const LIMIT = 6 * 1024;
 
 /** The inspector's copy of dist/index.js. */
 const COPY = join(here, "../../transports/gateway/web/eventwire.js");
 
 /** Names of members that only the modules of the core know: of targets, links and the session. They become short. */
-const INTERNAL = "named under deaf behind heard asked last frame cursor link welcomed over lost begin query cut take reopen sent call open pending emit wanted refresh delay command at end";
+const INTERNAL = "named under deaf behind heard asked wish last frame cursor link welcomed over lost begin query cut take hold later flush delivered roots reopen sent call open pending emit wanted refresh delay command at end";
 
 /** What a page bundles, by what it imports. */
 export const ENTRIES = {

@@ -5,6 +5,7 @@
 
 import type { ConnectionClosingData, ConnectionWelcomeData, Event, IncomingEvent, RefusedStream } from "./events.js";
 import type { Link, Listener, WebSocketClass } from "./link.js";
+import { pacing } from "./pace.js";
 import { reconnecting, type Backoff, type Ended } from "./reconnect.js";
 import { openWebSocket } from "./websocket.js";
 import { session, type Answer, type Call, type Sink } from "./session.js";
@@ -19,8 +20,8 @@ import { EventwireError, type Checkpoint, type EventOf, type Gap, type State, ty
 export type TokenSource = string | ((signal: AbortSignal) => Promise<string | undefined> | string | undefined);
 
 export interface Options {
-  /** Targets to receive from the start. */
-  targets?: readonly string[];
+  /** Targets to receive from the start, as `subscribe` takes them. Where `resume` has a position of a target, that counts. */
+  targets?: readonly (string | Target)[];
   /** A token for a server that wants one; a function is asked again before the token expires and when it was refused. */
   token?: TokenSource;
   /** In place of a token: gets a single-use ticket from your back end (`POST /v1/tickets`), once for each connection. */
@@ -33,9 +34,12 @@ export interface Options {
   backoff?: Backoff;
   /** Most commands of `send` that wait, for a connection or their answer; one more is refused with `queue_full`. 32 unless set. */
   queueLimit?: number;
-  /** Milliseconds for a connection to be made, and for a sign of life after a ping. 10,000 unless set. */
+  /**
+   * Milliseconds for a connection to be made, for a sign of life after a ping, and beyond the heartbeat interval of the server
+   * where there are no pings. 10,000 unless set.
+   */
   timeout?: number;
-  /** Milliseconds between two pings. 15,000 unless set. None are sent while the page is hidden. */
+  /** Milliseconds from an answer to the next ping. 15,000 unless set. None are sent while the page is hidden, or over SSE. */
   pingInterval?: number;
   /** Milliseconds on SSE before a WebSocket is tried again. 60,000 unless set. */
   upgradeDelay?: number;
@@ -43,7 +47,7 @@ export interface Options {
   credentials?: RequestCredentials;
   /** Closes the client. */
   signal?: AbortSignal;
-  // Others than the global ones. Time and chance have no options: fake timers of test runners replace the global ones.
+  // Others than the global ones. Time and chance have no options: fake timers replace the global ones, `performance` among them.
   WebSocket?: WebSocketClass;
   fetch?: typeof globalThis.fetch;
 }
@@ -119,9 +123,17 @@ interface Line extends Listener {
   over?: boolean;
   /** When the server was heard last. */
   last: number;
+  /** Whether the connection is open, welcomed or not. */
+  open?: boolean;
 }
 
-const many = <T>(value: T | readonly T[]): T[] => [value].flat() as T[];
+/** Elapsed time. Never `Date.now`: a clock that is set would hide a dead connection, or end a healthy one. */
+const clock = () => performance.now();
+
+/** Why a connection was given up on which nothing came. */
+const SILENT = "nothing arrives on the open connection";
+
+const named = (targets: string | Target | readonly (string | Target)[]): Target[] => [targets].flat().map((target) => (typeof target === "string" ? { to: target } : target));
 
 /** A client of the server at `url`: `https://host`, `wss://host/v1/ws`, or in a browser a path. It does nothing before `start`. */
 export function createClient(url: string | URL, options: Options = {}): Client {
@@ -141,6 +153,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   const base = `${new URL(url, globalThis.location?.href)}`.replace(/^ws/, "http").replace(/(\/v1\/\w+)?\/?([?#].*)?$/, "/v1/");
   const renewable = typeof token === "function" || !!ticket;
   const reconnect = reconnecting(options.backoff ?? {});
+  const pace = pacing();
   const handlers = new Map<string, Set<(value: any) => void>>();
   const timers: Record<string, any> = {};
   let state: State = { phase: "idle" };
@@ -155,8 +168,15 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   /** What the server said before the end. */
   let farewell: ConnectionClosingData | undefined;
   let control = new AbortController();
-  /** When the ping went out that is not answered. */
+  /** How the last attempt over the preferred transport ended. */
+  let fallback: Ended | undefined;
+  /** When the ping went out that is not answered, and when the next one is due. */
   let asked = 0;
+  let due = 0;
+  /** When `beat` ran, and how far the wall clock was ahead then. */
+  let beaten = 0;
+  let ahead = 0;
+  let heartbeat: number;
 
   const on: Client["on"] = (type, handler, { signal } = {}) => {
     const all = handlers.get(type) ?? new Set();
@@ -185,7 +205,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   // What is not answered yet has taken so long at least.
-  const slow = () => (asked ? Math.max(Date.now() - asked, latency ?? 0) : latency);
+  const slow = () => (asked ? Math.max(clock() - asked, latency ?? 0) : latency);
 
   const enter = (next: State) => emit("state", (state = next));
 
@@ -251,10 +271,16 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     enter({ phase: "connecting", attempt: count });
   };
 
+  /** Gets what the next connection shows: the ticket, or with nothing `bearer`. */
   const authorise = async (refresh?: boolean) => {
-    if (ticket) return [undefined, await ticket(control.signal)] as const;
-    if (refresh || !bearer) bearer = typeof token === "function" ? await token(control.signal) : token;
-    return [bearer] as const;
+    try {
+      if (ticket) return (await ticket(control.signal)).trim();
+      // As it is read from a file or a response: the line end is not part of it.
+      if (refresh || !bearer) bearer = (typeof token === "function" ? await token(control.signal) : token)?.trim();
+    } catch (error) {
+      throw `no ${ticket ? "ticket" : "token"}: ${(error as Error)?.message ?? error}`;
+    }
+    return;
   };
 
   const open = (transport: Transport, refresh?: boolean): Line => {
@@ -262,9 +288,10 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     let opened = 0;
     const self: Line = {
       transport,
-      last: Date.now(),
+      last: clock(),
       heard() {
-        self.last = Date.now();
+        self.open = true;
+        self.last = clock();
       },
       frame(text) {
         if (self.over) return;
@@ -272,7 +299,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
         try {
           event = JSON.parse(text);
           // What a blank session cannot take cannot be read.
-          session({ emit() {}, send() {}, reopen() {} } as unknown as Sink, []).take((event?.data && event) as IncomingEvent, sse);
+          session({ emit() {}, reopen() {}, later() {}, take() {}, hold() {} } as unknown as Sink, []).take((event?.data && event) as IncomingEvent, sse);
         } catch {
           // Listeners of `frame` see it.
           event = undefined;
@@ -298,12 +325,16 @@ export function createClient(url: string | URL, options: Options = {}): Client {
         if (welcome) {
           first = transport;
           asked = 0;
+          due = beaten = self.last;
+          ahead = Date.now() - beaten;
+          heartbeat = welcome.heartbeat_interval_ms ?? 30_000;
           reconnect.welcomed(self.last);
+          pace.begin(welcome.limits);
           beat();
           expire(welcome.expires_at, welcome.server_time);
           later();
           // Last, since a handler may close the client.
-          enter({ phase: "connected", transport, welcome });
+          enter({ phase: "connected", transport, welcome, ...(transport !== transports[0] && fallback && { fallback }) });
         }
         if (event?.type === "connection.closing") farewell = (event as EventOf<"connection.closing">).data;
         if (event) core.take(event, sse);
@@ -314,16 +345,17 @@ export function createClient(url: string | URL, options: Options = {}): Client {
         drop(self);
         ended(self, why);
       },
-      lost: (reason) => self.end({ code: 1006, reason: `${reason}` }),
+      lost: (reason) => self.end({ code: 1006, reason: (reason as Error).message ?? reason }),
     };
-    wait(transport, timeout, () => self.lost("silence"));
+    wait(transport, timeout, () => self.lost(self.open ? SILENT : "no answer"));
     authorise(refresh)
-      .then(([token, ticket]) => {
+      .then((ticket) => {
         if (self.over) return;
+        const token = ticket ? "" : bearer;
         const query = new URLSearchParams(sse ? core.query() : "");
         if (ticket) query.set("ticket", ticket);
         const url = `${base}${sse ? "sse" : "ws"}?${query}`;
-        opened = Date.now();
+        opened = clock();
         self.link = sse ? openStream(fetch, url, token, credentials, self) : openWebSocket(WebSocket, url, token, self);
       })
       .catch(self.lost);
@@ -336,6 +368,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   const ended = (from: Line, { code, reason }: Ended) => {
+    if (from.transport === transports[0]) fallback = { code, reason };
     if (from === rival) {
       rival = undefined;
       later();
@@ -346,6 +379,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     core.cut();
     // A stream has no close code of its own.
     code = farewell?.code ?? code;
+    reason ||= farewell?.reason || "connection lost";
     const unclear = !from.welcomed && code < 4000 && code !== 401 && code !== 403;
     const other = unclear && untried.shift();
     if (other) {
@@ -353,7 +387,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
       return;
     }
     // An address without a stream is no reason to give up where there are sockets.
-    const next = reconnect.next(unclear && transports[1] ? 1006 : code, farewell && (farewell.reconnect_after_ms ?? -1), Date.now(), Math.random(), renewable);
+    const next = reconnect.next(unclear && transports[1] ? 1006 : code, farewell && (farewell.reconnect_after_ms ?? -1), clock(), Math.random(), renewable);
     if (!next) return stop({ phase: "failed", code, reason });
     const { attempt: count, delay, refresh } = next;
     wait("retry", delay, () => attempt(count + 1, refresh));
@@ -372,42 +406,50 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   // Time
 
   /** The page is visible again, or the network is there again. */
-  const wake = () => {
+  const wake = ({ type }: { type: string }) => {
     // A server that said when to return is not asked earlier.
     if (globalThis.document?.hidden || farewell) return;
     if (state.phase === "reconnecting") {
       wait("retry");
       attempt(state.attempt + 1);
-    } else if (line?.welcomed) beat();
+    } else if (line?.welcomed) beat(type);
   };
 
-  /** Is anybody there? A browser does not show the server's own pings to us. */
-  const beat = () => {
+  /** Is the server there? A browser does not show its pings. `woken`: the event after which an answer is wanted at once. */
+  const beat = (woken?: string) => {
     const here = line as Line;
-    if (here.link?.send && !globalThis.document?.hidden && !asked) {
-      const sent = (asked = Date.now());
-      send("ping").then(
-        () => {
-          if (here !== line) return;
-          latency = Date.now() - sent;
-          asked = 0;
-          emit("latency", latency);
-          wait("pulse", pingInterval, beat);
-        },
-        () => {},
-      );
+    const socket = here.link?.send;
+    const now = clock();
+    // After sleep a timer comes late, or the clock was stopped with the machine and the other one is ahead.
+    const gained = Date.now() - now - ahead;
+    if (woken || Math.max(now - beaten, gained) > timeout) {
+      due = 0;
+      // A stream cannot be asked. Where a heartbeat is overdue, or the network was away, another one takes its place.
+      if (!socket && (woken === "online" || now - here.last + gained > heartbeat)) return switchTo("sse");
+    }
+    beaten = now;
+    ahead += gained;
+    if (socket && !globalThis.document?.hidden && now >= due) {
+      asked = now;
+      due = Infinity;
+      core.command("ping", undefined, (answer) => {
+        if (typeof answer === "string" || asked !== now) return;
+        asked = 0;
+        latency = clock() - now;
+        due = clock() + pingInterval;
+        emit("latency", latency);
+      });
     }
     if (asked) emit("latency", slow());
-    // A stream has a comment every 15 s; a socket of a hidden page has heartbeats.
-    if (Date.now() - Math.max(here.last, asked) >= (asked ? timeout : pingInterval * (here.link?.send ? 6 : 3))) here.lost("silence");
-    else wait("pulse", asked ? timeout / 3 : pingInterval, beat);
+    if (now - Math.max(here.last, asked) >= timeout + (asked ? 0 : heartbeat)) here.lost(SILENT);
+    else wait("pulse", Math.min(timeout / 3, pingInterval), beat);
   };
 
   /** Gets another token when four fifths of the time of this one are over. */
   const expire = (end: string | undefined, time: string) => {
     if (end && token) wait("token", (Date.parse(end) - Date.parse(time)) * 0.8, () =>
       authorise(true)
-        .then(([token]) => authenticate(token as string))
+        .then(() => authenticate(bearer as string))
         // Where it does not work, the server says so when the old token expires, and the reconnect gets a fresh one.
         .catch(() => {}),
     );
@@ -428,13 +470,22 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     {
       emit,
       send: sendText,
-      lost: (reason) => line?.lost(reason),
+      // All changes of one moment go out together.
+      later: () => queueMicrotask(core.flush),
+      take(targets) {
+        const ms = pace.take(targets, clock());
+        if (ms) wait("flush", ms, core.flush);
+        return !ms;
+      },
+      hold: (ms) => pace.hold(ms, clock()),
       // The targets of a stream are in its address: other targets are another stream. Changes of one moment are one.
       reopen: () => wait("reopen", 0, () => switchTo("sse")),
     },
-    options.targets ?? [],
+    named(options.targets ?? []),
     options.resume,
   );
+
+  on("*", reconnect.delivered);
 
   return {
     get state() {
@@ -456,13 +507,13 @@ export function createClient(url: string | URL, options: Options = {}): Client {
     },
     close,
     async subscribe(targets, options) {
-      const wanted = many(targets).map((target) => (typeof target === "string" ? { to: target } : target));
+      const wanted = named(targets);
       const result = await call<Subscribed>((answer) => core.subscribe(wanted, answer), options);
       const [refused] = result.refused;
-      if (refused && result.refused.length === wanted.length) throw new EventwireError(refused.code, refused.message, result.refused);
+      if (refused && result.refused.length === wanted.length) throw new EventwireError(refused.code, `${refused.to}: ${refused.message}`, result.refused);
       return result;
     },
-    unsubscribe: (targets, options) => call((answer) => core.unsubscribe(many(targets), answer), options),
+    unsubscribe: (targets, options) => call((answer) => core.unsubscribe(named(targets), answer), options),
     send,
     sendText,
     authenticate,

@@ -6,4 +6,4 @@ export type { Backoff } from "./reconnect.js";
 export type { WebSocketClass, WebSocketLike } from "./link.js";
 export { EventwireError } from "./types.js";
 export type { Checkpoint, ClientErrorCode, EventOf, Gap, GapReason, Quality, State, Subscribed, Target, Transport } from "./types.js";
-export type { Event, IncomingEvent, RefusedStream, UnknownEvent } from "./events.js";
+export type * from "./events.js";

@@ -18,15 +18,19 @@ export interface Listener {
   cursor(id: string): void;
   /** How it ended. */
   end(ended: Ended): void;
-  lost(error: unknown): void;
+  lost(reason: string | Error): void;
 }
 
 /** A WebSocket as far as it is used here; browsers, Node 22 and the package `ws` have one. */
 export interface WebSocketLike {
   send(data: string): void;
   close(code?: number, reason?: string): void;
+  onopen?: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
 }
 export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike;
+
+/** Why there is no connection. A browser has one sentence for all that goes wrong, and does not show how a server refuses. */
+export const unreachable = (what: string, cause?: string): string => `no ${what}: ${cause || (globalThis.navigator?.onLine === false ? "offline" : "refused or unreachable")}`;

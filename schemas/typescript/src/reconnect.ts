@@ -8,7 +8,11 @@ export interface Backoff {
   maxDelay?: number;
   /** Attempts in a row before the client gives up and is `failed`. No end unless set. */
   maxAttempts?: number;
-  /** A connection that lasted so many milliseconds was a good one: the count begins again. 10,000 unless set. */
+  /**
+   * A connection that lasted so many milliseconds was a good one: the count begins again, and a refused token is renewed again.
+   * 10,000 unless set. The count also begins again after a connection that delivered an event, or lasted longer than the wait
+   * before it.
+   */
   stableAfter?: number;
 }
 
@@ -33,27 +37,34 @@ export function reconnecting({ minDelay = 500, maxDelay = 30_000, maxAttempts = 
   let attempt = 0;
   let refreshed = false;
   let since = Infinity;
+  let waited = 0;
+  let worked = false;
   return {
     /** The server has welcomed us. */
     welcomed(now: number): void {
       since = Math.min(since, now);
+    },
+    /** An event of the application came. */
+    delivered(): void {
+      worked = true;
     },
     /**
      * The connection, or the attempt, has ended. `wait`: the server asked for so many milliseconds, or (-1) that nobody comes
      * back. `random` is from 0 to below 1. `renewable` says whether there are other tokens.
      */
     next(code: number, wait: number | undefined, now: number, random: number, renewable: boolean): Next {
-      if (now - since >= stableAfter) {
-        attempt = 0;
-        refreshed = false;
-      }
+      const lasted = now - since;
+      if (lasted >= stableAfter) refreshed = false;
+      if (worked || lasted >= Math.min(waited, stableAfter)) attempt = 0;
       since = Infinity;
+      worked = false;
       const then = after(code);
       // A token that was fetched a moment ago and is refused as well will not get better.
       const refresh = then === "refresh" && renewable && !refreshed;
       if (!refresh && (then !== "retry" || wait === -1 || attempt >= maxAttempts)) return undefined;
       refreshed ||= refresh;
       const delay = refresh ? 0 : (wait ?? random * Math.min(maxDelay, minDelay * 2 ** attempt));
+      waited = delay;
       return { attempt: ++attempt, delay, refresh };
     },
   };

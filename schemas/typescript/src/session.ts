@@ -23,14 +23,18 @@ export type Answer = IncomingEvent | Subscribed | "disconnected" | "needs_websoc
 /** Whoever waits for an answer, which comes at most once. */
 export type Call = (answer: Answer) => void;
 
-/** Where the session's words go. */
+/** What the session needs of its surroundings. */
 export interface Sink {
   /** Send this text over the present WebSocket. */
   send(text: string): void;
   /** Hand this to the application: an event by its type or by `*`, a gap, or a refused target. */
   emit(type: string, value: IncomingEvent | Gap | RefusedStream): void;
-  /** This connection is of no use: end it, and connect again after a while. */
-  lost(reason: string): void;
+  /** Something waits: call `flush` when the present changes are complete. */
+  later(): void;
+  /** Takes a command that names so many new targets from what the server allows, or calls `flush` when it allows it. */
+  take(targets: number): boolean;
+  /** The server takes no command for so many milliseconds. */
+  hold(ms: number): void;
   /** The targets are others than those that the SSE stream was opened for. */
   reopen(): void;
 }
@@ -45,6 +49,8 @@ interface Reading {
   under?: boolean | undefined;
   /** Last number that was read; unknown until the server has said where the target stands. */
   at?: number | undefined;
+  /** Where the application wants it to begin, until the server is asked. */
+  wish?: number | undefined;
   /** The command, or the stream, that asked for it on this connection; `ON` when that was answered. */
   asked?: string | number | undefined;
   /** What comes before the answer comes again in the replay, in its order; counted now, it would hide what lies before it. */
@@ -57,7 +63,7 @@ interface Reading {
 
 interface Pending {
   type: string;
-  data: unknown;
+  data: any;
   call: Call;
   /** Whether it went out over the present connection. */
   sent?: boolean;
@@ -76,7 +82,7 @@ const rootOf = (to: string): string => to.split("/", 1)[0] as string;
 
 export type Session = ReturnType<typeof session>;
 
-export function session(sink: Sink, targets: readonly string[], resume: Checkpoint = { positions: {} }) {
+export function session(sink: Sink, targets: readonly Target[], resume: Checkpoint = { positions: {} }) {
   let { epoch } = resume;
   let live = false;
   /** Whether the connection is an SSE stream, and where that begins. */
@@ -90,6 +96,9 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
   const streams = new Map<string, number>();
   const pending = new Map<string, Pending>();
   const watchers = new Set<Watcher>();
+  /** No longer wanted; the server learns of it with the next commands. */
+  const leaving = new Set<string>();
+  let leavers: Call[] = [];
 
   const read = (root: string): Reading => {
     let reading = readings.get(root);
@@ -102,10 +111,11 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     const reading = read(root);
     reading.wanted = reading.named = true;
     reading.under = false;
+    leaving.delete(root);
     return reading;
   };
-  const named = () => [...readings].filter(([, reading]) => reading.named);
-  const wanted = () => named().flatMap(([root, reading]) => (reading.wanted ? root : []));
+  /** The roots that are asked for by name, or those of them that pass a test. */
+  const named = (test = (reading: Reading): unknown => reading.named) => [...readings].flatMap(([root, reading]) => (reading.named && !leaving.has(root) && test(reading) ? root : []));
   const forgetStreams = (root: string) => {
     for (const stream of streams.keys()) if (root === "*" || rootOf(stream) === root) streams.delete(stream);
   };
@@ -114,7 +124,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     forgetStreams(root);
   };
 
-  const hole = (stream: string, last: number, upto: number) => sink.emit("gap", { stream, reason: "hole", from_seq: last + 1, to_seq: upto });
+  const missed = (stream: string, gap: Omit<Gap, "stream" | "to">) => sink.emit("gap", { ...gap, stream, to: governing(stream) });
+  const hole = (stream: string, last: number, upto: number) => missed(stream, { reason: "hole", from_seq: last + 1, to_seq: upto });
 
   // Commands
 
@@ -124,32 +135,74 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     command?.call(answer);
   };
 
-  const flush = () => {
-    for (const [id, command] of pending) {
-      const { type, data, sent } = command;
-      if (sent) continue;
-      command.sent = true;
-      if (stream) answer(id, "needs_websocket");
-      else sink.send(JSON.stringify({ type, id, data }));
-    }
+  const post = (command: Pending): string => {
+    const id = `${++lastId}`;
+    pending.set(id, command);
+    return id;
   };
 
-  /** Asks for what this connection was not asked for: in one command, or as few as its limit allows. */
-  const ask = () => {
-    const missing = named().filter(([, { asked }]) => !asked);
-    // What has no words there waits for a WebSocket.
-    if (stream && missing.some(([root]) => SPEAKABLE.test(root))) sink.reopen();
-    for (let from = 0; !stream && from < missing.length; from += MAX_TARGETS) {
-      const id = `${++lastId}`;
-      const streams = missing.slice(from, from + MAX_TARGETS).map(([to, reading]) => {
-        const since = reading.at;
-        reading.asked = id;
-        reading.deaf = since !== undefined;
-        return { to, since };
-      });
-      sink.send(JSON.stringify({ type: "subscribe", id, data: { epoch, streams } }));
+  /** Sends a list in commands of as many targets as one may name, as far as commands are allowed now. */
+  const inCommands = (roots: string[], send: (part: string[]) => void) => {
+    while (roots[0] && sink.take(roots.length)) send(roots.splice(0, MAX_TARGETS));
+  };
+
+  /** The targets that are no longer wanted are gone for the application. */
+  const leave = (roots: Iterable<string>): Call => {
+    for (const root of roots) {
+      leaving.delete(root);
+      unsubscribed(root);
     }
-    // Calls whose targets are all decided.
+    const calls = leaving.size ? [] : leavers;
+    if (!leaving.size) leavers = [];
+    return (answer) => calls.forEach((call) => call(answer));
+  };
+
+  const transmit = (id: string) => {
+    const command = pending.get(id) as Pending;
+    const { type, data } = command;
+    command.sent = true;
+    sink.send(JSON.stringify({ type, id, data }));
+  };
+
+  /** Sends what waits: what is no longer wanted, what this connection was not asked for, and commands. */
+  const flush = () => {
+    const reopen = stream && leaving.size;
+    if (!live || stream) leave([...leaving])({ refused: [] });
+    if (!live) return;
+    // Deaf from now on, also where the command has to wait: what comes without asking comes at once.
+    const missing = named((reading) => !reading.asked && [(reading.deaf = reading.at !== undefined)]);
+    if (stream) {
+      // What has no name in its query waits for a WebSocket.
+      if (reopen || missing.some((root) => SPEAKABLE.test(root))) sink.reopen();
+    } else {
+      // First what makes room for others.
+      inCommands([...leaving], (roots) => transmit(post({ type: "unsubscribe", data: { streams: roots.map((to) => ({ to })) }, call: leave(roots) })));
+      if (!leaving.size) {
+        // What was wanted again before the server learned of the opposite.
+        leave([])({ refused: [] });
+        inCommands(missing, (part) => {
+          const id = `${++lastId}`;
+          const streams = part.map((to) => {
+            const reading = read(to);
+            reading.asked = id;
+            reading.wish = undefined;
+            return { to, since: reading.at };
+          });
+          sink.send(JSON.stringify({ type: "subscribe", id, data: { epoch, streams } }));
+        });
+      }
+    }
+    for (const [id, { sent }] of pending) {
+      if (sent) continue;
+      if (stream) answer(id, "needs_websocket");
+      else if (sink.take(0)) transmit(id);
+      else break;
+    }
+    settle();
+  };
+
+  /** Answers calls whose targets are all decided. */
+  const settle = () => {
     for (const watcher of watchers) {
       if (watcher.targets.some(undecided)) continue;
       watchers.delete(watcher);
@@ -171,10 +224,21 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
   };
 
   const command = (type: string, data: unknown, call: Call): (() => void) => {
-    const id = `${++lastId}`;
-    pending.set(id, { type, data, call });
-    if (live) flush();
+    const id = post({ type, data, call });
+    sink.later();
     return () => pending.delete(id);
+  };
+
+  /** No longer wants targets. */
+  const unsubscribe = (targets: readonly Target[], call: Call): (() => void) => {
+    for (const { to } of targets) {
+      leaving.add(to);
+      const reading = readings.get(to);
+      if (reading) reading.wanted = false;
+    }
+    leavers.push(call);
+    sink.later();
+    return () => {};
   };
 
   // Frames
@@ -192,7 +256,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         if (!reading.named) readings.delete(root);
         else if (reading.at !== undefined) {
           reading.at = 0;
-          sink.emit("gap", { stream: root, reason: "epoch_changed" });
+          missed(root, { reason: "epoch_changed" });
         }
       }
     }
@@ -208,7 +272,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
       const [head, ...places] = (cursor ?? "").split(",") as [string, ...string[]];
       // A cursor of another history says nothing about this one.
       for (const [root, reading] of readings) reading.at ??= head.startsWith(epoch) ? +(places.find((place) => place.startsWith(root + "=")) ?? head).replace(/.*[-=]/, "") : 0;
-    } else ask();
+    }
     flush();
   };
 
@@ -232,19 +296,32 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         reading!.deaf = reading!.heard = undefined;
       }
       event.data.refused.forEach(turnDown);
-      ask();
+      settle();
+      // Wanted while the stream was opened.
+      sink.later();
     }
     // A permission was lost. What was asked here is forgotten already, and may be wanted again.
     if (type === "connection.unsubscribed" && !re) for (const { to } of event.data.streams) unsubscribed(to);
     if (type === "connection.error") {
-      const { code, message, retryable } = event.data;
-      for (const [to, { asked }] of named()) {
-        if (asked !== (re ?? 0)) continue;
-        // Without its targets the connection would look alive and stay silent.
-        if (retryable) return sink.lost(message);
-        turnDown({ to, code, message });
+      const { code, message, retryable, retry_after_ms = 1000, details } = event.data;
+      const asked = [...readings.keys()].filter((to) => read(to).asked === (re ?? 0));
+      if (code === "rate_limited" || (asked[0] && retryable)) {
+        // Which command came too fast is not always said. All that is not answered goes out again: done twice it does the same.
+        for (const [, reading] of readings) if (reading.asked !== ON) reading.asked = undefined;
+        for (const [id, command] of pending) {
+          command.sent = false;
+          if (command.type !== "unsubscribe") continue;
+          // But for what is wanted again meanwhile.
+          pending.delete(id);
+          unsubscribe(command.data.streams.filter(({ to }: Target) => !readings.get(to)?.wanted), command.call);
+        }
+        sink.hold(retry_after_ms);
+        return sink.later();
       }
-      ask();
+      // On a stream an error names the target that it is about.
+      if (!re && details?.["to"]) asked.push(details["to"] as string);
+      for (const to of asked) turnDown({ to, code, message });
+      settle();
     }
     if (type === "connection.gap" && name!.trim()) {
       const { reason, to_seq = 0 } = event.data;
@@ -254,17 +331,21 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
         forgetStreams(name as string);
       } else for (const [stream, last] of streams) if (last < to_seq && (stream === name || governing(stream) === name)) streams.set(stream, to_seq);
       // Of a stream that begins under another epoch the welcome told already.
-      if (!(changed && stream)) sink.emit("gap", { ...event.data, reason: changed || reason === "slow_consumer" ? reason : "expired" });
+      if (!(changed && stream)) missed(name as string, { ...event.data, reason: changed || reason === "slow_consumer" ? reason : "expired" });
     }
-    if (type === "connection.replaying") Object.assign(reading, { behind: true, heard: undefined });
-    if (type === "connection.recovered") Object.assign(reading, { behind: false, at: Math.max(reading.at ?? 0, +event.data.upto.toFixed()) });
+    if (type === "connection.replaying") {
+      reading.behind = true;
+      reading.heard = undefined;
+    }
+    // Of a replay that is asked for anew nothing counts.
+    if (type === "connection.recovered" && !reading.deaf) Object.assign(reading, { behind: false, at: Math.max(reading.at ?? 0, +event.data.upto.toFixed()) });
     // How far each target was sent comes in order with the frames, so being behind means that a tail is lost. What the first
     // heartbeat of a target says may be the reach of the log where it was subscribed, above its last event; a number that grew
     // since names an event.
     if (type === "connection.heartbeat") {
       for (const { to, seq } of event.data.positions) {
         const reading = readings.get(to);
-        if (!reading || reading.behind) continue;
+        if (!reading || reading.behind || reading.deaf) continue;
         const { heard = seq, at = seq } = reading;
         reading.heard = seq;
         if (heard < seq && at < seq) hole(to, at, (reading.at = seq));
@@ -282,41 +363,38 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
   };
 
   for (const [root, at] of Object.entries(resume.positions)) top = Math.max(top, (want(root).at = at));
-  targets.forEach(want);
+  for (const { to, since } of targets) {
+    const reading = want(to);
+    reading.at ??= since;
+  }
 
   return {
-    wanted,
+    wanted: () => named(({ wanted }) => wanted),
     command,
+    unsubscribe,
+    flush,
     /** The commands that are not answered. */
     pending: pending as ReadonlyMap<string, unknown>,
 
     /** How far everything wanted was read. */
     checkpoint(): Checkpoint {
-      return JSON.parse(JSON.stringify({ epoch, positions: Object.fromEntries(named().map(([root, { at }]) => [root, at])) }));
+      return JSON.parse(JSON.stringify({ epoch, positions: Object.fromEntries(named().map((root) => [root, read(root).at])) }));
     },
 
-    /** Wants targets, and says so as soon as there is a connection. Returns the function after which nobody waits for it. */
+    /** Wants targets, with the next commands. Returns the function that gives up the call. */
     subscribe(wishes: readonly Target[], call: Call): () => void {
       const watcher: Watcher = { targets: wishes.map(({ to }) => to), refused: [], call };
       watchers.add(watcher);
       for (const { to, since } of wishes) {
         const reading = want(to);
         if (since === undefined) continue;
-        // The application asks to read from here: what it has behind it is no duplicate.
+        // The application asks to read from here: what it has behind it is no duplicate. Of several wishes the lowest counts.
         forgetStreams(to);
-        Object.assign(reading, { at: since, asked: undefined, deaf: true });
+        reading.at = reading.wish = Math.min(since, reading.wish ?? since);
+        reading.asked = undefined;
       }
-      if (live) ask();
+      sink.later();
       return () => watchers.delete(watcher);
-    },
-
-    /** No longer wants targets. */
-    unsubscribe(roots: readonly string[], call: Call): () => void {
-      roots.forEach(unsubscribed);
-      if (live && !stream) return command("unsubscribe", { streams: roots.map((to) => ({ to })) }, call);
-      if (live) sink.reopen();
-      call({ refused: [] });
-      return () => {};
     },
 
     /** An SSE stream is about to be the connection: the query to open it with. */
@@ -326,7 +404,8 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
       // from now on means: from the last number that is known of any.
       let place = `${epoch}-${top}`;
       cursor = undefined;
-      for (const [root, reading] of named()) {
+      for (const root of named()) {
+        const reading = read(root);
         // Without an epoch there is no cursor. The stream is opened once more as soon as it has named one.
         reading.deaf = reading.at !== undefined && !epoch;
         if (epoch && (reading.at ??= top) !== top) place += `,${root}=${reading.at}`;
@@ -349,6 +428,7 @@ export function session(sink: Sink, targets: readonly string[], resume: Checkpoi
     /** The connection is gone. Commands that were sent are answered, with `end` all calls; targets are asked for again. */
     cut(end?: "closed" | "failed"): void {
       live = false;
+      flush();
       for (const [, reading] of readings) reading.asked = reading.deaf = reading.behind = reading.heard = undefined;
       for (const [id, { sent, type }] of pending) if (sent || end) answer(id, end ?? (type === "unsubscribe" ? { refused: [] } : "disconnected"));
       if (end) for (const watcher of watchers) watchers.delete(watcher), watcher.call(end);

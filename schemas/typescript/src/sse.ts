@@ -3,7 +3,7 @@
  * shows its status, comments count as signs of life, and Node has it.
  */
 
-import type { Link, Listener } from "./link.js";
+import { unreachable, type Link, type Listener } from "./link.js";
 
 /** Cuts a stream of text into fields (WHATWG HTML, section 9.2.6). Returns the function that takes the next piece. */
 export function parser({ frame, cursor }: Pick<Listener, "frame" | "cursor">): (piece: string) => void {
@@ -30,12 +30,12 @@ export function openStream(fetch: typeof globalThis.fetch, url: string, token: s
     const headers: Record<string, string> = { accept: "text/event-stream" };
     if (token) headers["authorization"] = `Bearer ${token}`;
     const response = await fetch(url, { headers, signal, credentials: credentials as RequestCredentials });
+    listener.heard();
     const { status, body } = response;
     if (status !== 200 || !body) {
       const { error } = await response.json().catch(Object);
-      return { code: status, reason: error?.message ?? "HTTP" };
+      return { code: status, reason: error?.message ?? `HTTP ${status}` };
     }
-    listener.heard();
     const take = parser(listener);
     const decoder = new TextDecoder();
     const reader = body.getReader();
@@ -46,6 +46,6 @@ export function openStream(fetch: typeof globalThis.fetch, url: string, token: s
       take(decoder.decode(value, { stream: true }));
     }
   };
-  read().then(listener.end, listener.lost);
+  read().then(listener.end, (error) => listener.lost(unreachable("SSE", error.cause?.code)));
   return { close: () => control.abort() };
 }

@@ -21,7 +21,9 @@ export type GapReason =
 
 /** Events that will not come. Load the present state from where it is kept. */
 export interface Gap {
-  /** The target or stream that they are missing from. */
+  /** The target that they are missing from, as it was subscribed. */
+  to: string;
+  /** The same, or the part of it that they are missing from. */
   stream: string;
   reason: GapReason;
   /** First number that may be missing, where it is known. */
@@ -58,7 +60,13 @@ export type State =
   /** A connection is being made. */
   | { phase: "connecting"; attempt: number }
   /** The server said welcome. */
-  | { phase: "connected"; transport: Transport; welcome: ConnectionWelcomeData }
+  | {
+      phase: "connected";
+      transport: Transport;
+      welcome: ConnectionWelcomeData;
+      /** Where this is not the preferred transport: how the last attempt over that one ended. */
+      fallback?: { code: number; reason: string };
+    }
   /** The connection is gone; attempt number `attempt` begins at `retryAt` (milliseconds since 1970). */
   | { phase: "reconnecting"; attempt: number; retryAt: number; code: number; reason: string }
   /** No further attempt is made. `code` is a close code (1000 and above) or the HTTP status of a refusal. */

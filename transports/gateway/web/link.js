@@ -8,7 +8,7 @@ import { covers, decode, newConnection, oneLine, reduceConnection } from "./mode
 /** Events fetched from the history when the page opens. */
 export const BACKFILL = 2000;
 
-/** What a close code, or the reason that the client gives itself, means to the person at the screen. */
+/** What a close code means to the person at the screen. */
 const WORDS = {
   401: "the token is missing, wrong or expired",
   403: "this token may not observe",
@@ -26,13 +26,11 @@ const WORDS = {
   4008: "this page read too slowly",
   4009: "another connection took this one's place",
   4029: "too many commands",
-  silence: "no answer from the server",
 };
 
 /** Why a connection ended, in one line. */
 export function ending(code, reason) {
-  if (code === 1006 && Object.hasOwn(WORDS, reason)) return WORDS[reason];
-  return [WORDS[code] ?? `closed with code ${code}`, oneLine(reason ?? "", 120)].filter(Boolean).join(": ");
+  return [WORDS[code] ?? `closed with code ${code}`, reason === "connection lost" ? "" : oneLine(reason ?? "", 120)].filter(Boolean).join(": ");
 }
 
 /**

@@ -35,6 +35,15 @@ export async function proxy(target) {
         if (piece.length < left) near.write(piece);
         // In the middle of whatever it is: a frame, a line, a character.
         else near.write(piece.subarray(0, Math.max(0, left)), end);
+      } else if (kind === "hold") {
+        // A proxy that buffers: the head of an answer passes, its body stays.
+        if (pair.headed) return;
+        const end = piece.indexOf("\r\n\r\n");
+        pair.headed = end >= 0;
+        near.write(pair.headed ? piece.subarray(0, end + 4) : piece);
+      } else if (kind === "end after") {
+        pair.timer ??= setTimeout(() => near.end(), ms);
+        near.destroyed || near.writableEnded || near.write(piece);
       } else if (kind === "delay") setTimeout(() => near.destroyed || near.write(piece), ms);
       else near.write(piece);
     });

@@ -5,6 +5,7 @@ import { afterEach, mock, test } from "node:test";
 
 import { connect, createClient, EventwireError } from "../../dist/index.js";
 import { connected, events, quality } from "../../dist/iterate.js";
+import { clocks } from "../support/clock.mjs";
 
 const flush = async () => {
   for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
@@ -104,6 +105,7 @@ test("an aborted call is given up; what was not sent is not going to be; the sig
   await flush();
   assert.ok(!sockets[0].types().includes("never"));
   const waiting = client.send("unanswered");
+  await flush();
   all.abort();
   assert.equal(client.state.phase, "closed");
   assert.equal(sockets[0].open, false);
@@ -171,36 +173,42 @@ test("an iterator gives events in order, ends with the client, and says when its
 });
 
 test("silence ends a connection; a hidden page does not ping; latency and quality follow the pings", async () => {
-  mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_800_000_000_000 });
+  const time = clocks();
   globalThis.document = { hidden: false };
   try {
-    const { client, sockets } = await opened({ pingInterval: 15_000, timeout: 9_000, backoff: { minDelay: 1, maxDelay: 1 } }, { answers: false });
+    const { client, sockets } = await opened({ pingInterval: 15_000, timeout: 9_000, backoff: { minDelay: 1e7, maxDelay: 1e7 } }, { answers: false });
     const pings = () => sockets[0].types().filter((type) => type === "ping").length;
     const pong = () => sockets[0].say("connection.pong", { re: JSON.parse(sockets[0].sent.findLast((text) => text.includes('"ping"'))).id });
+    await flush();
     assert.equal(pings(), 1);
-    mock.timers.tick(400);
+    await time.tick(400);
     pong();
     await flush();
     assert.deepEqual([client.latency, quality(client)], [400, "fair"]);
     const { state } = client;
     for (const [latency, is] of [[199, "good"], [200, "fair"], [799, "fair"], [800, "poor"]]) assert.equal(quality({ state, latency }), is);
     globalThis.document.hidden = true;
-    for (let turn = 0; turn < 4; turn += 1) mock.timers.tick(15_000);
+    // The heartbeats of the server are all that comes.
+    for (let turn = 0; turn < 4; turn += 1) {
+      await time.tick(15_000);
+      if (turn % 2) sockets[0].say("connection.heartbeat", { positions: [] });
+    }
     assert.deepEqual([pings(), client.state.phase], [1, "connected"]);
     globalThis.document.hidden = false;
-    mock.timers.tick(15_000);
+    await time.tick(3_000);
     assert.equal(pings(), 2);
-    mock.timers.tick(3_000);
+    await time.tick(3_000);
     assert.equal(quality(client), "poor");
     // Other frames are signs of life too.
     sockets[0].event(1);
-    mock.timers.tick(6_000);
+    await time.tick(6_000);
     assert.equal(client.state.phase, "connected");
-    mock.timers.tick(9_000);
+    await time.tick(9_000);
     assert.deepEqual([client.state.phase, quality(client), sockets[0].open], ["reconnecting", "offline", false]);
     client.close();
   } finally {
     delete globalThis.document;
+    time.restore();
   }
 });
 

@@ -43,14 +43,31 @@ test("the server chooses when its clients return, or that they do not", () => {
   assert.equal(reconnecting({}).next(1012, -1, 0, 0.5, false), undefined);
 });
 
-test("attempts end at their maximum and begin again only after a connection that lasted", () => {
-  const policy = reconnecting({ maxAttempts: 2, stableAfter: 10_000 });
-  const attempt = (now, welcomedAt) => {
+test("attempts end at their maximum and begin again after a connection that worked", () => {
+  const policy = reconnecting({ maxAttempts: 2, stableAfter: 10_000, minDelay: 1000 });
+  const attempt = (now, welcomedAt, delivered) => {
     if (welcomedAt !== undefined) policy.welcomed(welcomedAt);
-    return policy.next(1006, undefined, now, 0, false)?.attempt;
+    if (delivered) policy.delivered();
+    return policy.next(1006, undefined, now, 0.999, false)?.attempt;
   };
-  // Welcomed and thrown out again is no success.
-  assert.deepEqual([attempt(0), attempt(1000, 500), attempt(20_000, 2000), attempt(21_000), attempt(22_000), attempt(23_000)], [1, 2, 1, 2, undefined, undefined]);
+  // Welcomed and thrown out again is no success; what lasted, or delivered something, is.
+  assert.deepEqual([attempt(0), attempt(1000, 500), attempt(20_000, 2000), attempt(21_000), attempt(22_000, 21_999, true), attempt(23_000), attempt(24_000, 23_900), attempt(25_000)], [1, 2, 1, 2, 1, 2, undefined, undefined]);
+});
+
+test("connections that are cut again and again after they worked do not stay away longer and longer, nor end", () => {
+  // A proxy that ends every stream after 9 s: nothing was published, so only its time speaks for it.
+  for (const [lasts, delivers] of [[9_000, false], [600, false], [50, true]]) {
+    const policy = reconnecting({ maxAttempts: 3, minDelay: 500 });
+    let now = 0;
+    for (let cut = 0; cut < 50; cut += 1) {
+      policy.welcomed(now);
+      if (delivers) policy.delivered();
+      now += lasts;
+      const { attempt, delay } = policy.next(1006, undefined, now, 0.999, false);
+      assert.deepEqual([attempt, delay <= 500], [1, true], `${lasts} ms, cut ${cut}`);
+      now += delay;
+    }
+  }
 });
 
 test("a refused token is exchanged once, then it is the end", () => {

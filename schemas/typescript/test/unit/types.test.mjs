@@ -60,6 +60,11 @@ export async function read(): Promise<EventOf<"adw.tool_use_pre"> | undefined> {
   assert.ok(problems(use("contents")).some((problem) => problem.includes("contents")));
 });
 
+test("the type of an event is exported by the core and by the list of known types", () => {
+  const use = (from) => `import type { AdwTextBlockEvent, ConnectionWelcomeData, IncomingEvent } from "${from}"; export const text = (event: AdwTextBlockEvent): string => event.data.content; export type { ConnectionWelcomeData, IncomingEvent };`;
+  for (const from of ["@eventwire/client", "@eventwire/client/events"]) assert.deepEqual(problems(use(from)), [], from);
+});
+
 test("the example in React type-checks as it stands", () => {
   const text = readFileSync(join(here, "example/react.tsx"), "utf8");
   assert.deepEqual(problems(text, "app.tsx"), []);

@@ -19,6 +19,8 @@ function world(over = {}) {
   mock.timers.reset();
   mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_000_000 });
   mock.method(Math, "random", () => 1);
+  // Elapsed time and the wall clock go together.
+  mock.method(performance, "now", () => Date.now());
   const sockets = [];
   class Socket {
     sent = [];
@@ -83,6 +85,7 @@ async function observing(over) {
   const made = await started(over);
   made.sockets[0].welcome();
   made.sockets[0].subscribed({ global: 0, "*": 0 });
+  await settle();
   return made;
 }
 
@@ -106,13 +109,13 @@ test("the first connection observes, then fetches the newest part of the history
   assert.deepEqual(sockets[0].protocols, ["eventwire.v1"]);
   sockets[0].welcome();
   assert.deepEqual(sockets[0].asked(), { "*": undefined, global: undefined });
-  sockets[0].subscribed({ global: 240, "*": 250 });
+  sockets[0].subscribed({ global: 240, "*": 250 }); await settle();
   assert.deepEqual(sockets[0].asked(1), { "*": 150, global: 150 });
   assert.equal(sockets[0].commands("subscribe")[1].data.epoch, "e1");
   assert.equal(link.filling, true);
   sockets[0].event(251);
   assert.deepEqual(seqs(frames), [], "it comes again behind what is fetched");
-  sockets[0].subscribed({ global: 240, "*": 251 });
+  sockets[0].subscribed({ global: 240, "*": 251 }); await settle();
   assert.equal(sockets[0].commands("subscribe").length, 2, "only once");
   sockets[0].say("replaying", { stream: "*", from: 150 });
   for (const seq of [151, 251]) sockets[0].event(seq, "adw:29fb6a3e", seq - 100);
@@ -125,7 +128,7 @@ test("the first connection observes, then fetches the newest part of the history
 test("the newest part of the history is two thousand events, of what comes without asking as well", async () => {
   const { sockets } = await started();
   sockets[0].welcome("e1", { user_id: "ada", session_id: "~00" });
-  sockets[0].subscribed({ global: 0, "user:ada": 0, "session:~00": 0, "*": 5000 });
+  sockets[0].subscribed({ global: 0, "user:ada": 0, "session:~00": 0, "*": 5000 }); await settle();
   assert.deepEqual(sockets[0].asked(1), { "*": 3000, global: 3000, "user:ada": 3000, "session:~00": 3000 });
 });
 
@@ -135,14 +138,14 @@ test("an empty history is not asked for, and one that is short from its beginnin
   assert.equal(empty.link.filling, false);
   const short = await started({ backfill: 100 });
   short.sockets[0].welcome();
-  short.sockets[0].subscribed({ global: 0, "*": 7 });
+  short.sockets[0].subscribed({ global: 0, "*": 7 }); await settle();
   assert.deepEqual(short.sockets[0].asked(1), { "*": 0, global: 0 });
 });
 
 test("a connection cut before the newest part of the history was answered asks for it again", async () => {
   const made = await started({ backfill: 100 });
   made.sockets[0].welcome();
-  made.sockets[0].subscribed({ global: 0, "*": 250 });
+  made.sockets[0].subscribed({ global: 0, "*": 250 }); await settle();
   made.sockets[0].event(251);
   made.sockets[0].event(252, "global");
   const next = await again(made);
@@ -153,48 +156,48 @@ test("a refusal to observe is kept with its reason until it is granted, and aske
   const made = await started();
   const { link, sockets } = made;
   sockets[0].welcome();
-  sockets[0].subscribed({ global: 0 }, { refused: [{ to: "*", code: "forbidden", message: "needs observe" }] });
+  sockets[0].subscribed({ global: 0 }, { refused: [{ to: "*", code: "forbidden", message: "needs observe" }] }); await settle();
   await settle();
   assert.equal(link.refusal, "needs observe");
   assert.equal(link.state.phase, "live");
   const next = await again(made);
   assert.deepEqual(next.asked(), { global: 0, "*": undefined });
   assert.equal(link.refusal, null, "until it is refused again");
-  next.subscribed({ global: 0 }, { refused: [{ to: "*", code: "forbidden", message: "still needs observe" }] });
+  next.subscribed({ global: 0 }, { refused: [{ to: "*", code: "forbidden", message: "still needs observe" }] }); await settle();
   assert.equal(link.refusal, "still needs observe");
-  link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}');
-  next.subscribed({ "*": 0 }, { re: "c1" });
+  link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}'); await settle();
+  next.subscribed({ "*": 0 }, { re: "c1" }); await settle();
   assert.equal(link.refusal, null);
 });
 
 test("what was unsubscribed is not resumed, until the page observes again", async () => {
   const made = await observing();
-  made.link.sendText(JSON.stringify({ type: "subscribe", id: "c1", data: { streams: [{ to: "room:a" }] } }));
-  made.sockets[0].subscribed({ "room:a": 1 }, { re: "c1" });
-  made.sockets[0].subscribed({ "room:a": 1 });
-  made.link.sendText('{"type":"unsubscribe","id":"c2","data":{"streams":[{"to":"*"}]}}');
-  made.sockets[0].say("unsubscribed", { re: "c2", streams: [{ to: "*" }] });
+  made.link.sendText(JSON.stringify({ type: "subscribe", id: "c1", data: { streams: [{ to: "room:a" }] } })); await settle();
+  made.sockets[0].subscribed({ "room:a": 1 }, { re: "c1" }); await settle();
+  made.sockets[0].subscribed({ "room:a": 1 }); await settle();
+  made.link.sendText('{"type":"unsubscribe","id":"c2","data":{"streams":[{"to":"*"}]}}'); await settle();
+  made.sockets[0].say("unsubscribed", { re: "c2", streams: [{ to: "*" }] }); await settle();
   assert.deepEqual(made.link.connection.subscriptions, ["room:a"]);
   const next = await again(made);
   assert.deepEqual(next.asked(), { global: 0, "room:a": 1 });
-  made.link.observe();
+  made.link.observe(); await settle();
   assert.deepEqual(next.asked(1), { "*": undefined });
-  made.link.observe();
+  made.link.observe(); await settle();
   assert.equal(next.commands("subscribe").length, 2, "once");
 });
 
 test("the star typed again is wanted like that of the page: its refusal is not for ever", async () => {
   const made = await observing();
-  made.sockets[0].say("unsubscribed", { streams: [{ to: "*" }] });
-  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}');
-  made.sockets[0].subscribed({ "*": 0 }, { re: "c1" });
+  made.sockets[0].say("unsubscribed", { streams: [{ to: "*" }] }); await settle();
+  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}'); await settle();
+  made.sockets[0].subscribed({ "*": 0 }, { re: "c1" }); await settle();
   (await again(made)).subscribed({ global: 0 }, { refused: [{ to: "*", code: "unavailable", message: "not now" }] });
   assert.ok("*" in (await again(made)).asked());
 });
 
 test("what the server takes away by itself is not resumed", async () => {
   const made = await observing();
-  made.sockets[0].say("unsubscribed", { streams: [{ to: "*" }] });
+  made.sockets[0].say("unsubscribed", { streams: [{ to: "*" }] }); await settle();
   assert.deepEqual(made.link.connection.subscriptions, []);
   assert.deepEqual((await again(made)).asked(), { global: 0 });
 });
@@ -221,12 +224,12 @@ test("a lost connection comes back by itself and resumes every stream after the 
 test("a connection cut in the middle of a replay resumes inside that replay, and a finished one moves to its end", async () => {
   const made = await observing();
   let next = await again(made);
-  next.subscribed({ global: 0, "*": 90 });
+  next.subscribed({ global: 0, "*": 90 }); await settle();
   next.say("replaying", { stream: "*", from: 0 });
   for (const seq of [1, 2, 3]) next.event(seq);
   next = await again(made);
   assert.deepEqual(next.asked(), { "*": 3, global: 0 });
-  next.subscribed({ global: 0, "*": 90 });
+  next.subscribed({ global: 0, "*": 90 }); await settle();
   next.say("replaying", { stream: "*", from: 3 });
   next.say("recovered", { stream: "*", recovered: true, upto: 77 });
   assert.deepEqual((await again(made)).asked(), { "*": 77, global: 0 });
@@ -240,7 +243,7 @@ test("a live event before the answer to a resume is not shown: it comes again be
   next.event(100, "global");
   next = await again(made);
   assert.deepEqual(next.asked(), { "*": 6, global: 5 });
-  next.subscribed({ global: 100, "*": 100 });
+  next.subscribed({ global: 100, "*": 100 }); await settle();
   next.event(50, "global");
   assert.deepEqual((await again(made)).asked(), { "*": 6, global: 50 });
   assert.deepEqual(seqs(made.frames), [5, 6, 50]);
@@ -251,27 +254,27 @@ test("what comes without asking is the own user and session as well, and none of
   const made = await started();
   const { link, sockets } = made;
   sockets[0].welcome("e1", who);
-  sockets[0].subscribed({ global: 0, "user:ada": 0, "session:~00": 0, "*": 0 });
+  sockets[0].subscribed({ global: 0, "user:ada": 0, "session:~00": 0, "*": 0 }); await settle();
   assert.deepEqual(link.connection.subscriptions, ["*"]);
   sockets[0].event(3, "user:ada");
   sockets[0].event(4, "session:~00");
   sockets[0].event(5, "user:bob");
   const next = await again(made, { who });
   assert.deepEqual(next.asked(), { global: 0, "user:ada": 3, "session:~00": 4, "*": 5 });
-  next.subscribed({ global: 5, "user:ada": 5, "session:~00": 5, "*": 5 });
+  next.subscribed({ global: 5, "user:ada": 5, "session:~00": 5, "*": 5 }); await settle();
   assert.deepEqual(link.connection.subscriptions, ["*"]);
   const bob = await again(made, { who: { ...who, user_id: "bob" } });
   assert.equal(bob.asked()["user:bob"], 5, "until now these came under the star");
-  bob.subscribed({ global: 5, "user:bob": 5, "session:~00": 5, "*": 5 }, { refused: [{ to: "user:ada", code: "forbidden", message: "not yours" }] });
+  bob.subscribed({ global: 5, "user:bob": 5, "session:~00": 5, "*": 5 }, { refused: [{ to: "user:ada", code: "forbidden", message: "not yours" }] }); await settle();
   assert.deepEqual(link.connection.subscriptions, ["*"]);
 });
 
 test("positions of an ended epoch are never used: the newest part of the new one is fetched", async () => {
   const made = await observing({ backfill: 100 });
   const { link, sockets } = made;
-  link.sendText(JSON.stringify({ type: "subscribe", id: "c1", data: { streams: [{ to: "room:a" }] } }));
-  sockets[0].subscribed({ "room:a": 400 }, { re: "c1" });
-  sockets[0].subscribed({ "room:a": 400 });
+  link.sendText(JSON.stringify({ type: "subscribe", id: "c1", data: { streams: [{ to: "room:a" }] } })); await settle();
+  sockets[0].subscribed({ "room:a": 400 }, { re: "c1" }); await settle();
+  sockets[0].subscribed({ "room:a": 400 }); await settle();
   sockets[0].event(500);
   // Also when the first connection of the new one is cut at once.
   await again(made, { code: 1012, epoch: "e2" });
@@ -279,9 +282,9 @@ test("positions of an ended epoch are never used: the newest part of the new one
   assert.deepEqual(next.asked(), { "*": 0, "room:a": 0, global: 0 });
   assert.equal(next.commands("subscribe")[0].data.epoch, "e2");
   assert.equal(link.filling, true);
-  next.subscribed({ "*": 120, "room:a": 7, global: 0 });
+  next.subscribed({ "*": 120, "room:a": 7, global: 0 }); await settle();
   assert.deepEqual(next.asked(1), { "*": 20, global: 20 });
-  next.subscribed({ "*": 120, global: 0 });
+  next.subscribed({ "*": 120, global: 0 }); await settle();
   next.say("recovered", { stream: "*", recovered: true, upto: 120 });
   assert.equal(link.filling, false);
   assert.deepEqual((await again(made, { epoch: "e2" })).asked(), { "*": 120, "room:a": 0, global: 20 });
@@ -291,7 +294,7 @@ test("a new history that is short is not asked for twice", async () => {
   const made = await observing({ backfill: 100 });
   made.sockets[0].event(500);
   const next = await again(made, { epoch: "e2" });
-  next.subscribed({ "*": 12, global: 0 });
+  next.subscribed({ "*": 12, global: 0 }); await settle();
   assert.equal(next.commands("subscribe").length, 1);
 });
 
@@ -301,13 +304,13 @@ test("text goes out as it stands, and what it subscribed to is resumed in its ow
   const made = await observing();
   const { link, sockets } = made;
   const typed = { type: "subscribe", id: "c1", data: { epoch: "e1", streams: [{ to: "adw:29fb6a3e", since: 10 }] } };
-  assert.equal(link.sendText(JSON.stringify(typed)), true);
+  assert.equal(link.sendText(JSON.stringify(typed)), true); await settle();
   assert.deepEqual(sockets[0].sent.at(-1), typed);
   sockets[0].event(40, "room:a");
-  sockets[0].subscribed({ "adw:29fb6a3e": 50 }, { re: "c1" });
+  sockets[0].subscribed({ "adw:29fb6a3e": 50 }, { re: "c1" }); await settle();
   assert.deepEqual(link.connection.subscriptions, ["*", "adw:29fb6a3e"]);
   assert.deepEqual(sockets[0].asked(-1), { "adw:29fb6a3e": 10 }, "the client asks for itself");
-  sockets[0].subscribed({ "adw:29fb6a3e": 50 });
+  sockets[0].subscribed({ "adw:29fb6a3e": 50 }); await settle();
   sockets[0].say("replaying", { stream: "adw:29fb6a3e", from: 10 });
   sockets[0].event(11);
   sockets[0].event(12, "adw:29fb6a3e/raw");
@@ -320,71 +323,71 @@ test("text goes out as it stands, and what it subscribed to is resumed in its ow
 
 test("a subscription typed without an id, from now on, is resumed like any other", async () => {
   const made = await observing();
-  made.link.sendText('{"type":"subscribe","data":{"streams":[{"to":"room:a"},{"to":"room:b"}]}}');
-  made.sockets[0].subscribed({ "room:a": 3 }, { re: undefined, refused: [{ to: "room:b", code: "forbidden", message: "no" }] });
+  made.link.sendText('{"type":"subscribe","data":{"streams":[{"to":"room:a"},{"to":"room:b"}]}}'); await settle();
+  made.sockets[0].subscribed({ "room:a": 3 }, { re: undefined, refused: [{ to: "room:b", code: "forbidden", message: "no" }] }); await settle();
   const next = await again(made);
   assert.deepEqual(Object.keys(next.asked()).sort(), ["*", "global", "room:a"]);
 });
 
 test("the star typed from a point in the past takes along what comes without asking", async () => {
   const made = await observing();
-  made.link.sendText('{"type":"subscribe","id":"c1","data":{"epoch":"e1","streams":[{"to":"*","since":2}]}}');
-  made.sockets[0].subscribed({ "*": 9 }, { re: "c1" });
+  made.link.sendText('{"type":"subscribe","id":"c1","data":{"epoch":"e1","streams":[{"to":"*","since":2}]}}'); await settle();
+  made.sockets[0].subscribed({ "*": 9 }, { re: "c1" }); await settle();
   assert.deepEqual(made.sockets[0].asked(-1), { "*": 2, global: 2 });
 });
 
 test("subscribing again from now on moves nothing", async () => {
   const made = await observing();
   made.sockets[0].event(5);
-  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}');
-  made.sockets[0].subscribed({ "*": 80 }, { re: "c1" });
+  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"*"}]}}'); await settle();
+  made.sockets[0].subscribed({ "*": 80 }, { re: "c1" }); await settle();
   assert.deepEqual((await again(made)).asked(), { "*": 5, global: 0 });
 });
 
 test("a typed command that is refused subscribes to nothing", async () => {
   const made = await observing();
-  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"adw:bad"}]}}');
-  made.sockets[0].say("error", { re: "c1", code: "invalid_id", message: "8 alphanumerics" });
+  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"adw:bad"}]}}'); await settle();
+  made.sockets[0].say("error", { re: "c1", code: "invalid_id", message: "8 alphanumerics" }); await settle();
   assert.equal(made.frames.at(-1).data.code, "invalid_id", "the console is told");
-  made.sockets[0].subscribed({ "adw:bad": 1 }, { re: "c1" });
+  made.sockets[0].subscribed({ "adw:bad": 1 }, { re: "c1" }); await settle();
   assert.deepEqual((await again(made)).asked(), { "*": 0, global: 0 });
 });
 
 test("a root that is unsubscribed while it replays is not passed over by the star, under which it comes", async () => {
   const made = await observing();
-  made.link.sendText('{"type":"subscribe","id":"c1","data":{"epoch":"e1","streams":[{"to":"adw:29fb6a3e","since":0}]}}');
-  made.sockets[0].subscribed({ "adw:29fb6a3e": 0 }, { re: "c1" });
-  made.sockets[0].subscribed({ "adw:29fb6a3e": 0 });
+  made.link.sendText('{"type":"subscribe","id":"c1","data":{"epoch":"e1","streams":[{"to":"adw:29fb6a3e","since":0}]}}'); await settle();
+  made.sockets[0].subscribed({ "adw:29fb6a3e": 0 }, { re: "c1" }); await settle();
+  made.sockets[0].subscribed({ "adw:29fb6a3e": 0 }); await settle();
   made.sockets[0].event(20);
   made.sockets[0].say("replaying", { stream: "adw:29fb6a3e", from: 20 });
-  made.link.sendText('{"type":"unsubscribe","data":{"streams":[{"to":"adw:29fb6a3e"}]}}');
-  made.sockets[0].say("unsubscribed", { streams: [{ to: "adw:29fb6a3e" }] });
+  made.link.sendText('{"type":"unsubscribe","data":{"streams":[{"to":"adw:29fb6a3e"}]}}'); await settle();
+  made.sockets[0].say("unsubscribed", { streams: [{ to: "adw:29fb6a3e" }] }); await settle();
   assert.deepEqual(made.sockets[0].commands("unsubscribe").length, 2, "the client is told of it, once");
   made.sockets[0].event(21);
   made.sockets[0].event(90, "room:a");
   const next = await again(made);
   assert.deepEqual(next.asked(), { "*": 90, global: 0, "adw:29fb6a3e": 21 }, "its place is kept");
-  next.subscribed({ "*": 90, global: 0, "adw:29fb6a3e": 90 });
+  next.subscribed({ "*": 90, global: 0, "adw:29fb6a3e": 90 }); await settle();
   assert.deepEqual(made.link.connection.subscriptions, ["*"], "but nobody subscribes to it");
 });
 
 test("without an open connection nothing is sent", async () => {
   const { link, sockets } = world();
-  assert.equal(link.sendText('{"type":"ping"}'), false);
+  assert.equal(link.sendText('{"type":"ping"}'), false); await settle();
   link.start();
   await settle();
-  assert.equal(link.sendText('{"type":"ping"}'), false, "not before the welcome");
+  assert.equal(link.sendText('{"type":"ping"}'), false, "not before the welcome"); await settle();
   sockets[0].welcome();
-  assert.equal(link.sendText('{"type":"ping"}'), true);
+  assert.equal(link.sendText('{"type":"ping"}'), true); await settle();
   link.stop();
-  assert.equal(link.sendText('{"type":"ping"}'), false);
+  assert.equal(link.sendText('{"type":"ping"}'), false); await settle();
 });
 
 test("what was typed and not answered is forgotten with its connection", async () => {
   const made = await observing();
-  made.link.sendText('{"type":"unsubscribe","data":{"streams":[{"to":"room:a"}]}}');
+  made.link.sendText('{"type":"unsubscribe","data":{"streams":[{"to":"room:a"}]}}'); await settle();
   const next = await again(made);
-  next.say("unsubscribed", { streams: [{ to: "room:b" }] });
+  next.say("unsubscribed", { streams: [{ to: "room:b" }] }); await settle();
   assert.equal(next.commands("unsubscribe").length, 0);
 });
 
@@ -408,7 +411,7 @@ test("a new epoch excuses nothing that the old one excused, and its beginning is
   made.sockets[0].say("gap", { stream: "*", reason: "slow_consumer", to_seq: 500 });
   made.sockets[0].event(501);
   const next = await again(made, { epoch: "e2" });
-  next.subscribed({ "*": 10, global: 0 });
+  next.subscribed({ "*": 10, global: 0 }); await settle();
   next.event(3);
   next.event(9, "adw:29fb6a3e", 7);
   assert.deepEqual(made.holes, [{ stream: "adw:29fb6a3e", from_seq: 4, to_seq: 7 }]);
@@ -425,11 +428,11 @@ test("unreadable text is noted and harms nothing", async () => {
 
 test("a subscription that is refused when it resumes is noted", async () => {
   const made = await observing();
-  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"room:a"}]}}');
-  made.sockets[0].subscribed({ "room:a": 3 }, { re: "c1" });
-  made.sockets[0].subscribed({ "room:a": 3 });
+  made.link.sendText('{"type":"subscribe","id":"c1","data":{"streams":[{"to":"room:a"}]}}'); await settle();
+  made.sockets[0].subscribed({ "room:a": 3 }, { re: "c1" }); await settle();
+  made.sockets[0].subscribed({ "room:a": 3 }); await settle();
   const next = await again(made);
-  next.subscribed({ "*": 0, global: 0 }, { refused: [{ to: "room:a", code: "forbidden", message: "no longer" }] });
+  next.subscribed({ "*": 0, global: 0 }, { refused: [{ to: "room:a", code: "forbidden", message: "no longer" }] }); await settle();
   assert.deepEqual(made.notes, ["refused room:a: forbidden no longer"]);
 });
 
@@ -500,7 +503,7 @@ test("every end is said in words", () => {
   assert.equal(ending(1012, ""), "the server restarts");
   assert.equal(ending(1012, "deploy"), "the server restarts: deploy");
   assert.equal(ending(4999, ""), "closed with code 4999");
-  assert.equal(ending(1006, "silence"), "no answer from the server");
+  assert.equal(ending(1006, "nothing arrives on the open connection"), "the connection was lost: nothing arrives on the open connection");
 });
 
 test("a socket that never opens asks HTTP why: 401 asks for a token, 403 gives up, else it tries again", async () => {
@@ -610,7 +613,7 @@ async function reading(over = {}) {
 test("a history is read on a connection of its own, up to its end, and its gap is told", async () => {
   const { sockets, seen, read } = await reading();
   assert.deepEqual(sockets[0].asked(), { "adw:29fb6a3e": 0, global: undefined });
-  sockets[0].subscribed({ "adw:29fb6a3e": 9, global: 0 });
+  sockets[0].subscribed({ "adw:29fb6a3e": 9, global: 0 }); await settle();
   sockets[0].say("gap", { stream: "adw:29fb6a3e", reason: "expired", to_seq: 3 });
   // Of what comes without asking, some had to be caught up with.
   sockets[0].say("gap", { stream: "global", reason: "slow_consumer", to_seq: 2 });
@@ -627,7 +630,7 @@ test("a history is read on a connection of its own, up to its end, and its gap i
 
 test("a refused history is an error with the server's reason", async () => {
   const { sockets, read } = await reading();
-  sockets[0].subscribed({ global: 0 }, { refused: [{ to: "adw:29fb6a3e", code: "forbidden", message: "not yours" }] });
+  sockets[0].subscribed({ global: 0 }, { refused: [{ to: "adw:29fb6a3e", code: "forbidden", message: "not yours" }] }); await settle();
   await assert.rejects(read, /not yours/);
   assert.equal(sockets[0].closed, 1000);
 });
