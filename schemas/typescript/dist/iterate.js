@@ -1,4 +1,5 @@
 /** What can be told from outside of a client: waiting for it in `async` functions, its events one after the other, its quality. */
+import { unseen } from "./follow.js";
 import { EventwireError } from "./index.js";
 /** How good the connection is now; may change with the signals `state` and `latency`. */
 export function quality({ state, latency = 0 }) {
@@ -43,8 +44,9 @@ export function events(client, { signal, types, to, buffer = 1000 } = {}) {
         waiting.length = 0;
         end({ error: signal?.reason });
     };
+    const isNew = unseen(client, control);
     client.on("*", (event) => {
-        if ((types && !types.includes(event.type)) || (to && event.to.split("/", 1)[0] !== to))
+        if (!isNew(event) || (types && !types.includes(event.type)) || (to && event.to.split("/", 1)[0] !== to))
             return;
         if (waiting.length < buffer)
             waiting.push(event);

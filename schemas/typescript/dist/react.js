@@ -1,5 +1,6 @@
 /** Hooks for React 18 and newer. The client is made once and shared; a component that is gone leaves nothing behind. */
 import { createContext, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { follow, onTarget } from "./follow.js";
 import { createClient } from "./index.js";
 import { quality } from "./iterate.js";
 /** The client that the hooks below use: `<EventwireContext value={client}>`. */
@@ -40,37 +41,50 @@ export function useQuality(client) {
         return () => offs.forEach((off) => off());
     }, [used]), () => quality(used), () => quality(used));
 }
-/** Calls `handler` for every event of a type or for a signal. The newest handler is used; it need not be memoised. */
-export function useEvent(type, handler, client) {
+/** Calls `handler` for every event of a type or for a signal, with `to` of that target only. The newest handler is used; it need not be memoised. */
+export function useEvent(type, handler, { to, client } = {}) {
     const used = useClient(client);
     const newest = useRef(handler);
     useEffect(() => {
         newest.current = handler;
     });
-    useEffect(() => used.on(type, ((value) => newest.current(value))), [used, type]);
-}
-/** Receives a target as long as the component is shown. Components that want the same target share it. */
-export function useTarget(target, client) {
-    const used = useClient(client);
     useEffect(() => {
-        if (!target)
-            return undefined;
-        const counts = shared.get(used) ?? new Map();
-        shared.set(used, counts);
-        const count = counts.get(target) ?? 0;
-        counts.set(target, count + 1);
-        // A refusal is told by the signal `refused`; a client that is closed wants nothing.
-        if (count === 0)
-            used.subscribe(target).catch(() => { });
-        return () => {
-            const left = (counts.get(target) ?? 1) - 1;
-            if (left > 0)
-                counts.set(target, left);
-            else {
-                counts.delete(target);
-                used.unsubscribe(target).catch(() => { });
-            }
-        };
-    }, [used, target]);
+        const call = ((value) => newest.current(value));
+        return to === undefined ? used.on(type, call) : onTarget(used, to, type, call);
+    }, [used, type, to]);
 }
-const shared = new WeakMap();
+/** Receives a target as long as the component is shown, and says what is missing of it, or why it is refused. Components that want the same target share it. */
+export function useTarget(to, { since, client } = {}) {
+    const { gap, refused } = useEvents(to, { since, client, reduce: ignore, initial: undefined });
+    return { ...(gap && { gap }), ...(refused && { refused }) };
+}
+const ignore = () => undefined;
+export function useEvents(to, { since, client, limit = 1000, reduce, initial } = {}) {
+    const used = useClient(client);
+    const newest = useRef({ limit, reduce });
+    useEffect(() => {
+        newest.current = { limit, reduce };
+    });
+    const begin = () => ({ to, used, value: reduce ? initial : [] });
+    const [kept, setKept] = useState(begin);
+    useEffect(() => {
+        setKept(begin());
+        if (to === undefined)
+            return undefined;
+        return follow(used, to, {
+            since,
+            event(event) {
+                const { limit, reduce } = newest.current;
+                setKept((kept) => {
+                    const value = reduce ? reduce(kept.value, event) : [...kept.value, event].slice(-limit);
+                    return Object.is(value, kept.value) ? kept : { ...kept, value };
+                });
+            },
+            gap: (gap) => setKept((kept) => ({ ...kept, gap })),
+            refused: (refused) => setKept((kept) => ({ ...kept, refused })),
+        });
+    }, [used, to, since]);
+    // Until the effect has run, what is kept is of the target before.
+    const { value, gap, refused } = kept.to === to && kept.used === used ? kept : begin();
+    return { events: value, state: value, ...(gap && { gap }), ...(refused && { refused }) };
+}

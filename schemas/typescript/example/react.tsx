@@ -1,15 +1,16 @@
-// The same in React: the lines of one agent run as they come. Copy it into an application with React 18 or newer.
+// The same in React: two agent runs side by side, each with its own lines. Copy it into an application with React 18 or newer.
 
-import { useState } from "react";
+import { EventwireContext, useConnectionState, useEvents, useEventwire, useQuality } from "@eventwire/client/react";
+import type { IncomingEvent, Options } from "@eventwire/client";
 
-import { EventwireContext, useConnectionState, useEvent, useEventwire, useQuality, useTarget } from "@eventwire/client/react";
-
-export function App({ url }: { url: string }) {
-  const client = useEventwire(url);
+export function App({ url, runs = ["29fb6a3e", "7c01d9aa"], options }: { url: string; runs?: string[]; options?: Options }) {
+  const client = useEventwire(url, options);
   return (
     <EventwireContext.Provider value={client}>
       <Status />
-      <Run adw="29fb6a3e" />
+      {runs.map((adw) => (
+        <Run key={adw} adw={adw} />
+      ))}
     </EventwireContext.Provider>
   );
 }
@@ -24,16 +25,23 @@ function Status() {
   );
 }
 
+/** What of an event is a line of its run. */
+function lines(all: string[], event: IncomingEvent): string[] {
+  return event.type === "adw.text_block" ? [...all, (event as { data: { content: string } }).data.content] : all;
+}
+
 function Run({ adw }: { adw: string }) {
-  const [lines, setLines] = useState<string[]>([]);
-  useTarget(`adw:${adw}`);
-  useEvent("adw.text_block", (event) => setLines((all) => [...all, event.data.content]));
-  useEvent("gap", ({ stream }) => setLines((all) => [...all, `… something is missing in ${stream}; load the run again`]));
+  // With the history that the server keeps, then live.
+  const { state, gap, refused } = useEvents<string[]>(`adw:${adw}`, { since: 0, reduce: lines, initial: [] });
+  if (refused) return <p>{`${refused.to} is refused: ${refused.message}`}</p>;
   return (
-    <ol>
-      {lines.map((line, index) => (
-        <li key={index}>{line}</li>
-      ))}
-    </ol>
+    <section id={adw}>
+      {gap && <p>{`something of ${gap.to} is missing (${gap.reason}); load the run again`}</p>}
+      <ol>
+        {state.map((line, index) => (
+          <li key={index}>{line}</li>
+        ))}
+      </ol>
+    </section>
   );
 }

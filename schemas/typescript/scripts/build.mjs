@@ -1,5 +1,5 @@
-// Builds dist/ from src/: index.js, the core in one minified file without imports, which a page can load as it is; known.js and
-// react.js; and the types of all. The gateway's inspector uses the core, and gets a copy: a crate holds nothing from outside of its
+// Builds dist/ from src/: index.js, the core in one minified file without imports, which a page can load as it is; the other
+// entry points; and the types of all. The gateway's inspector uses the core, and gets a copy: a crate holds nothing from outside of its
 // folder. Prints the size of the core and fails above 6 KiB.
 //
 //     node scripts/build.mjs [--check]
@@ -30,6 +30,7 @@ const INTERNAL = "named under deaf behind heard asked wish last frame cursor lin
 export const ENTRIES = {
   core: `export * from "./index.js";`,
   "iterators and quality, beside the core": `export * from "./iterate.js";`,
+  "targets for parts of a page, beside the core": `export * from "./follow.js";`,
   "hooks for React, beside the core": `export * from "./react.js";`,
   "list of known types": `export { isKnown } from "./known.js";`,
 };
@@ -60,7 +61,7 @@ async function build() {
   const problems = [...ts.getPreEmitDiagnostics(program), ...diagnostics];
   if (problems.length) throw new Error(ts.formatDiagnostics(problems, { getCanonicalFileName: (name) => name, getCurrentDirectory: () => here, getNewLine: () => "\n" }));
   // The core is one small file; what is beside it has an entry point of its own.
-  for (const name of Object.keys(files)) if (name.endsWith(".js") && !["iterate.js", "known.js", "react.js"].includes(name)) delete files[name];
+  for (const name of Object.keys(files)) if (name.endsWith(".js") && !["follow.js", "iterate.js", "known.js", "react.js"].includes(name)) delete files[name];
   const mangleProps = new RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`);
   files["index.js"] = banner + (await bundle(`export * from "./index.ts";`, join(here, "src"), { minify: true, mangleProps }));
   return files;

@@ -1,5 +1,6 @@
 /** What can be told from outside of a client: waiting for it in `async` functions, its events one after the other, its quality. */
 
+import { unseen } from "./follow.js";
 import { EventwireError, type Client, type Event, type EventOf, type IncomingEvent, type Quality } from "./index.js";
 
 /** How good the connection is now; may change with the signals `state` and `latency`. */
@@ -59,10 +60,11 @@ export function events(client: Client, { signal, types, to, buffer = 1000 }: Eve
     waiting.length = 0;
     end({ error: signal?.reason });
   };
+  const isNew = unseen(client, control);
   client.on(
     "*",
     (event) => {
-      if ((types && !types.includes(event.type)) || (to && event.to.split("/", 1)[0] !== to)) return;
+      if (!isNew(event) || (types && !types.includes(event.type)) || (to && event.to.split("/", 1)[0] !== to)) return;
       if (waiting.length < buffer) waiting.push(event);
       else end({ error: new EventwireError("buffer_overflow", `more than ${buffer} events wait to be read`) });
       wake();

@@ -2,7 +2,8 @@
 
 import { createContext, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore, type Context } from "react";
 
-import { createClient, type Client, type Event, type Handler, type Options, type Quality, type Signals, type State } from "./index.js";
+import { follow, onTarget } from "./follow.js";
+import { createClient, type Client, type Event, type Gap, type Handler, type IncomingEvent, type Options, type Quality, type RefusedStream, type Signals, type State } from "./index.js";
 import { quality } from "./iterate.js";
 
 /** The client that the hooks below use: `<EventwireContext value={client}>`. */
@@ -58,36 +59,100 @@ export function useQuality(client?: Client): Quality {
   );
 }
 
-/** Calls `handler` for every event of a type or for a signal. The newest handler is used; it need not be memoised. */
-export function useEvent<K extends keyof Signals | Event["type"]>(type: K, handler: Handler<K>, client?: Client): void {
+/** Which client a hook uses, and with `to` which target it is about. */
+export interface Scope {
+  /** Only what is about this target: its events, each once, its gaps, its refusal. */
+  to?: string | undefined;
+  /** The client; that of `EventwireContext` unless given. */
+  client?: Client | undefined;
+}
+
+/** Calls `handler` for every event of a type or for a signal, with `to` of that target only. The newest handler is used; it need not be memoised. */
+export function useEvent<K extends keyof Signals | Event["type"]>(type: K, handler: Handler<K>, { to, client }: Scope = {}): void {
   const used = useClient(client);
   const newest = useRef(handler);
   useEffect(() => {
     newest.current = handler;
   });
-  useEffect(() => used.on(type, ((value: never) => newest.current(value)) as Handler<K>), [used, type]);
-}
-
-/** Receives a target as long as the component is shown. Components that want the same target share it. */
-export function useTarget(target: string | undefined, client?: Client): void {
-  const used = useClient(client);
   useEffect(() => {
-    if (!target) return undefined;
-    const counts = shared.get(used) ?? new Map<string, number>();
-    shared.set(used, counts);
-    const count = counts.get(target) ?? 0;
-    counts.set(target, count + 1);
-    // A refusal is told by the signal `refused`; a client that is closed wants nothing.
-    if (count === 0) used.subscribe(target).catch(() => {});
-    return () => {
-      const left = (counts.get(target) ?? 1) - 1;
-      if (left > 0) counts.set(target, left);
-      else {
-        counts.delete(target);
-        used.unsubscribe(target).catch(() => {});
-      }
-    };
-  }, [used, target]);
+    const call = ((value: never) => newest.current(value)) as Handler<K>;
+    return to === undefined ? used.on(type, call) : onTarget(used, to, type, call);
+  }, [used, type, to]);
 }
 
-const shared = new WeakMap<Client, Map<string, number>>();
+/** What a component knows about its target. */
+export interface TargetState {
+  /** The newest gap of the target: load its state anew. */
+  gap?: Gap;
+  /** Why the target is not received. */
+  refused?: RefusedStream;
+}
+
+/** Where a target begins. */
+export interface TargetOptions {
+  /** After this number; 0: with everything that is kept. Without it from now on. */
+  since?: number | undefined;
+  client?: Client | undefined;
+}
+
+/** Receives a target as long as the component is shown, and says what is missing of it, or why it is refused. Components that want the same target share it. */
+export function useTarget(to: string | undefined, { since, client }: TargetOptions = {}): TargetState {
+  const { gap, refused } = useEvents<undefined>(to, { since, client, reduce: ignore, initial: undefined });
+  return { ...(gap && { gap }), ...(refused && { refused }) };
+}
+const ignore = () => undefined;
+
+/** The events of a target, as a list. */
+export interface EventList extends TargetState {
+  /** The newest `limit` events, the last one at the end. */
+  events: IncomingEvent[];
+}
+
+/** The events of a target, reduced to a state. */
+export interface Reduced<S> extends TargetState {
+  state: S;
+}
+
+/**
+ * Receives a target as long as the component is shown, and keeps its events: the newest `limit` (1,000 unless set), or what
+ * `reduce` makes of them, beginning with `initial`. With `since: 0` its history comes first. Another `to` begins anew.
+ */
+export function useEvents(to: string | undefined, options?: TargetOptions & { limit?: number }): EventList;
+export function useEvents<S>(to: string | undefined, options: TargetOptions & { reduce: (state: S, event: IncomingEvent) => S; initial: S }): Reduced<S>;
+export function useEvents(
+  to: string | undefined,
+  { since, client, limit = 1000, reduce, initial }: TargetOptions & { limit?: number; reduce?: (state: any, event: IncomingEvent) => any; initial?: unknown } = {},
+): EventList & Reduced<unknown> {
+  const used = useClient(client);
+  const newest = useRef({ limit, reduce });
+  useEffect(() => {
+    newest.current = { limit, reduce };
+  });
+  const begin = (): Kept => ({ to, used, value: reduce ? initial : [] });
+  const [kept, setKept] = useState(begin);
+  useEffect(() => {
+    setKept(begin());
+    if (to === undefined) return undefined;
+    return follow(used, to, {
+      since,
+      event(event) {
+        const { limit, reduce } = newest.current;
+        setKept((kept) => {
+          const value = reduce ? reduce(kept.value, event) : [...(kept.value as IncomingEvent[]), event].slice(-limit);
+          return Object.is(value, kept.value) ? kept : { ...kept, value };
+        });
+      },
+      gap: (gap) => setKept((kept) => ({ ...kept, gap })),
+      refused: (refused) => setKept((kept) => ({ ...kept, refused })),
+    });
+  }, [used, to, since]);
+  // Until the effect has run, what is kept is of the target before.
+  const { value, gap, refused } = kept.to === to && kept.used === used ? kept : begin();
+  return { events: value as IncomingEvent[], state: value, ...(gap && { gap }), ...(refused && { refused }) };
+}
+
+interface Kept extends TargetState {
+  to: string | undefined;
+  used: Client;
+  value: unknown;
+}

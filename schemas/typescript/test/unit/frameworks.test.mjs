@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
+import * as esbuild from "esbuild";
 import { Window } from "happy-dom";
 import ts from "typescript";
 
@@ -91,6 +92,163 @@ test("React: a server renders the state without connecting", async () => {
   const App = () => h("b", null, useConnectionState(useEventwire("http://localhost:1", { WebSocket: server.Socket })).phase);
   assert.equal(renderToString(h(App)), "<b>idle</b>");
   assert.equal(server.made, 0);
+});
+
+/** A server that keeps what is published, refuses some targets, and replays from where it is asked. */
+function keeping({ refuses = [] } = {}) {
+  const log = [];
+  const open = new Set();
+  const commands = [];
+  class Socket {
+    wanted = new Set();
+    constructor() {
+      open.add(this);
+      setTimeout(() => this.say("connection.welcome", { epoch: "0123456789abcdef", server_time: "2026-11-21T00:00:00Z", heartbeat_interval_ms: 30000 }));
+    }
+    say(type, data, more = {}) {
+      if (open.has(this)) this.onmessage?.({ data: JSON.stringify({ type, time: "2026-11-21T00:00:00Z", to: "connection:c", data, ...more }) });
+    }
+    send(text) {
+      const { type, id, data } = JSON.parse(text);
+      if (type === "ping") return this.say("connection.pong", { re: id });
+      commands.push([type, ...data.streams.map(({ to }) => to)]);
+      if (type === "unsubscribe") {
+        for (const { to } of data.streams) this.wanted.delete(to);
+        return this.say("connection.unsubscribed", { re: id, streams: data.streams });
+      }
+      const refused = data.streams.filter(({ to }) => refuses.includes(to)).map(({ to }) => ({ to, code: "forbidden", message: "not yours" }));
+      const taken = data.streams.filter(({ to }) => !refuses.includes(to));
+      this.say("connection.subscribed", { re: id, epoch: "0123456789abcdef", streams: taken.map(({ to }) => ({ to, head: log.length })), refused });
+      for (const { to, since } of taken) {
+        this.wanted.add(to);
+        if (since === undefined) continue;
+        this.say("connection.replaying", { stream: to, from: since });
+        for (const event of log) if (event.to === to && event.seq > since) this.say("adw.text_block", event.data, event);
+        this.say("connection.recovered", { stream: to, recovered: 0, upto: log.length });
+      }
+    }
+    close() {
+      open.delete(this);
+    }
+  }
+  return {
+    Socket,
+    commands,
+    publish(adw, content) {
+      const to = `adw:${adw}`;
+      const event = { to, seq: log.length + 1, prev: log.findLast((event) => event.to === to)?.seq ?? 0, data: { adw_id: adw, content } };
+      log.push(event);
+      for (const socket of open) if (socket.wanted.has(to)) socket.say("adw.text_block", event.data, event);
+    },
+    gap: (stream) => open.forEach((socket) => socket.say("connection.gap", { stream, reason: "slow_consumer", from_seq: 1, to_seq: 2 })),
+  };
+}
+
+/** React with a page, for a test. */
+async function page(run) {
+  const clients = [];
+  const window = new Window();
+  Object.assign(globalThis, { window, document: window.document, navigator: window.navigator, IS_REACT_ACT_ENVIRONMENT: true });
+  try {
+    const react = await import("react");
+    const { createRoot } = await import("react-dom/client");
+    const node = window.document.createElement("div");
+    const root = createRoot(node);
+    await run({ ...react, h: react.createElement, node, root, clients, settle: () => react.act(tick) });
+    await react.act(async () => root.unmount());
+  } finally {
+    // Also where the test failed: a client that stays would keep the process.
+    for (const client of clients) client.close();
+    delete globalThis.window;
+    delete globalThis.document;
+    delete globalThis.navigator;
+    window.close();
+  }
+}
+
+/** The example as an application builds it, with this package and the React of the tests. */
+async function example() {
+  const scratch = mkdtempSync(join(here, ".example-"));
+  try {
+    const { code } = await esbuild.transform(readFileSync(join(here, "example/react.tsx"), "utf8"), { loader: "tsx", jsx: "automatic", format: "esm" });
+    writeFileSync(join(scratch, "react.mjs"), code);
+    return (await import(pathToFileURL(join(scratch, "react.mjs")))).App;
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+test("React: the example shows two runs at once, each with its own lines, history first, each line once", async () => {
+  const App = await example();
+  await page(async ({ h, StrictMode, act, node, root, settle }) => {
+    const server = keeping();
+    for (let line = 0; line < 3; line += 1) for (const adw of ["aaaaaaaa", "bbbbbbbb"]) server.publish(adw, `${adw} ${line}`);
+    const options = { WebSocket: server.Socket, transports: ["websocket"] };
+    const show = (runs) => act(async () => root.render(h(StrictMode, null, h(App, { url: "http://localhost:1", runs, options }))));
+    const lines = () => [...node.querySelectorAll("section")].map((section) => [...section.querySelectorAll("li")].map((li) => li.textContent));
+    const expected = (count, adws = ["aaaaaaaa", "bbbbbbbb"]) => adws.map((adw) => Array.from({ length: count }, (_, line) => `${adw} ${line}`));
+    await show(["aaaaaaaa", "bbbbbbbb"]);
+    for (let turn = 0; turn < 100 && lines().flat().length < 6; turn += 1) await settle();
+    assert.deepEqual(lines(), expected(3));
+    for (let line = 3; line < 10; line += 1) await act(async () => ["bbbbbbbb", "aaaaaaaa"].forEach((adw) => server.publish(adw, `${adw} ${line}`)));
+    assert.deepEqual(lines(), expected(10));
+    // One goes, and comes back with its history; a second look at the other asks for its history once more.
+    await show(["aaaaaaaa"]);
+    await settle();
+    assert.deepEqual(lines(), expected(10, ["aaaaaaaa"]));
+    await show(["aaaaaaaa", "bbbbbbbb"]);
+    for (let turn = 0; turn < 100 && lines().flat().length < 20; turn += 1) await settle();
+    assert.deepEqual(lines(), expected(10));
+    // What is missing of one run is told in that run.
+    await act(async () => server.gap("adw:bbbbbbbb"));
+    assert.deepEqual([...node.querySelectorAll("section")].map((section) => section.querySelectorAll("p").length), [0, 1]);
+    assert.deepEqual(server.commands[0].sort(), ["adw:aaaaaaaa", "adw:bbbbbbbb", "global", "subscribe"], "one command for both");
+  });
+});
+
+test("React: two components on one target from different beginnings have each line once; gaps, refusals and events reach the hook of their target", async () => {
+  const { EventwireContext, useEvent, useEvents, useTarget } = await import("../../dist/react.js");
+  await page(async ({ h, act, node, root, clients, settle }) => {
+    const server = keeping({ refuses: ["adw:cccccccc"] });
+    for (let line = 0; line < 3; line += 1) server.publish("aaaaaaaa", `${line}`);
+    const client = createClient("http://localhost:1", { WebSocket: server.Socket, transports: ["websocket"] });
+    clients.push(client);
+    client.start();
+    const seen = [];
+    function List({ id, ...options }) {
+      const { events } = useEvents("adw:aaaaaaaa", options);
+      return h("i", { id }, events.map(({ data }) => data.content).join(""));
+    }
+    function Ears({ adw }) {
+      const { gap, refused } = useTarget(`adw:${adw}`);
+      useEvent("adw.text_block", ({ data }) => seen.push(`${adw} ${data.content}`), { to: `adw:${adw}` });
+      useEvent("gap", ({ to }) => seen.push(`${adw} gap ${to}`), { to: `adw:${adw}` });
+      useEvent("refused", ({ to }) => seen.push(`${adw} refused ${to}`), { to: `adw:${adw}` });
+      return h("b", { id: adw }, gap ? "gap" : refused ? refused.code : "");
+    }
+    const text = (id) => node.querySelector(`#${id}`)?.textContent;
+    const show = (...parts) => act(async () => root.render(h(EventwireContext.Provider, { value: client }, ...parts)));
+    const early = h(List, { key: 1, id: "early" });
+    await show(early);
+    for (let turn = 0; turn < 20; turn += 1) await settle();
+    await act(async () => server.publish("aaaaaaaa", "3"));
+    assert.equal(text("early"), "3");
+    // The history that the second one wants does not come to the first.
+    await show(early, h(List, { key: 2, id: "late", since: 0 }), h(List, { key: 3, id: "two", since: 0, limit: 2 }), ...["aaaaaaaa", "bbbbbbbb", "cccccccc"].map((adw) => h(Ears, { key: adw, adw })));
+    for (let turn = 0; turn < 5; turn += 1) await settle();
+    await act(async () => ["aaaaaaaa", "bbbbbbbb"].forEach((adw) => server.publish(adw, "4")));
+    assert.deepEqual([text("early"), text("late"), text("two")], ["34", "01234", "34"]);
+    await act(async () => server.gap("adw:bbbbbbbb/raw"));
+    assert.deepEqual(["aaaaaaaa", "bbbbbbbb", "cccccccc"].map(text), ["", "gap", "forbidden"]);
+    assert.deepEqual(seen.filter((line) => !/^aaaaaaaa [0-3]$/.test(line)), ["cccccccc refused adw:cccccccc", "aaaaaaaa 4", "bbbbbbbb 4", "bbbbbbbb gap adw:bbbbbbbb"]);
+    // One of several that share a target goes, and the others stay.
+    await show(early);
+    await settle();
+    await act(async () => server.publish("aaaaaaaa", "5"));
+    assert.equal(text("early"), "345");
+    assert.deepEqual(client.targets, ["adw:aaaaaaaa"]);
+    await act(async () => client.close());
+  });
 });
 
 /** Compiles a snippet as it would be copied, type-checked, and imports it. */
