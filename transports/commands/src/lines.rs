@@ -1,6 +1,6 @@
 //! What waits for a back end that is called, as a state machine: no clock, no socket, no lock.
 //!
-//! The commands of one session are a [lane](crate::lane) with two tracks, and each track with something to bring has one
+//! The commands of one session are a lane with two tracks, and each track with something to bring has one
 //! task that brings it. A command that a back end took over may still be in work: it is remembered, so that a
 //! cancellation names it (CMD-16). A cancelled command whose attempt failed is not tried again. It is **held** until the
 //! urgent command is done, as in the [queue](crate::queue).

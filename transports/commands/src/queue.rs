@@ -1,6 +1,6 @@
 //! What waits for back ends that read a stream, as a state machine of time: no clock, no socket, no lock.
 //!
-//! A command goes to every **group** that has a reader. In a group, the commands of one session are a [lane](crate::lane),
+//! A command goes to every **group** that has a reader. In a group, the commands of one session are a lane,
 //! which decides what may be brought next and what an urgent command cancels (CMD-11, CMD-15). While anything of a lane is
 //! on its way, the lane belongs to one **reader**; when nothing is, the next command goes to the reader with the fewest lanes.
 //!

@@ -402,10 +402,11 @@ impl Receiver for OverSse {
         let (targets, address) = (targets.into(), world.address);
         let mut receiver = Self { who, targets, address, body: None, unread: Vec::new(), last_id: String::new() };
         receiver.connect().await;
-        // The first block says where it stands; without it nobody could come back.
+        // The first block has an id, with which the client comes back, and the first event, which is still to be read.
         let block = receiver.block().await;
         receiver.read_id(&block);
         assert!(!receiver.last_id.is_empty());
+        receiver.unread.splice(0..0, block.into_bytes());
         receiver
     }
 
