@@ -459,6 +459,8 @@ impl EventFrame {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn code(bytes: &[u8]) -> ErrorCode {
@@ -512,12 +514,12 @@ mod tests {
         assert!(read_strict("\u{feff}{}".as_bytes(), 64).is_err(), "a token has none");
     }
 
-    proptest::proptest! {
+    proptest! {
         /// Every text that a program may cut anywhere is read, and reads as the lossy form of its UTF-16.
         #[test]
         fn env_06_a_text_of_any_utf_16_units_is_read_as_its_lossy_form(
-            units in proptest::collection::vec(
-                proptest::prop_oneof![0x20_u16..0x7f, 0xd800_u16..0xe000, proptest::arbitrary::any::<u16>()], 0..40),
+            units in prop::collection::vec(
+                prop_oneof![0x20_u16..0x7f, 0xd800_u16..0xe000, any::<u16>()], 0..40),
         ) {
             let mut json = String::from("{\"text\":\"");
             for unit in &units {
@@ -526,14 +528,14 @@ mod tests {
             json.push_str("\"}");
             let read = read_document(json.as_bytes(), 4_096).unwrap();
             let value: serde_json::Value = serde_json::from_str(&read).unwrap();
-            proptest::prop_assert_eq!(value["text"].as_str().unwrap(), String::from_utf16_lossy(&units));
+            prop_assert_eq!(value["text"].as_str().unwrap(), String::from_utf16_lossy(&units));
         }
 
         /// What is not to be replaced stays byte for byte, and nothing that is read makes it fail otherwise.
         #[test]
         fn env_06_text_without_halves_is_not_touched(text in ".{0,200}") {
             let json = serde_json::to_string(&[&text]).unwrap();
-            proptest::prop_assert!(matches!(replace_lone_surrogates(&json), Ok(Cow::Borrowed(same)) if same == json));
+            prop_assert!(matches!(replace_lone_surrogates(&json), Ok(Cow::Borrowed(same)) if same == json));
         }
     }
 
