@@ -53,7 +53,7 @@ async fn http_02_every_malformed_publication_is_told_and_nobody_else_notices() {
     let good = text_block("adw:29fb6a3e", "29fb6a3e").to_string();
     let deep =
         format!("{{\"type\":\"_a.b\",\"to\":\"global\",\"data\":{{\"a\":{}1{}}}}}", "[".repeat(100), "]".repeat(100));
-    let deeper = format!("{{\"data\":{}", "[".repeat(100_000));
+    let deeper = "[".repeat(100_000);
     let large = json!({"type": "_a.b", "to": "global", "data": {"a": "x".repeat(1_100_000)}}).to_string();
     let many = format!("[{}]", vec![good.as_str(); 1_001].join(","));
 

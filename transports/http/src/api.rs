@@ -306,8 +306,11 @@ impl Media {
                             ErrorBody::new(ErrorCode::InvalidUtf8, message)
                         })?;
                         // The borders first, then each event by itself: one that cannot be read does not take others with it.
-                        let items: Vec<&RawValue> = serde_json::from_str(text)
-                            .map_err(|error| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))?;
+                        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| {
+                            // The reader of one document says more of what is wrong.
+                            let told = read_document(text.as_bytes(), limits::MAX_BATCH_BYTES).err();
+                            told.unwrap_or_else(|| ErrorBody::new(ErrorCode::MalformedFrame, error.to_string()))
+                        })?;
                         items.into_iter().map(|item| one(item.get().as_bytes())).collect()
                     }
                     _ => {

@@ -161,6 +161,7 @@ async fn http_01_an_unreadable_line_is_refused_alone_and_an_unreadable_document_
         (twice.as_bytes(), "duplicate_key"),
         (b"{\"type\":\"\xff\"}", "invalid_utf8"),
         (&[&b"{\"data\":"[..], &b"[".repeat(2_000)].concat(), "too_deep"),
+        (&b"[".repeat(2_000), "too_deep"),
     ] {
         let answer = post(&api, JSON, body.to_vec()).await;
         assert_eq!((answer.status, answer.code()), (400, code), "{}", String::from_utf8_lossy(body));
