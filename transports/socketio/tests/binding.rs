@@ -476,7 +476,8 @@ async fn sio_06_a_client_that_takes_nothing_is_cut_off_and_delays_nobody() {
     publishing.await.unwrap();
     // What waits for the other is its mailbox, and in the transport what a session may be given.
     let unsent = server.acceptor.unsent_bytes();
-    assert!(unsent <= limits::SOCKETIO_UNSENT_BYTES as u64, "{unsent} bytes were handed over and not taken");
+    // The acceptor counts both sessions; of the one that reads, the last events may still be on their way.
+    assert!(unsent <= 2 * limits::SOCKETIO_UNSENT_BYTES as u64, "{unsent} bytes were handed over and not taken");
     let queued = server.hub.connections().iter().map(|info| info.queued_bytes).max().unwrap();
     assert!(queued <= 2 << 20, "{queued} bytes wait for one client");
     server.holds(1).await;
