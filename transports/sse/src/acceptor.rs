@@ -223,7 +223,7 @@ impl SseAcceptor {
     fn spread(&self) -> Duration {
         let turn = self.sent_away.fetch_add(1, Ordering::Relaxed);
         // Eleven and thirty-two have no common divisor, so 32 clients in a row get 32 different waits.
-        self.options.retry + self.options.retry * (turn * 11 % 32) / 16
+        self.options.retry + self.options.retry * (turn % 32 * 11 % 32) / 16
     }
 
     async fn start(&self, connect: ConnectRequest) -> Result<SseBody, ErrorBody> {
