@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use eventwire_hub::{Secret, Thumbprint};
+use eventwire_hub::{Authenticator, Credentials, NoAuthentication, Principal, Secret, Thumbprint};
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
 use eventwire_systems::product::{JwtUsers, ResolvedUser, Shown, UserResolver};
 
@@ -67,6 +67,29 @@ impl LoginKeys {
     }
 }
 
+/// The authenticator of a gateway without API keys and tokens. Logins of Product Demo still have a key, which can be withdrawn
+/// (AUTH-18).
+#[derive(Debug)]
+pub(crate) struct OpenGateway {
+    pub(crate) grants: NoAuthentication,
+    pub(crate) logins: Option<Arc<LoginKeys>>,
+}
+
+#[async_trait]
+impl Authenticator for OpenGateway {
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        self.grants.authenticate(credentials).await
+    }
+
+    fn authenticates(&self) -> bool {
+        self.grants.authenticates()
+    }
+
+    fn accepts_key(&self, key: &Thumbprint) -> bool {
+        self.logins.as_ref().is_some_and(|logins| logins.accepts_key(key))
+    }
+}
+
 fn expecting(users: JwtUsers, issuer: Option<&str>, audience: Option<&str>) -> JwtUsers {
     let users = match issuer {
         Some(issuer) => users.issued_by(issuer),
@@ -82,5 +105,21 @@ fn expecting(users: JwtUsers, issuer: Option<&str>, audience: Option<&str>) -> J
 impl UserResolver for LoginKeys {
     async fn resolve(&self, shown: &Shown) -> Result<Option<ResolvedUser>, ErrorBody> {
         self.users().resolve(shown).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auth_18_without_api_keys_a_withdrawn_login_key_is_refused() {
+        let users = |secret: &str| users_of(secret).unwrap();
+        let logins = Arc::new(LoginKeys::new(users("first-key-of-logins-0123456789abcdef"), &Settings::default()));
+        let gateway = OpenGateway { grants: NoAuthentication::loopback(), logins: Some(Arc::clone(&logins)) };
+        let before = users("first-key-of-logins-0123456789abcdef").key();
+        assert!(gateway.accepts_key(&before));
+        assert_eq!(logins.replace(users("second-key-of-logins-0123456789abcdef")), Some(before));
+        assert!(!gateway.accepts_key(&before));
     }
 }

@@ -30,6 +30,7 @@ use crate::credential_file::{self, Holds};
 use crate::files::Directory;
 use crate::front::Front;
 use crate::jwt::Accepted;
+use crate::login_keys::OpenGateway;
 use crate::pages::{Pages, Upstream};
 use crate::places::{self, SocketPlaces};
 use crate::proxy::{Others, Proxies};
@@ -88,7 +89,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     }
 
     let remembered = systems::Remembered::new(settings);
-    let hub = hub(settings, authenticates.then(|| accepted.clone()), &remembered, audit)?;
+    let hub = hub(settings, accepted.clone(), authenticates, &remembered, audit)?;
     let login_keys = credentials.accepted.logins.clone();
     credentials.follow(&hub, hangups).await;
     let access = Access::of(settings, &accepted);
@@ -229,7 +230,8 @@ fn pages(settings: &Settings, dialect: Dialect) -> Result<Pages, Failure> {
 
 fn hub(
     settings: &Settings,
-    accepted: Option<Accepted>,
+    accepted: Accepted,
+    authenticates: bool,
     remembered: &systems::Remembered,
     audit: Audit,
 ) -> Result<Hub, Failure> {
@@ -276,14 +278,15 @@ fn hub(
             checkpoint_bytes: settings.checkpoint_bytes.as_usize(),
             ..MemoryBounds::default()
         });
-    Ok(match accepted {
-        Some(accepted) => builder.authenticator(accepted).build(),
-        None if is_loopback(settings) && settings.trusted_proxies.is_empty() => {
-            builder.authenticator(NoAuthentication::loopback()).build()
-        }
-        None if is_loopback(settings) => builder.authenticator(NoAuthentication::by_address()).build(),
-        None => builder.authenticator(NoAuthentication::insecure()).build(),
-    })
+    if authenticates {
+        return Ok(builder.authenticator(accepted).build());
+    }
+    let grants = match is_loopback(settings) {
+        true if settings.trusted_proxies.is_empty() => NoAuthentication::loopback(),
+        true => NoAuthentication::by_address(),
+        false => NoAuthentication::insecure(),
+    };
+    Ok(builder.authenticator(OpenGateway { grants, logins: accepted.logins }).build())
 }
 
 /// What strangers may listen to.

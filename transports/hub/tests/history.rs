@@ -11,6 +11,7 @@ use eventwire_protocol::{
     AdwId, Claims, Envelope, Epoch, ErrorCode, Position, Root, Time,
     event::{
         adw::{AgentDeleted, TextBlock},
+        context::NewMessage,
         product::DocumentStatus,
     },
     footprint,
@@ -98,6 +99,26 @@ async fn log_04_a_forgotten_stream_raises_the_floor_of_those_that_are_not_known(
     let head = history.heads().await.unwrap().head;
     let page = history.read(NOW(0), &[(root, head)], PAGE).await.unwrap();
     assert!(page.floors.is_empty());
+}
+
+#[tokio::test]
+async fn log_04_a_session_with_a_forgotten_stream_has_a_gap_while_another_of_its_streams_is_kept() {
+    let of = |visibility: &str| -> Record {
+        let message = json!({"id": 1, "sender": "ann", "content": "x", "visibility": visibility});
+        let message: NewMessage = serde_json::from_value(message).unwrap();
+        Envelope::to_session("s1".parse().unwrap(), &message, NOW(0)).unwrap().into()
+    };
+    for (first, then) in [("public", "private"), ("private", "public")] {
+        let history = history(MemoryBounds { realm_bytes: 6_000, ..small(2) });
+        history.append(NOW(0), append(vec![of(first)])).await.unwrap()[0].as_ref().unwrap();
+        for number in 0..200 {
+            let records = vec![record(&format!("{:08}", number % 50), "x"), of(then)];
+            history.append(NOW(0), append(records)).await.unwrap()[0].as_ref().unwrap();
+        }
+        let root = Root::Session("s1".parse().unwrap());
+        let page = history.read(NOW(0), &[(root, Position::START)], PAGE).await.unwrap();
+        assert!(page.floors.iter().any(|floor| floor.stream.is_none()), "{:?}", page.floors);
+    }
 }
 
 #[tokio::test]

@@ -135,6 +135,9 @@ struct Stream {
     bytes: usize,
     head: Position,
     floor: Position,
+    /// The highest number of another stream of the same root that was forgotten. A reader of the root has only this one to
+    /// learn it from (LOG-04).
+    lost: Position,
 }
 
 /// Resident bytes of the place for frames of one event. It outlasts the frames themselves.
@@ -387,6 +390,7 @@ impl Log {
             head: Position::START,
             // Forgotten streams may have been this one: a reader that is older than that may lack something (LOG-04).
             floor: self.forgotten,
+            lost: Position::START,
         };
         let slot = self.entries.push(holder, None, now, cost, Item::Stream(Box::new(stream)))?;
         let hash = self.hasher.hash_one(audience);
@@ -496,6 +500,10 @@ impl Log {
                 self.parts.remove(id);
             }
         }
+        let sibling = stream.audience.root().and_then(|root| self.streams_of(&root).first().copied());
+        if let Some(sibling) = sibling.and_then(|sibling| self.stream_mut(sibling)) {
+            sibling.lost = sibling.lost.max(stream.head).max(stream.lost);
+        }
         self.forgotten = self.forgotten.max(stream.head);
         true
     }
@@ -513,9 +521,12 @@ impl Log {
                 Root::Realm => missing(None, self.realm_floor),
                 _ if streams.is_empty() => missing(None, self.forgotten),
                 _ => {
+                    let mut lost = Position::START;
                     for stream in streams.into_iter().filter_map(|slot| self.stream(slot)) {
                         missing(Some(&stream.audience), stream.floor);
+                        lost = lost.max(stream.lost);
                     }
+                    missing(None, lost);
                 }
             }
         }
