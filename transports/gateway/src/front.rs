@@ -85,16 +85,23 @@ impl Front {
         let request_id = from.as_ref().ok().and_then(|from| from.request_id.as_deref());
         let mut context = RequestContext::new(Some(peer.ip()), Some(client.ip())).request_id(request_id);
         let place = self.place(&request);
-        let is_application = place.is_application();
+        let (is_application, is_pages) = (place.is_application(), matches!(place, Place::Pages));
         if !is_application {
             // A path of the application may hold what only the application may know.
             context = context.path(request.uri().path());
         }
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let judged = async {
             let response = match from {
                 Ok(from) => self.judge(request, place, &from).await,
                 Err(error) => self.refuse(peer, error),
             };
+            let status = response.status();
+            let code = response.extensions().get::<ErrorCode>().copied();
+            if !is_pages && (code.is_some() || status.is_client_error() || status.is_server_error()) {
+                let code = code.map_or("none", ErrorCode::as_str);
+                tracing::debug!(%peer, %client, %method, path, status = status.as_u16(), code, "a request was refused");
+            }
             // What the application refuses is the application's.
             if let Some(code) = refusal_of(&response).filter(|_| !is_application) {
                 self.hub.audit().record_refusal(AuditEntry::new(AuditEvent::RequestRefused).code(code));
@@ -105,7 +112,7 @@ impl Front {
     }
 
     fn refuse(&self, peer: SocketAddr, error: ErrorBody) -> Response<Body> {
-        tracing::debug!(%peer, code = %error.code, message = %error.message, "refused");
+        tracing::debug!(%peer, code = %error.code, reason = %error.message, "refused before routing");
         self.hub.audit().record(AuditEntry::new(AuditEvent::RequestRefused).code(error.code));
         answer::refusal(error.code, error.message)
     }

@@ -189,7 +189,7 @@ async fn connection<A: Answerer>(
         // The answer waits for the question: clients take one that comes before it for a fault.
         Ok(First::Head { shows, asker }) => {
             if let Err(error) = account.settle(shows) {
-                tracing::debug!(%peer, code = %error.code, message = %error.message, "refused");
+                tracing::debug!(%peer, code = %error.code, reason = %error.message, "refused");
                 answerer.refused(peer, error.code);
                 let answer = answerer.refusal(StatusCode::SERVICE_UNAVAILABLE, &error, &asker);
                 return head::refuse(stream, &answer).await;
@@ -197,7 +197,7 @@ async fn connection<A: Answerer>(
         }
         Ok(First::Nothing) => return,
         Ok(First::Refused(status, error, asker)) => {
-            tracing::debug!(%peer, status = status.as_u16(), code = %error.code, message = %error.message, "refused");
+            tracing::debug!(%peer, status = status.as_u16(), code = %error.code, reason = %error.message, "refused");
             answerer.refused(peer, error.code);
             return head::refuse(stream, &answerer.refusal(status, &error, &asker)).await;
         }

@@ -41,6 +41,8 @@ impl Refusal {
     pub fn into_response(self) -> Response<Bytes> {
         let error = self.error.code;
         let mut response = json(self.status, &Refused { error: self.error });
+        // For the logs of a server around this.
+        response.extensions_mut().insert(error);
         let headers = response.headers_mut();
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow);

@@ -374,6 +374,9 @@ pub(crate) fn outcomes(hub: &Hub, principal: &Principal, results: Vec<PublishRes
     let Evictions { values, ids, .. } = hub.take_evictions(principal);
     let evicted = (values + ids > 0).then_some(Evicted { newest_values: values, ids });
     let taken = results.iter().any(|outcome| outcome.error.is_none());
+    for ErrorBody { code, message } in results.iter().filter_map(|outcome| outcome.error.as_ref()) {
+        tracing::debug!(principal = %principal.name, %code, reason = %message, "an event was refused");
+    }
     let status = if taken { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY };
     json(status, &PublishResults { results, evicted })
 }

@@ -688,6 +688,7 @@ impl Connection {
 
     /// Tells the client that something it asked was refused. `re` is the id of what it asked, `wait` when to ask again.
     pub fn refuse(&self, re: Option<String>, error: ErrorBody, wait: Option<Duration>) {
+        tracing::debug!(connection = %self.id, code = %error.code, reason = %error.message, "a command was refused");
         let payload = Error {
             code: error.code,
             message: error.message.into_owned(),
@@ -846,6 +847,9 @@ impl Connection {
             }
         }
         outbox.forget_all(&lost);
+        for RefusedStream { to, code, message } in &refused {
+            tracing::debug!(connection = %self.id, to, %code, reason = message, "a subscription was refused");
+        }
         // Whoever missed everything has also missed what comes to it without asking (LOG-11).
         if everything_since.is_some() {
             let registry = self.hub.core.registry();

@@ -44,6 +44,8 @@ impl From<Rejection> for Response<Bytes> {
         let body = serde_json::json!({ "error": rejection.error }).to_string();
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = rejection.status;
+        // For the logs of a server around this.
+        response.extensions_mut().insert(rejection.error.code);
         let beside = match rejection.error.code {
             ErrorCode::MethodNotAllowed => Some((header::ALLOW, "GET")),
             ErrorCode::Unauthorised => Some((header::WWW_AUTHENTICATE, "Bearer")),

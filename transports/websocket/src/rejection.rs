@@ -64,6 +64,8 @@ impl From<Rejection> for Response<Bytes> {
         let body = json!({ "error": rejection.error }).to_string();
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = rejection.status;
+        // For the logs of a server around this.
+        response.extensions_mut().insert(rejection.error.code);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -646,12 +646,13 @@ await check("connections can be read at 390 pixels: a value is beside its label 
 // What axe-core looks at: every view with something in it, and the dialogs.
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 for (const colorScheme of ["light", "dark"]) {
-  await check(`axe-core finds nothing in any view, ${colorScheme}, at 1400 and 390 pixels, and every view has one h1`, async () => {
+  await check(`axe-core finds nothing in any view, ${colorScheme}, at 1400, 900 and 390 pixels, and every view has one h1`, async () => {
     const looked = await open({ colorScheme }, `#/events?adw=${adw}`);
     await live(looked);
     await looked.evaluate(axe);
     const told = [];
     const look = async (what) => {
+      await shot(looked, `${what.replace(" ", "-")}-${colorScheme}`);
       const violations = await looked.evaluate(async () => {
         const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
         return violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")}`);
@@ -660,7 +661,7 @@ for (const colorScheme of ["light", "dark"]) {
       const headings = await looked.evaluate(() => [...document.querySelectorAll("h1")].filter((heading) => heading.getClientRects().length > 0).length);
       if (headings !== 1) told.push(`${what}: ${headings} h1`);
     };
-    for (const width of [1400, 390]) {
+    for (const width of [1400, 900, 390]) {
       await looked.setViewportSize({ width, height: 900 });
       await show(looked, `events?adw=${adw}`);
       await rows(looked).first().waitFor();
@@ -687,7 +688,6 @@ for (const colorScheme of ["light", "dark"]) {
       await show(looked, `why?type=adw.text_block&to=adw:${adw}`);
       await looked.locator(".explained").first().waitFor();
       await look(`answer ${width}`);
-      await shot(looked, `why-${width}-${colorScheme}`);
     }
     await looked.evaluate(() => document.getElementById("token-button").click());
     await look("token");
