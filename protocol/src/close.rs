@@ -67,7 +67,7 @@ close_codes! {
     /// The client does not speak the protocol.
     Protocol = 4000, Stop;
     /// The credentials are missing, wrong or expired.
-    Unauthorised = 4001, RefreshToken;
+    Unauthorized = 4001, RefreshToken;
     /// Two transport pings stayed unanswered.
     PingTimeout = 4002, Reconnect;
     /// The credentials do not allow the connection.

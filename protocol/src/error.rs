@@ -87,7 +87,7 @@ error_codes! {
     /// The payload speaks of another subject than the audience it is addressed to.
     SubjectMismatch = "subject_mismatch", 422, final;
     /// No valid credentials came with the request.
-    Unauthorised = "unauthorised", 401, final;
+    Unauthorized = "unauthorized", 401, final;
     /// The credentials do not allow this.
     Forbidden = "forbidden", 403, final;
     /// The Host header names none of the allowed hosts.

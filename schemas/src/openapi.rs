@@ -286,7 +286,7 @@ impl Operation {
     fn access(mut self, access: Access, form: Form) -> Self {
         self.access = access;
         if !matches!(access, Access::Everybody) {
-            self.refusals.push((401, form, vec![ErrorCode::Unauthorised]));
+            self.refusals.push((401, form, vec![ErrorCode::Unauthorized]));
         }
         if matches!(access, Access::Holder(_)) {
             self.refusals.push((403, form, vec![ErrorCode::Forbidden]));

@@ -321,7 +321,7 @@ def test_what_a_key_does_not_reach_is_refused_by_name(tmp_path: Path) -> None:
             (error,) = [
                 it for it in await until(listener, ConnectionErrorEvent) if isinstance(it, ConnectionErrorEvent)
             ]
-            assert error.data.code == "unauthorised"
+            assert error.data.code == "unauthorized"
             await listener.authenticate(f" {key}\n")
             await asyncio.to_thread(server.kill)
             await until(listener, Reconnecting)

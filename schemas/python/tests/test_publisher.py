@@ -139,7 +139,7 @@ def test_what_passes_is_tried_again_with_the_same_keys() -> None:
 
 
 def test_what_does_not_pass_is_not_tried_again() -> None:
-    for status, code in [(400, "malformed_frame"), (403, "forbidden"), (413, "too_large"), (401, "unauthorised")]:
+    for status, code in [(400, "malformed_frame"), (403, "forbidden"), (413, "too_large"), (401, "unauthorized")]:
         script = Scripted((status, fault(code)), (202, taken))
         with pytest.raises(Refused) as caught:
             script.publish(text("x"))
@@ -246,16 +246,16 @@ def test_a_token_that_no_header_can_carry_is_refused_with_what_is_wrong() -> Non
 
 def test_a_token_that_is_refused_is_fetched_anew_once() -> None:
     given = iter(range(10))
-    script = Scripted((401, fault("unauthorised")), (202, taken))
+    script = Scripted((401, fault("unauthorized")), (202, taken))
     tokens: Callable[[], str] = lambda: f"token{next(given) % 2}"  # noqa: E731
     assert isinstance(script.publish(text("x"), token=tokens)[0], Receipt)
     assert [it.headers["authorization"] for it in script.requests] == ["Bearer token0", "Bearer token1"]
-    script = Scripted((401, fault("unauthorised")), (401, fault("unauthorised")))
-    with pytest.raises(Refused, match="unauthorised"):
+    script = Scripted((401, fault("unauthorized")), (401, fault("unauthorized")))
+    with pytest.raises(Refused, match="unauthorized"):
         script.publish(text("x"), token=lambda: "old")
     assert len(script.requests) == 2
-    script = Scripted((401, fault("unauthorised")))
-    with pytest.raises(Refused, match="unauthorised"):
+    script = Scripted((401, fault("unauthorized")))
+    with pytest.raises(Refused, match="unauthorized"):
         script.publish(text("x"), token="fixed")
 
 
@@ -399,4 +399,4 @@ def test_a_key_opens_what_its_entry_grants(tmp_path: Path) -> None:
         for token in (None, "wrong"):
             with Publisher(server.url, token=token) as publisher, pytest.raises(Refused) as caught:
                 publisher.publish(text("x"))
-            assert (caught.value.code, caught.value.status) == ("unauthorised", 401)
+            assert (caught.value.code, caught.value.status) == ("unauthorized", 401)

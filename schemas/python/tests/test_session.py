@@ -310,7 +310,7 @@ def test_a_token_is_taken_when_the_server_took_it_and_not_before() -> None:
     probe.outputs = [*probe.session.authenticate("good"), *probe.session.authenticate("bad")]
     probe.flush()
     good, bad = (command["id"] for command in probe.sent())
-    probe.tell("error", re=bad, code="unauthorised", message="no", retryable=False)
+    probe.tell("error", re=bad, code="unauthorized", message="no", retryable=False)
     probe.tell("reply", re=good, data={})
     assert [output for output in probe.outputs if isinstance(output, TokenTaken)] == [TokenTaken("good")]
 

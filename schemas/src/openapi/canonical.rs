@@ -339,7 +339,7 @@ fn pages() -> Operation {
         .refuses(404, Form::Coded, &[E::NotFound])
         .refuses(404, Form::Text, &[E::NotFound])
         .refuses(502, Form::Coded, &[E::Unavailable])
-        .refuses(401, Form::Coded, &[E::Unauthorised])
+        .refuses(401, Form::Coded, &[E::Unauthorized])
         .and_head();
     socket(page)
 }

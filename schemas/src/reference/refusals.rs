@@ -67,7 +67,7 @@ pub(crate) fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::MissingTarget => "Say in `to` whom the event is for.",
         ErrorCode::AudienceNotAllowed => "Address one of the kinds that the message lists.",
         ErrorCode::SubjectMismatch => "Address the event to what its payload speaks of.",
-        ErrorCode::Unauthorised => "Get valid credentials and send the request again with them.",
+        ErrorCode::Unauthorized => "Get valid credentials and send the request again with them.",
         ErrorCode::Forbidden => "Ask for the permission that the message names; without it nothing changes.",
         ErrorCode::HostNotAllowed => {
             "Use a host name that the server is known by, or have its operator allow this one."

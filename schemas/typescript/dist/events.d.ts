@@ -73,7 +73,7 @@ export type Position = number;
  * - `missing_target`: An event names no audience; there is no default.
  * - `audience_not_allowed`: The catalogue does not allow this event to go to this kind of audience.
  * - `subject_mismatch`: The payload speaks of another subject than the audience it is addressed to.
- * - `unauthorised`: No valid credentials came with the request.
+ * - `unauthorized`: No valid credentials came with the request.
  * - `forbidden`: The credentials do not allow this.
  * - `host_not_allowed`: The Host header names none of the allowed hosts.
  * - `origin_not_allowed`: The Origin header names none of the allowed origins.
@@ -93,7 +93,7 @@ export type Position = number;
  * - `unsupported_version`: The WebSocket version is not 13.
  * - `internal`: A fault of the server; it has been logged.
  */
-export type ErrorCode = "malformed_frame" | "invalid_utf8" | "duplicate_key" | "too_deep" | "too_large" | "unknown_type" | "unknown_command" | "invalid_payload" | "invalid_id" | "missing_target" | "audience_not_allowed" | "subject_mismatch" | "unauthorised" | "forbidden" | "host_not_allowed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "unsupported_media_type" | "not_acceptable" | "rate_limited" | "too_many_subscriptions" | "too_many_items" | "conflict" | "fenced" | "unavailable" | "timeout" | "upgrade_required" | "unsupported_subprotocol" | "unsupported_version" | "internal";
+export type ErrorCode = "malformed_frame" | "invalid_utf8" | "duplicate_key" | "too_deep" | "too_large" | "unknown_type" | "unknown_command" | "invalid_payload" | "invalid_id" | "missing_target" | "audience_not_allowed" | "subject_mismatch" | "unauthorized" | "forbidden" | "host_not_allowed" | "origin_not_allowed" | "not_found" | "method_not_allowed" | "unsupported_media_type" | "not_acceptable" | "rate_limited" | "too_many_subscriptions" | "too_many_items" | "conflict" | "fenced" | "unavailable" | "timeout" | "upgrade_required" | "unsupported_subprotocol" | "unsupported_version" | "internal";
 /**
  * Why events cannot be replayed.
  *

@@ -206,7 +206,7 @@ export type Position = number;
  * - `missing_target`: An event names no audience; there is no default.
  * - `audience_not_allowed`: The catalogue does not allow this event to go to this kind of audience.
  * - `subject_mismatch`: The payload speaks of another subject than the audience it is addressed to.
- * - `unauthorised`: No valid credentials came with the request.
+ * - `unauthorized`: No valid credentials came with the request.
  * - `forbidden`: The credentials do not allow this.
  * - `host_not_allowed`: The Host header names none of the allowed hosts.
  * - `origin_not_allowed`: The Origin header names none of the allowed origins.
@@ -239,7 +239,7 @@ export type ErrorCode =
   | "missing_target"
   | "audience_not_allowed"
   | "subject_mismatch"
-  | "unauthorised"
+  | "unauthorized"
   | "forbidden"
   | "host_not_allowed"
   | "origin_not_allowed"

@@ -101,7 +101,7 @@ impl Asked {
     }
 
     async fn refuse(mut self, status: u16) {
-        let body = json!({"error": {"code": "unauthorised", "message": "not with that"}}).to_string();
+        let body = json!({"error": {"code": "unauthorized", "message": "not with that"}}).to_string();
         let answer = format!(
             "HTTP/1.1 {status} No\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()

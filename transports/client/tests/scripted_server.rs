@@ -463,7 +463,7 @@ async fn a_restarted_server_begins_another_history() {
 async fn a_refused_token_ends_the_client_with_the_reason_of_the_server() {
     let server = Server::start().await;
     let (client, mut items) = server.builder().token("stale").build().unwrap();
-    let refusal = json!({"error": {"code": "unauthorised", "message": "the token has expired; get another one"}});
+    let refusal = json!({"error": {"code": "unauthorized", "message": "the token has expired; get another one"}});
     let request = server.answer("401 Unauthorized", &refusal).await;
     assert!(request.starts_with("GET /v1/ws HTTP/1.1\r\n"));
     assert_eq!(expect_closed(&mut items).await, (401, "the token has expired; get another one".to_owned()));
@@ -564,7 +564,7 @@ async fn calls_at_run_time_are_matched_by_their_id() {
     let authenticate = peer.command().await;
     peer.say(
         "error",
-        json!({"re": authenticate["id"], "code": "unauthorised", "message": "unknown", "retryable": false}),
+        json!({"re": authenticate["id"], "code": "unauthorized", "message": "unknown", "retryable": false}),
     )
     .await;
     let (unsubscribed, authenticated, refused) = soon("the answers", asked).await.unwrap();
@@ -672,7 +672,7 @@ async fn publishing_gives_each_event_its_outcome() {
     let sent: Value = serde_json::from_str(body).unwrap();
     assert_eq!(sent[0], json!({"type": "_test.event", "to": "room:a", "id": "once", "data": {"n": 1}}));
 
-    let refusal = json!({"error": {"code": "unauthorised", "message": "who are you?"}});
+    let refusal = json!({"error": {"code": "unauthorized", "message": "who are you?"}});
     let room = draft("room:a");
     let (outcome, _) = tokio::join!(publisher.publish(&room), server.answer("401 Unauthorized", &refusal));
     assert!(matches!(outcome, Err(PublishError::Refused { status: 401, .. })));

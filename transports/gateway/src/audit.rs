@@ -473,8 +473,8 @@ mod tests {
 
     #[test]
     fn auth_25_the_summary_names_each_code_with_its_count() {
-        let refused = BTreeMap::from([("forbidden", 7), ("unauthorised", 1_234_567)]);
-        assert_eq!(summary(&refused).as_deref(), Some("refused in the last 10 s: forbidden 7, unauthorised 1,234,567"));
+        let refused = BTreeMap::from([("forbidden", 7), ("unauthorized", 1_234_567)]);
+        assert_eq!(summary(&refused).as_deref(), Some("refused in the last 10 s: forbidden 7, unauthorized 1,234,567"));
         assert_eq!(summary(&BTreeMap::new()), None);
         let read = [0, 12, 123, 1_234, 100_000].map(grouped);
         assert_eq!(read, ["0", "12", "123", "1,234", "100,000"]);

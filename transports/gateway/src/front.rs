@@ -322,7 +322,7 @@ impl Answerer for Front {
 /// The code of an answer that refuses access or a share; `None` for every other answer.
 fn refusal_of(response: &Response<Body>) -> Option<ErrorCode> {
     let by_status = match response.status() {
-        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorised,
+        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized,
         StatusCode::FORBIDDEN => ErrorCode::Forbidden,
         StatusCode::REQUEST_TIMEOUT => ErrorCode::Timeout,
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
@@ -392,7 +392,7 @@ fn as_json(response: Response<Body>) -> Response<Body> {
         StatusCode::NOT_ACCEPTABLE => ErrorCode::NotAcceptable,
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
         StatusCode::REQUEST_TIMEOUT => ErrorCode::Timeout,
-        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorised,
+        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized,
         StatusCode::FORBIDDEN => ErrorCode::Forbidden,
         StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable,
         status if status.is_server_error() => ErrorCode::Internal,

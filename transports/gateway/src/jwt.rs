@@ -339,7 +339,7 @@ impl Jwt {
     /// Who shows this token.
     ///
     /// # Errors
-    /// `unauthorised`. Before the signature holds, nothing is said but that; afterwards the holder learns what is wrong with
+    /// `unauthorized`. Before the signature holds, nothing is said but that; afterwards the holder learns what is wrong with
     /// the token, which is the issuer's to mend. `unavailable` while the issuer's keys could not be fetched.
     pub fn verify(&self, token: &str) -> Result<Principal, ErrorBody> {
         let (claims, key) = self.verified(token)?;
@@ -461,7 +461,7 @@ impl Jwt {
 }
 
 fn refused(message: impl Into<String>) -> ErrorBody {
-    ErrorBody::new(ErrorCode::Unauthorised, message.into())
+    ErrorBody::new(ErrorCode::Unauthorized, message.into())
 }
 
 /// What the holder of a token learns that is signed rightly and cannot be taken.
@@ -471,7 +471,7 @@ fn holds_but(what: &str) -> ErrorBody {
 }
 
 fn unknown() -> ErrorBody {
-    ErrorBody::new(ErrorCode::Unauthorised, "valid credentials are needed: Authorization: Bearer <API key or token>")
+    ErrorBody::new(ErrorCode::Unauthorized, "valid credentials are needed: Authorization: Bearer <API key or token>")
 }
 
 /// API keys and tokens, whichever are shown.
@@ -612,7 +612,7 @@ mod tests {
 
     fn told(jwt: &Jwt, token: &str) -> String {
         let error = jwt.verify(token).unwrap_err();
-        assert_eq!(error.code, ErrorCode::Unauthorised);
+        assert_eq!(error.code, ErrorCode::Unauthorized);
         error.message.into_owned()
     }
 
@@ -808,7 +808,7 @@ mod tests {
             json!("publish"),
         ] {
             let error = granted(claim.clone()).unwrap_err();
-            assert_eq!(error.code, ErrorCode::Unauthorised, "{claim}");
+            assert_eq!(error.code, ErrorCode::Unauthorized, "{claim}");
             assert!(error.message.contains("claim") && !error.message.contains('\n'), "{claim}: {}", error.message);
         }
         let elsewhere = Expectations { claim: "https://eventwire.example/grants".into(), ..expected() };
@@ -972,13 +972,13 @@ mod tests {
         };
         assert_eq!(ask(&both, "key-of-bob").await.as_deref(), Ok("bob"));
         assert_eq!(ask(&both, &hs(json!({}))).await.as_deref(), Ok("jwt:ada"));
-        assert_eq!(ask(&both, "key-of-eve").await, Err(ErrorCode::Unauthorised));
+        assert_eq!(ask(&both, "key-of-eve").await, Err(ErrorCode::Unauthorized));
         assert_eq!(
             ask(&Accepted { keys: Some(keys), ..Accepted::default() }, &hs(json!({}))).await,
-            Err(ErrorCode::Unauthorised)
+            Err(ErrorCode::Unauthorized)
         );
         let tokens = Accepted { tokens: both.tokens.clone(), ..Accepted::default() };
-        assert_eq!(ask(&tokens, "key-of-bob").await, Err(ErrorCode::Unauthorised));
+        assert_eq!(ask(&tokens, "key-of-bob").await, Err(ErrorCode::Unauthorized));
         assert!(tokens.authenticate(&Credentials::default()).await.is_err());
         assert!(both.is_permanent("bob") && !both.is_permanent("ada"));
     }
@@ -992,6 +992,6 @@ mod tests {
         };
         assert_eq!(show(ProductUsers::Separate, "ada").await.unwrap(), "ada");
         assert_eq!(show(ProductUsers::Same, "product:ada").await.unwrap(), "product:ada");
-        assert_eq!(show(ProductUsers::Separate, "product:ada").await.unwrap_err().code, ErrorCode::Unauthorised);
+        assert_eq!(show(ProductUsers::Separate, "product:ada").await.unwrap_err().code, ErrorCode::Unauthorized);
     }
 }

@@ -104,11 +104,11 @@ async fn auth_25_each_happening_is_one_line_without_a_secret() {
     // Refused: without credentials, with wrong ones, with a ticket that is spent, for a foreign host.
     let wrong = "hush_wrong_key_that_no_file_has";
     assert!(Socket::open(&gateway, "").await.is_err());
-    line(&file, json!({"event": "request.refused", "code": "unauthorised", "path": "/v1/ws"})).await;
+    line(&file, json!({"event": "request.refused", "code": "unauthorized", "path": "/v1/ws"})).await;
     assert_eq!(asked(&gateway, Method::GET, "/v1/connections", wrong, Value::Null).await.status, 401);
-    line(&file, json!({"event": "credential.failed", "code": "unauthorised", "path": "/v1/connections"})).await;
+    line(&file, json!({"event": "credential.failed", "code": "unauthorized", "path": "/v1/connections"})).await;
     assert!(Socket::open(&gateway, &format!("?ticket={ticket}")).await.is_err());
-    line(&file, json!({"event": "credential.failed", "code": "unauthorised", "path": "/v1/ws"})).await;
+    line(&file, json!({"event": "credential.failed", "code": "unauthorized", "path": "/v1/ws"})).await;
     assert_eq!(
         ask(gateway.address, Method::GET, "/health?hush=1", &[("origin", "http://evil.example")], "").await.status,
         403
@@ -163,7 +163,7 @@ async fn auth_25_a_connection_that_a_system_or_socket_io_refuses_is_one_line() {
     let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", gateway.address);
     let (mut client, _) = opened(url).await.unwrap();
     client.send(Message::text("40/v1,")).await.unwrap();
-    line(&file, json!({"event": "request.refused", "code": "unauthorised", "path": "/socket.io/"})).await;
+    line(&file, json!({"event": "request.refused", "code": "unauthorized", "path": "/socket.io/"})).await;
     assert_eq!(lines(&file).len(), 2, "one refusal is one line: {:#?}", lines(&file));
 }
 

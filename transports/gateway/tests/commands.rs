@@ -286,7 +286,7 @@ fn a_key_is_read_from_a_file_or_the_environment() {
     let publish = ["publish", "--url", &gateway.url(), "--type", "_a.b", "--to", "room:x"];
 
     let without = run(&publish, "");
-    assert!(without.code == Some(1) && without.stderr.contains("unauthorised"), "{without:?}");
+    assert!(without.code == Some(1) && without.stderr.contains("unauthorized"), "{without:?}");
     let by_file = run(&[&publish[..], &["--token-file", token.to_str().unwrap()]].concat(), "");
     assert_eq!(by_file.code, Some(0), "{by_file:?}");
     let by_environment = finish(eventwire(&publish).env("EVENTWIRE_TOKEN", made["key"].as_str().unwrap()), "");

@@ -640,9 +640,9 @@ async fn auth_01_a_key_opens_what_its_entry_grants_and_nothing_else() {
     };
 
     let open = post(&gateway, "/v1/events", "application/json", note("adw:aaaaaaaa", 1).to_string()).await;
-    assert_eq!((open.status, open.code().as_str()), (401, "unauthorised"));
+    assert_eq!((open.status, open.code().as_str()), (401, "unauthorized"));
     let wrong = send(&gateway, publishing("ew_wrong", note("adw:aaaaaaaa", 1))).await;
-    assert_eq!((wrong.status, wrong.code().as_str()), (401, "unauthorised"));
+    assert_eq!((wrong.status, wrong.code().as_str()), (401, "unauthorized"));
     let granted = send(&gateway, publishing(&publisher, note("adw:aaaaaaaa", 1))).await;
     assert_eq!(granted.status, 202, "{granted:?}");
     for to in ["adw:bbbbbbbb", "room:other"] {

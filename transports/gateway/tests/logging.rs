@@ -48,7 +48,7 @@ async fn each_refusal_is_one_line_at_debug_with_its_code() {
 
     let log = gateway.ended_by("TERM").stderr;
     for (what, code, place) in [
-        ("a request was refused", "unauthorised", "/v1/connections"),
+        ("a request was refused", "unauthorized", "/v1/connections"),
         ("refused before routing", "origin_not_allowed", "evil.example"),
         ("a request was refused", "origin_not_allowed", "/health"),
         ("a request was refused", "forbidden", "/v1/connections"),
@@ -57,8 +57,8 @@ async fn each_refusal_is_one_line_at_debug_with_its_code() {
         ("a request was refused", "unsupported_media_type", "/v1/events"),
         ("an event was refused", "forbidden", "room:others"),
         ("an event was refused", "invalid_id", "an audience must be"),
-        ("a request was refused", "unauthorised", "/v1/sse"),
-        ("a request was refused", "unauthorised", "/v1/ws"),
+        ("a request was refused", "unauthorized", "/v1/sse"),
+        ("a request was refused", "unauthorized", "/v1/ws"),
         ("a subscription was refused", "forbidden", "room:others"),
         ("a command was refused", "unknown_command", "publish"),
     ] {

@@ -151,7 +151,7 @@ async fn http_14_figures_are_for_those_who_may_observe() {
     write_private(&file, &toml::to_string(&keys).unwrap());
     let gateway = Gateway::start(&["--api-keys-file", file.to_str().unwrap()]);
     let bearer = |made: &Value| format!("Bearer {}", made["key"].as_str().unwrap());
-    assert_eq!(get(&gateway, "/metrics").await.code(), "unauthorised");
+    assert_eq!(get(&gateway, "/metrics").await.code(), "unauthorized");
     let headers = [("authorization", &*bearer(&publisher))];
     assert_eq!(ask(gateway.address, Method::GET, "/metrics", &headers, "").await.code(), "forbidden");
     let headers = [("authorization", &*bearer(&prometheus))];

@@ -13,12 +13,12 @@ export class ApiError extends Error {
 
 /** Calls against the gateway this page came from. */
 export class Api {
-  #unauthorised;
+  #unauthorized;
 
-  /** `onUnauthorised` is called whenever the server answers 401. */
-  constructor(base, onUnauthorised) {
+  /** `onUnauthorized` is called whenever the server answers 401. */
+  constructor(base, onUnauthorized) {
     this.base = base;
-    this.#unauthorised = onUnauthorised;
+    this.#unauthorized = onUnauthorized;
   }
 
   /** The token of this browser tab, or null. It lives in sessionStorage and nowhere else. */
@@ -85,7 +85,7 @@ export class Api {
     } catch {
       // Not our error body, for instance from a proxy: the status must do.
     }
-    if (response.status === 401 && tell) this.#unauthorised();
+    if (response.status === 401 && tell) this.#unauthorized();
     throw new ApiError(response.status, problem.code ?? String(response.status), problem.message ?? `the server answered ${response.status}`);
   }
 }

@@ -323,7 +323,7 @@ async fn auth_01_every_path_of_v1_asks_who_it_is_and_gives_what_is_permitted_and
             [None, Some("Bearer"), Some("Bearer other"), Some("Bearer admin, Bearer admin"), Some("Basic YWRtaW4=")]
         {
             let answer = ask(wrong).await;
-            assert_eq!((answer.status, answer.code()), (401, "unauthorised"), "{target} {wrong:?}");
+            assert_eq!((answer.status, answer.code()), (401, "unauthorized"), "{target} {wrong:?}");
             assert_eq!(answer.response.headers()["www-authenticate"], "Bearer");
         }
         for key in ["nothing", "publisher", "observer", "admin"].into_iter().filter(|key| *key != permitted) {

@@ -67,8 +67,8 @@ async fn auth_12_a_ticket_is_sold_for_credentials_and_an_empty_body() {
         assert_eq!(hub.redeem_ticket(&ticket).unwrap().claims.user.unwrap().to_string(), "ada");
     }
     for (path, key, body, status, code) in [
-        ("/v1/tickets", "", "", 401, "unauthorised"),
-        ("/v1/tickets", "nobody", "", 401, "unauthorised"),
+        ("/v1/tickets", "", "", 401, "unauthorized"),
+        ("/v1/tickets", "nobody", "", 401, "unauthorized"),
         ("/v1/tickets?for=bob", "ada", "", 400, "invalid_payload"),
         ("/v1/tickets", "ada", "{\"user\":\"bob\"}", 422, "invalid_payload"),
         ("/v1/tickets", "ada", "[]", 422, "invalid_payload"),
@@ -94,19 +94,19 @@ async fn auth_13_a_revocation_closes_what_it_names_and_says_how_much() {
     let revoke = async |body: Value| post(&api, "/v1/revocations", "admin", JSON, &body.to_string()).await;
     assert_eq!(revoke(json!({"user": "nobody-here"})).await, (200, json!({"closed": 0})));
     assert_eq!(revoke(json!({"user": "ada"})).await, (200, json!({"closed": 2})));
-    assert_eq!((code(&mut ada).await, code(&mut too).await), (CloseCode::Unauthorised, CloseCode::Unauthorised));
+    assert_eq!((code(&mut ada).await, code(&mut too).await), (CloseCode::Unauthorized, CloseCode::Unauthorized));
     // By their names the keys themselves go.
     assert_eq!(post(&api, "/v1/tickets", "bob", &[], "").await.0, 201);
     assert_eq!(revoke(json!({"token": "bob"})).await, (200, json!({"closed": 1})));
-    assert_eq!(code(&mut bob).await, CloseCode::Unauthorised);
+    assert_eq!(code(&mut bob).await, CloseCode::Unauthorized);
     let (status, answer) = post(&api, "/v1/tickets", "bob", &[], "").await;
-    assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (401, "unauthorised"));
+    assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (401, "unauthorized"));
     assert_eq!(post(&api, "/v1/tickets", "ada", &[], "").await.0, 201);
     // Everything: also what keys had opened, which themselves remain accepted.
     drop((ada, too, bob));
     let mut again = connect(&hub, "ada").await;
     assert_eq!(revoke(json!({"all": true})).await, (200, json!({"closed": 1})));
-    assert_eq!(code(&mut again).await, CloseCode::Unauthorised);
+    assert_eq!(code(&mut again).await, CloseCode::Unauthorized);
     assert_eq!(post(&api, "/v1/tickets", "ada", &[], "").await.0, 201);
 }
 
@@ -132,7 +132,7 @@ async fn auth_19_a_revocation_that_cannot_be_kept_is_in_force_and_not_confirmed(
     let (status, answer) = post(&api, "/v1/revocations", "admin", JSON, "{\"token\":\"ada\"}").await;
     assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (503, "unavailable"));
     assert!(answer["error"]["message"].as_str().unwrap().contains("in force"), "{answer}");
-    assert_eq!(code(&mut ada).await, CloseCode::Unauthorised);
+    assert_eq!(code(&mut ada).await, CloseCode::Unauthorized);
     assert_eq!(post(&api, "/v1/tickets", "ada", &[], "").await.0, 401);
 }
 
@@ -142,7 +142,7 @@ async fn auth_13_a_revocation_needs_the_permission_and_names_exactly_one() {
     let api = Api::new(hub.clone());
     let long = json!({"token": "x".repeat(257)}).to_string();
     for (key, headers, body, status, code) in [
-        ("", JSON, "{\"user\":\"ada\"}", 401, "unauthorised"),
+        ("", JSON, "{\"user\":\"ada\"}", 401, "unauthorized"),
         ("ada", JSON, "{\"user\":\"ada\"}", 403, "forbidden"),
         ("admin", &[][..], "{\"user\":\"ada\"}", 415, "unsupported_media_type"),
         ("admin", &[("content-type", "application/x-ndjson")], "{\"user\":\"ada\"}", 415, "unsupported_media_type"),

@@ -213,7 +213,7 @@ impl Audit {
         });
         match noted {
             Some((true, _)) => {}
-            Some((_, true)) if entry.code == Some(ErrorCode::Unauthorised) => {
+            Some((_, true)) if entry.code == Some(ErrorCode::Unauthorized) => {
                 self.record(AuditEntry { event: AuditEvent::CredentialFailed, ..entry });
             }
             _ => self.record(entry),
@@ -354,7 +354,7 @@ pub(crate) fn note_credential_failure() {
 /// The code that describes a close frame best.
 pub const fn code_of(close: CloseCode) -> ErrorCode {
     match close {
-        CloseCode::Unauthorised => ErrorCode::Unauthorised,
+        CloseCode::Unauthorized => ErrorCode::Unauthorized,
         CloseCode::Restart => ErrorCode::Unavailable,
         _ => ErrorCode::Forbidden,
     }
@@ -417,30 +417,30 @@ mod tests {
         let (audit, lines) = audit();
         let request = || Arc::new(RequestContext::new(None, None));
         let twice = request().run(async {
-            audit.record(AuditEntry::new(AuditEvent::CredentialFailed).code(ErrorCode::Unauthorised));
-            audit.record_refusal(refused(ErrorCode::Unauthorised));
+            audit.record(AuditEntry::new(AuditEvent::CredentialFailed).code(ErrorCode::Unauthorized));
+            audit.record_refusal(refused(ErrorCode::Unauthorized));
         });
         twice.await;
         assert_eq!(lines.try_iter().count(), 1);
 
         let ticket = request().run(async {
             note_credential_failure();
-            audit.record_refusal(refused(ErrorCode::Unauthorised));
+            audit.record_refusal(refused(ErrorCode::Unauthorized));
         });
         ticket.await;
         assert_eq!(lines.try_recv().unwrap()["event"], "credential.failed");
-        request().run(async { audit.record_refusal(refused(ErrorCode::Unauthorised)) }).await;
+        request().run(async { audit.record_refusal(refused(ErrorCode::Unauthorized)) }).await;
         assert_eq!(lines.try_recv().unwrap()["event"], "request.refused");
     }
 
     #[test]
     fn auth_25_refusals_are_counted_by_code_without_a_sink() {
         let audit = Audit::off();
-        for code in [ErrorCode::Unauthorised, ErrorCode::Forbidden, ErrorCode::Unauthorised] {
+        for code in [ErrorCode::Unauthorized, ErrorCode::Forbidden, ErrorCode::Unauthorized] {
             audit.record(refused(code));
         }
         audit.record(AuditEntry::new(AuditEvent::ConnectionOpened));
-        assert_eq!(audit.take_refusals(), BTreeMap::from([("unauthorised", 2), ("forbidden", 1)]));
+        assert_eq!(audit.take_refusals(), BTreeMap::from([("unauthorized", 2), ("forbidden", 1)]));
         assert!(audit.take_refusals().is_empty());
     }
 }

@@ -178,7 +178,7 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Who shows these credentials.
     ///
     /// # Errors
-    /// `unauthorised` when they are missing or wrong, without saying which.
+    /// `unauthorized` when they are missing or wrong, without saying which.
     async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody>;
 
     /// Whether strangers are turned away. A listener that others can reach needs an authenticator that does.
@@ -337,7 +337,7 @@ impl Authenticator for ApiKeys {
         let found = self.keys.iter().filter(|(of, _)| digest.is_some_and(|it| bool::from(it.0.ct_eq(&of.0))));
         // Folded, not searched, for a search stops at the first hit.
         found.fold(None, |_, (_, principal)| Some(principal.clone())).ok_or_else(|| {
-            ErrorBody::new(ErrorCode::Unauthorised, "a valid API key is needed: Authorization: Bearer <key>")
+            ErrorBody::new(ErrorCode::Unauthorized, "a valid API key is needed: Authorization: Bearer <key>")
         })
     }
 
@@ -379,7 +379,7 @@ mod tests {
         };
         assert_eq!(&*ask(Some("key-b")).await.unwrap().name, "b");
         for token in [None, Some(""), Some("key-c"), Some("key-a ")] {
-            assert_eq!(ask(token).await.unwrap_err().code, ErrorCode::Unauthorised);
+            assert_eq!(ask(token).await.unwrap_err().code, ErrorCode::Unauthorized);
         }
         assert!(keys.clone().add(KeyDigest::of("key-a"), principal("c")).is_err());
         assert!(keys.clone().add(KeyDigest::of("key-c"), principal("a")).is_err());

@@ -541,7 +541,7 @@ impl Connection {
     /// Closes the connection when its credentials have ended (AUTH-11).
     fn lapse(&self) {
         if self.refused_from.is_some_and(|end| end <= self.now()) {
-            self.link.outbox.close(CloseCode::Unauthorised, EXPIRED);
+            self.link.outbox.close(CloseCode::Unauthorized, EXPIRED);
         }
     }
 
@@ -941,7 +941,7 @@ impl Connection {
         let principal = match self.hub.authenticate(&credentials).await {
             Ok(principal) => principal,
             Err(error) => {
-                if error.code == ErrorCode::Unauthorised {
+                if error.code == ErrorCode::Unauthorized {
                     self.count_wrong_credentials();
                 }
                 return Err(error);

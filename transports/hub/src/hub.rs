@@ -450,13 +450,13 @@ impl Core {
     pub(crate) fn still_holds(&self, principal: &Principal) -> Result<(), ErrorBody> {
         let now = self.clock.now();
         if self.refused_from(&principal.credential).is_some_and(|end| end <= now) {
-            return Err(ErrorBody::new(ErrorCode::Unauthorised, EXPIRED));
+            return Err(ErrorBody::new(ErrorCode::Unauthorized, EXPIRED));
         }
         if principal.credential.key.is_some_and(|key| !self.authenticator.accepts_key(&key)) {
-            return Err(ErrorBody::new(ErrorCode::Unauthorised, WITHDRAWN));
+            return Err(ErrorBody::new(ErrorCode::Unauthorized, WITHDRAWN));
         }
         if lock(&self.revocations).refuses(principal) {
-            return Err(ErrorBody::new(ErrorCode::Unauthorised, REVOKED));
+            return Err(ErrorBody::new(ErrorCode::Unauthorized, REVOKED));
         }
         Ok(())
     }
@@ -501,7 +501,7 @@ impl Core {
         if credential.kind != CredentialKind::Token {
             return Ok(());
         }
-        let refused = |message: String| Err(ErrorBody::new(ErrorCode::Unauthorised, message));
+        let refused = |message: String| Err(ErrorBody::new(ErrorCode::Unauthorized, message));
         let Settings { max_token_age, expiry_grace, require_issued_at, .. } = &self.settings;
         let (longest, grace) = (micros(*max_token_age), micros(*expiry_grace));
         let now = self.clock.now();
@@ -613,7 +613,7 @@ impl Hub {
     /// Who shows these credentials.
     ///
     /// # Errors
-    /// `unauthorised`.
+    /// `unauthorized`.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let recognized = self.recognize(credentials);
         let recognized = match &credentials.token {
@@ -649,7 +649,7 @@ impl Hub {
     /// connect in it. Then whoever shows nothing may listen to what strangers may, and do nothing else (AUTH-09).
     ///
     /// # Errors
-    /// `unauthorised`, also for credentials that are shown and wrong.
+    /// `unauthorized`, also for credentials that are shown and wrong.
     pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
@@ -663,7 +663,7 @@ impl Hub {
     }
 
     /// Looks at credentials of a peer: right away, or after a wait where the peer has shown too many wrong ones (LIMIT-06).
-    /// `look` verifies them; its `unauthorised` counts as a failure. For credentials that do not pass through
+    /// `look` verifies them; its `unauthorized` counts as a failure. For credentials that do not pass through
     /// [`authenticate`](Self::authenticate), such as cookies of an application.
     ///
     /// # Errors
@@ -683,7 +683,7 @@ impl Hub {
             tokio::time::sleep(attempt.wait).await;
         }
         let looked = look.await;
-        if looked.as_ref().is_err_and(|error| error.code == ErrorCode::Unauthorised) {
+        if looked.as_ref().is_err_and(|error| error.code == ErrorCode::Unauthorized) {
             lock(&core.guesses).refused(&peer, &attempt, core.started.elapsed());
             core.tally.turned_away(TurnedAway::Credentials);
             if let Some(carrier) = carrier::current() {
@@ -773,7 +773,7 @@ impl Hub {
     /// Who bought a ticket. Whatever becomes of the connection, it is good for no other.
     ///
     /// # Errors
-    /// `unauthorised`, with the same words for a ticket that was never given out, was redeemed, came too late, or was bought
+    /// `unauthorized`, with the same words for a ticket that was never given out, was redeemed, came too late, or was bought
     /// with credentials that have ended since.
     ///
     /// Costs no wait however often it is tried; see [`link_request::newcomer`](crate::link_request::newcomer).
@@ -782,7 +782,7 @@ impl Hub {
         principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
             audit::note_credential_failure();
             let message = "the ticket is not good, or no longer; buy another: POST /v1/tickets";
-            ErrorBody::new(ErrorCode::Unauthorised, message)
+            ErrorBody::new(ErrorCode::Unauthorized, message)
         })
     }
 
@@ -807,19 +807,19 @@ impl Hub {
     /// Whose cookie it is.
     ///
     /// # Errors
-    /// `unauthorised`.
+    /// `unauthorized`.
     pub fn recognise_sse_cookie(&self, value: &Secret) -> Result<Principal, ErrorBody> {
         let principal = self.core.cookies.show(value).filter(|principal| self.core.still_holds(principal).is_ok());
         principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
             audit::note_credential_failure();
-            ErrorBody::new(ErrorCode::Unauthorised, "the cookie is not good any more; buy a ticket: POST /v1/tickets")
+            ErrorBody::new(ErrorCode::Unauthorized, "the cookie is not good any more; buy a ticket: POST /v1/tickets")
         })
     }
 
     /// Whether the credentials of a principal that was recognized before still hold.
     ///
     /// # Errors
-    /// `unauthorised` when they have ended, were revoked, or their key was withdrawn.
+    /// `unauthorized` when they have ended, were revoked, or their key was withdrawn.
     pub fn still_holds(&self, principal: &Principal) -> Result<(), ErrorBody> {
         self.core.still_holds(principal).inspect_err(|error| {
             let entry = AuditEntry::new(AuditEvent::CredentialFailed).principal(principal).code(error.code);
@@ -920,7 +920,7 @@ impl Hub {
                 tokio::select! {
                     ending = revoked.recv() => match ending {
                         Ok(it) if it.concerns(&principal.credential, principal.claims.user.as_ref()) => {
-                            return ErrorBody::new(ErrorCode::Unauthorised, it.reason());
+                            return ErrorBody::new(ErrorCode::Unauthorized, it.reason());
                         }
                         Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

@@ -234,11 +234,11 @@ pub fn single<'a>(header: &str, values: impl IntoIterator<Item = &'a [u8]>) -> R
 /// another scheme, which is not for us.
 ///
 /// # Errors
-/// `unauthorised` when a bearer token is there but is empty, too long or not of the characters of a token, and when the
+/// `unauthorized` when a bearer token is there but is empty, too long or not of the characters of a token, and when the
 /// header stands twice. The message never repeats the token.
 pub fn bearer<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<Secret>, ErrorBody> {
     let unreadable =
-        || ErrorBody::new(ErrorCode::Unauthorised, "unreadable credentials: Authorization: Bearer <token>");
+        || ErrorBody::new(ErrorCode::Unauthorized, "unreadable credentials: Authorization: Bearer <token>");
     let Some(value) = single("authorization", values).map_err(|_| unreadable())? else { return Ok(None) };
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -250,11 +250,11 @@ pub fn bearer<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<S
 /// Who a request comes from that shows a ticket or a token, or nothing (AUTH-12).
 ///
 /// # Errors
-/// `unauthorised`, also for a ticket beside a token, of which only one can be meant; then the ticket is still good.
+/// `unauthorized`, also for a ticket beside a token, of which only one can be meant; then the ticket is still good.
 pub async fn newcomer(hub: &Hub, ticket: Option<&Secret>, credentials: &Credentials) -> Result<Principal, ErrorBody> {
     match ticket {
         Some(_) if credentials.token.is_some() => {
-            Err(ErrorBody::new(ErrorCode::Unauthorised, "show a ticket or a token, not both"))
+            Err(ErrorBody::new(ErrorCode::Unauthorized, "show a ticket or a token, not both"))
         }
         Some(ticket) => {
             let peer = credentials.peer;
@@ -424,7 +424,7 @@ mod tests {
             vec![long.as_bytes()],
         ] {
             let error = bearer(values).unwrap_err();
-            assert_eq!(error.code, ErrorCode::Unauthorised);
+            assert_eq!(error.code, ErrorCode::Unauthorized);
             assert!(!error.message.contains("hush"));
         }
     }

@@ -82,7 +82,7 @@ impl Ending {
     /// The code that its connections are closed with.
     pub(crate) fn close_code(&self) -> CloseCode {
         match self {
-            Self::Revoked(_) | Self::Withdrawn(_) => CloseCode::Unauthorised,
+            Self::Revoked(_) | Self::Withdrawn(_) => CloseCode::Unauthorized,
             // The key still opens connections, which are then judged by its new grants.
             Self::Regranted(_) => CloseCode::Restart,
         }

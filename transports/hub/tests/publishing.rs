@@ -190,7 +190,7 @@ impl Authenticator for TwoTokens {
                 claims.permissions.remove(&Permission::Observe);
                 claims.adws = Scope::Only([adw("aaaaaaaa")].into());
             }
-            _ => return Err(ErrorBody::new(ErrorCode::Unauthorised, "no")),
+            _ => return Err(ErrorBody::new(ErrorCode::Unauthorized, "no")),
         }
         Ok(Principal::new("p", claims))
     }
@@ -220,7 +220,7 @@ async fn auth_06_new_credentials_are_judged_at_once_and_what_was_lost_is_purged_
     assert_eq!(texts(&frames), ["kept"]);
     assert!(!frames.iter().any(|frame| frame["type"] == "adw.agent_output_chunk"), "{frames:?}");
     let error = frames.iter().find(|frame| frame["type"] == "connection.error").unwrap();
-    assert_eq!((&error["data"]["code"], &error["data"]["re"]), (&json!("unauthorised"), &json!("1")));
+    assert_eq!((&error["data"]["code"], &error["data"]["re"]), (&json!("unauthorized"), &json!("1")));
     let lost = frames.iter().find(|frame| frame["type"] == "connection.unsubscribed").unwrap();
     assert_eq!(lost["data"]["streams"], json!([{"to": "adw:bbbbbbbb"}, {"to": "*"}]));
     assert!(frames.iter().any(|frame| frame["type"] == "connection.reply" && frame["data"]["re"] == "2"));

@@ -84,7 +84,7 @@ impl MemoryClient {
     /// Connects to a hub. The link runs in a task of its own.
     ///
     /// # Errors
-    /// `unauthorised`, `unavailable`, and what the history says.
+    /// `unauthorized`, `unavailable`, and what the history says.
     pub async fn connect(hub: &Hub, options: ConnectOptions) -> Result<Self, ErrorBody> {
         let (client, link) = Self::open(hub, options, false).await?;
         tokio::spawn(link.run());
@@ -107,7 +107,7 @@ impl MemoryClient {
     /// Connects to a hub and gives the link to the caller, to step it.
     ///
     /// # Errors
-    /// `unauthorised`, `unavailable`, and what the history says.
+    /// `unauthorized`, `unavailable`, and what the history says.
     pub async fn with_link(hub: &Hub, options: ConnectOptions) -> Result<(Self, Link), ErrorBody> {
         Self::open(hub, options, true).await
     }

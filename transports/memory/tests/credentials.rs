@@ -31,7 +31,7 @@ fn at(seconds: i64) -> Time {
 #[async_trait]
 impl Authenticator for Plain {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
-        let no = || ErrorBody::new(ErrorCode::Unauthorised, "no");
+        let no = || ErrorBody::new(ErrorCode::Unauthorized, "no");
         let token = credentials.token.as_ref().ok_or_else(no)?.reveal();
         let named = |user: &str| Claims { user: Some(user.parse().unwrap()), ..Claims::anonymous() };
         match token.split('/').collect::<Vec<_>>()[..] {
@@ -132,7 +132,7 @@ async fn auth_11_a_connection_ends_with_its_credentials_and_a_little_later() {
     seconds(&clock, 64).await;
     assert!(is_open(&mut client), "the grace is 5 seconds");
     seconds(&clock, 1).await;
-    assert_eq!(ended(&mut client).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut client).await, CloseCode::Unauthorized);
     assert!(is_open(&mut forever));
     assert_eq!(hub.connection_count(), 1);
 }
@@ -151,7 +151,7 @@ async fn auth_11_new_credentials_put_the_end_off_and_the_older_end_is_forgotten(
     seconds(&clock, 74).await;
     assert!(is_open(&mut client));
     seconds(&clock, 1).await;
-    assert_eq!(ended(&mut client).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut client).await, CloseCode::Unauthorized);
 
     // A shorter one counts as well, and one that is refused changes nothing.
     let mut client = watch(&hub, "ada/3/125/1000").await;
@@ -162,7 +162,7 @@ async fn auth_11_new_credentials_put_the_end_off_and_the_older_end_is_forgotten(
     seconds(&clock, 19).await;
     assert!(is_open(&mut client));
     seconds(&clock, 1).await;
-    assert_eq!(ended(&mut client).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut client).await, CloseCode::Unauthorized);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +181,7 @@ async fn auth_11_a_busy_connection_ends_too_and_does_nothing_more() {
         client.drain().await;
     }
     seconds(&clock, 1).await;
-    assert_eq!(ended(&mut client).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut client).await, CloseCode::Unauthorized);
     assert_eq!(hub.connection_count(), 0);
 
     // It asks for something in the moment of its end.
@@ -193,7 +193,7 @@ async fn auth_11_a_busy_connection_ends_too_and_does_nothing_more() {
     loop {
         match connection.next().await {
             Outgoing::Frames(frames) => frames.iter().for_each(|it| said.push_str(&String::from_utf8_lossy(&it.bytes))),
-            Outgoing::Close(code, _) => break assert_eq!(code, CloseCode::Unauthorised),
+            Outgoing::Close(code, _) => break assert_eq!(code, CloseCode::Unauthorized),
             Outgoing::Ping => {}
         }
     }
@@ -214,14 +214,14 @@ async fn auth_11_credentials_that_have_ended_or_hold_for_too_long_open_nothing()
         ("ada/1/0/", "no end"),
     ] {
         let error = who(&hub, token).await.unwrap_err();
-        assert_eq!(error.code, ErrorCode::Unauthorised);
+        assert_eq!(error.code, ErrorCode::Unauthorized);
         assert!(error.message.contains(word), "{token}: {}", error.message);
     }
     // It was right when it was shown, and no longer is when the connection opens.
     let principal = who(&hub, "ada/1/0/61").await.unwrap();
     seconds(&clock, 6).await;
     let error = hub.connect(ConnectRequest::new(principal, "memory")).await.err().unwrap();
-    assert_eq!(error.code, ErrorCode::Unauthorised);
+    assert_eq!(error.code, ErrorCode::Unauthorized);
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,8 +261,8 @@ async fn auth_13_everything_is_taken_back_at_once_and_api_keys_may_come_back() {
     let principal = who(&hub, "key/build").await.unwrap();
     let (ticket, cookie) = (hub.issue_ticket(&principal).unwrap(), hub.issue_sse_cookie(&principal).unwrap());
     assert_eq!(hub.revoke(&Revocation::All).await.unwrap(), 2);
-    assert_eq!(ended(&mut ada).await, CloseCode::Unauthorised);
-    assert_eq!(ended(&mut script).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut ada).await, CloseCode::Unauthorized);
+    assert_eq!(ended(&mut script).await, CloseCode::Unauthorized);
     assert!(hub.redeem_ticket(&ticket.ticket).is_err() && hub.recognise_sse_cookie(&cookie.value).is_err());
     assert!(matches!(stranger.next().await, Outgoing::Frames(_)), "a stranger has nothing that is taken back");
     assert!(who(&hub, "ada/1/0/3600").await.is_err() && who(&hub, "bob/2/0/3600").await.is_err());
@@ -277,7 +277,7 @@ async fn auth_11_a_wall_clock_that_is_set_is_believed() {
     let mut client = watch(&hub, "ada/1/0/3600").await;
     clock.set_off(3_605_000_000);
     seconds(&clock, 30).await;
-    assert_eq!(ended(&mut client).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut client).await, CloseCode::Unauthorized);
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +296,7 @@ async fn auth_12_a_ticket_opens_one_connection_as_the_token_that_bought_it() {
     let late = hub.issue_ticket(&who(&hub, "key/bob").await.unwrap()).unwrap();
     seconds(&clock, 30).await;
     let late = hub.redeem_ticket(&late.ticket).unwrap_err();
-    assert_eq!(used.code, ErrorCode::Unauthorised);
+    assert_eq!(used.code, ErrorCode::Unauthorized);
     assert!(
         [&never, &outlived, &late].iter().all(|error| **error == used),
         "one answer for every ticket that is not good"
@@ -315,10 +315,10 @@ async fn auth_12_a_cookie_holds_as_long_as_the_token_and_twelve_hours_at_most() 
         assert_eq!(hub.recognise_sse_cookie(&cookie.value).unwrap(), ada, "again and again");
     }
     seconds(&clock, 65).await;
-    assert_eq!(hub.recognise_sse_cookie(&cookie.value).unwrap_err().code, ErrorCode::Unauthorised);
+    assert_eq!(hub.recognise_sse_cookie(&cookie.value).unwrap_err().code, ErrorCode::Unauthorized);
     assert!(hub.recognise_sse_cookie(&longer.value).is_ok());
     clock.advance(Duration::from_secs(12 * 3600 - 65)).await;
-    assert_eq!(hub.recognise_sse_cookie(&longer.value).unwrap_err().code, ErrorCode::Unauthorised);
+    assert_eq!(hub.recognise_sse_cookie(&longer.value).unwrap_err().code, ErrorCode::Unauthorized);
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,13 +335,13 @@ async fn auth_13_a_user_is_put_out_everywhere_and_comes_back_with_newer_credenti
 
     assert_eq!(hub.revoke(&Revocation::User("ada".parse().unwrap())).await.unwrap(), 3);
     for client in [&mut tab, &mut phone, &mut script] {
-        assert_eq!(ended(client).await, CloseCode::Unauthorised);
+        assert_eq!(ended(client).await, CloseCode::Unauthorized);
     }
     settle().await;
     assert_eq!(hub.connection_count(), 1);
     assert!(is_open(&mut other));
     for token in ["ada/1/0/3600", "ada/2/0/3600", "ada/4//3600"] {
-        assert_eq!(who(&hub, token).await.unwrap_err().code, ErrorCode::Unauthorised, "{token}");
+        assert_eq!(who(&hub, token).await.unwrap_err().code, ErrorCode::Unauthorized, "{token}");
     }
     assert!(hub.redeem_ticket(&ticket.ticket).is_err());
     assert!(hub.recognise_sse_cookie(&cookie.value).is_err());
@@ -368,15 +368,15 @@ async fn auth_13_one_token_is_taken_back_by_its_name_also_where_it_came_in_betwe
     third.send_text(r#"{"type":"authenticate","id":"1","data":{"token":"ada/1/0/3600"}}"#).await.unwrap();
     third.drain().await;
     assert_eq!(hub.revoke(&Revocation::Token("1".into())).await.unwrap(), 2);
-    assert_eq!(ended(&mut one).await, CloseCode::Unauthorised);
-    assert_eq!(ended(&mut third).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut one).await, CloseCode::Unauthorized);
+    assert_eq!(ended(&mut third).await, CloseCode::Unauthorized);
     assert!(is_open(&mut two));
     let error = hub.connect(ConnectRequest::new(on_the_way, "memory")).await.err().unwrap();
-    assert_eq!(error.code, ErrorCode::Unauthorised);
+    assert_eq!(error.code, ErrorCode::Unauthorized);
     // Nor does an open connection take it.
     two.send_text(r#"{"type":"authenticate","id":"2","data":{"token":"ada/1/0/3600"}}"#).await.unwrap();
     let frames = two.drain().await;
-    assert_eq!(frames.last().unwrap().value()["data"]["code"], "unauthorised");
+    assert_eq!(frames.last().unwrap().value()["data"]["code"], "unauthorized");
 }
 
 #[tokio::test(start_paused = true)]
@@ -477,7 +477,7 @@ async fn auth_18_an_api_key_that_is_taken_out_ends_what_it_opened_also_what_is_o
     let late = hub.issue_ticket(&principal).unwrap();
     assert!(hub.redeem_ticket(&late.ticket).is_err());
     assert_eq!(hub.withdraw_key(principal.credential.key.unwrap()), 1);
-    assert_eq!(ended(&mut ada).await, CloseCode::Unauthorised);
+    assert_eq!(ended(&mut ada).await, CloseCode::Unauthorized);
     assert!(reason(stream).await.contains("withdrawn"));
     assert!(is_open(&mut bob));
     assert!(hub.redeem_ticket(&others.ticket).is_ok());

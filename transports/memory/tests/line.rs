@@ -113,7 +113,7 @@ async fn auth_01_a_token_is_shown_to_the_authenticator() {
     let with = |token: Option<&str>| ConnectOptions { token: token.map(Secret::new), ..ConnectOptions::default() };
     for token in [None, Some("other")] {
         let refused = MemoryClient::connect(&hub, with(token)).await.unwrap_err();
-        assert_eq!(refused.code, ErrorCode::Unauthorised);
+        assert_eq!(refused.code, ErrorCode::Unauthorized);
     }
     let mut client = MemoryClient::connect(&hub, with(Some("key"))).await.unwrap();
     assert_eq!(client.next_frame().await.unwrap().value()["data"]["user_id"], "maria");

@@ -63,7 +63,7 @@ impl Authenticator for Plain {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let token = credentials.token.as_ref().unwrap().reveal();
         let [user, id, issued, end] = token.split('/').collect::<Vec<_>>()[..] else {
-            return Err(ErrorBody::new(ErrorCode::Unauthorised, "no"));
+            return Err(ErrorBody::new(ErrorCode::Unauthorized, "no"));
         };
         let time = |text: &str| text.parse().ok().map(at);
         let credential =

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn sio_07_who_may_come_back_is_cut_and_who_may_not_is_told() {
         assert!(End::Closed(CloseCode::Restart).cuts() && End::Closed(CloseCode::SlowConsumer).cuts());
-        assert!(!End::Closed(CloseCode::Policy).cuts() && !End::Closed(CloseCode::Unauthorised).cuts());
+        assert!(!End::Closed(CloseCode::Policy).cuts() && !End::Closed(CloseCode::Unauthorized).cuts());
         assert!(!End::Gone.cuts());
     }
 }

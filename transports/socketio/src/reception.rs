@@ -65,16 +65,16 @@ impl Arrival {
     /// neither.
     ///
     /// # Errors
-    /// `unauthorised` when a token is there and is not one. The message never repeats it.
+    /// `unauthorized` when a token is there and is not one. The message never repeats it.
     pub fn token(&self) -> Result<Option<Secret>, ErrorBody> {
         match self.auth.as_ref().and_then(|auth| auth.get("token")) {
             Some(Value::String(token)) => link_request::token_of(token)
                 .map(Some)
-                .ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorised, "unreadable credentials: auth.token")),
+                .ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorized, "unreadable credentials: auth.token")),
             None | Some(Value::Null) => {
                 link_request::bearer(self.headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes))
             }
-            Some(_) => Err(ErrorBody::new(ErrorCode::Unauthorised, "unreadable credentials: auth.token is a text")),
+            Some(_) => Err(ErrorBody::new(ErrorCode::Unauthorized, "unreadable credentials: auth.token is a text")),
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
         for wrong in [json!({"token": ""}), json!({"token": "hush hush"}), json!({"token": 1}), json!({"token": ["a"]})]
         {
             let error = token(Some(wrong), None).unwrap_err();
-            assert_eq!(error.code, ErrorCode::Unauthorised);
+            assert_eq!(error.code, ErrorCode::Unauthorized);
             assert!(!error.message.contains("hush"));
         }
     }

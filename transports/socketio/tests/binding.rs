@@ -314,7 +314,7 @@ async fn sio_03_who_is_refused_gets_a_connect_error_and_may_try_again() {
         send(&mut socket, &format!("40{auth}")).await;
         let refused = text(&mut socket).await.unwrap();
         let error: Value = serde_json::from_str(refused.strip_prefix("44").unwrap()).unwrap();
-        assert!(error["message"].as_str().unwrap().starts_with("unauthorised"), "{error}");
+        assert!(error["message"].as_str().unwrap().starts_with("unauthorized"), "{error}");
         assert!(!refused.contains("hush"));
     }
     assert_eq!(server.hub.connection_count(), 0);

@@ -94,7 +94,7 @@ impl SseAcceptor {
     /// # Errors
     /// In the order of the checks: 405 `method_not_allowed`; 403 `host_not_allowed` and `origin_not_allowed` (AUTH-02,
     /// AUTH-03); 406 `not_acceptable`; 400 for the query (WS-04) and a cursor that cannot be read (SSE-03); 401
-    /// `unauthorised`. 503 `unavailable` while the hub stops and where there is no place (LIMIT-05), and 429 `rate_limited`
+    /// `unauthorized`. 503 `unavailable` while the hub stops and where there is no place (LIMIT-05), and 429 `rate_limited`
     /// (LIMIT-07), are the answer to a client whose `Accept` does not name `text/event-stream`; every other client gets a
     /// stream that says when to return and ends (SSE-07).
     pub fn open<'a, B>(

@@ -48,7 +48,7 @@ impl From<Rejection> for Response<Bytes> {
         response.extensions_mut().insert(rejection.error.code);
         let beside = match rejection.error.code {
             ErrorCode::MethodNotAllowed => Some((header::ALLOW, "GET")),
-            ErrorCode::Unauthorised => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            ErrorCode::Unauthorized => Some((header::WWW_AUTHENTICATE, "Bearer")),
             ErrorCode::Unavailable | ErrorCode::RateLimited => Some((header::RETRY_AFTER, "1")),
             _ => None,
         };

@@ -130,9 +130,9 @@ async fn sse_05_what_cannot_become_a_stream_is_refused_in_words() {
         (get("/v1/sse").header("last-event-id", "7"), 400, "invalid_payload"),
         (get("/v1/sse").header("last-event-id", "9f3a77c2d1e05b64-1,x=1"), 400, "invalid_payload"),
         (get("/v1/sse").header("last-event-id", cursor).header("last-event-id", cursor), 400, "invalid_payload"),
-        (get("/v1/sse"), 401, "unauthorised"),
-        (get("/v1/sse").header("authorization", "Bearer other"), 401, "unauthorised"),
-        (get("/v1/sse").header("authorization", "Basic a2V5"), 401, "unauthorised"),
+        (get("/v1/sse"), 401, "unauthorized"),
+        (get("/v1/sse").header("authorization", "Bearer other"), 401, "unauthorized"),
+        (get("/v1/sse").header("authorization", "Basic a2V5"), 401, "unauthorized"),
     ] {
         let (got, found, headers) = refusal(&acceptor, request).await;
         assert_eq!((got, found.as_str().unwrap()), (status, code));

@@ -137,7 +137,7 @@ impl Amiga {
     /// Judges a client that wants to connect to one of the namespaces, `/` or `/metrics`: both are the same.
     ///
     /// # Errors
-    /// `unauthorised`.
+    /// `unauthorized`.
     pub async fn receive(&self, newcomer: Newcomer) -> Result<(ConnectRequest, Box<dyn Conduct>), ErrorBody> {
         let Newcomer { token, socket_id, peer, user_agent, as_bytes } = newcomer;
         let principal = self.hub.visitor(&Credentials { token, peer }, Dialect::Amiga).await?;

@@ -119,7 +119,7 @@ pub trait System: Send + Sync + 'static {
 /// Who opens a socket or a stream of a dialect, by the header `Authorization`; a stranger, where strangers may (AUTH-09).
 ///
 /// # Errors
-/// `unauthorised`.
+/// `unauthorized`.
 pub async fn visitor(
     hub: &Hub,
     headers: &HeaderMap,
@@ -136,7 +136,7 @@ fn token(headers: &HeaderMap) -> Result<Option<Secret>, ErrorBody> {
 /// Who sends a request, by its header `Authorization`.
 ///
 /// # Errors
-/// `unauthorised`.
+/// `unauthorized`.
 pub async fn principal(hub: &Hub, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Principal, ErrorBody> {
     hub.authenticate(&Credentials { token: token(headers)?, peer }).await
 }

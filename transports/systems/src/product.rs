@@ -145,10 +145,10 @@ impl Product {
     /// Asks whose login it is, as any credentials are looked at (LIMIT-06).
     ///
     /// # Errors
-    /// `unauthorised` when it is none, or one that has ended or was revoked; `unavailable`.
+    /// `unauthorized` when it is none, or one that has ended or was revoked; `unavailable`.
     async fn resolve(&self, shown: &Shown, peer: Option<IpAddr>) -> Result<(ResolvedUser, Principal), ErrorBody> {
         let hub = &self.0.hub;
-        let unknown = || ErrorBody::new(ErrorCode::Unauthorised, "not logged in");
+        let unknown = || ErrorBody::new(ErrorCode::Unauthorized, "not logged in");
         let resolved = async {
             let found = self.0.user_behind(shown).await?;
             let found = found.filter(|it| it.expires_at.is_none_or(|end| end > hub.now())).ok_or_else(unknown)?;
@@ -200,7 +200,7 @@ impl System for Product {
         }
         let (found, mut principal) = match self.resolve(&shown, ask.peer).await {
             Ok(resolved) => resolved,
-            Err(error) if error.code == ErrorCode::Unauthorised => {
+            Err(error) if error.code == ErrorCode::Unauthorized => {
                 return Admission::Close(CloseCode::Policy, "Authentication failed".into());
             }
             // Nobody is let in on a guess; the page may come back.

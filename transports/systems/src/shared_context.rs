@@ -257,7 +257,7 @@ impl System for SharedContext {
 /// publish, and those whose request was no event, are told in the way of HTTP too.
 fn broadcast_status(error: &ErrorBody) -> StatusCode {
     match error.code {
-        ErrorCode::Unauthorised | ErrorCode::Forbidden | ErrorCode::UnsupportedMediaType | ErrorCode::TooLarge => {
+        ErrorCode::Unauthorized | ErrorCode::Forbidden | ErrorCode::UnsupportedMediaType | ErrorCode::TooLarge => {
             answer::status_of(error)
         }
         _ => StatusCode::OK,

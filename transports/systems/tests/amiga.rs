@@ -504,7 +504,7 @@ async fn auth_15_the_activity_names_runs_and_is_for_those_who_may_watch_every_ru
 async fn sio_03_who_has_no_token_is_not_connected_and_hears_nothing_over_http() {
     let world = world_of(Hub::builder().authenticator(keys()).build(), Arc::new(NoBackEnd));
     for token in [None, Some("key-of-nobody")] {
-        assert_eq!(world.connect_with("a", token).await.err().unwrap().code, ErrorCode::Unauthorised);
+        assert_eq!(world.connect_with("a", token).await.err().unwrap().code, ErrorCode::Unauthorized);
     }
     assert_eq!(world.amiga.connections(), 0);
     assert!(world.connect_with("a", Some("key-of-maria")).await.is_ok());

@@ -1005,7 +1005,7 @@ async fn mon_11_with_authentication_there_is_never_one_user_only() {
     let route = &monadic.routes()[0];
     let headers = HeaderMap::new();
     let ask = Ask { route, path: "/", query: "", headers: &headers, peer: None, dialect: Dialect::Monadic };
-    assert!(matches!(monadic.admit(ask).await, Admission::Refuse(error) if error.code == ErrorCode::Unauthorised));
+    assert!(matches!(monadic.admit(ask).await, Admission::Refuse(error) if error.code == ErrorCode::Unauthorized));
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ async fn ctx_02_strangers_and_those_without_permission_get_no_connection() {
     let world = World::new();
     for token in [None, Some("nonsense")] {
         match world.admit("/ws/s", token, Dialect::SharedContext).await {
-            Admission::Refuse(error) => assert_eq!(error.code, ErrorCode::Unauthorised),
+            Admission::Refuse(error) => assert_eq!(error.code, ErrorCode::Unauthorized),
             _ => panic!("{token:?} was admitted"),
         }
     }

@@ -170,7 +170,7 @@ impl WebSocketAcceptor {
     /// # Errors
     /// In the order of the checks: 405 `method_not_allowed`; 426 `upgrade_required` and `unsupported_version`; 400 for the
     /// key; 403 `host_not_allowed` and `origin_not_allowed` (AUTH-02, AUTH-03); 400 `unsupported_subprotocol` (WS-01); 400
-    /// for the query (WS-04); 503 `unavailable` while the hub stops; 401 `unauthorised` (WS-02, AUTH-12); 503 `unavailable`
+    /// for the query (WS-04); 503 `unavailable` while the hub stops; 401 `unauthorized` (WS-02, AUTH-12); 503 `unavailable`
     /// where there is no place (LIMIT-05); 429 `rate_limited` (LIMIT-07).
     pub fn negotiate<'a, B>(
         &'a self,
@@ -361,7 +361,7 @@ impl<'a> Offer<'a> {
     fn token(&self) -> Result<Option<Secret>, ErrorBody> {
         let unreadable = || {
             ErrorBody::new(
-                ErrorCode::Unauthorised,
+                ErrorCode::Unauthorized,
                 "unreadable credentials: one subprotocol eventwire.token.<base64url of the token, without padding>",
             )
         };

@@ -44,7 +44,7 @@ impl Rejection {
                 (header::UPGRADE, "websocket"),
                 (header::SEC_WEBSOCKET_VERSION, "13"),
             ],
-            ErrorCode::Unauthorised => &[(header::WWW_AUTHENTICATE, "Bearer")],
+            ErrorCode::Unauthorized => &[(header::WWW_AUTHENTICATE, "Bearer")],
             ErrorCode::Unavailable | ErrorCode::RateLimited => &[(header::RETRY_AFTER, "1")],
             _ => &[],
         }

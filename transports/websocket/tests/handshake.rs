@@ -176,18 +176,18 @@ fn ws_02_a_token_comes_in_authorization_or_as_a_subprotocol_beside_ours() {
 }
 
 #[test]
-fn ws_02_wrong_missing_and_unreadable_tokens_are_unauthorised_and_not_repeated() {
-    let unauthorised = |request: &Request<()>| {
+fn ws_02_wrong_missing_and_unreadable_tokens_are_unauthorized_and_not_repeated() {
+    let unauthorized = |request: &Request<()>| {
         let rejection = negotiate(&LOCKED, request).unwrap_err();
         assert!(!rejection.to_string().contains("hush"), "{rejection}");
-        assert_eq!((rejection.status().as_u16(), rejection.error().code.as_str()), (401, "unauthorised"));
+        assert_eq!((rejection.status().as_u16(), rejection.error().code.as_str()), (401, "unauthorized"));
     };
-    unauthorised(&request("/v1/ws"));
+    unauthorized(&request("/v1/ws"));
     for authorization in [&b"Bearer hush"[..], b"Bearer", b"Bearer hush\xff", b"Bearer hush hush"] {
-        unauthorised(&set("authorization", authorization));
+        unauthorized(&set("authorization", authorization));
     }
     for token in ["", "hush!", "aHVzaA==", "aHVzaB", "/w", "aHVzaA,eventwire.token.aHVzaA", "\u{e9}"] {
-        unauthorised(&set("sec-websocket-protocol", format!("eventwire.v1,eventwire.token.{token}").as_bytes()));
+        unauthorized(&set("sec-websocket-protocol", format!("eventwire.v1,eventwire.token.{token}").as_bytes()));
     }
 }
 

@@ -212,7 +212,7 @@ def _attempts(batch: _Batch, backoff: Backoff) -> Generator[_Step, _Reply, list[
         if isinstance(reply, _Answer):
             outcome = _read_answer(reply, batch)
             if isinstance(outcome, Refused):
-                if outcome.code == "unauthorised" and not refreshed:
+                if outcome.code == "unauthorized" and not refreshed:
                     refreshed = True
                     if (yield _RefreshToken()) is True:
                         continue

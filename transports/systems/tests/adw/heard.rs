@@ -40,7 +40,7 @@ async fn adw_01_strangers_are_refused_where_keys_are_needed() {
     let adw = system(&hub);
     for key in ["", "nobody"] {
         let Admission::Refuse(error) = admit(&adw, "/ws/trigger", key).await else { panic!("{key:?} got in") };
-        assert_eq!(error.code, ErrorCode::Unauthorised);
+        assert_eq!(error.code, ErrorCode::Unauthorized);
     }
 }
 

@@ -41,7 +41,7 @@ pub fn claims_of(token: &str) -> Option<Claims> {
 impl Authenticator for People {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let token = credentials.token.as_ref().map(|token| token.reveal().to_owned()).unwrap_or_default();
-        let claims = claims_of(&token).ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorised, "who are you?"))?;
+        let claims = claims_of(&token).ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorized, "who are you?"))?;
         Ok(Principal::new(token, claims))
     }
 

@@ -558,7 +558,7 @@ await check("a 401 asks for a token, which then goes with every request, in no a
         const authorization = route.request().headers().authorization ?? null;
         seen.push(authorization);
         if (authorization === "Bearer tök/en+?") return route.fulfill({ json: { root: false, agents: [] } });
-        return route.fulfill({ status: 401, json: { error: { code: "unauthorised", message: "a token is needed" } } });
+        return route.fulfill({ status: 401, json: { error: { code: "unauthorized", message: "a token is needed" } } });
       });
       await guarded.addInitScript(() => {
         const Original = window.WebSocket;
