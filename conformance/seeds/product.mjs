@@ -104,7 +104,7 @@ const stages = [...description.matchAll(/type: 'rag_progress',\s*queryId,\s*stag
   }),
 );
 
-// The same events in the words of the catalogue, as a back end publishes them.
+// The same events in the words of the catalog, as a back end publishes them.
 const published = {
   document_status: ({ documentId, status, progress, message }) => [
     "document.status",

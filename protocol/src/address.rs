@@ -15,7 +15,7 @@ use crate::{
     id::{AdwId, ConnectionId, IdError, RoomName, SessionId, UserId},
 };
 
-/// The kind of an audience, as the catalogue names it.
+/// The kind of an audience, as the catalog names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AudienceKind {
@@ -148,7 +148,7 @@ impl Audience {
         }
     }
 
-    /// Whether this is a part of an audience rather than the whole of one. Publishers name wholes; the catalogue and the
+    /// Whether this is a part of an audience rather than the whole of one. Publishers name wholes; the catalog and the
     /// payload decide about parts.
     pub const fn is_part(&self) -> bool {
         matches!(
@@ -337,13 +337,13 @@ pub mod to {
     }
 }
 
-/// The catalogue allows this payload to go to audiences of kind `A` (EVT-03).
+/// The catalog allows this payload to go to audiences of kind `A` (EVT-03).
 ///
-/// Implemented by the catalogue's table and nowhere else. Code that publishes an event where it may not go does not
+/// Implemented by the catalog's table and nowhere else. Code that publishes an event where it may not go does not
 /// compile.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` may not be addressed to `{A}`",
-    note = "the catalogue lists the audiences that each event allows"
+    note = "the catalog lists the audiences that each event allows"
 )]
 pub trait AddressedTo<A>: crate::event::Payload {}
 

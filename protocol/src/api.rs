@@ -1,7 +1,7 @@
 //! The bodies of requests and answers over HTTP: what is asked of a server, and what it says.
 //!
 //! Pure types. The transports write exactly these, and the published `openapi.json` describes exactly these, so that the
-//! two cannot differ (DOC-02). What an event or a publication is stands in [`crate::frame`] and the catalogue; what only
+//! two cannot differ (DOC-02). What an event or a publication is stands in [`crate::frame`] and the catalog; what only
 //! the older systems have, in [`systems`].
 
 use serde::{Deserialize, Serialize};

@@ -78,7 +78,7 @@ pub enum Join {
     First,
 }
 
-/// One row of the catalogue.
+/// One row of the catalog.
 #[derive(Clone, Copy, Debug)]
 pub struct EventSpec {
     /// The type this row is about.
@@ -141,7 +141,7 @@ impl EventSpec {
     }
 }
 
-macro_rules! catalogue {
+macro_rules! catalog {
     ($(
         $(#[$cfg:meta])*
         $variant:ident = $family:literal . $name:literal, $module:ident::$payload:ident,
@@ -176,7 +176,7 @@ macro_rules! catalogue {
                 }
             }
 
-            /// The type of this name, if the catalogue has it.
+            /// The type of this name, if the catalog has it.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $(concat!($family, ".", $name) => Some(Self::$variant),)+
@@ -238,7 +238,7 @@ macro_rules! catalogue {
             /// Writes the payload.
             ///
             /// # Errors
-            /// What serde_json says; payloads of the catalogue have none.
+            /// What serde_json says; payloads of the catalog have none.
             pub fn payload(&self) -> serde_json::Result<Box<RawValue>> {
                 match self { $(Self::$variant(payload) => serde_json::value::to_raw_value(payload),)+ }
             }
@@ -334,7 +334,7 @@ const MESSAGE_CHUNK: Delivery = Delivery::Append {
 const BY_DOCUMENT: Delivery = Latest { key: "document_id" };
 
 #[rustfmt::skip]
-catalogue! {
+catalog! {
     ConnectionWelcome      = "connection"."welcome",      connection::Welcome,      to [Connection], Durable,  Blocks, "First event of a connection: who you are and the limits you live under.";
     ConnectionPong         = "connection"."pong",         connection::Pong,         to [Connection], Durable,  Blocks, "Answer to `ping`.";
     ConnectionHeartbeat    = "connection"."heartbeat",    connection::Heartbeat,    to [Connection], Volatile, Blocks, "The connection is alive; how far your streams have been sent.";

@@ -231,7 +231,7 @@ impl Mailbox {
     }
 }
 
-/// Two parts of one text as one event, if they are neighbours in their stream and every member joins (FLOW-03).
+/// Two parts of one text as one event, if they are neighbors in their stream and every member joins (FLOW-03).
 pub fn join(earlier: &Committed, later: &Committed) -> Option<Committed> {
     let (first, second) = (earlier.envelope(), later.envelope());
     let (Some(before), Some(after)) = (earlier.logged(), later.logged()) else {

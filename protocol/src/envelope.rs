@@ -1,7 +1,7 @@
 //! An event after admission (EVT-02 to EVT-06), and an event after it was committed.
 //!
 //! Admission is the only way from what a publisher wrote to what routing sees. It settles the audience (the part of it,
-//! where visibility or the catalogue says so), the key, and the payload's final text, which nothing behind it reads
+//! where visibility or the catalog says so), the key, and the payload's final text, which nothing behind it reads
 //! again. A [`Committed`] event is shared by all its receivers; each dialect's frame is made once, when first needed. A
 //! history keeps the [`Stored`] part alone, so that frames take memory only while a receiver needs them.
 
@@ -82,7 +82,7 @@ impl Envelope {
         Self::finish(kind, audience, time.unwrap_or(now), data, &members, modifiers)
     }
 
-    /// Admits a payload of the catalogue, addressed as its type allows; see the functions below for each audience.
+    /// Admits a payload of the catalog, addressed as its type allows; see the functions below for each audience.
     fn typed<P: Payload>(payload: &P, to: Audience, time: Time) -> Result<Self, ErrorBody> {
         let audience = P::TYPE.spec().admit(to)?.seen_by(payload.visibility());
         let data = serde_json::to_string(payload).map_err(|_| internal())?;
@@ -232,7 +232,7 @@ impl Envelope {
     }
 }
 
-/// Typed admission: what the catalogue does not allow does not compile (EVT-03).
+/// Typed admission: what the catalog does not allow does not compile (EVT-03).
 impl Envelope {
     /// An event for one connection.
     ///
@@ -310,7 +310,7 @@ fn internal() -> ErrorBody {
     ErrorBody::new(ErrorCode::Internal, "the payload could not be written")
 }
 
-/// The type of what is no event of the catalogue.
+/// The type of what is no event of the catalog.
 const WORDS: &str = "_dialect.words";
 
 /// A committed event without the frames that were made of it: what a history keeps.
@@ -373,7 +373,7 @@ impl Committed {
         &self.stored
     }
 
-    /// Something for one connection that is no event of the catalogue, in the words of its dialect: the answer to a
+    /// Something for one connection that is no event of the catalog, in the words of its dialect: the answer to a
     /// question that only that dialect has.
     pub fn in_words(id: ConnectionId, dialect: Dialect, words: Bytes, now: Time) -> Self {
         let envelope = Envelope {
@@ -540,7 +540,7 @@ mod tests {
     fn evt_02_a_publisher_does_not_name_the_part_of_a_message_and_other_events_have_none() {
         let named = message("private", "u").replace("session:s", "session:s/private/v");
         assert_eq!(admit(&named).unwrap_err().code, ErrorCode::AudienceNotAllowed);
-        // What looks like a visibility in another payload is none: only the catalogue's row makes it one.
+        // What looks like a visibility in another payload is none: only the catalog's row makes it one.
         for kind in ["context.typing", "_vendor.message"] {
             let data = r#"{"agent_id":"u","is_typing":true,"sender":"u","visibility":"private"}"#;
             let envelope = admit(&format!(r#"{{"type":"{kind}","to":"session:s","data":{data}}}"#)).unwrap();

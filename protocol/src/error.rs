@@ -72,7 +72,7 @@ error_codes! {
     TooDeep = "too_deep", 400, final;
     /// A frame, event, batch or body is over its size limit.
     TooLarge = "too_large", 413, final;
-    /// No event of this type is in the catalogue.
+    /// No event of this type is in the catalog.
     UnknownType = "unknown_type", 422, final;
     /// No command of this type exists.
     UnknownCommand = "unknown_command", 422, final;
@@ -82,7 +82,7 @@ error_codes! {
     InvalidId = "invalid_id", 422, final;
     /// An event names no audience; there is no default.
     MissingTarget = "missing_target", 422, final;
-    /// The catalogue does not allow this event to go to this kind of audience.
+    /// The catalog does not allow this event to go to this kind of audience.
     AudienceNotAllowed = "audience_not_allowed", 422, final;
     /// The payload speaks of another subject than the audience it is addressed to.
     SubjectMismatch = "subject_mismatch", 422, final;

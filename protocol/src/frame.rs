@@ -225,10 +225,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The type of an event: from the catalogue, or vendor space.
+/// The type of an event: from the catalog, or vendor space.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// In the catalogue.
+    /// In the catalog.
     Known(EventType),
     /// `_<family>.<name>`: carried, never read (EVT-05). Durable, to any audience.
     Vendor(Arc<str>),
@@ -238,7 +238,7 @@ impl EventKind {
     /// Reads a type.
     ///
     /// # Errors
-    /// `unknown_type` for what is neither in the catalogue nor in vendor space.
+    /// `unknown_type` for what is neither in the catalog nor in vendor space.
     pub fn parse(name: &str) -> Result<Self, ErrorBody> {
         if let Some(known) = EventType::from_name(name) {
             return Ok(Self::Known(known));
@@ -403,7 +403,7 @@ pub struct EventFrame {
 /// A payload as a receiver reads it.
 #[derive(Clone, Debug)]
 pub enum Incoming {
-    /// Of a type in the catalogue.
+    /// Of a type in the catalog.
     Known(Box<Event>),
     /// Of a type this version does not know.
     Unknown,

@@ -29,7 +29,7 @@
 //! let payload: TextBlock = serde_json::from_str(r#"{"adw_id":"29fb6a3e","content":"Done"}"#)?;
 //! let event = Envelope::to_adw(adw, &payload, Time::from_unix_micros(0))?;
 //! assert_eq!(route(&roster, &event), [watcher]);
-//! // Envelope::to_everyone(&payload, ..) does not compile: the catalogue addresses text blocks to ADWs only.
+//! // Envelope::to_everyone(&payload, ..) does not compile: the catalog addresses text blocks to ADWs only.
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -619,7 +619,7 @@ fn flow_03_a_part_that_begins_a_text_is_not_joined_to_the_one_before() {
 }
 
 #[test]
-fn flow_03_parts_of_every_text_in_the_catalogue_join_unless_they_are_of_another_text_or_behind_an_end() {
+fn flow_03_parts_of_every_text_in_the_catalog_join_unless_they_are_of_another_text_or_behind_an_end() {
     let mut seen = 0;
     for (event_type, example) in catalog::examples() {
         let spec = event_type.spec();

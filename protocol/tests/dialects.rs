@@ -197,7 +197,7 @@ fn collision_c16_and_c22_five_vocabularies_for_a_piece_of_text_stay_apart() {
 }
 
 #[test]
-fn collision_c17_a_message_is_never_a_type_of_the_catalogue() {
+fn collision_c17_a_message_is_never_a_type_of_the_catalog() {
     assert!(EventType::ALL.iter().all(|event_type| event_type.spec().name.split('.').nth(1) != Some("message")));
     assert_eq!(told("chat.turn_finished"), is(&[("monadic", "message")]));
     assert_eq!(told("chat.cleared"), is(&[("monadic", "message")]));

@@ -438,7 +438,7 @@ impl System {
                 let data = json!({"adw_id": "aaaaaaaa", "content": format!("{number};"), "stream_type": "text", "is_complete": false});
                 support::publish(kind, to, &data)
             }
-            // A publisher names the whole; the catalogue decides about the part.
+            // A publisher names the whole; the catalog decides about the part.
             "adw.agent_output_chunk" => support::event(kind, root_of(to)),
             _ => support::event(kind, to),
         };

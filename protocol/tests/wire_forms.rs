@@ -1,6 +1,6 @@
 //! How every event is written, byte for byte, and the tables of codes that go with them.
 //!
-//! One snapshot for each type in the catalogue: its example, addressed to the first kind of audience that its row lists,
+//! One snapshot for each type in the catalog: its example, addressed to the first kind of audience that its row lists,
 //! as a canonical frame. A change here is a change of the wire format (ENV-10): look at it before you accept it.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]

@@ -56,7 +56,7 @@ const FAMILIES: &[(&str, &str)] = &[
 /// The whole document.
 ///
 /// # Errors
-/// [`Error::Catalogue`] when a command has no answer or a family no description; nothing that input can cause.
+/// [`Error::Catalog`] when a command has no answer or a family no description; nothing that input can cause.
 pub(crate) fn document(source: &Source, files: &Tree) -> Result<Value, Error> {
     let mut schemas = definitions(&parsed(files, "event.schema.json")?);
     schemas.extend(definitions(&parsed(files, "command.schema.json")?));
@@ -66,7 +66,7 @@ pub(crate) fn document(source: &Source, files: &Tree) -> Result<Value, Error> {
     for (name, definition) in profile::conform(&found, &Default::default()) {
         match schemas.insert(name.clone(), definition.clone()) {
             Some(other) if other != definition => {
-                return Err(Error::Catalogue(format!("{name} is the name of two bodies")));
+                return Err(Error::Catalog(format!("{name} is the name of two bodies")));
             }
             _ => {}
         }
@@ -159,7 +159,7 @@ fn definitions(file: &Value) -> Definitions {
 fn tag(family: &str) -> Result<Value, Error> {
     match FAMILIES.iter().find(|(name, _)| *name == family) {
         Some((name, _)) => Ok(json!([{ "name": name }])),
-        None => Err(Error::Catalogue(format!("asyncapi.rs does not say what the family {family} is"))),
+        None => Err(Error::Catalog(format!("asyncapi.rs does not say what the family {family} is"))),
     }
 }
 
@@ -353,13 +353,13 @@ fn receive(source: &Source, command: &CommandSource) -> Result<Value, Error> {
         .iter()
         .find(|(name, _)| *name == command.name)
         .map(|(_, answers)| *answers)
-        .ok_or_else(|| Error::Catalogue(format!("asyncapi.rs does not say what answers {}", command.name)))?;
+        .ok_or_else(|| Error::Catalog(format!("asyncapi.rs does not say what answers {}", command.name)))?;
     let titles: Vec<String> = answers
         .iter()
         .chain(&["connection.error"])
         .map(|name| {
             let event = source.events.iter().find(|event| event.spec.name == *name);
-            event.map(EventSource::event_name).ok_or_else(|| Error::Catalogue(format!("{name} is no event")))
+            event.map(EventSource::event_name).ok_or_else(|| Error::Catalog(format!("{name} is no event")))
         })
         .collect::<Result<_, _>>()?;
     Ok(json!({

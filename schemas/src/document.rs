@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::dialects;
-use crate::flavours;
+use crate::flavors;
 use crate::profile::{self, Definitions, reference};
 use crate::source::{CommandSource, EventSource, Source};
 use crate::{Error, VERSION, asyncapi, openapi};
@@ -25,12 +25,12 @@ pub(crate) const EXAMPLE_TIME: &str = "2026-11-20T23:40:01.123456Z";
 /// Everything that is generated below `schemas/v1`.
 ///
 /// # Errors
-/// [`Error::Catalogue`] when the catalogue cannot be described; nothing that input can cause.
+/// [`Error::Catalog`] when the catalog cannot be described; nothing that input can cause.
 pub fn tree(source: &Source) -> Result<Tree, Error> {
     let mut files = Tree::new();
     let events = event_definitions(source);
     let mut put = |path: String, document: &Value| -> Result<(), Error> {
-        let mut text = serde_json::to_string_pretty(document).map_err(|error| Error::Catalogue(error.to_string()))?;
+        let mut text = serde_json::to_string_pretty(document).map_err(|error| Error::Catalog(error.to_string()))?;
         text.push('\n');
         files.insert(path, text);
         Ok(())
@@ -45,7 +45,7 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
             put(example_path(event, name), &example)?;
         }
     }
-    files.extend(flavours::derive(&files)?);
+    files.extend(flavors::derive(&files)?);
     let asyncapi = asyncapi::document(source, &files)?;
     files.insert(asyncapi::PATH.to_owned(), written(&asyncapi)?);
     let openapi = openapi::document(&files)?;
@@ -60,7 +60,7 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
     }
     let mut index = index(source, &files);
     insert_before(&mut index, "files", "dialects", spoken.into());
-    let mut text = serde_json::to_string_pretty(&index).map_err(|error| Error::Catalogue(error.to_string()))?;
+    let mut text = serde_json::to_string_pretty(&index).map_err(|error| Error::Catalog(error.to_string()))?;
     text.push('\n');
     files.insert("index.json".to_owned(), text);
     Ok(files)
@@ -68,15 +68,15 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
 
 /// A file's text.
 fn written(document: &Value) -> Result<String, Error> {
-    let mut text = serde_json::to_string_pretty(document).map_err(|error| Error::Catalogue(error.to_string()))?;
+    let mut text = serde_json::to_string_pretty(document).map_err(|error| Error::Catalog(error.to_string()))?;
     text.push('\n');
     Ok(text)
 }
 
 /// A file that has been generated.
 pub(crate) fn parsed(files: &Tree, path: &str) -> Result<Value, Error> {
-    let text = files.get(path).ok_or_else(|| Error::Catalogue(format!("{path} is not generated yet")))?;
-    serde_json::from_str(text).map_err(|error| Error::Catalogue(format!("{path}: {error}")))
+    let text = files.get(path).ok_or_else(|| Error::Catalog(format!("{path} is not generated yet")))?;
+    serde_json::from_str(text).map_err(|error| Error::Catalog(format!("{path}: {error}")))
 }
 
 /// Puts a member in front of another.
@@ -483,7 +483,7 @@ fn index(source: &Source, files: &Tree) -> Value {
         "events": events,
         "commands": commands,
         "lists": lists(source),
-        "flavours": flavours::names().collect::<Vec<_>>(),
+        "flavors": flavors::names().collect::<Vec<_>>(),
         "files": digests,
     })
 }

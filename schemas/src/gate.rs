@@ -16,7 +16,7 @@ use crate::{CHANGELOG, DIRECTORY, Error, committed, drift, generate};
 
 /// What the gate found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub struct Judgment {
     /// The changes since the last release.
     pub report: Report,
     /// The version that was released last.
@@ -61,7 +61,7 @@ impl<'a> Entry<'a> {
 ///
 /// # Errors
 /// [`Error::NotComparable`] when one of them has no version, or the two cannot be compared.
-pub fn judge(released: &Snapshot, tree: &Snapshot, changelog: &str) -> Result<Judgement, Error> {
+pub fn judge(released: &Snapshot, tree: &Snapshot, changelog: &str) -> Result<Judgment, Error> {
     let report = diff(released, tree)?;
     let version_of = |snapshot: &Snapshot| -> Result<Version, Error> {
         let text = snapshot.version().unwrap_or_default();
@@ -103,7 +103,7 @@ pub fn judge(released: &Snapshot, tree: &Snapshot, changelog: &str) -> Result<Ju
             problems.push(format!("announced, but it did not happen: {line}"));
         }
     }
-    Ok(Judgement { report, released: before.to_string(), version: now.to_string(), problems })
+    Ok(Judgment { report, released: before.to_string(), version: now.to_string(), problems })
 }
 
 /// What a change of some severity asks of the version. Before 1.0 the second number is the one that tells of breakage.
@@ -126,7 +126,7 @@ fn version_problem(before: &Version, now: &Version, severity: Severity) -> Optio
 ///
 /// # Errors
 /// [`Error::NotComparable`] when there is no baseline or it cannot be read, [`Error::File`] for other files.
-pub fn judge_workspace(workspace: &Path) -> Result<Judgement, Error> {
+pub fn judge_workspace(workspace: &Path) -> Result<Judgment, Error> {
     let path = workspace.join(RELEASED);
     if !path.is_file() {
         let what = format!("there is no {RELEASED}; `eventwire-schemas release` writes the first one");
@@ -143,18 +143,18 @@ pub fn judge_workspace(workspace: &Path) -> Result<Judgement, Error> {
 /// entry as released. Answers with the version.
 ///
 /// # Errors
-/// [`Error::NotReleasable`] when the files are not what the catalogue generates, the version is released already, the
+/// [`Error::NotReleasable`] when the files are not what the catalog generates, the version is released already, the
 /// changelog has no entry for it, or the gate is closed.
 pub fn release(workspace: &Path) -> Result<String, Error> {
     let drift = drift(&generate()?, workspace)?;
     if !drift.is_empty() {
-        let what = format!("{} files are not what the catalogue generates; run `cargo xtask schemas`", drift.len());
+        let what = format!("{} files are not what the catalog generates; run `cargo xtask schemas`", drift.len());
         return Err(Error::NotReleasable(what));
     }
     release_tree(workspace)
 }
 
-/// [`release`] without asking the catalogue.
+/// [`release`] without asking the catalog.
 ///
 /// # Errors
 /// As [`release`].
@@ -165,11 +165,11 @@ pub fn release_tree(workspace: &Path) -> Result<String, Error> {
     let version = snapshot.version().unwrap_or_default().to_owned();
     let mut problems = Vec::new();
     if workspace.join(RELEASED).exists() {
-        let judgement = judge_workspace(workspace)?;
-        if judgement.released == version {
+        let judgment = judge_workspace(workspace)?;
+        if judgment.released == version {
             problems.push(format!("{version} is released already; raise VERSION in schemas/src/lib.rs"));
         }
-        problems.extend(judgement.problems);
+        problems.extend(judgment.problems);
     }
     match newest(&changelog) {
         Some(entry) if entry.version == version && !entry.is_released && entry.says_something() => {}

@@ -1,9 +1,9 @@
 //! Generates, checks and lints the JSON Schemas of Eventwire.
 //!
-//! The catalogue of `eventwire-protocol` is the only source. [`generate`] turns it into a [`Tree`] of files: two roots
+//! The catalog of `eventwire-protocol` is the only source. [`generate`] turns it into a [`Tree`] of files: two roots
 //! for readers (a closed and an open one), one file for each event, the commands, what may be published, examples, and
 //! an index with digests. They are committed under `schemas/v1` with the reference page for people, and [`drift`] tells
-//! whether what is committed is still what the catalogue says. Generation is a command, never a build script, so a
+//! whether what is committed is still what the catalog says. Generation is a command, never a build script, so a
 //! change of the published contract is always a visible change of files.
 //!
 //! ```
@@ -23,7 +23,7 @@ pub mod asyncapi;
 pub mod dialects;
 pub mod diff;
 pub mod document;
-pub mod flavours;
+pub mod flavors;
 pub mod gate;
 pub mod lint;
 pub mod openapi;
@@ -48,9 +48,9 @@ pub const CHANGELOG: &str = "CHANGELOG.md";
 /// Why nothing could be generated, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The catalogue cannot be described. A fault in the catalogue: mend the row that the text names.
-    #[error("the catalogue cannot be described: {0}")]
-    Catalogue(String),
+    /// The catalog cannot be described. A fault in the catalog: mend the row that the text names.
+    #[error("the catalog cannot be described: {0}")]
+    Catalog(String),
     /// The program was started outside of a checkout; name one with `--workspace`.
     #[error("no Eventwire checkout around the current directory; name one with --workspace DIR")]
     NoWorkspace,
@@ -96,10 +96,10 @@ impl Published {
     }
 }
 
-/// Generates everything from the catalogue that this program was built with.
+/// Generates everything from the catalog that this program was built with.
 ///
 /// # Errors
-/// [`Error::Catalogue`], which no input can cause.
+/// [`Error::Catalog`], which no input can cause.
 pub fn generate() -> Result<Published, Error> {
     let source = source::Source::read()?;
     Ok(Published { schemas: document::tree(&source)?, reference: reference::pages(&source)? })

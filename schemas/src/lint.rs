@@ -1,5 +1,5 @@
 //! Proof that published files keep the profile: rules SCHEMA-01 to SCHEMA-08, one function each; those of the
-//! derived files, SCHEMA-09 to SCHEMA-12, stand beside them in [`crate::flavours`], those of the older systems' frames and
+//! derived files, SCHEMA-09 to SCHEMA-12, stand beside them in [`crate::flavors`], those of the older systems' frames and
 //! of descriptions, SCHEMA-20 to SCHEMA-22, in the modules below.
 //!
 //! The rules look at nothing but the files, as a stranger would, so a fault in the generator cannot hide in a fault of
@@ -11,7 +11,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::document::{Tree, digest};
-use crate::flavours;
+use crate::flavors;
 use crate::profile::{MAX_INTEGER, STANDARD_FORMATS, references, referred};
 
 mod dialects;
@@ -81,7 +81,7 @@ pub fn lint(tree: &Tree) -> Vec<Finding> {
             }),
         }
     }
-    for file in files.iter().filter(|file| file.is_schema() && !file.path.starts_with(flavours::FOLDER)) {
+    for file in files.iter().filter(|file| file.is_schema() && !file.path.starts_with(flavors::FOLDER)) {
         standard_and_named(file, &mut findings);
         wording::for_readers(file, &mut findings);
         if file.is_of_a_dialect() {
@@ -100,7 +100,7 @@ pub fn lint(tree: &Tree) -> Vec<Finding> {
     all_generated(&files, tree, &mut findings);
     let parsed: Vec<(&str, &Value)> = files.iter().map(|file| (file.path, &file.json)).collect();
     let mut found = Vec::new();
-    flavours::lint(tree, &parsed, &mut found);
+    flavors::lint(tree, &parsed, &mut found);
     findings.extend(found.into_iter().map(|(rule, file, place, problem)| Finding { rule, file, place, problem }));
     findings
 }

@@ -24,9 +24,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Writes schemas/v1 and the generated pages of docs/reference from the catalogue.
+    /// Writes schemas/v1 and the generated pages of docs/reference from the catalog.
     Generate,
-    /// Tells whether the committed files are what the catalogue generates; changes nothing.
+    /// Tells whether the committed files are what the catalog generates; changes nothing.
     Check,
     /// Tells whether the committed schemas keep the profile, rule by rule; changes nothing.
     Lint,
@@ -74,16 +74,16 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
     match &arguments.command {
         Command::Diff { .. } => Ok(true),
         Command::Compatibility => {
-            let judgement = gate::judge_workspace(&workspace)?;
-            print_changes(&judgement.report);
-            judgement.problems.iter().for_each(|problem| println!("{problem}"));
-            let (released, version) = (&judgement.released, &judgement.version);
-            let changes = judgement.report.changes.len();
-            match judgement.problems.len() {
+            let judgment = gate::judge_workspace(&workspace)?;
+            print_changes(&judgment.report);
+            judgment.problems.iter().for_each(|problem| println!("{problem}"));
+            let (released, version) = (&judgment.released, &judgment.version);
+            let changes = judgment.report.changes.len();
+            match judgment.problems.len() {
                 0 => println!("{version} may follow {released}: {changes} changes, all permitted"),
                 problems => println!("{version} may not follow {released}: {changes} changes, {problems} problems"),
             }
-            Ok(judgement.problems.is_empty())
+            Ok(judgment.problems.is_empty())
         }
         Command::Release => {
             let version = gate::release(&workspace)?;
@@ -101,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<bool, Error> {
             let differences = drift(&generate()?, &workspace)?;
             differences.iter().for_each(|difference| println!("{difference}"));
             if differences.is_empty() {
-                println!("the committed schemas are what the catalogue generates");
+                println!("the committed schemas are what the catalog generates");
             } else {
                 println!("{} files differ; run `cargo xtask schemas` and review the change", differences.len());
             }

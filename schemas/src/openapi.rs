@@ -24,7 +24,7 @@ pub const PATH: &str = "openapi.json";
 /// The whole document.
 ///
 /// # Errors
-/// [`Error::Catalogue`] when a table refers to a body that does not exist; nothing that input can cause.
+/// [`Error::Catalog`] when a table refers to a body that does not exist; nothing that input can cause.
 pub(crate) fn document(files: &Tree) -> Result<Value, Error> {
     let publish = parsed(files, "publish.schema.json")?;
     let mut definitions = bodies(&publish)?;
@@ -36,7 +36,7 @@ pub(crate) fn document(files: &Tree) -> Result<Value, Error> {
         let item = paths.entry(operation.path).or_default();
         let written = operation.written(&codes, &mut errors);
         if item.insert(operation.method.to_owned(), written).is_some() {
-            return Err(Error::Catalogue(format!("{} {} is described twice", operation.method, operation.path)));
+            return Err(Error::Catalog(format!("{} {} is described twice", operation.method, operation.path)));
         }
         if operation.takes_head {
             item.insert("head".to_owned(), operation.head());
@@ -47,7 +47,7 @@ pub(crate) fn document(files: &Tree) -> Result<Value, Error> {
     let needed = profile::closure(&all, &definitions);
     definitions.retain(|name, _| needed.contains_key(name));
     if let Some(missing) = profile::references(&all).into_iter().find(|name| !definitions.contains_key(name)) {
-        return Err(Error::Catalogue(format!("openapi.json needs {missing}, which is no body")));
+        return Err(Error::Catalog(format!("openapi.json needs {missing}, which is no body")));
     }
     errors.sort_keys();
     let mut document = json!({
@@ -163,7 +163,7 @@ fn bodies(publish: &Value) -> Result<Definitions, Error> {
     }
     for name in ["Refused", "Health"] {
         if renamed.contains_key(name) {
-            return Err(Error::Catalogue(format!("{name} is the name of two bodies")));
+            return Err(Error::Catalog(format!("{name} is the name of two bodies")));
         }
     }
     Ok(all)
@@ -171,7 +171,7 @@ fn bodies(publish: &Value) -> Result<Definitions, Error> {
 
 fn put(all: &mut Definitions, name: &str, definition: Value) -> Result<(), Error> {
     match all.insert(name.to_owned(), definition.clone()) {
-        Some(other) if other != definition => Err(Error::Catalogue(format!("{name} is the name of two bodies"))),
+        Some(other) if other != definition => Err(Error::Catalog(format!("{name} is the name of two bodies"))),
         _ => Ok(()),
     }
 }
@@ -414,7 +414,7 @@ fn refusal(
     for (form, of) in forms {
         for code in of {
             let meaning = codes.get(code.as_str()).map_or("", String::as_str);
-            let letters: String = code.as_str().split('_').map(capitalised).collect();
+            let letters: String = code.as_str().split('_').map(capitalized).collect();
             name.push_str(&letters);
             description.push_str(&format!("- `{code}`: {meaning}\n"));
             let example = form.example(*code, meaning);
@@ -459,7 +459,7 @@ fn refusal(
     json!({ "$ref": target })
 }
 
-fn capitalised(word: &str) -> String {
+fn capitalized(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! docs/reference: the catalogue, the commands, the refusals and the limits as pages for people, out of the same source as
+//! docs/reference: the catalog, the commands, the refusals and the limits as pages for people, out of the same source as
 //! the schemas.
 //!
 //! One page gives the overview, one tells of each family. A page stands alone: the types that its events use are on it.
@@ -36,7 +36,7 @@ pub const LIMITS: &str = "docs/reference/limits.md";
 /// Every page by its path relative to the workspace.
 ///
 /// # Errors
-/// [`Error::Catalogue`] when an example cannot be encoded; nothing that input can cause.
+/// [`Error::Catalog`] when an example cannot be encoded; nothing that input can cause.
 pub fn pages(source: &Source) -> Result<Tree, Error> {
     let mut pages = Tree::from([
         (PATH.to_owned(), overview(source)),
@@ -53,7 +53,7 @@ pub fn pages(source: &Source) -> Result<Tree, Error> {
 /// What stands at the top of every page.
 pub(crate) const GENERATED: &str = "Generated from the sources by `cargo xtask schemas`; edits are overwritten.";
 
-/// The families in the order of the catalogue.
+/// The families in the order of the catalog.
 fn families(source: &Source) -> Vec<&'static str> {
     let mut families: Vec<&'static str> = source.events.iter().map(|event| event.spec.family).collect();
     families.dedup();

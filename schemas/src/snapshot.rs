@@ -27,7 +27,7 @@ pub struct Snapshot {
 pub const RELEASED: &str = "schemas/released.json";
 
 /// Derived files; what is true of their sources is true of them.
-const DERIVED: &str = "flavours/";
+const DERIVED: &str = "flavors/";
 
 fn is_contract(path: &str) -> bool {
     (path.ends_with(".schema.json") || path == "index.json") && !path.starts_with(DERIVED)

@@ -1,8 +1,8 @@
-//! What the schemas are made from: the protocol's catalogue and commands, read once and brought into the profile.
+//! What the schemas are made from: the protocol's catalog and commands, read once and brought into the profile.
 //!
 //! Two views of every payload exist, because a reader and a writer have different duties. What a server sends follows
-//! serde's serialising side: a member that is always written is required. What a publisher or client sends follows the
-//! deserialising side: a member with a default may be left out.
+//! serde's serializing side: a member that is always written is required. What a publisher or client sends follows the
+//! deserializing side: a member with a default may be left out.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ use serde_json::{Map, Value, json};
 use crate::Error;
 use crate::profile::{self, Definitions};
 
-/// One event type of the catalogue, with what its schema needs.
+/// One event type of the catalog, with what its schema needs.
 #[derive(Clone, Debug)]
 pub struct EventSource {
-    /// The catalogue's row.
+    /// The catalog's row.
     pub spec: &'static EventSpec,
     /// The name of its types without a suffix, for instance `AdwToolUsePre`.
     pub title: String,
@@ -81,7 +81,7 @@ impl CommandSource {
 /// Everything the schemas are made from.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The events, in the order of the catalogue.
+    /// The events, in the order of the catalog.
     pub events: Vec<EventSource>,
     /// The commands.
     pub commands: Vec<CommandSource>,
@@ -96,19 +96,18 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads the catalogue.
+    /// Reads the catalog.
     ///
     /// # Errors
-    /// [`Error::Catalogue`] when a row has no example or a payload no named schema; nothing that input can cause.
+    /// [`Error::Catalog`] when a row has no example or a payload no named schema; nothing that input can cause.
     pub fn read() -> Result<Self, Error> {
         let examples: BTreeMap<EventType, Value> = catalog::examples().into_iter().collect();
         let events = EventType::ALL
             .iter()
             .map(|event_type| {
                 let spec = event_type.spec();
-                let example = examples
-                    .get(event_type)
-                    .ok_or_else(|| Error::Catalogue(format!("{} has no example", spec.name)))?;
+                let example =
+                    examples.get(event_type).ok_or_else(|| Error::Catalog(format!("{} has no example", spec.name)))?;
                 Ok(EventSource { spec, title: format!("{event_type:?}"), example: example.clone() })
             })
             .collect::<Result<Vec<_>, Error>>()?;
@@ -174,7 +173,7 @@ fn definitions(settings: SchemaSettings, events: &[EventSource]) -> Result<Defin
 fn referred_name(schema: &Value, of: &str) -> Result<String, Error> {
     profile::referred(schema)
         .map(str::to_owned)
-        .ok_or_else(|| Error::Catalogue(format!("the payload of {of} is not a named type")))
+        .ok_or_else(|| Error::Catalog(format!("the payload of {of} is not a named type")))
 }
 
 fn command_payloads(generator: &mut SchemaGenerator) -> Vec<(String, schemars::Schema)> {
@@ -254,5 +253,5 @@ fn id_pattern<T: JsonSchema>() -> Result<String, Error> {
         .and_then(Value::as_str)
         .and_then(|pattern| pattern.strip_prefix('^')?.strip_suffix('$'))
         .map(str::to_owned)
-        .ok_or_else(|| Error::Catalogue(format!("{} has no anchored pattern", T::schema_name())))
+        .ok_or_else(|| Error::Catalog(format!("{} has no anchored pattern", T::schema_name())))
 }

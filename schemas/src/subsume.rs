@@ -2,7 +2,7 @@
 //!
 //! The two sides of a contract read one text differently. A **reader** validates with the schema as published: members
 //! it does not know are fine where the schema does not forbid them. A **writer** promises more: it sends the members
-//! that the schema names and no others, unless the schema says `additionalProperties`. That is the `strict` flavour, and
+//! that the schema names and no others, unless the schema says `additionalProperties`. That is the `strict` flavor, and
 //! without it no optional member could ever be added, as an older writer might have sent anything under its name.
 //!
 //! [`Judge::accepts`] is sound and not complete: when it says yes, no value of the writer is refused by the reader; when
@@ -226,7 +226,7 @@ fn others(schema: &Map<String, Value>, is_writer: bool) -> &Value {
     }
 }
 
-/// Whether a writer's objects hold only the members that are named. The `strict` flavour says so where this is true.
+/// Whether a writer's objects hold only the members that are named. The `strict` flavor says so where this is true.
 pub(crate) fn closes(schema: &Map<String, Value>) -> bool {
     let is_object = schema.get("type").is_some_and(|kind| kind == "object") || schema.contains_key("properties");
     is_object && !schema.contains_key("additionalProperties") && unknown_keyword(schema).is_none()

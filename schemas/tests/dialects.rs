@@ -225,7 +225,7 @@ fn ctx_05_answers_in_every_form_fit_what_is_published() {
         ] {
             for (tool, result) in [
                 (shared_context::Tool::Subscribe, shared_context::subscribed_result(&context)),
-                (shared_context::Tool::Subscribe, shared_context::initialised(&context, now)),
+                (shared_context::Tool::Subscribe, shared_context::initialized(&context, now)),
                 (shared_context::Tool::GetMessages, shared_context::no_messages(&context, Some(4), "gone")),
                 (shared_context::Tool::GetSessionInfo, shared_context::failure(&context, "Session not found")),
             ] {

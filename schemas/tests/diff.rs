@@ -21,7 +21,7 @@ use Effect::{Accepts, Copes, Misses, Refuses};
 
 fn published() -> Tree {
     let mut tree = committed(&workspace()).unwrap();
-    tree.retain(|path, _| path.ends_with(".schema.json") && !path.starts_with("flavours/") || path == "index.json");
+    tree.retain(|path, _| path.ends_with(".schema.json") && !path.starts_with("flavors/") || path == "index.json");
     tree
 }
 

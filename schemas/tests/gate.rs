@@ -18,7 +18,7 @@ fn workspace() -> PathBuf {
 /// What is committed, as if it were some version.
 fn published(version: &str) -> Tree {
     let mut tree = committed(&workspace()).unwrap();
-    tree.retain(|path, _| !path.starts_with("flavours/") && !path.starts_with("examples/"));
+    tree.retain(|path, _| !path.starts_with("flavors/") && !path.starts_with("examples/"));
     edit(&mut tree, "index.json", |index| index["version"] = json!(version));
     tree
 }
@@ -72,8 +72,8 @@ fn without_a_member(version: &str) -> Tree {
 
 #[test]
 fn what_is_committed_may_follow_what_is_released() {
-    let judgement = judge_workspace(&workspace()).unwrap();
-    assert!(judgement.problems.is_empty(), "{}", judgement.problems.join("\n"));
+    let judgment = judge_workspace(&workspace()).unwrap();
+    assert!(judgment.problems.is_empty(), "{}", judgment.problems.join("\n"));
 }
 
 #[test]
@@ -198,8 +198,8 @@ fn a_release_becomes_the_baseline_and_is_made_once() {
     assert!(before.contains("\"version\": \"0.1.0\""), "a refused release changes nothing");
     write(root, &without_a_member("0.2.0"), &changelog("0.2.0", &[REMOVED]));
     assert_eq!(release_tree(root).unwrap(), "0.2.0");
-    let judgement = judge_workspace(root).unwrap();
-    assert_eq!((judgement.problems.len(), judgement.report.changes.len()), (0, 0));
+    let judgment = judge_workspace(root).unwrap();
+    assert_eq!((judgment.problems.len(), judgment.report.changes.len()), (0, 0));
 }
 
 #[test]
@@ -229,10 +229,10 @@ fn the_commands_say_so_with_their_exit_codes() {
     };
     let (code, text) = run("compatibility");
     assert_eq!(code, Some(2), "{text}");
-    // The command releases nothing but what the catalogue generates.
+    // The command releases nothing but what the catalog generates.
     let (code, text) = run("release");
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("files are not what the catalogue generates"), "{text}");
+    assert!(text.contains("files are not what the catalog generates"), "{text}");
     release_tree(root).unwrap();
     assert_eq!(run("compatibility").0, Some(0));
     write(root, &without_a_member("0.2.0"), &changelog("0.2.0", &["Less."]));

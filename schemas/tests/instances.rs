@@ -236,7 +236,7 @@ fn evt_08_every_bound_of_every_publication_is_kept_and_none_is_narrowed() {
     let (mut at_a_bound, mut beyond) = (BTreeSet::new(), BTreeSet::new());
     for member in document["$defs"]["Publication"]["oneOf"].as_array().unwrap() {
         let member = resolved(document, member);
-        // Vendor space has no bounds of its own. An example of the catalogue has every member of its payload.
+        // Vendor space has no bounds of its own. An example of the catalog has every member of its payload.
         let Some(example) = member["examples"].get(0) else { continue };
         let mut found = Vec::new();
         spots(document, member, example, "", false, &mut found);

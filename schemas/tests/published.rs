@@ -1,4 +1,4 @@
-//! What is committed under schemas/v1 is what the catalogue generates, keeps the profile, and describes what the
+//! What is committed under schemas/v1 is what the catalog generates, keeps the profile, and describes what the
 //! decoder accepts. The validator is an independent one.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers, too")]
@@ -41,7 +41,7 @@ fn events(tree: &Tree) -> Vec<(String, String, Vec<Value>)> {
 // ---------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn what_is_committed_is_what_the_catalogue_generates() {
+fn what_is_committed_is_what_the_catalog_generates() {
     let differences = drift(&generate().unwrap(), &workspace()).unwrap();
     let lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
     assert!(lines.is_empty(), "run `cargo xtask schemas` and review the change:\n{}", lines.join("\n"));
@@ -92,7 +92,7 @@ fn the_changelog_tells_of_the_version_that_is_published() {
 // ---------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn every_event_of_the_catalogue_is_published_with_an_example() {
+fn every_event_of_the_catalog_is_published_with_an_example() {
     let tree = published();
     let names: Vec<String> = events(&tree)
         .into_iter()

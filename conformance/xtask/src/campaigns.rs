@@ -120,11 +120,11 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-schemas",
-        &["--test", "flavours"],
-        "schemas/tests/flavours.rs",
+        &["--test", "flavors"],
+        "schemas/tests/flavors.rs",
         4,
         Cost::Usual,
-        "flavours of the schemas agree with what they are made of",
+        "flavors of the schemas agree with what they are made of",
     ),
     Campaign::new(
         "eventwire-schemas",
@@ -427,7 +427,7 @@ pub(crate) const SERIES: &[Series] = &[
 /// Random topologies of tenants, each connection and event judged over every path on which the core decides.
 pub(crate) mod isolation {
     pub(crate) const SOURCE: &str = "protocol/tests/isolation.rs";
-    /// Optimised: the long run has a thousand times as many cases.
+    /// Optimized: the long run has a thousand times as many cases.
     pub(crate) const ARGUMENTS: &[&str] =
         &["test", "--release", "-p", "eventwire-protocol", "--test", "isolation", "--", "--nocapture"];
     /// The variable with the number of cases.

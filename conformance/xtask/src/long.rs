@@ -1,4 +1,4 @@
-//! `cargo xtask long`: the randomised checks with sizes that no change can wait for.
+//! `cargo xtask long`: the randomized checks with sizes that no change can wait for.
 //!
 //! The result is a page, docs/reference/long-report.md, which says when, where, with which sizes, and how it went. The
 //! page is written whatever the outcome, so that a bad night is on record, too.

@@ -66,9 +66,9 @@ impl Workspace {
         }
     }
 
-    /// Where tasks put logs and artefacts: inside the target directory, so that nothing of it is committed.
+    /// Where tasks put logs and artifacts: inside the target directory, so that nothing of it is committed.
     pub(crate) fn scratch(&self) -> Result<PathBuf, String> {
-        let directory = self.binaries()?.join("xtask-artefacts");
+        let directory = self.binaries()?.join("xtask-artifacts");
         std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         Ok(directory)
     }

@@ -42,7 +42,7 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
-    /// Runs the randomised checks with larger sizes and writes docs/reference/long-report.md.
+    /// Runs the randomized checks with larger sizes and writes docs/reference/long-report.md.
     Long {
         /// Random cases per property; five times as many where a case is cheap, a twentieth where it is megabytes.
         #[arg(long, default_value_t = 15_000, value_name = "N")]

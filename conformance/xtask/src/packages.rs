@@ -6,7 +6,7 @@ use crate::machine::Workspace;
 use crate::process::{Outcome, capture};
 
 /// What never belongs into a package: folders at its top.
-const FOREIGN_AT_TOP: &[&str] = &["target", "artefacts", "tests"];
+const FOREIGN_AT_TOP: &[&str] = &["target", "artifacts", "tests"];
 /// And names anywhere in it.
 const FOREIGN: &[&str] = &["node_modules", "shared", "dist-info", "__pycache__", ".git", "seeds"];
 

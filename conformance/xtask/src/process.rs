@@ -3,7 +3,7 @@
 //! Each child leads a process group of its own, so that ending the group ends whatever it started in turn. A small
 //! shell, the guard, holds the other end of a pipe from this program and knows the groups that are alive. When this
 //! program ends, by return, by Ctrl-C or by `kill -9`, the pipe closes and the guard ends every group that is left. It is a
-//! separate process because nothing inside this one can run after its death, and because signalling a group from Rust
+//! separate process because nothing inside this one can run after its death, and because signaling a group from Rust
 //! without a dependency would need unsafe code.
 
 use std::fs::File;

@@ -61,7 +61,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "test",
-        proves: "unit, property, model, snapshot, compile-fail and behaviour tests of all crates",
+        proves: "unit, property, model, snapshot, compile-fail and behavior tests of all crates",
         run: |workspace| {
             let test = ["test", "--workspace", "--all-targets", "--no-fail-fast"];
             cargo(workspace, &test, minutes(60))
@@ -83,7 +83,7 @@ const STEPS: &[Step] = &[
     Step { name: "wasm", proves: "the protocol builds where there is no operating system", run: wasm },
     Step {
         name: "schemas",
-        proves: "schemas/v1 and the generated pages of docs/reference are what the catalogue generates",
+        proves: "schemas/v1 and the generated pages of docs/reference are what the catalog generates",
         run: |workspace| schemas(workspace, "check"),
     },
     Step {
@@ -427,15 +427,15 @@ fn browser(workspace: &Workspace) -> Result<Verdict, String> {
         return Err(format!("{} has no inspector.mjs", folder.display()));
     }
     build(workspace)?;
-    let artefacts = workspace.scratch()?.join("browser");
-    std::fs::create_dir_all(&artefacts).map_err(|error| format!("{}: {error}", artefacts.display()))?;
+    let artifacts = workspace.scratch()?.join("browser");
+    std::fs::create_dir_all(&artifacts).map_err(|error| format!("{}: {error}", artifacts.display()))?;
     with_gateway(workspace, "browser", Access::Open, |gateway| {
         for script in ["inspector.mjs", "websocket-test.mjs"] {
             let mut command = workspace.command("node");
-            command.arg(script).arg(gateway.url()).arg(&artefacts).current_dir(&folder);
+            command.arg(script).arg(gateway.url()).arg(&artifacts).current_dir(&folder);
             process::run(&mut command, minutes(10)).require(&format!("node {script}"))?;
         }
-        Ok(Verdict::Passed(format!("artefacts in {}", artefacts.display())))
+        Ok(Verdict::Passed(format!("artifacts in {}", artifacts.display())))
     })
 }
 

@@ -88,7 +88,7 @@ pub(super) fn encode(event: &Event, envelope: &Envelope) -> Option<Value> {
     }
 }
 
-/// What a payload says otherwise, or says twice, than the event of the catalogue.
+/// What a payload says otherwise, or says twice, than the event of the catalog.
 fn respell(event: &Event, data: &mut Map<String, Value>) {
     match event {
         Event::AdwAgentLog(log) => {

@@ -137,7 +137,7 @@ impl Dialect {
         }
     }
 
-    /// The event types of the catalogue that its clients can be told of, and how; `None` where that is all of them, and
+    /// The event types of the catalog that its clients can be told of, and how; `None` where that is all of them, and
     /// vendor space as well.
     fn encoder(self) -> Option<(&'static [EventType], Encoder)> {
         match self {
@@ -180,7 +180,7 @@ impl Dialect {
     }
 }
 
-/// An event as a back end of an older system built it, in the words of the catalogue.
+/// An event as a back end of an older system built it, in the words of the catalog.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adopted {
     /// Its type.
@@ -193,7 +193,7 @@ pub struct Adopted {
     pub time: Option<Time>,
 }
 
-/// Spells one event of the catalogue; what the frame says beside the payload stands in the envelope.
+/// Spells one event of the catalog; what the frame says beside the payload stands in the envelope.
 type Encoder = fn(&Event, &Envelope) -> Option<Value>;
 
 #[cfg(test)]

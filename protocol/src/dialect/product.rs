@@ -25,7 +25,7 @@ pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 
 /// What its clients can be told of.
 ///
-/// `connection.closing` is not among them. The one closing that they know a frame for is the one in favour of a newer
+/// `connection.closing` is not among them. The one closing that they know a frame for is the one in favor of a newer
 /// connection, after which they do not come back; told of any other in those words, they would stay away from a server
 /// that only restarts. The closing of the socket itself tells them enough.
 pub(super) const SPELLS: &[EventType] = &[
@@ -443,9 +443,9 @@ fn adopted_installation(read: &Members<'_>) -> Result<Value, ErrorBody> {
     let mut status = read.text("status")?.map(small);
     let phase = stage.and_then(|stage| PHASES.iter().find(|(_, of_one)| of_one.eq_ignore_ascii_case(stage)));
     let stage = match (stage, phase) {
-        // A command runs: that is a stage of the catalogue's own, and says no more than that.
+        // A command runs: that is a stage of the catalog's own, and says no more than that.
         (Some(_), Some((_, "EXECUTING"))) => Some(InstallStage::Executing.as_str().to_owned()),
-        // Any other phase is what the catalogue calls the status; it is told as stage again to those who know stages.
+        // Any other phase is what the catalog calls the status; it is told as stage again to those who know stages.
         (Some(_), Some((phase, _))) if status.as_deref().is_none_or(|status| status == *phase) => {
             status = Some((*phase).to_owned());
             None
@@ -469,7 +469,7 @@ fn adopted_installation(read: &Members<'_>) -> Result<Value, ErrorBody> {
     }))
 }
 
-/// What the catalogue says of a payload, with the names that its members have in these frames.
+/// What the catalog says of a payload, with the names that its members have in these frames.
 fn in_its_words(message: &str) -> String {
     [("mcp_connection_id", "connectionId"), ("client_id", "clientId"), ("user_id", "userId")]
         .iter()

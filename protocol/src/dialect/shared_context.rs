@@ -9,7 +9,7 @@ mod ask;
 pub(super) use adopt::decode_event;
 pub use adopt::{MAX_CONTENT_CHARS, session_info, stored_message};
 pub use ask::{
-    Asked, Fault, Form, MAX_FRAME_BYTES, Refused, Tool, context_id, decode, error, failure, initialised,
+    Asked, Fault, Form, MAX_FRAME_BYTES, Refused, Tool, context_id, decode, error, failure, initialized,
     messages_result, no_messages, session_info_result, subscribed, subscribed_result,
 };
 

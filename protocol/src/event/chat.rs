@@ -196,7 +196,7 @@ pub struct ConversationMessage {
     pub role: MessageRole,
     /// The message as it was written, usually Markdown. Text from outside: render it with care for what it may contain.
     pub text: String,
-    /// The message as markup, where the back end renders it. It is made from text of others: sanitise it before you show
+    /// The message as markup, where the back end renders it. It is made from text of others: sanitize it before you show
     /// it, or render `text` yourself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
@@ -477,7 +477,7 @@ pub struct EditSuccess {
     /// for what it may contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The message as markup, where the back end renders it. Sanitise it before you show it.
+    /// The message as markup, where the back end renders it. Sanitize it before you show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
     /// Pictures and documents that belong to the message.
@@ -496,10 +496,10 @@ pub struct DisplaySample {
     /// it may contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The message as markup. Sanitise it before you show it.
+    /// The message as markup. Sanitize it before you show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
-    /// The heading of the message as markup, where the back end makes it. Sanitise it before you show it.
+    /// The heading of the message as markup, where the back end makes it. Sanitize it before you show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub badge: Option<String>,
 }
@@ -866,7 +866,7 @@ pub struct PrivacyDetection {
     /// The language, for instance `en`; absent while it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// Whether the language was recognised with certainty.
+    /// Whether the language was recognized with certainty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reliable: Option<bool>,
     /// True when the language stays what it is for this session.
@@ -1050,7 +1050,7 @@ pub struct LibraryConversation {
     /// Its language, for instance `en`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// Its licence.
+    /// Its license.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
     /// The app that may look things up in it, or `Global` for all.

@@ -21,9 +21,9 @@ use crate::{
     id::UserId,
 };
 
-/// A payload that the catalogue knows.
+/// A payload that the catalog knows.
 ///
-/// Implemented by the catalogue's table and nowhere else (EVT-03): a type of another crate does not pass for an event.
+/// Implemented by the catalog's table and nowhere else (EVT-03): a type of another crate does not pass for an event.
 ///
 /// ```compile_fail
 /// #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -49,20 +49,20 @@ pub trait Payload:
     /// The event type this is the payload of.
     const TYPE: EventType;
 
-    /// ROUTE-04: the part of a session that may see this event. Everyone in it, unless the catalogue's row names who
+    /// ROUTE-04: the part of a session that may see this event. Everyone in it, unless the catalog's row names who
     /// reads it out of the payload.
     fn visibility(&self) -> Visibility {
         Visibility::Public
     }
 
     /// ROUTE-06: the user to whom this event says nothing new, because it is about what they do. Nobody, unless the
-    /// catalogue's row names who reads it out of the payload.
+    /// catalog's row names who reads it out of the payload.
     fn spares(&self) -> Option<&UserId> {
         None
     }
 }
 
 pub(crate) mod sealed {
-    /// Keeps other crates from passing types of their own for payloads of the catalogue.
+    /// Keeps other crates from passing types of their own for payloads of the catalog.
     pub trait Sealed {}
 }

@@ -1,4 +1,4 @@
-//! Only the catalogue says where a payload may go.
+//! Only the catalog says where a payload may go.
 
 use eventwire_protocol::{AddressedTo, address::to, event::adw::ToolUsePre};
 

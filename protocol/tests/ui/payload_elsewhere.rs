@@ -1,4 +1,4 @@
-//! A type of one's own does not pass for an event of the catalogue.
+//! A type of one's own does not pass for an event of the catalog.
 
 use eventwire_protocol::{Envelope, Time};
 

@@ -86,7 +86,7 @@ def test_every_event_file_alone_gives_a_class_that_reads_its_examples(tmp_path: 
                 model.model_validate(spoilt)
 
 
-@pytest.mark.parametrize("schema", [INDEX["roots"]["event"], "flavours/openapi/event.openapi.json"])
+@pytest.mark.parametrize("schema", [INDEX["roots"]["event"], "flavors/openapi/event.openapi.json"])
 def test_the_closed_root_gives_a_union_that_picks_the_class(tmp_path: Path, schema: str) -> None:
     module = generated(tmp_path, schema, "event_root_" + str(len(schema)))
     for event in EVENTS:

@@ -767,7 +767,7 @@ fn adw() -> Vec<Command> {
 /// The definitions that a dialect's commands need, for those who make instances of them.
 pub fn definitions(source: &Source, dialect: Dialect) -> Definitions {
     let mut all = shared();
-    // What the catalogue has a name for goes by that name here, too.
+    // What the catalog has a name for goes by that name here, too.
     let named =
         ["AdwId", "ItemId"].iter().filter_map(|name| Some(((*name).to_owned(), source.received.get(*name)?.clone())));
     all.extend(named);

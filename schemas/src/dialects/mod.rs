@@ -57,7 +57,7 @@ pub struct Frame {
     pub name: String,
     /// What it is like.
     pub node: Node,
-    /// The events that are told in it, in the order of the catalogue.
+    /// The events that are told in it, in the order of the catalog.
     pub events: Vec<EventType>,
 }
 
@@ -66,11 +66,11 @@ pub struct Frame {
 pub struct Told {
     /// The dialect.
     pub dialect: Dialect,
-    /// Its frames, in the order of the catalogue.
+    /// Its frames, in the order of the catalog.
     pub frames: Vec<Frame>,
 }
 
-/// Every dialect, observed once in the life of the program: each is some hundred thousand probes, and the catalogue that it
+/// Every dialect, observed once in the life of the program: each is some hundred thousand probes, and the catalog that it
 /// was built with does not change.
 ///
 /// # Errors
@@ -82,7 +82,7 @@ pub fn all(source: &Source) -> Result<&'static [Told], Error> {
     }
     let observed: Result<Vec<Told>, Error> = std::thread::scope(|scope| {
         let running: Vec<_> = dialects().map(|dialect| scope.spawn(move || told(source, dialect))).collect();
-        let lost = || Err(Error::Catalogue("a dialect could not be observed".to_owned()));
+        let lost = || Err(Error::Catalog("a dialect could not be observed".to_owned()));
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
     });
     let observed = observed?;
@@ -92,7 +92,7 @@ pub fn all(source: &Source) -> Result<&'static [Told], Error> {
 /// Observes a dialect.
 ///
 /// # Errors
-/// [`Error::Catalogue`] when a payload made from the catalogue's own schema is refused.
+/// [`Error::Catalog`] when a payload made from the catalog's own schema is refused.
 pub fn told(source: &Source, dialect: Dialect) -> Result<Told, Error> {
     let mut frames: Vec<Frame> = Vec::new();
     for event in &source.events {
@@ -101,7 +101,7 @@ pub fn told(source: &Source, dialect: Dialect) -> Result<Told, Error> {
         let mut by_name: BTreeMap<&str, Vec<&probe::Observation>> = BTreeMap::new();
         for observation in &observations {
             let Some((name, _)) = named(dialect, &observation.frame) else {
-                return Err(Error::Catalogue(format!(
+                return Err(Error::Catalog(format!(
                     "{}: a frame of {} without a name",
                     event.spec.name,
                     dialect.as_str()

@@ -1,9 +1,9 @@
-//! What an encoder does, found out by asking it: payloads made from the catalogue's own schema, each encoded, each kept
+//! What an encoder does, found out by asking it: payloads made from the catalog's own schema, each encoded, each kept
 //! beside its frame.
 //!
 //! Every leaf of a payload has a value of its own, so a value that turns up in a frame tells where it came from. Members
 //! are left out one by one, two by two and all but one; words, truths, kinds and lengths are each tried. Nothing is
-//! random: the same catalogue makes the same probes.
+//! random: the same catalog makes the same probes.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,7 +196,7 @@ fn leaf(schema: &Value, kind: &str, here: u64) -> Value {
     }
 }
 
-/// Texts that fit a pattern of the catalogue, one for each way to write them.
+/// Texts that fit a pattern of the catalog, one for each way to write them.
 fn fitting(pattern: &str, here: u64) -> Vec<String> {
     let candidates = [
         format!("session_{here}"),
@@ -370,7 +370,7 @@ fn spoken_of(event: &EventSource) -> Vec<Value> {
 /// Everything that a dialect makes of an event type; empty where it has no word for it.
 ///
 /// # Errors
-/// [`Error::Catalogue`] when a complete payload, made from the catalogue's schema, is refused by the catalogue.
+/// [`Error::Catalog`] when a complete payload, made from the catalog's schema, is refused by the catalog.
 pub fn observe(source: &Source, event: &EventSource, dialect: Dialect) -> Result<Vec<Observation>, Error> {
     if !dialect.spells(&EventKind::Known(event.spec.event_type)) {
         return Ok(Vec::new());
@@ -392,7 +392,7 @@ pub fn observe(source: &Source, event: &EventSource, dialect: Dialect) -> Result
             let frame = match frame(event, dialect, &to, time, data) {
                 Ok(frame) => frame,
                 Err(error) if number == 0 => {
-                    return Err(Error::Catalogue(format!(
+                    return Err(Error::Catalog(format!(
                         "{}: a payload made from its schema is refused: {error}",
                         event.spec.name
                     )));

@@ -37,7 +37,7 @@ const RUST: &[&str] = &[
     "f32",
     "f64",
     "newtype",
-    "deserialise",
+    "deserialize",
     "deserialize",
 ];
 

@@ -142,7 +142,7 @@ fn older(page: &mut String, event: &EventSource, told: &[Told]) -> Result<(), Er
     let to = example_target(event, false);
     let frame_of = |dialect: Dialect| {
         probe::frame(event, dialect, &to, EXAMPLE_TIME, &event.example)
-            .map_err(|error| Error::Catalogue(format!("the example of {}: {error}", event.spec.name)))
+            .map_err(|error| Error::Catalog(format!("the example of {}: {error}", event.spec.name)))
     };
     page.push_str("\n**In the older systems**\n");
     let mut silent: Vec<&str> = Vec::new();

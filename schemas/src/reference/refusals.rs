@@ -58,7 +58,7 @@ pub(crate) fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::DuplicateKey => "Name each member once.",
         ErrorCode::TooDeep => "Send flatter JSON; see [limits](limits.md).",
         ErrorCode::TooLarge => "Send less at once; see [limits](limits.md).",
-        ErrorCode::UnknownType => "Use a type of the [catalogue](events.md), or vendor space: `_family.name`.",
+        ErrorCode::UnknownType => "Use a type of the [catalog](events.md), or vendor space: `_family.name`.",
         ErrorCode::UnknownCommand => "Use one of the [commands](commands.md); the message lists them.",
         ErrorCode::InvalidPayload => {
             "Mend the member that the message names; validate with the schemas before you send."

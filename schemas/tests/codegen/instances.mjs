@@ -1,4 +1,4 @@
-// Ajv in strict mode on everything that is published, flavours and dialects included, with every example and with values
+// Ajv in strict mode on everything that is published, flavors and dialects included, with every example and with values
 // that nobody thought of: generated ones are accepted, and refused with a single fault.
 //
 // Run with `node --test instances.mjs`, after `npm ci`. SEED chooses other values; a failure names the one it had.
@@ -34,7 +34,7 @@ function refuses(path, value, why) {
   assert.equal(validator(path)(value), false, `${path} accepts ${why}: ${JSON.stringify(value)}`);
 }
 
-test('Ajv in strict mode compiles every schema, those of flavours and dialects, too', () => {
+test('Ajv in strict mode compiles every schema, those of flavors and dialects, too', () => {
   const schemas = files.filter((path) => path.endsWith('.schema.json'));
   for (const path of schemas) validator(path);
   assert.ok(schemas.length > 2 * index.events.length, `${schemas.length}`);
@@ -49,8 +49,8 @@ function components(path) {
   return document.components.schemas;
 }
 
-test('Ajv in strict mode compiles the components of the OpenAPI flavour', () => {
-  const documents = files.filter((path) => path.startsWith('flavours/openapi/'));
+test('Ajv in strict mode compiles the components of the OpenAPI flavor', () => {
+  const documents = files.filter((path) => path.startsWith('flavors/openapi/'));
   assert.ok(documents.length >= 4);
   for (const path of documents) {
     const $defs = components(path);
@@ -59,9 +59,9 @@ test('Ajv in strict mode compiles the components of the OpenAPI flavour', () => 
   }
 });
 
-const openapi = (root) => `flavours/openapi/${root}.openapi.json`;
-const strict = (root) => `flavours/strict/${root}.schema.json`;
-const bundled = (path) => `flavours/bundled/${path}`;
+const openapi = (root) => `flavors/openapi/${root}.openapi.json`;
+const strict = (root) => `flavors/strict/${root}.schema.json`;
+const bundled = (path) => `flavors/bundled/${path}`;
 
 test('every example fits every schema that describes it', () => {
   for (const event of index.events) {
@@ -216,7 +216,7 @@ test(`generated values are accepted, and refused with a single fault (SEED=${see
   assert.ok(accepted > 2 * index.events.length && refused === 4 * accepted);
 });
 
-test('what names its members is closed in the strict flavour only', () => {
+test('what names its members is closed in the strict flavor only', () => {
   for (const event of index.events) {
     const example = read(event.examples[0]);
     for (const more of [{ ...example, misspelt: 1 }, { ...example, data: { ...example.data, misspelt: 1 } }]) {

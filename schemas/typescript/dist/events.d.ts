@@ -66,12 +66,12 @@ export type Position = number;
  * - `duplicate_key`: One JSON object has the same key twice.
  * - `too_deep`: JSON is nested deeper than the limit.
  * - `too_large`: A frame, event, batch or body is over its size limit.
- * - `unknown_type`: No event of this type is in the catalogue.
+ * - `unknown_type`: No event of this type is in the catalog.
  * - `unknown_command`: No command of this type exists.
  * - `invalid_payload`: The payload does not fit its type.
  * - `invalid_id`: An identifier breaks the rules of its kind.
  * - `missing_target`: An event names no audience; there is no default.
- * - `audience_not_allowed`: The catalogue does not allow this event to go to this kind of audience.
+ * - `audience_not_allowed`: The catalog does not allow this event to go to this kind of audience.
  * - `subject_mismatch`: The payload speaks of another subject than the audience it is addressed to.
  * - `unauthorized`: No valid credentials came with the request.
  * - `forbidden`: The credentials do not allow this.
@@ -2674,7 +2674,7 @@ export interface ConversationMessage {
      */
     text: string;
     /**
-     * The message as markup, where the back end renders it. It is made from text of others: sanitise it before you show it, or render `text` yourself.
+     * The message as markup, where the back end renders it. It is made from text of others: sanitize it before you show it, or render `text` yourself.
      */
     html?: string;
     /**
@@ -2854,7 +2854,7 @@ export interface ChatEditSuccessData {
      */
     text?: string;
     /**
-     * The message as markup, where the back end renders it. Sanitise it before you show it.
+     * The message as markup, where the back end renders it. Sanitize it before you show it.
      */
     html?: string;
     /**
@@ -2898,11 +2898,11 @@ export interface ChatDisplaySampleData {
      */
     text?: string;
     /**
-     * The message as markup. Sanitise it before you show it.
+     * The message as markup. Sanitize it before you show it.
      */
     html?: string;
     /**
-     * The heading of the message as markup, where the back end makes it. Sanitise it before you show it.
+     * The heading of the message as markup, where the back end makes it. Sanitize it before you show it.
      */
     badge?: string;
 }
@@ -3815,7 +3815,7 @@ export interface PrivacyDetection {
      */
     language?: string;
     /**
-     * Whether the language was recognised with certainty.
+     * Whether the language was recognized with certainty.
      */
     reliable?: boolean;
     /**
@@ -4162,7 +4162,7 @@ export interface LibraryConversation {
      */
     language?: string;
     /**
-     * Its licence.
+     * Its license.
      */
     license?: string;
     /**

@@ -1,5 +1,5 @@
 // Writes the types of src/ that come from the schemas: events.ts, commands.ts and the list in known.ts. Never edit those
-// by hand; change the catalogue, run `cargo xtask schemas`, then this.
+// by hand; change the catalog, run `cargo xtask schemas`, then this.
 //
 //     node scripts/generate.mjs [--to DIRECTORY]
 

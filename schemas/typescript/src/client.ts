@@ -272,7 +272,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   };
 
   /** Gets what the next connection shows: the ticket, or with nothing `bearer`. */
-  const authorise = async (refresh?: boolean) => {
+  const authorize = async (refresh?: boolean) => {
     try {
       if (ticket) return (await ticket(control.signal)).trim();
       // As it is read from a file or a response: the line end is not part of it.
@@ -348,7 +348,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
       lost: (reason) => self.end({ code: 1006, reason: (reason as Error).message ?? reason }),
     };
     wait(transport, timeout, () => self.lost(self.open ? SILENT : "no answer"));
-    authorise(refresh)
+    authorize(refresh)
       .then((ticket) => {
         if (self.over) return;
         const token = ticket ? "" : bearer;
@@ -448,7 +448,7 @@ export function createClient(url: string | URL, options: Options = {}): Client {
   /** Gets another token when four fifths of the time of this one are over. */
   const expire = (end: string | undefined, time: string) => {
     if (end && token) wait("token", (Date.parse(end) - Date.parse(time)) * 0.8, () =>
-      authorise(true)
+      authorize(true)
         .then(() => authenticate(bearer as string))
         // Where it does not work, the server says so when the old token expires, and the reconnect gets a fresh one.
         .catch(() => {}),

@@ -25,7 +25,7 @@
 //! - [`paths`] is the only door to the disk. Below the root no link is followed, and a path that leaves in an event is
 //!   relative.
 //! - `watch`, `tail` and `follow` are the thin part that does I/O: file system events say where to look again, a file is
-//!   read in pieces of 64 KiB, truncated and replaced files are recognised.
+//!   read in pieces of 64 KiB, truncated and replaced files are recognized.
 //! - [`metrics`] counts, beside all that: figures of the runs for a dashboard.
 //! - [`replay`] tells finished runs again at a readable pace.
 //! - [`sink`] is the one trait to the outside. With every batch goes a [`Checkpoint`]: where to go on once the batch is

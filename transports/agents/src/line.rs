@@ -452,7 +452,7 @@ fn digest_to_depth(value: &Value, bases: &[&str], depth: usize) -> Map<String, V
             continue;
         }
         let short = match value {
-            Value::String(text) if !text.is_empty() => paths::sanitise(&Value::String(shortened(text, SHORT)), bases),
+            Value::String(text) if !text.is_empty() => paths::sanitize(&Value::String(shortened(text, SHORT)), bases),
             Value::Number(_) | Value::Bool(_) => value.clone(),
             Value::Object(_) if depth > 0 => match digest_to_depth(value, bases, depth - 1) {
                 inner if inner.is_empty() => continue,

@@ -1,7 +1,7 @@
 //! Paths: what leaves in events, and what may be opened below the agents root.
 //!
 //! Both halves are about one promise. A path *field* of an event is relative and never climbs ([`relative`],
-//! [`sanitise`]); a path *on disk* is only opened when it is what it claims to be, a real file or directory of that very
+//! [`sanitize`]); a path *on disk* is only opened when it is what it claims to be, a real file or directory of that very
 //! run ([`AgentsRoot`]). Below the root no symbolic link is followed, so nothing outside of a run's own directory can
 //! be read by naming it inside. Everything else in the crate goes through here to reach the disk.
 
@@ -68,18 +68,18 @@ pub fn relative(path: &str, bases: &[&str]) -> String {
 
 /// A value whose texts may leave in an event: every text that is an absolute or climbing path has been made
 /// [`relative`], at any depth. A single leading slash (`/feature`) makes no path.
-pub fn sanitise(value: &Value, bases: &[&str]) -> Value {
+pub fn sanitize(value: &Value, bases: &[&str]) -> Value {
     match value {
         Value::String(text) if reads_as_path(text) => Value::String(relative(text, bases)),
-        Value::Array(items) => items.iter().map(|item| sanitise(item, bases)).collect(),
-        Value::Object(object) => Value::Object(sanitise_object(object, bases)),
+        Value::Array(items) => items.iter().map(|item| sanitize(item, bases)).collect(),
+        Value::Object(object) => Value::Object(sanitize_object(object, bases)),
         other => other.clone(),
     }
 }
 
-/// [`sanitise`] for every value of an object.
-pub fn sanitise_object(object: &Map<String, Value>, bases: &[&str]) -> Map<String, Value> {
-    object.iter().map(|(key, value)| (key.clone(), sanitise(value, bases))).collect()
+/// [`sanitize`] for every value of an object.
+pub fn sanitize_object(object: &Map<String, Value>, bases: &[&str]) -> Map<String, Value> {
+    object.iter().map(|(key, value)| (key.clone(), sanitize(value, bases))).collect()
 }
 
 /// Whether a text of unknown meaning is taken for a path that needs to be made relative.
@@ -481,7 +481,7 @@ mod tests {
         let value = json!({ "issue_class": "/feature", "worktree_path": "/home/u/r/trees/1", "deep": [{ "p": "/a/b/c" }],
             "text": "see /a/b", "up": "../x", "n": 3 });
         assert_eq!(
-            sanitise(&value, &["/home/u/r"]),
+            sanitize(&value, &["/home/u/r"]),
             json!({ "issue_class": "/feature", "worktree_path": "trees/1", "deep": [{ "p": "c" }],
                 "text": "see /a/b", "up": "x", "n": 3 })
         );

@@ -22,7 +22,7 @@ pub const MAX_ANNOUNCED_FILES: usize = 1024;
 /// Most phases of one run that are reported.
 const MAX_PHASES: usize = 1024;
 
-/// What must survive a restart of a run; serialised as JSON.
+/// What must survive a restart of a run; serialized as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCheckpoint {
     /// Phases that were reported, in their order.

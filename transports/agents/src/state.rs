@@ -7,7 +7,7 @@ use eventwire_protocol::{
 use serde_json::{Map, Value};
 
 use crate::{
-    paths::{relative, sanitise_object},
+    paths::{relative, sanitize_object},
     text::shortened,
 };
 
@@ -65,9 +65,9 @@ impl RunState {
     }
 
     /// All fields that have a value, with paths made relative to the repository or the working tree. Safe to show.
-    pub fn sanitised(&self, repository: Option<&str>) -> Map<String, Value> {
+    pub fn sanitized(&self, repository: Option<&str>) -> Map<String, Value> {
         let bases: Vec<&str> = repository.into_iter().chain(self.worktree()).collect();
-        let mut fields = sanitise_object(&self.fields, &bases);
+        let mut fields = sanitize_object(&self.fields, &bases);
         // A working tree is its own base; what it is called is the point of the field.
         if let Some(worktree) = self.worktree() {
             let shown = relative(worktree, &repository.into_iter().collect::<Vec<_>>());
@@ -81,7 +81,7 @@ impl RunState {
     pub fn summary(&self, adw_id: AdwId, repository: Option<&str>) -> AgentSummaryUpdate {
         let workflows = self.workflows();
         let metadata: Map<String, Value> =
-            self.sanitised(repository).into_iter().filter(|(key, _)| key != "adw_id").collect();
+            self.sanitized(repository).into_iter().filter(|(key, _)| key != "adw_id").collect();
         let about: Vec<String> = [("issue", "issue_number"), ("branch", "branch_name")]
             .iter()
             .filter_map(|(word, key)| Some(format!("{word} {}", shortened(&self.shown(key)?, SHORT))))

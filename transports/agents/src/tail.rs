@@ -1,7 +1,7 @@
 //! Reading one transcript file piece by piece, and noticing when it is no longer the file that was read before.
 //!
 //! A file that merely grew is read on. A file that was truncated, replaced by another one or rewritten in place is
-//! recognised by its identity, its length and its content: when everything that was passed on still stands in it, reading
+//! recognized by its identity, its length and its content: when everything that was passed on still stands in it, reading
 //! goes on behind that (a copy that replaces its original repeats nothing); otherwise it starts again.
 
 use std::{
@@ -46,7 +46,7 @@ impl FileIdentity {
     }
 }
 
-/// What must survive a restart of one transcript; serialised as JSON.
+/// What must survive a restart of one transcript; serialized as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleCheckpoint {
     /// The file that was read.

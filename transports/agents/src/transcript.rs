@@ -33,7 +33,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const MAX_REMEMBERED_BYTES: usize = 256;
 /// Longest path that is remembered, in bytes.
 const MAX_PATH_BYTES: usize = 4096;
-/// How many of the last bytes read are kept to recognise the file again.
+/// How many of the last bytes read are kept to recognize the file again.
 const RECENT_BYTES: usize = 64;
 
 /// What a transcript gives rise to.
@@ -63,7 +63,7 @@ pub enum Restart {
 
 /// Where the reading of a transcript stands, and all that must be remembered to go on from there.
 ///
-/// It never lies inside of a line that is still held: such a line is read again. Serialised as JSON it is what
+/// It never lies inside of a line that is still held: such a line is read again. Serialized as JSON it is what
 /// survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TranscriptCheckpoint {

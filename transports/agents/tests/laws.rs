@@ -47,7 +47,7 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 }
 
 fn transcript(at: TranscriptCheckpoint) -> Transcript {
-    // Through its serialised form, as after a restart.
+    // Through its serialized form, as after a restart.
     let at = serde_json::from_str(&serde_json::to_string(&at).unwrap()).unwrap();
     Transcript::restore(adw_id(), &role("planner"), at)
 }

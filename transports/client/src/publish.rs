@@ -36,10 +36,10 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A payload of the catalogue. Whether it may go to that audience is checked by the server.
+    /// A payload of the catalog. Whether it may go to that audience is checked by the server.
     ///
     /// # Errors
-    /// What serde_json says; payloads of the catalogue have none.
+    /// What serde_json says; payloads of the catalog have none.
     pub fn new<P: Payload>(to: Audience, payload: &P) -> serde_json::Result<Self> {
         Self::raw(P::TYPE.spec().name, to, payload)
     }

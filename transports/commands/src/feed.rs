@@ -110,7 +110,7 @@ struct State {
 }
 
 impl Feed {
-    /// A feed. Readers are recognised by the hub and need the permission `commands`; `on_failure` is told of every command
+    /// A feed. Readers are recognized by the hub and need the permission `commands`; `on_failure` is told of every command
     /// that nobody acknowledged in the end. Must be called inside a tokio runtime.
     pub fn new(hub: Hub, settings: FeedSettings, on_failure: OnFailure) -> Self {
         let queue = Queue::new(settings.bounds);

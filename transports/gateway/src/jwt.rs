@@ -297,7 +297,7 @@ pub struct TokenGrants {
     pub history_from: Option<String>,
 }
 
-/// Recognises people by their tokens. The keys can be put in the place of others while it works.
+/// Recognizes people by their tokens. The keys can be put in the place of others while it works.
 #[derive(Debug)]
 pub struct Jwt {
     keys: RwLock<Arc<Keys>>,
@@ -495,7 +495,7 @@ impl Accepted {
         Self { tokens: Some(tokens), ..Self::default() }
     }
 
-    async fn recognise(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+    async fn recognize(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         if let Some(keys) = &self.keys {
             let known = keys.authenticate(credentials).await;
             if known.is_ok() || self.tokens.is_none() {
@@ -519,7 +519,7 @@ impl Accepted {
 #[async_trait]
 impl Authenticator for Accepted {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
-        let principal = self.recognise(credentials).await?;
+        let principal = self.recognize(credentials).await?;
         match &principal.claims.user {
             Some(user) if self.product_users.reserves(user) => Err(refused(format!(
                 "{user} is a user of Product Demo, whose logins no key and no token can show (product_users)"

@@ -184,7 +184,7 @@ impl Runs {
 fn state(root: &AgentsRoot, adw_id: AdwId) -> Result<Option<Map<String, Value>>, Trouble> {
     match root.read(adw_id, &[STATE_FILE], MAX_STATE_BYTES) {
         // A state that is just being written is no state yet.
-        Ok(bytes) => Ok(RunState::parse(&bytes).ok().map(|state| state.sanitised(root.repository()))),
+        Ok(bytes) => Ok(RunState::parse(&bytes).ok().map(|state| state.sanitized(root.repository()))),
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -37,7 +37,7 @@ use crate::proxy::{Others, Proxies};
 use crate::reload::Configured;
 use crate::site::{Mounted, Site, SocketIo};
 use crate::state_file::StateFile;
-use crate::terminal::{Colour, Pen, coloured};
+use crate::terminal::{Color, Pen, colored};
 use crate::{audit, metrics_source, public, routes, sample, scrape, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
@@ -495,7 +495,7 @@ impl StartBlock {
     fn write(&self, format: LogFormat) {
         match format {
             LogFormat::Text => {
-                let _ = io::stderr().write_all(self.text(Pen::new(coloured(&io::stderr()))).as_bytes());
+                let _ = io::stderr().write_all(self.text(Pen::new(colored(&io::stderr()))).as_bytes());
             }
             LogFormat::Json => {
                 for (name, text) in &self.rows {
@@ -511,11 +511,11 @@ impl StartBlock {
 
     fn text(&self, pen: Pen) -> String {
         let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(8);
-        let mut block = pen.paint(Colour::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))) + "\n";
+        let mut block = pen.paint(Color::Bold, concat!("eventwire ", env!("CARGO_PKG_VERSION"))) + "\n";
         for (name, text) in &self.rows {
             let text = match *name {
-                ACCESS if self.risky => pen.paint(Colour::Yellow, text),
-                _ if text.starts_with("http://") => pen.paint(Colour::Cyan, text),
+                ACCESS if self.risky => pen.paint(Color::Yellow, text),
+                _ if text.starts_with("http://") => pen.paint(Color::Cyan, text),
                 _ => text.clone(),
             };
             let _ = writeln!(block, "  {name:<width$} {text}");
@@ -586,9 +586,7 @@ fn start_logging(settings: &Settings) -> Result<(), Failure> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match settings.log_format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => {
-            builder.with_ansi(coloured(&io::stderr())).with_target(io::stderr().is_terminal()).try_init()
-        }
+        LogFormat::Text => builder.with_ansi(colored(&io::stderr())).with_target(io::stderr().is_terminal()).try_init(),
     };
     started.map_err(|error| Failure::Failed(error.to_string()))
 }

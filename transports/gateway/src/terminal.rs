@@ -44,9 +44,9 @@ fn acts(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether to colour what goes to `stream`: a terminal that understands it, and nobody said no (<https://no-color.org>).
+/// Whether to color what goes to `stream`: a terminal that understands it, and nobody said no (<https://no-color.org>).
 #[must_use]
-pub(crate) fn coloured(stream: &impl IsTerminal) -> bool {
+pub(crate) fn colored(stream: &impl IsTerminal) -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     stream.is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
@@ -58,9 +58,9 @@ pub(crate) fn width(stream: &impl AsFd) -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// The colours that are used, as SGR parameters.
+/// The colors that are used, as SGR parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Colour {
+pub(crate) enum Color {
     Bold,
     Dim,
     Red,
@@ -71,33 +71,33 @@ pub(crate) enum Colour {
     Cyan,
 }
 
-/// A pen that colours, or does not.
+/// A pen that colors, or does not.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pen {
-    coloured: bool,
+    colored: bool,
 }
 
 impl Pen {
-    /// A pen for a stream that is coloured or not.
+    /// A pen for a stream that is colored or not.
     #[must_use]
-    pub(crate) fn new(coloured: bool) -> Self {
-        Self { coloured }
+    pub(crate) fn new(colored: bool) -> Self {
+        Self { colored }
     }
 
-    /// `text`, in `colour` if at all.
+    /// `text`, in `color` if at all.
     #[must_use]
-    pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
-        let code = match colour {
-            Colour::Bold => 1,
-            Colour::Dim => 2,
-            Colour::Red => 31,
-            Colour::Green => 32,
-            Colour::Yellow => 33,
-            Colour::Blue => 34,
-            Colour::Magenta => 35,
-            Colour::Cyan => 36,
+    pub(crate) fn paint(self, color: Color, text: &str) -> String {
+        let code = match color {
+            Color::Bold => 1,
+            Color::Dim => 2,
+            Color::Red => 31,
+            Color::Green => 32,
+            Color::Yellow => 33,
+            Color::Blue => 34,
+            Color::Magenta => 35,
+            Color::Cyan => 36,
         };
-        if self.coloured { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colored { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
@@ -121,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pen_without_colour_changes_nothing() {
-        assert_eq!(Pen::new(false).paint(Colour::Red, "x"), "x");
-        assert_eq!(Pen::new(true).paint(Colour::Red, "x"), "\u{1b}[31mx\u{1b}[0m");
+    fn a_pen_without_color_changes_nothing() {
+        assert_eq!(Pen::new(false).paint(Color::Red, "x"), "x");
+        assert_eq!(Pen::new(true).paint(Color::Red, "x"), "\u{1b}[31mx\u{1b}[0m");
     }
 }

@@ -117,8 +117,8 @@ async fn every_run_gives_rise_to_exactly_what_an_independent_count_says() {
     let (mut watcher, _) = Socket::connect(&stage.gateway, "").await;
     watcher.subscribe(&["*"]).await;
     let only = stage.roots().pop().unwrap();
-    let (mut neighbour, _) = Socket::connect(&stage.gateway, "").await;
-    neighbour.subscribe(&[&only]).await;
+    let (mut neighbor, _) = Socket::connect(&stage.gateway, "").await;
+    neighbor.subscribe(&[&only]).await;
     stage.begin();
 
     let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
@@ -173,7 +173,7 @@ async fn every_run_gives_rise_to_exactly_what_an_independent_count_says() {
     assert!(counts.is_empty() && output.is_empty(), "runs or roles that are not there: {counts:?}");
 
     // Nobody read it until now: some of it comes from the history, and that is said.
-    let mut seen = neighbour.events_until(is_fence).await;
+    let mut seen = neighbor.events_until(is_fence).await;
     seen.retain(|event| !is_of_connection(event));
     assert!(seen.len() > 1);
     for event in seen {

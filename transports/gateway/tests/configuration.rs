@@ -326,7 +326,7 @@ fn the_reference_says_what_the_code_says() {
 }
 
 #[test]
-fn variables_of_the_older_systems_are_honoured_or_explained() {
+fn variables_of_the_older_systems_are_honored_or_explained() {
     let load = |line: &str, environment: &[(&str, &str)]| {
         let nowhere = tempfile::tempdir().unwrap();
         config::load_with_notes(&sources(line, environment, nowhere.path())).map_err(|error| error.to_string())

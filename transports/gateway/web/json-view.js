@@ -1,4 +1,4 @@
-// JSON as a person reads it: coloured, foldable, long strings cut with a button that shows the rest, line breaks in
+// JSON as a person reads it: colored, foldable, long strings cut with a button that shows the rest, line breaks in
 // strings shown as line breaks. Everything is text.
 
 import { h } from "./dom.js";

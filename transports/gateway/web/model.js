@@ -145,7 +145,7 @@ function list(value) {
 }
 
 /** One line that says what a frame is about. */
-export function summarise(frame) {
+export function summarize(frame) {
   const data = frame.data ?? {};
   const special = Object.hasOwn(brief, frame.type) ? brief[frame.type] : null;
   if (special) return oneLine(special(data).replace(/^ +| +$/g, ""));
@@ -253,7 +253,7 @@ export function eventEntry(frame, text, epoch = null) {
     adw: adwOf(frame),
     own: familyOf(type) === "connection",
     tone: toneOf(frame),
-    summary: summarise(frame),
+    summary: summarize(frame),
     text,
     gone: false,
   };

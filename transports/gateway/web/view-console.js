@@ -6,7 +6,7 @@ import { build, KINDS, parseRaw, publication, redacted } from "./commands.js";
 import { $, arrange, h, setText } from "./dom.js";
 import { jsonView } from "./json-view.js";
 import { Link } from "./link.js";
-import { clock, duration, summarise, toneOf, visible } from "./model.js";
+import { clock, duration, summarize, toneOf, visible } from "./model.js";
 
 const MOST_LINES = 300;
 
@@ -233,7 +233,7 @@ export class ConsoleView {
       took === null ? null : h("span", { class: "muted" }, duration(took)),
     );
     const body = typeof what === "string" ? h("p", { class: "problem" }, what) : direction === "in" && what.type && what.data?.re === undefined && over === "own"
-      ? h("details", {}, h("summary", {}, summarise(what)), jsonView(what))
+      ? h("details", {}, h("summary", {}, summarize(what)), jsonView(what))
       : jsonView(what);
     const line = h("li", { class: `line-${direction}` }, head, body);
     list.append(line);

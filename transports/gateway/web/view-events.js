@@ -337,7 +337,7 @@ function parse(text) {
   }
 }
 
-// Colours of the busiest types: what belongs together looks alike, bulk output and housekeeping stay quiet.
+// Colors of the busiest types: what belongs together looks alike, bulk output and housekeeping stay quiet.
 const HUES = {
   adw: {
     tool_use_pre: 0, tool_use_post: 0, text_block: 2, thinking_block: 2, chat_stream: 2, file_changed: 3, spec_created: 1, screenshot_available: 1,
@@ -346,7 +346,7 @@ const HUES = {
 };
 const FAMILY_HUES = { adw: 0, connection: 7, chat: 1, context: 2, document: 3, metrics: 4, task: 5, message: 6 };
 
-/** One of eight colours for an entry's type, the same one every time. */
+/** One of eight colors for an entry's type, the same one every time. */
 export function hue({ family, name }) {
   if (Object.hasOwn(HUES, family) && Object.hasOwn(HUES[family], name)) return HUES[family][name];
   if (Object.hasOwn(FAMILY_HUES, family)) return FAMILY_HUES[family];

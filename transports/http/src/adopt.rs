@@ -57,7 +57,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 }
 
 impl Adoption {
-    /// What query and headers say; `None` when the events are in the words of the catalogue.
+    /// What query and headers say; `None` when the events are in the words of the catalog.
     ///
     /// # Errors
     /// 400 for a key, dialect or target that cannot be read, and for two targets that differ.
@@ -142,7 +142,7 @@ fn named(name: &str) -> Result<Dialect, Refusal> {
             let names: Vec<&str> =
                 Dialect::ALL.iter().filter(|it| **it != Dialect::Canonical).map(|it| it.as_str()).collect();
             Err(invalid(format!(
-                "dialect must be one of {}; leave it out for the form of the catalogue",
+                "dialect must be one of {}; leave it out for the form of the catalog",
                 names.join(", ")
             )))
         }

@@ -142,7 +142,7 @@ async fn http_11_a_frame_that_says_whom_it_is_for_is_not_sent_to_somebody_else()
     assert_eq!((answer.status, answer.codes()), (422, vec!["subject_mismatch"]));
     assert!(!answer.text.contains(COOKIE) && !answer.text.contains('~'), "{}", answer.text);
     assert_eq!(until_end(&hub, &mut browser).await.len(), 1, "the newest list, once");
-    // What the catalogue does not allow, no header does.
+    // What the catalog does not allow, no header does.
     let answer = post(&api, "?dialect=product", to, &document("doc-1")).await;
     assert_eq!((answer.status, answer.codes()), (422, vec!["audience_not_allowed"]));
 }

@@ -41,14 +41,14 @@ pub struct Credentials {
     pub peer: Option<IpAddr>,
 }
 
-/// Somebody who was recognised: what they may do, and under which name their idempotency keys stand.
+/// Somebody who was recognized: what they may do, and under which name their idempotency keys stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// A name that no other principal has.
     pub name: Arc<str>,
     /// What they may do.
     pub claims: Claims,
-    /// What they were recognised by.
+    /// What they were recognized by.
     pub credential: Credential,
     /// Whether credentials were shown and accepted. Without any, work is counted for the peer address (LIMIT-04).
     pub authenticated: bool,
@@ -172,7 +172,7 @@ pub enum KeyChange {
     Regranted,
 }
 
-/// Recognises people and programs.
+/// Recognizes people and programs.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// Who shows these credentials.
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn auth_01_an_api_key_is_recognised_and_anything_else_is_not() {
+    async fn auth_01_an_api_key_is_recognized_and_anything_else_is_not() {
         let mut keys = ApiKeys::new();
         keys.add(KeyDigest::of("key-a"), principal("a")).unwrap();
         keys.add(KeyDigest::of("key-b"), principal("b")).unwrap();

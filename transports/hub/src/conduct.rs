@@ -34,7 +34,7 @@ pub trait Conduct: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// What the client is told behind that, in the words of its dialect: for what no event of the catalogue says as one, and
+    /// What the client is told behind that, in the words of its dialect: for what no event of the catalog says as one, and
     /// for more at once than an event may hold. Runs under the same lock.
     fn greet_in_words(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
         let _ = (id, member);

@@ -471,7 +471,7 @@ impl Connection {
         self.hub.core.registry().roster.member(self.id).cloned()
     }
 
-    /// Tells this client something of the catalogue, if its dialect can say it.
+    /// Tells this client something of the catalog, if its dialect can say it.
     pub fn tell<P: AddressedTo<to::Connection>>(&self, payload: &P) {
         self.link.outbox.tell(payload, self.now());
     }

@@ -162,7 +162,7 @@ impl Builder {
         self
     }
 
-    /// Sets who recognises people; the default is nobody, which suits loopback only.
+    /// Sets who recognizes people; the default is nobody, which suits loopback only.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Arc::new(authenticator);
         self
@@ -808,7 +808,7 @@ impl Hub {
     ///
     /// # Errors
     /// `unauthorized`.
-    pub fn recognise_sse_cookie(&self, value: &Secret) -> Result<Principal, ErrorBody> {
+    pub fn recognize_sse_cookie(&self, value: &Secret) -> Result<Principal, ErrorBody> {
         let principal = self.core.cookies.show(value).filter(|principal| self.core.still_holds(principal).is_ok());
         principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
             audit::note_credential_failure();

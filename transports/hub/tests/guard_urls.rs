@@ -158,8 +158,8 @@ fn auth_26_an_origin_that_is_let_in_is_one_that_a_browser_calls_this_machine() {
         let host = text.split_once("://").map_or("", |(_, host)| host);
         let usual =
             host.starts_with('[') || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
-        let labelled = !host.contains("..") && !host.starts_with('.');
-        assert!(allowed || !(is_here && is_plain && usual && labelled), "{text:?} is what a browser here sends");
+        let labeled = !host.contains("..") && !host.starts_with('.');
+        assert!(allowed || !(is_here && is_plain && usual && labeled), "{text:?} is what a browser here sends");
         // The Host header follows the same rule.
         if let Some(host) = text.strip_prefix("http://") {
             assert_eq!(guard.check_host(Some(host)).is_ok(), allowed, "{host:?}");

@@ -263,7 +263,7 @@ async fn auth_13_everything_is_taken_back_at_once_and_api_keys_may_come_back() {
     assert_eq!(hub.revoke(&Revocation::All).await.unwrap(), 2);
     assert_eq!(ended(&mut ada).await, CloseCode::Unauthorized);
     assert_eq!(ended(&mut script).await, CloseCode::Unauthorized);
-    assert!(hub.redeem_ticket(&ticket.ticket).is_err() && hub.recognise_sse_cookie(&cookie.value).is_err());
+    assert!(hub.redeem_ticket(&ticket.ticket).is_err() && hub.recognize_sse_cookie(&cookie.value).is_err());
     assert!(matches!(stranger.next().await, Outgoing::Frames(_)), "a stranger has nothing that is taken back");
     assert!(who(&hub, "ada/1/0/3600").await.is_err() && who(&hub, "bob/2/0/3600").await.is_err());
     assert!(who(&hub, "key/build").await.is_ok());
@@ -312,13 +312,13 @@ async fn auth_12_a_cookie_holds_as_long_as_the_token_and_twelve_hours_at_most() 
     let longer = hub.issue_sse_cookie(&who(&hub, "key/bob").await.unwrap()).unwrap();
     assert_eq!(longer.max_age, Duration::from_secs(12 * 3600));
     for _ in 0..3 {
-        assert_eq!(hub.recognise_sse_cookie(&cookie.value).unwrap(), ada, "again and again");
+        assert_eq!(hub.recognize_sse_cookie(&cookie.value).unwrap(), ada, "again and again");
     }
     seconds(&clock, 65).await;
-    assert_eq!(hub.recognise_sse_cookie(&cookie.value).unwrap_err().code, ErrorCode::Unauthorized);
-    assert!(hub.recognise_sse_cookie(&longer.value).is_ok());
+    assert_eq!(hub.recognize_sse_cookie(&cookie.value).unwrap_err().code, ErrorCode::Unauthorized);
+    assert!(hub.recognize_sse_cookie(&longer.value).is_ok());
     clock.advance(Duration::from_secs(12 * 3600 - 65)).await;
-    assert_eq!(hub.recognise_sse_cookie(&longer.value).unwrap_err().code, ErrorCode::Unauthorized);
+    assert_eq!(hub.recognize_sse_cookie(&longer.value).unwrap_err().code, ErrorCode::Unauthorized);
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,7 +344,7 @@ async fn auth_13_a_user_is_put_out_everywhere_and_comes_back_with_newer_credenti
         assert_eq!(who(&hub, token).await.unwrap_err().code, ErrorCode::Unauthorized, "{token}");
     }
     assert!(hub.redeem_ticket(&ticket.ticket).is_err());
-    assert!(hub.recognise_sse_cookie(&cookie.value).is_err());
+    assert!(hub.recognize_sse_cookie(&cookie.value).is_err());
     assert!(hub.redeem_ticket(&others.ticket).is_ok());
     assert!(who(&hub, "bob/3/0/3600").await.is_ok());
     // The clock of an issuer may be 5 seconds ahead; after that, new tokens are let in.
@@ -485,5 +485,5 @@ async fn auth_18_an_api_key_that_is_taken_out_ends_what_it_opened_also_what_is_o
     *file.0.write().unwrap() = keys(&["ada", "bob"]);
     assert!(who(&hub, "ada").await.is_ok(), "a key that comes back");
     assert!(hub.redeem_ticket(&ticket.ticket).is_err(), "what it had bought does not");
-    assert!(hub.recognise_sse_cookie(&cookie.value).is_err());
+    assert!(hub.recognize_sse_cookie(&cookie.value).is_err());
 }

@@ -146,7 +146,7 @@ impl SseAcceptor {
     ) -> Result<(Principal, Option<HeaderValue>), ErrorBody> {
         let known = async || {
             let cookie = cookie.filter(|_| shown.token.is_none())?;
-            let recognized = async { self.hub.recognise_sse_cookie(cookie) };
+            let recognized = async { self.hub.recognize_sse_cookie(cookie) };
             let principal = self.hub.attempt(shown.peer, cookie, recognized).await.ok()?;
             Some(self.hub.let_in(&principal, shown.peer).map(|()| (principal, None)))
         };

@@ -1,4 +1,4 @@
-//! What the five older systems do around their dialects: behaviour that is not pure spelling, one file each.
+//! What the five older systems do around their dialects: behavior that is not pure spelling, one file each.
 //!
 //! A [`System`] judges who may open one of its sockets and answers its HTTP endpoints. It knows the hub and no socket: the
 //! gateway hands it requests, and carries out what it decides. What a connection does afterwards is its

@@ -1,4 +1,4 @@
-//! Events as the kanban's two servers and its producers build them, in the words of the catalogue.
+//! Events as the kanban's two servers and its producers build them, in the words of the catalog.
 //!
 //! The inverse of the encoder, and more forgiving: where the two servers disagreed either spelling is read, and both at once,
 //! as they stand in our own frames. Paths are made fit to be shown (ADW-07) here, so that no way in can forget it.
@@ -33,7 +33,7 @@ pub(in crate::dialect) fn decode_event(frame: &Value) -> Result<Adopted, ErrorBo
         Some(inner) => time_of(&inner)?,
         None => frame.get("timestamp").map(time_of).transpose()?.flatten(),
     };
-    normalise(kind, &mut data)?;
+    normalize(kind, &mut data)?;
     show_paths(kind, &mut data)?;
     let raw = to_raw_value(&data).map_err(|_| invalid(format!("data of {name} cannot be written")))?;
     Event::from_payload(kind, &raw)?;
@@ -45,7 +45,7 @@ fn invalid(message: impl Into<String>) -> ErrorBody {
     ErrorBody::new(ErrorCode::InvalidPayload, message.into())
 }
 
-/// The type of the catalogue; C19: the orchestrator's spellings of two of them are read too.
+/// The type of the catalog; C19: the orchestrator's spellings of two of them are read too.
 fn kind_of(name: &str) -> Result<EventType, ErrorBody> {
     let ours = match name {
         "agent_status_changed" => "agent_status_change",
@@ -150,7 +150,7 @@ fn percent(data: &Map<String, Value>) -> Result<(), ErrorBody> {
 }
 
 /// The one spelling of each type.
-fn normalise(kind: EventType, data: &mut Map<String, Value>) -> Result<(), ErrorBody> {
+fn normalize(kind: EventType, data: &mut Map<String, Value>) -> Result<(), ErrorBody> {
     match kind {
         EventType::AdwAgentLog => {
             level(data)?;

@@ -1,4 +1,4 @@
-//! Events as AMIGA's back end emits them, in the words of the catalogue.
+//! Events as AMIGA's back end emits them, in the words of the catalog.
 
 use serde_json::{Map, Value, json, value::to_raw_value};
 

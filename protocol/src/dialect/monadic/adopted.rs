@@ -1,4 +1,4 @@
-//! Events as a back end of Monadic Chat builds them, in the words of the catalogue.
+//! Events as a back end of Monadic Chat builds them, in the words of the catalog.
 //!
 //! The inverse of the encoder: what is read here is written again as it came, but for members that the page does not read.
 
@@ -369,7 +369,7 @@ fn error(it: &Frame<'_>, content: &Value, depth: usize) -> Result<Value, ErrorBo
     }
 }
 
-/// Members that the catalogue has no name for stand in `metadata`.
+/// Members that the catalog has no name for stand in `metadata`.
 fn message(it: &Frame<'_>, content: &Value) -> Result<Value, ErrorBody> {
     const KNOWN: &[&str] =
         &["mid", "role", "text", "html", "lang", "app_name", "active", "thinking", "monadic", "tokens"];

@@ -1,4 +1,4 @@
-//! Events and rows as the back end of Shared Context builds them, read into the words of the catalogue (CTX-10).
+//! Events and rows as the back end of Shared Context builds them, read into the words of the catalog (CTX-10).
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -75,7 +75,7 @@ pub enum Asked {
     /// `ping`, answered with `pong`.
     Ping,
     /// `initialize` of JSON-RPC: whom am I talking to?
-    Initialise {
+    Initialize {
         /// The form of the question.
         form: Form,
     },
@@ -211,7 +211,7 @@ pub fn failure(context: &ContextId, error: &str) -> Value {
 }
 
 /// The result of `initialize`.
-pub fn initialised(context: &ContextId, now: Time) -> Value {
+pub fn initialized(context: &ContextId, now: Time) -> Value {
     json!({"status": "connected", "session_id": context, "server_time": iso(now)})
 }
 
@@ -314,7 +314,7 @@ fn rpc(members: &Map<String, Value>) -> Result<Asked, Refused> {
         return Err(refused(id, Fault::Request, "method must be a text".into()));
     };
     if method == "initialize" {
-        return Ok(Asked::Initialise { form: Form::Rpc { id } });
+        return Ok(Asked::Initialize { form: Form::Rpc { id } });
     }
     // B1: registered under the one name and asked for by the other, the tools of the system of origin were out of reach.
     let Some(tool) = Tool::from_name(method.strip_prefix("/tools/").unwrap_or(method)) else {

@@ -1143,12 +1143,12 @@ Values:
 - `duplicate_key`: One JSON object has the same key twice.
 - `too_deep`: JSON is nested deeper than the limit.
 - `too_large`: A frame, event, batch or body is over its size limit.
-- `unknown_type`: No event of this type is in the catalogue.
+- `unknown_type`: No event of this type is in the catalog.
 - `unknown_command`: No command of this type exists.
 - `invalid_payload`: The payload does not fit its type.
 - `invalid_id`: An identifier breaks the rules of its kind.
 - `missing_target`: An event names no audience; there is no default.
-- `audience_not_allowed`: The catalogue does not allow this event to go to this kind of audience.
+- `audience_not_allowed`: The catalog does not allow this event to go to this kind of audience.
 - `subject_mismatch`: The payload speaks of another subject than the audience it is addressed to.
 - `unauthorized`: No valid credentials came with the request.
 - `forbidden`: The credentials do not allow this.
@@ -1663,7 +1663,7 @@ class PrivacyDetection(Model):
     """
     reliable: StrictBool | None = None
     """
-    Whether the language was recognised with certainty.
+    Whether the language was recognized with certainty.
     """
     locked: StrictBool
     """
@@ -1686,7 +1686,7 @@ class PrivacyDetectionDraft(Model):
     """
     reliable: StrictBool | None = None
     """
-    Whether the language was recognised with certainty.
+    Whether the language was recognized with certainty.
     """
     locked: StrictBool | None = None
     """
@@ -5178,11 +5178,11 @@ class ChatDisplaySampleData(Model):
     """
     html: StrictStr | None = None
     """
-    The message as markup. Sanitise it before you show it.
+    The message as markup. Sanitize it before you show it.
     """
     badge: StrictStr | None = None
     """
-    The heading of the message as markup, where the back end makes it. Sanitise it before you show it.
+    The heading of the message as markup, where the back end makes it. Sanitize it before you show it.
     """
 
 
@@ -5259,7 +5259,7 @@ class ChatEditSuccessData(Model):
     """
     html: StrictStr | None = None
     """
-    The message as markup, where the back end renders it. Sanitise it before you show it.
+    The message as markup, where the back end renders it. Sanitize it before you show it.
     """
     images: list[MessageImage] | None = None
     """
@@ -8439,7 +8439,7 @@ class ConversationMessage(Model):
     """
     html: StrictStr | None = None
     """
-    The message as markup, where the back end renders it. It is made from text of others: sanitise it before you show it, or render `text` yourself.
+    The message as markup, where the back end renders it. It is made from text of others: sanitize it before you show it, or render `text` yourself.
     """
     lang: StrictStr | None = None
     """
@@ -8647,7 +8647,7 @@ class LibraryConversation(Model):
     """
     license: StrictStr | None = None
     """
-    Its licence.
+    Its license.
     """
     scope_app: StrictStr | None = None
     """

@@ -28,7 +28,7 @@ from .errors import EventwireError, Foreign, Refused, Unanswered, Unreachable
 from .models import KnownPublication, VendorPublication
 
 AnyPublication: TypeAlias = KnownPublication | VendorPublication
-"""What can be published: a `...Publication` of the catalogue, or `VendorPublication` for a type of your own."""
+"""What can be published: a `...Publication` of the catalog, or `VendorPublication` for a type of your own."""
 
 MAX_ITEMS = 1_000
 """Most events in one request (HTTP-05)."""

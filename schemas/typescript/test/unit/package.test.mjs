@@ -19,7 +19,7 @@ test("types and dist/ are what the schemas and src/ give, and the core has at mo
   assert.ok(Number(/^core: (\d+)/.exec(stdout)[1]) <= 6 * 1024);
 });
 
-test("the package holds dist, src, README and licences, and nothing else", () => {
+test("the package holds dist, src, README and licenses, and nothing else", () => {
   const { status, stdout, stderr } = run("npm", "pack", "--dry-run", "--json", "--ignore-scripts");
   assert.equal(status, 0, stderr);
   const files = JSON.parse(stdout)[0].files.map(({ path }) => path);
@@ -45,7 +45,7 @@ test("the package installs from its archive, without anything else, and every en
   }
 });
 
-test("the licences are those of the repository, and every entry point exists", async () => {
+test("the licenses are those of the repository, and every entry point exists", async () => {
   for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) assert.equal(readFileSync(`${here}/${name}`, "utf8"), readFileSync(`${here}/../../${name}`, "utf8"));
   const { exports, dependencies } = JSON.parse(readFileSync(`${here}/package.json`, "utf8"));
   assert.equal(dependencies, undefined);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Gateway;
 use crate::cli::Failure;
 use crate::http_client::HttpClient;
-use crate::terminal::{Colour, Pen, coloured, plain};
+use crate::terminal::{Color, Pen, colored, plain};
 
 /// Flags of `explain`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub async fn run(flags: ExplainArgs) -> Result<ExitCode, Failure> {
     if flags.json || !std::io::stdout().is_terminal() {
         writeln!(out, "{}", answer.json)?;
     } else {
-        write!(out, "{}", table(&answer.json, Pen::new(coloured(&std::io::stdout()))))?;
+        write!(out, "{}", table(&answer.json, Pen::new(colored(&std::io::stdout()))))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -64,10 +64,10 @@ fn table(answer: &Value, pen: Pen) -> String {
     }
     for connection in connections {
         let delivered = connection.get("delivered").and_then(Value::as_bool).unwrap_or(false);
-        let verdict = if delivered { pen.paint(Colour::Green, "yes") } else { pen.paint(Colour::Red, "no ") };
+        let verdict = if delivered { pen.paint(Color::Green, "yes") } else { pen.paint(Color::Red, "no ") };
         let (id, rule, reason) =
             (text(connection, "connection_id"), text(connection, "rule"), text(connection, "reason"));
-        let _ = writeln!(out, "  {verdict} {id:<18} {} {reason}", pen.paint(Colour::Bold, &format!("{rule:<9}")));
+        let _ = writeln!(out, "  {verdict} {id:<18} {} {reason}", pen.paint(Color::Bold, &format!("{rule:<9}")));
         let targets = connection.get("subscriptions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let targets: Vec<String> =
             targets.iter().filter_map(Value::as_str).map(|target| plain(target).into_owned()).collect();
@@ -82,7 +82,7 @@ fn table(answer: &Value, pen: Pen) -> String {
         };
         let facts: Vec<String> =
             [user, subscriptions, text(connection, "client")].into_iter().filter(|fact| !fact.is_empty()).collect();
-        let _ = writeln!(out, "      {}", pen.paint(Colour::Dim, &facts.join("; ")));
+        let _ = writeln!(out, "      {}", pen.paint(Color::Dim, &facts.join("; ")));
     }
     out
 }

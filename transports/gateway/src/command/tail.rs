@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 use self::line::Painter;
 use super::Gateway;
 use crate::cli::Failure;
-use crate::terminal::{self, Colour, Pen, coloured, plain};
+use crate::terminal::{self, Color, Pen, colored, plain};
 
 mod line;
 
@@ -88,13 +88,13 @@ pub async fn run(flags: TailArgs) -> Result<ExitCode, Failure> {
 
     let stdout = io::stdout();
     let json = flags.json || !stdout.is_terminal();
-    let painter = Painter::new(Pen::new(coloured(&stdout)), terminal::width(&stdout));
+    let painter = Painter::new(Pen::new(colored(&stdout)), terminal::width(&stdout));
     let mut tail = Tail {
         out: BufWriter::new(stdout),
         form: if json { Form::Json } else { Form::Lines(painter) },
         filter,
         left: flags.count,
-        remarks: Remarks { pen: Pen::new(coloured(&io::stderr())), on_terminal: io::stderr().is_terminal() },
+        remarks: Remarks { pen: Pen::new(colored(&io::stderr())), on_terminal: io::stderr().is_terminal() },
         url: flags.gateway.url,
         targets: targets.len(),
         connected: false,
@@ -239,13 +239,13 @@ struct Remarks {
 
 impl Remarks {
     fn warn(&self, text: &str) {
-        eprintln!("{} {text}", self.pen.paint(Colour::Yellow, "eventwire:"));
+        eprintln!("{} {text}", self.pen.paint(Color::Yellow, "eventwire:"));
     }
 
     /// Of interest to a person only.
     fn note(&self, text: &str) {
         if self.on_terminal {
-            eprintln!("{}", self.pen.paint(Colour::Dim, text));
+            eprintln!("{}", self.pen.paint(Color::Dim, text));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The environment variables of the systems that the gateway takes the place of.
 //!
-//! Their operators have these in files and scripts. What has a meaning here is honoured, below everything that is said in the
+//! Their operators have these in files and scripts. What has a meaning here is honored, below everything that is said in the
 //! gateway's own words; what has none is explained at the start, so that nobody believes it to be in force.
 
 use std::collections::BTreeMap;

@@ -350,7 +350,7 @@ impl FromStr for ByteSize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// One readable line per event; coloured on a terminal.
+    /// One readable line per event; colored on a terminal.
     #[default]
     Text,
     /// One JSON object per line.
@@ -455,7 +455,7 @@ impl Written {
     }
 }
 
-/// Serialises as its text and reads text or number, through `FromStr`.
+/// Serializes as its text and reads text or number, through `FromStr`.
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl Serialize for $name {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   adwOf, bytes, clientName, clock, covers, decode, duration, eventEntry, familyOf, gapSentence, isFiltered, markEntry, matcher, money, newConnection, NO_FILTER, oneLine,
-  Rate, reduceConnection, summarise, Tail, TailView, toneOf, visible,
+  Rate, reduceConnection, summarize, Tail, TailView, toneOf, visible,
 } from "../model.js";
 
 const frame = (seq, over = {}) => ({ type: "adw.text_block", time: "2026-11-20T23:40:01.123456Z", to: "adw:29fb6a3e", seq, prev: seq - 1, data: { adw_id: "29fb6a3e", content: `event ${seq}` }, ...over });
@@ -48,17 +48,17 @@ test("text for one line cannot break out of it", () => {
   assert.equal(oneLine("a\u{1f600}b", 2), "a…");
 });
 
-test("a hostile event is summarised as its own text", () => {
+test("a hostile event is summarized as its own text", () => {
   const hostile = "<img src=x onerror=\"document.title='owned'\">";
-  assert.equal(summarise(frame(1, { data: { content: hostile } })), hostile);
-  assert.equal(summarise(frame(1, { type: "_x.y", data: { a: hostile } })), JSON.stringify({ a: hostile }));
+  assert.equal(summarize(frame(1, { data: { content: hostile } })), hostile);
+  assert.equal(summarize(frame(1, { type: "_x.y", data: { a: hostile } })), JSON.stringify({ a: hostile }));
 });
 
 test("summaries survive payloads of any shape", () => {
   for (const type of ["adw.tool_use_pre", "adw.tool_use_post", "adw.file_changed", "adw.agent_log", "adw.agent_output_chunk", "adw.workflow_phase_transition",
     "adw.agent_summary_update", "connection.gap", "connection.subscribed", "connection.error", "connection.heartbeat", "__proto__.x", "constructor"]) {
     for (const data of [{}, { input: null, content: 7, streams: "no", refused: [null, 3] }, { input: { todos: 3 }, success: "yes", duration_ms: "soon" }]) {
-      assert.equal(typeof summarise({ type, data }), "string");
+      assert.equal(typeof summarize({ type, data }), "string");
       assert.equal(typeof toneOf({ type, data }), "string");
     }
   }

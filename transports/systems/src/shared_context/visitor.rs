@@ -72,8 +72,8 @@ impl Visitor {
                 connection.tell(&Pong { re: None, client_time: None, server_time: connection.now() });
             }
             // The name of the tool stands only in the form that does not ask for this.
-            Asked::Initialise { form } => {
-                say(connection, form.answer(Tool::Subscribe, &dialect::initialised(&self.context, connection.now())));
+            Asked::Initialize { form } => {
+                say(connection, form.answer(Tool::Subscribe, &dialect::initialized(&self.context, connection.now())));
             }
             Asked::Subscribe { context, form } => self.subscribe(connection, context, form).await,
             Asked::GetMessages { context, since_id, form } => {

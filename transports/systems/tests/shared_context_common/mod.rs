@@ -164,7 +164,7 @@ pub fn message(id: u64, sender: &str, visibility: &str, content: &str) -> Value 
     }})
 }
 
-/// A message in the words of the catalogue.
+/// A message in the words of the catalog.
 pub fn text(id: u64, sender: &str, visibility: &str, content: &str) -> NewMessage {
     serde_json::from_value(json!({"id": id, "sender": sender, "content": content, "visibility": visibility})).unwrap()
 }

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use eventwire_protocol::frame::EventFrame;
 use serde_json::Value;
 
-use crate::terminal::{Colour, Pen, plain};
+use crate::terminal::{Color, Pen, plain};
 
 /// Longest line where no terminal says how wide it is.
 const DEFAULT_WIDTH: usize = 160;
-/// Colours of audiences; the same audience always has the same.
-const AUDIENCES: [Colour; 5] = [Colour::Cyan, Colour::Magenta, Colour::Blue, Colour::Green, Colour::Yellow];
+/// Colors of audiences; the same audience always has the same.
+const AUDIENCES: [Color; 5] = [Color::Cyan, Color::Magenta, Color::Blue, Color::Green, Color::Yellow];
 /// Members of a tool's input that say what a call is about, best first.
 const ARGUMENTS: [&str; 8] = ["file_path", "command", "pattern", "query", "url", "path", "description", "prompt"];
 /// Members of a payload that are its message, best first.
@@ -41,17 +41,17 @@ impl Painter {
         let head = clock.chars().count() + to.chars().count() + kind.chars().count().max(26) + 3;
         let text = cut(&said.text, self.width.saturating_sub(head));
         let bytes = to.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        let colour = AUDIENCES.get(bytes % AUDIENCES.len()).copied().unwrap_or(Colour::Cyan);
+        let color = AUDIENCES.get(bytes % AUDIENCES.len()).copied().unwrap_or(Color::Cyan);
         let kind = format!("{kind:<26}");
-        let text = match said.colour {
-            Some(colour) => self.pen.paint(colour, &text),
+        let text = match said.color {
+            Some(color) => self.pen.paint(color, &text),
             None => text.into_owned(),
         };
         let line = format!(
             "{} {} {} {text}",
-            self.pen.paint(Colour::Dim, clock),
-            self.pen.paint(colour, &to),
-            self.pen.paint(Colour::Bold, &kind),
+            self.pen.paint(Color::Dim, clock),
+            self.pen.paint(color, &to),
+            self.pen.paint(Color::Bold, &kind),
         );
         line.trim_end().to_owned()
     }
@@ -60,48 +60,48 @@ impl Painter {
 /// What an event says, in one line.
 struct Said {
     text: String,
-    colour: Option<Colour>,
+    color: Option<Color>,
 }
 
 impl Said {
     fn of(kind: &str, data: &Value) -> Self {
         let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
         let number = |name: &str| data.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let (said, colour) = match kind {
+        let (said, color) = match kind {
             "adw.tool_use_pre" => (format!("{} {}", text("tool_name"), argument(data)), None),
             "adw.tool_use_post" => {
                 let failed = data.get("success").and_then(Value::as_bool) == Some(false);
                 let result = if failed { "failed" } else { "ok" };
                 let said = format!("{} {result} {}", text("tool_name"), if failed { text("error") } else { "" });
-                (said, Some(if failed { Colour::Red } else { Colour::Green }))
+                (said, Some(if failed { Color::Red } else { Color::Green }))
             }
             "adw.file_changed" => {
                 let (added, removed) = (number("lines_added"), number("lines_removed"));
-                (format!("{} {} +{added} -{removed}", text("operation"), text("file_path")), Some(Colour::Yellow))
+                (format!("{} {} +{added} -{removed}", text("operation"), text("file_path")), Some(Color::Yellow))
             }
             "adw.workflow_phase_transition" => {
                 let from = text("phase_from");
                 let arrow = if from.is_empty() { String::new() } else { format!("{from} → ") };
-                (format!("{arrow}{}", text("phase_to")), Some(Colour::Magenta))
+                (format!("{arrow}{}", text("phase_to")), Some(Color::Magenta))
             }
-            "adw.thinking_block" => (text("content").to_owned(), Some(Colour::Dim)),
+            "adw.thinking_block" => (text("content").to_owned(), Some(Color::Dim)),
             "adw.screenshot_available" => (text("screenshot_path").to_owned(), None),
             "adw.spec_created" => (text("spec_path").to_owned(), None),
             _ => match MESSAGES.iter().map(|name| text(name)).find(|message| !message.is_empty()) {
                 Some(message) => {
                     let level = text("level");
-                    let colour = match level {
-                        "error" => Some(Colour::Red),
-                        "warning" => Some(Colour::Yellow),
-                        "success" => Some(Colour::Green),
+                    let color = match level {
+                        "error" => Some(Color::Red),
+                        "warning" => Some(Color::Yellow),
+                        "success" => Some(Color::Green),
                         _ => None,
                     };
-                    (message.to_owned(), colour)
+                    (message.to_owned(), color)
                 }
-                None => (data.to_string(), Some(Colour::Dim)),
+                None => (data.to_string(), Some(Color::Dim)),
             },
         };
-        Self { text: plain(&said).into_owned(), colour }
+        Self { text: plain(&said).into_owned(), color }
     }
 }
 

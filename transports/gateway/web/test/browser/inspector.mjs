@@ -1,6 +1,6 @@
 // The inspector in a real browser, against a running gateway:
 //
-//     node inspector.mjs <base URL> <artefacts directory>
+//     node inspector.mjs <base URL> <artifacts directory>
 //
 // One line per check, then "N passed, N failed"; the exit status says the same. CHROMIUM names the browser (default
 // /usr/bin/chromium). Nothing here sleeps: whatever is waited for is waited for by name, with a bound.
@@ -10,9 +10,9 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-const [base, artefacts] = process.argv.slice(2);
-if (!base || !artefacts) {
-  console.error("usage: node inspector.mjs <base URL> <artefacts directory>");
+const [base, artifacts] = process.argv.slice(2);
+if (!base || !artifacts) {
+  console.error("usage: node inspector.mjs <base URL> <artifacts directory>");
   process.exit(2);
 }
 const origin = new URL("/", base).href;
@@ -67,7 +67,7 @@ async function publish(...items) {
 const event = (name, adw, data) => ({ type: `adw.${name}`, to: `adw:${adw}`, data: { adw_id: adw, ...data } });
 const text = (adw, content) => event("text_block", adw, { content });
 
-await mkdir(artefacts, { recursive: true });
+await mkdir(artifacts, { recursive: true });
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   headless: true,
@@ -107,7 +107,7 @@ const rows = (page) => page.locator("#tail .row:not([hidden])");
 const row = (page, words) => rows(page).filter({ hasText: words }).first();
 const show = (page, path) => page.evaluate((hash) => (location.hash = hash), `#/${path}`);
 const lastCell = (page) => page.locator("#tail-count").textContent();
-const shot = async (page, name) => writeFile(join(artefacts, `${name}.png`), await page.screenshot());
+const shot = async (page, name) => writeFile(join(artifacts, `${name}.png`), await page.screenshot());
 
 let page;
 

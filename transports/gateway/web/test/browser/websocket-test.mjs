@@ -1,6 +1,6 @@
 // The page to try an AMIGA connection with, in a real browser, against a running gateway:
 //
-//     node websocket-test.mjs <base URL> <artefacts directory>
+//     node websocket-test.mjs <base URL> <artifacts directory>
 //
 // One line per check, then "N passed, N failed"; the exit status says the same. CHROMIUM names the browser (default
 // /usr/bin/chromium).
@@ -9,12 +9,12 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-const [base, artefacts] = process.argv.slice(2);
-if (!base || !artefacts) {
-  console.error("usage: node websocket-test.mjs <base URL> <artefacts directory>");
+const [base, artifacts] = process.argv.slice(2);
+if (!base || !artifacts) {
+  console.error("usage: node websocket-test.mjs <base URL> <artifacts directory>");
   process.exit(2);
 }
-await mkdir(artefacts, { recursive: true });
+await mkdir(artifacts, { recursive: true });
 const origin = new URL("/", base);
 
 let passed = 0;
@@ -92,7 +92,7 @@ await check("the page counts what it is sent, and comes back when it is told to"
   if ((await text(one, "client")) === before) throw new Error("it has the id of before");
 });
 
-await one.screenshot({ path: join(artefacts, "websocket-test.png"), fullPage: true });
+await one.screenshot({ path: join(artifacts, "websocket-test.png"), fullPage: true });
 await check("nothing was fetched from elsewhere, and nothing complained", async () => {
   if (elsewhere.length || complaints.length) throw new Error(JSON.stringify({ elsewhere, complaints }));
 });
