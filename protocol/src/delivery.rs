@@ -44,13 +44,13 @@ pub enum Put {
     /// It is volatile and there was no room (FLOW-01).
     Dropped,
     /// It is the newest value of its key and there was no room; the store of newest values still has it.
-    Postponed,
+    Deferred,
     /// It is logged and there was no room; the log has it (FLOW-02).
     Overflow,
     /// It is for this connection alone, nothing keeps it, and there is not even room for such.
-    Hopeless,
+    Rejected,
     /// The dialect of the connection cannot spell it (ROUTE-05).
-    Unspeakable,
+    Unsupported,
 }
 
 /// What waits for one socket.
@@ -116,7 +116,7 @@ impl Mailbox {
     /// Puts an event in.
     pub fn put(&mut self, event: Arc<Committed>) -> Put {
         let Some(size) = self.size(&event) else {
-            return Put::Unspeakable;
+            return Put::Unsupported;
         };
         let envelope = event.envelope();
         // Answers, brackets and values for this connection alone: few and small, and nothing else remembers them. They
@@ -131,7 +131,7 @@ impl Mailbox {
             Delivery::Latest { .. } => self.put_latest(event, size, alone),
             Delivery::Durable | Delivery::Append { .. } if !alone => self.put_logged(event, size),
             Delivery::Durable | Delivery::Append { .. } if self.fits(size, 2) => self.push(event, size),
-            Delivery::Durable | Delivery::Append { .. } => Put::Hopeless,
+            Delivery::Durable | Delivery::Append { .. } => Put::Rejected,
         }
     }
 
@@ -158,8 +158,8 @@ impl Mailbox {
         }
         match self.fits(size, times) {
             true => self.push(event, size),
-            false if alone => Put::Hopeless,
-            false => Put::Postponed,
+            false if alone => Put::Rejected,
+            false => Put::Deferred,
         }
     }
 

@@ -292,8 +292,8 @@ impl Record {
             What::Latest(..) | What::SharedLatest(_) | What::OwnLatest(_) => {
                 let fits = match put {
                     Put::Queued | Put::Replaced => true,
-                    Put::Postponed => !matches!(what, What::OwnLatest(_)) && !room,
-                    Put::Hopeless => !own_room,
+                    Put::Deferred => !matches!(what, What::OwnLatest(_)) && !room,
+                    Put::Rejected => !own_room,
                     _ => false,
                 };
                 prop_assert!(fits || !room, "{put:?}");
@@ -309,7 +309,7 @@ impl Record {
                 }
             }
             What::Answer(_) => {
-                prop_assert_eq!(put, if own_room { Put::Queued } else { Put::Hopeless });
+                prop_assert_eq!(put, if own_room { Put::Queued } else { Put::Rejected });
                 if own_room {
                     self.answers.push((self.puts, data["data"]["place"].clone()));
                 }
@@ -678,7 +678,7 @@ fn flow_04_a_newer_value_that_finds_no_room_does_not_leave_the_older_one_behind(
     let mut mailbox = Mailbox::new(Dialect::Canonical, MailboxBounds { frames: 4, bytes: 1_000 });
     assert_eq!(put(&mut mailbox, part("aaaaaaaa", &"x".repeat(500)), 1, 0), Put::Queued);
     assert_eq!(put(&mut mailbox, status(10), 0, 0), Put::Queued);
-    assert_eq!(put(&mut mailbox, status(400), 0, 0), Put::Postponed);
+    assert_eq!(put(&mut mailbox, status(400), 0, 0), Put::Deferred);
     assert_eq!(seqs(&mut mailbox), [Some(1)]);
 }
 
@@ -715,7 +715,7 @@ fn flow_01_a_value_for_the_connection_alone_is_never_postponed_for_nothing_keeps
     assert_eq!(put(&mut mailbox, part("aaaaaaaa", "a"), 1, 0), Put::Queued);
     assert_eq!(put(&mut mailbox, support::event("adw.status_update", CONNECTION), 0, 0), Put::Queued);
     assert_eq!(put(&mut mailbox, support::event("adw.status_update", CONNECTION), 0, 0), Put::Replaced);
-    assert_eq!(put(&mut mailbox, support::event("connection.reply", CONNECTION), 0, 0), Put::Hopeless);
+    assert_eq!(put(&mut mailbox, support::event("connection.reply", CONNECTION), 0, 0), Put::Rejected);
 }
 
 #[test]
@@ -743,7 +743,7 @@ fn flow_01_volatile_events_make_room_and_are_counted() {
 #[test]
 fn route_05_what_the_dialect_cannot_spell_is_not_queued() {
     let mut mailbox = Mailbox::new(Dialect::Monadic, MailboxBounds::default());
-    assert_eq!(put(&mut mailbox, support::event("adw.text_block", "adw:aaaaaaaa"), 1, 0), Put::Unspeakable);
+    assert_eq!(put(&mut mailbox, support::event("adw.text_block", "adw:aaaaaaaa"), 1, 0), Put::Unsupported);
     assert!(mailbox.is_empty());
     assert_eq!(BTreeSet::from_iter(seqs(&mut mailbox)), BTreeSet::new());
 }

@@ -214,8 +214,8 @@ impl Outbox {
         match state.mailbox.put(event.clone()) {
             Put::Queued | Put::Dropped => {}
             Put::Replaced | Put::Joined => state.counters.conflated += 1,
-            Put::Unspeakable => state.counters.unspeakable += 1,
-            Put::Postponed => {
+            Put::Unsupported => state.counters.unspeakable += 1,
+            Put::Deferred => {
                 state.stale.extend(event.envelope().audience().root());
             }
             Put::Overflow => {
@@ -229,7 +229,7 @@ impl Outbox {
                     }
                 }
             }
-            Put::Hopeless => {
+            Put::Rejected => {
                 state.closing.get_or_insert((CloseCode::SlowConsumer, "answers pile up unread".into()));
             }
         }
