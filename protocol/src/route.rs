@@ -89,7 +89,7 @@ pub(crate) fn verdicts(id: ConnectionId, member: &Member, event: &Envelope) -> [
         interest,
         permission,
         visibility,
-        Verdict::new(Rule::Dialect, member.dialect().spells(event.kind())),
+        Verdict::new(Rule::Dialect, member.dialect().supports(event.kind())),
         Verdict::new(Rule::Modifiers, !excepted),
     ]
 }

@@ -92,7 +92,7 @@ fn route_05_every_type_that_a_dialect_spells_has_a_golden_vector() {
         let shown: BTreeSet<String> =
             vectors(dialect).into_iter().filter(|vector| !vector.frame.is_null()).map(|vector| vector.kind).collect();
         for event_type in EventType::ALL {
-            let spelled = dialect.spells(&EventKind::Known(*event_type));
+            let spelled = dialect.supports(&EventKind::Known(*event_type));
             assert_eq!(spelled, shown.contains(event_type.spec().name), "{dialect:?} {event_type}");
         }
     }
@@ -128,7 +128,7 @@ fn told(kind: &str) -> Vec<(&'static str, String)> {
     let mut told = Vec::new();
     for dialect in older().filter(|dialect| dialect.family() == *dialect) {
         let vector = vectors(dialect).into_iter().find(|vector| vector.kind == kind && !vector.frame.is_null());
-        assert_eq!(vector.is_some(), dialect.spells(&EventKind::Known(event_type)), "{dialect:?} {kind}");
+        assert_eq!(vector.is_some(), dialect.supports(&EventKind::Known(event_type)), "{dialect:?} {kind}");
         if let Some(vector) = vector {
             let frame = committed(&vector).frame(dialect).map(|bytes| serde_json::from_slice::<Value>(bytes).unwrap());
             let frame = frame.unwrap();

@@ -188,7 +188,7 @@ fn what_is_told_of_every_probe_fits_and_every_type_that_is_told_is_listed() {
         let not_told: BTreeSet<String> =
             entry["not_told"].as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect();
         for event in &source.events {
-            let is_told = dialect.spells(&EventKind::Known(event.spec.event_type));
+            let is_told = dialect.supports(&EventKind::Known(event.spec.event_type));
             assert_eq!(is_told, listed.contains(event.spec.name), "{} {}", dialect.as_str(), event.spec.name);
             assert_eq!(!is_told, not_told.contains(event.spec.name), "{} {}", dialect.as_str(), event.spec.name);
             for observation in probe::observe(&source, event, dialect).unwrap().iter().step_by(17) {

@@ -100,7 +100,7 @@ fn what_an_event_shows_of_older_systems_fits_their_schemas_and_says_who_is_not_t
             let kind = eventwire_protocol::EventKind::Known(*event_type);
             let heading = format!("(`{}`) reads", dialect.as_str());
             let said = older.split(&heading).nth(1);
-            if !dialect.spells(&kind) {
+            if !dialect.supports(&kind) {
                 assert!(said.is_none(), "{event_type} {}", dialect.as_str());
                 if dialect.family() == dialect {
                     assert!(

@@ -25,10 +25,10 @@ use crate::{
     time::Time,
 };
 
-macro_rules! spells {
+macro_rules! supported {
     (of the connection: $($own:ident)+; of runs: $($variant:ident)+) => {
         /// What its clients can be told of.
-        pub(super) const SPELLS: &[EventType] = &[$(EventType::$own,)+ $(EventType::$variant,)+];
+        pub(super) const SUPPORTED: &[EventType] = &[$(EventType::$own,)+ $(EventType::$variant,)+];
 
         /// The payload of an event that keeps its name and its members.
         fn of_a_run(event: &Event) -> Option<Map<String, Value>> {
@@ -40,7 +40,7 @@ macro_rules! spells {
     };
 }
 
-spells! {
+supported! {
     of the connection:
         ConnectionWelcome ConnectionPong ConnectionHeartbeat ConnectionSubscribed ConnectionUnsubscribed ConnectionError;
     of runs:

@@ -21,7 +21,7 @@ pub use ask::{
 };
 
 /// What its clients can be told of.
-pub(super) const SPELLS: &[EventType] = &[
+pub(super) const SUPPORTED: &[EventType] = &[
     EventType::ConnectionWelcome,
     EventType::ConnectionPong,
     EventType::ConnectionError,

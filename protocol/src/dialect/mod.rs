@@ -119,7 +119,7 @@ impl Dialect {
     /// Whether its clients can be told that something is missing, and repair it. The others are closed instead, and have
     /// their own way to catch up when they return (FLOW-09).
     pub fn can_tell_gaps(self) -> bool {
-        self.spells(&EventKind::Known(EventType::ConnectionGap))
+        self.supports(&EventKind::Known(EventType::ConnectionGap))
     }
 
     /// Reads an event as a back end of the dialect's system builds it: what `POST /v1/events?dialect=` takes.
@@ -142,35 +142,35 @@ impl Dialect {
     fn encoder(self) -> Option<(&'static [EventType], Encoder)> {
         match self {
             Self::Canonical => None,
-            Self::Monadic => Some((monadic::SPELLS, monadic::encode)),
-            Self::Product => Some((product::SPELLS, product::encode)),
-            Self::Amiga => Some((amiga::SPELLS, amiga::encode)),
-            Self::SharedContext => Some((shared_context::SPELLS, shared_context::encode)),
-            Self::Adw => Some((adw::SPELLS, adw::encode)),
-            Self::ProductNested => Some((product::SPELLS, product::encode_nested)),
-            Self::SharedContextTools => Some((shared_context::SPELLS, shared_context::encode_for_tools)),
-            Self::AdwTrigger => Some((adw::SPELLS, adw::encode_for_trigger)),
+            Self::Monadic => Some((monadic::SUPPORTED, monadic::encode)),
+            Self::Product => Some((product::SUPPORTED, product::encode)),
+            Self::Amiga => Some((amiga::SUPPORTED, amiga::encode)),
+            Self::SharedContext => Some((shared_context::SUPPORTED, shared_context::encode)),
+            Self::Adw => Some((adw::SUPPORTED, adw::encode)),
+            Self::ProductNested => Some((product::SUPPORTED, product::encode_nested)),
+            Self::SharedContextTools => Some((shared_context::SUPPORTED, shared_context::encode_for_tools)),
+            Self::AdwTrigger => Some((adw::SUPPORTED, adw::encode_for_trigger)),
         }
     }
 
     /// Whether its clients can be told of events of this type.
-    pub fn spells(self, kind: &EventKind) -> bool {
+    pub fn supports(self, kind: &EventKind) -> bool {
         match (self.encoder(), kind) {
             (None, _) => true,
-            (Some((spells, _)), EventKind::Known(event_type)) => spells.contains(event_type),
+            (Some((supported, _)), EventKind::Known(event_type)) => supported.contains(event_type),
             (Some(_), EventKind::Vendor(_)) => false,
         }
     }
 
     /// The event as its clients read it; `None` when they cannot be told of it.
     pub fn encode(self, event: &Committed) -> Option<Bytes> {
-        let Some((spells, encode)) = self.encoder() else {
+        let Some((supported, encode)) = self.encoder() else {
             return Some(canonical::encode(event));
         };
         let EventKind::Known(event_type) = event.envelope().kind() else {
             return None;
         };
-        if !spells.contains(event_type) {
+        if !supported.contains(event_type) {
             return None;
         }
         let data: &RawValue = serde_json::from_str(event.envelope().data()).ok()?;
@@ -212,10 +212,10 @@ mod tests {
         for (event_type, example) in crate::catalog::examples() {
             let event = Event::from_payload(event_type, &serde_json::value::to_raw_value(&example).unwrap()).unwrap();
             for dialect in Dialect::ALL {
-                let Some((spells, encode)) = dialect.encoder() else { continue };
+                let Some((supported, encode)) = dialect.encoder() else { continue };
                 let probe = Envelope::probe(EventKind::Known(event_type), event_type.spec().an_audience()).unwrap();
                 let frame = encode(&event, &probe);
-                assert_eq!(frame.is_some(), spells.contains(&event_type), "{dialect:?} {event_type}");
+                assert_eq!(frame.is_some(), supported.contains(&event_type), "{dialect:?} {event_type}");
             }
         }
     }

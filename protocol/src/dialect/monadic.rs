@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What its clients can be told of.
-pub(super) const SPELLS: &[EventType] = &[
+pub(super) const SUPPORTED: &[EventType] = &[
     EventType::ConnectionPong,
     EventType::ConnectionError,
     EventType::ChatWait,

@@ -28,7 +28,7 @@ pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// `connection.closing` is not among them. The one closing that they know a frame for is the one in favor of a newer
 /// connection, after which they do not come back; told of any other in those words, they would stay away from a server
 /// that only restarts. The closing of the socket itself tells them enough.
-pub(super) const SPELLS: &[EventType] = &[
+pub(super) const SUPPORTED: &[EventType] = &[
     EventType::ConnectionWelcome,
     EventType::ConnectionPong,
     EventType::ConnectionError,
@@ -546,7 +546,7 @@ mod tests {
     /// An unknown owner made the system of origin tell everyone.
     #[test]
     fn bug_b2_what_is_one_users_cannot_be_addressed_to_everyone() {
-        for event_type in SPELLS {
+        for event_type in SUPPORTED {
             let everyone = event_type.spec().admit(Audience::Global);
             assert_eq!(everyone.is_ok(), *event_type == EventType::UserActivity, "{event_type}");
         }
@@ -569,7 +569,7 @@ mod tests {
     #[test]
     fn no_frame_has_a_null() {
         for (event_type, example) in crate::catalog::examples() {
-            if !SPELLS.contains(&event_type) {
+            if !SUPPORTED.contains(&event_type) {
                 continue;
             }
             let frame = encoded(event_type, &example);

@@ -56,7 +56,7 @@ impl ProductUsers {
     /// `invalid_id` for a user whose id is too long to be a login.
     pub fn audience(self, kind: &EventKind, to: Audience) -> Result<Audience, ErrorBody> {
         match (self, to) {
-            (Self::Separate, Audience::User(user)) if Dialect::Product.spells(kind) && !is_login(&user) => {
+            (Self::Separate, Audience::User(user)) if Dialect::Product.supports(kind) && !is_login(&user) => {
                 let too_long = || {
                     let message = "to: the user id is too long to be a login of Product Demo";
                     ErrorBody::new(ErrorCode::InvalidId, message)

@@ -29,7 +29,7 @@ use crate::{
 
 /// What its clients can be told of. That somebody is writing was planned in the system of origin; its clients ignore types
 /// that they do not know.
-pub(super) const SPELLS: &[EventType] = &[
+pub(super) const SUPPORTED: &[EventType] = &[
     EventType::ConnectionWelcome,
     EventType::ConnectionPong,
     EventType::ConnectionSubscribed,
@@ -267,8 +267,8 @@ mod tests {
     /// Both names are `session_update` on the wire, and one says of a login what the other says of a context.
     #[test]
     fn trap_c7_nobody_hears_of_a_login_where_a_context_is_meant() {
-        assert!(!SPELLS.contains(&EventType::SessionExpiring));
-        assert!(!super::super::product::SPELLS.contains(&EventType::ContextSessionUpdate));
+        assert!(!SUPPORTED.contains(&EventType::SessionExpiring));
+        assert!(!super::super::product::SUPPORTED.contains(&EventType::ContextSessionUpdate));
     }
 
     #[test]

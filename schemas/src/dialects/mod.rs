@@ -169,7 +169,7 @@ pub fn documents(source: &Source, told: &Told) -> (Vec<(String, Value)>, Value) 
     let not_told: Vec<&str> = source
         .events
         .iter()
-        .filter(|event| !dialect.spells(&EventKind::Known(event.spec.event_type)))
+        .filter(|event| !dialect.supports(&EventKind::Known(event.spec.event_type)))
         .map(|event| event.spec.name)
         .collect();
     let mut entry = Map::new();

@@ -372,7 +372,7 @@ fn spoken_of(event: &EventSource) -> Vec<Value> {
 /// # Errors
 /// [`Error::Catalog`] when a complete payload, made from the catalog's schema, is refused by the catalog.
 pub fn observe(source: &Source, event: &EventSource, dialect: Dialect) -> Result<Vec<Observation>, Error> {
-    if !dialect.spells(&EventKind::Known(event.spec.event_type)) {
+    if !dialect.supports(&EventKind::Known(event.spec.event_type)) {
         return Ok(Vec::new());
     }
     let Some(schema) = source.sent.get(&event.data_name()) else { return Ok(Vec::new()) };

@@ -267,7 +267,7 @@ fn told_types() -> Vec<(EventType, Value)> {
     catalog::examples()
         .into_iter()
         .filter(|(event_type, _)| {
-            Dialect::Product.spells(&EventKind::Known(*event_type)) && !event_type.spec().is_the_servers_own()
+            Dialect::Product.supports(&EventKind::Known(*event_type)) && !event_type.spec().is_the_servers_own()
         })
         .collect()
 }

@@ -60,7 +60,7 @@ impl Tap for State {
     fn committed(&self, event: &Committed) {
         let envelope = event.envelope();
         if let (Audience::User(user), Delivery::Latest { .. }) = (envelope.audience(), envelope.delivery())
-            && Dialect::Product.spells(envelope.kind())
+            && Dialect::Product.supports(envelope.kind())
         {
             self.table().wait(user, envelope);
         }
