@@ -266,14 +266,14 @@ impl Mounted {
             dialect,
         };
         let mut handshake = match self.system.admit(ask).await {
-            Admission::Connect { request, conduct, headers } => {
+            Admission::Connect { request, handler, headers } => {
                 let hub = self.acceptor.hub();
                 let holder = Holder::of(&request.principal, Some(peer.ip()));
                 let let_in = hub.let_in(&request.principal, Some(peer.ip()));
                 if let Err(error) = let_in.and_then(|()| hub.check_admission(&holder)) {
                     return answer::refusal(error.code, error.message);
                 }
-                let mut handshake = accepted.connect(*request, conduct);
+                let mut handshake = accepted.connect(*request, handler);
                 handshake.headers = headers;
                 handshake
             }

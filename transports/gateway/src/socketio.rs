@@ -36,14 +36,14 @@ impl Reception for Doors {
                     user_agent,
                     as_bytes: Arc::new(move |event, as_bytes| attachments.set(event, as_bytes)),
                 };
-                let (request, conduct) = self.amiga.receive(newcomer).await?;
-                Admitted { request, conduct: Some(conduct) }
+                let (request, handler) = self.amiga.receive(newcomer).await?;
+                Admitted { request, handler: Some(handler) }
             }
             "/v1" => {
                 let principal = self.hub.authenticate(&Credentials { token, peer }).await?;
                 let meta = Meta { transport: "socketio", remote_address: peer, user_agent };
                 let request = ConnectRequest { meta, ..ConnectRequest::new(principal, "socketio") };
-                Admitted { request, conduct: None }
+                Admitted { request, handler: None }
             }
             _ => return Err(ErrorBody::new(ErrorCode::NotFound, "no such namespace")),
         };

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 use crate::{
     auth::{Credential, Credentials, Principal, Secret},
     carrier,
-    conduct::Conduct,
+    handler::ConnectionHandler,
     history::{MissedValue, PageBounds},
     holder::Holder,
     hub::{EXPIRED, FULL, Hub, Place, Registry},
@@ -212,7 +212,7 @@ pub struct Connection {
     /// Charges the work of its commands (LIMIT-16).
     work: WorkAccount,
     /// Of a connection that is not canonical; absent while it is at work.
-    conduct: Option<Box<dyn Conduct>>,
+    handler: Option<Box<dyn ConnectionHandler>>,
     max_frame_bytes: usize,
 }
 
@@ -222,15 +222,15 @@ impl Drop for Connection {
         registry.roster.disconnect(self.id);
         registry.links.remove(&self.id);
         registry.subscriptions.remove(self.id);
-        if let Some(conduct) = &mut self.conduct {
+        if let Some(handler) = &mut self.handler {
             let outbox = &self.link.outbox;
-            conduct.leaving(self.id, outbox.epoch(), &outbox.handed());
+            handler.leaving(self.id, outbox.epoch(), &outbox.handed());
         }
         // Under the lock, so that no figure has it twice or not at all.
         self.hub.core.tally.closed(self.link.outbox.closing(), self.link.outbox.depth().counters);
         drop(registry);
-        if let Some(conduct) = &mut self.conduct {
-            conduct.closed(self.id);
+        if let Some(handler) = &mut self.handler {
+            handler.closed(self.id);
         }
     }
 }
@@ -311,7 +311,7 @@ impl Connection {
     pub(crate) async fn open(
         hub: Hub,
         request: ConnectRequest,
-        mut conduct: Option<Box<dyn Conduct>>,
+        mut handler: Option<Box<dyn ConnectionHandler>>,
     ) -> Result<Self, ErrorBody> {
         let core = &hub.core;
         if core.is_draining() {
@@ -326,8 +326,8 @@ impl Connection {
         let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, errors, meta } = request;
         let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
         let claims = principal.claims.clone();
-        let context = conduct.as_ref().and_then(|conduct| conduct.context()).cloned().map(SessionId::Context);
-        match conduct.as_mut().and_then(|conduct| conduct.welcome()) {
+        let context = handler.as_ref().and_then(|handler| handler.context()).cloned().map(SessionId::Context);
+        match handler.as_mut().and_then(|handler| handler.welcome()) {
             Some(words) => outbox.tell_in_words(words, now),
             None => outbox.tell(
                 &Welcome {
@@ -371,11 +371,11 @@ impl Connection {
             if place.is_lost() {
                 return Err(ErrorBody::new(ErrorCode::Unavailable, FULL));
             }
-            if let Some(conduct) = &mut conduct {
-                for event in conduct.greet(id, &member) {
+            if let Some(handler) = &mut handler {
+                for event in handler.greet(id, &member) {
                     link.outbox.show(event);
                 }
-                for words in conduct.greet_in_words(id, &member) {
+                for words in handler.greet_in_words(id, &member) {
                     link.outbox.tell_in_words(words, now);
                 }
             }
@@ -388,7 +388,7 @@ impl Connection {
         }
         let opened = Instant::now();
         let (next_heartbeat, next_ping) = (opened + settings.heartbeat, opened + settings.ping);
-        let burst = conduct.as_ref().map_or(limits::COMMAND_BURST, |conduct| conduct.burst());
+        let burst = handler.as_ref().map_or(limits::COMMAND_BURST, |handler| handler.burst());
         let bucket = TokenBucket::new(limits::COMMANDS_PER_SECOND, burst, Duration::ZERO);
         let mut connection = Self {
             link,
@@ -406,8 +406,8 @@ impl Connection {
             peer,
             work: WorkAccount::new(&core.work, Holder::of(&principal, peer)),
             holder: Holder::of(&principal, peer),
-            max_frame_bytes: conduct.as_ref().map_or(limits::MAX_COMMAND_BYTES, |conduct| conduct.max_frame_bytes()),
-            conduct,
+            max_frame_bytes: handler.as_ref().map_or(limits::MAX_COMMAND_BYTES, |handler| handler.max_frame_bytes()),
+            handler,
             hub,
         };
         // What the client receives without asking comes first, without an answer of its own unless it resumes.
@@ -576,12 +576,12 @@ impl Connection {
         Ok(self.link.outbox.page(asked, &page, receives, admits, now))
     }
 
-    /// Has the conduct say how everything stands, in place of newest values; whether it does.
+    /// Has the handler say how everything stands, in place of newest values; whether it does.
     fn renew(&mut self) -> bool {
         let now = self.now();
         let registry = self.hub.core.registry_mut();
-        let (Some(conduct), Some(member)) = (&mut self.conduct, registry.roster.member(self.id)) else { return false };
-        let Some(renewed) = conduct.renew_in_words(self.id, member) else { return false };
+        let (Some(handler), Some(member)) = (&mut self.handler, registry.roster.member(self.id)) else { return false };
+        let Some(renewed) = handler.renew_in_words(self.id, member) else { return false };
         for words in renewed {
             self.link.outbox.tell_in_words(words, now);
         }
@@ -627,15 +627,15 @@ impl Connection {
         if self.link.outbox.is_closing() || !self.take_turn(bytes.len()) {
             return;
         }
-        if let Some(mut conduct) = self.conduct.take() {
+        if let Some(mut handler) = self.handler.take() {
             if bytes.len() > self.max_frame_bytes {
                 let message = format!("a frame of {} bytes is over the limit of {}", bytes.len(), self.max_frame_bytes);
                 self.refuse(None, ErrorBody::new(ErrorCode::TooLarge, message), None);
                 self.strike();
             } else {
-                conduct.receive(self, bytes).await;
+                handler.receive(self, bytes).await;
             }
-            self.conduct = Some(conduct);
+            self.handler = Some(handler);
             return;
         }
         match Request::decode(bytes) {
@@ -747,7 +747,7 @@ impl Connection {
         }
     }
 
-    /// Subscribes to a target from now on and says nothing of it: for a conduct that answers in words of its own.
+    /// Subscribes to a target from now on and says nothing of it: for a handler that answers in words of its own.
     ///
     /// # Errors
     /// `forbidden`, `too_many_subscriptions`, `rate_limited`, and what the history says.
@@ -879,7 +879,7 @@ impl Connection {
             outbox.tell(&subscribed, now);
         }
         outbox.end_latest(Vec::new());
-        if self.conduct.as_ref().is_none_or(|conduct| conduct.wants_latest()) {
+        if self.handler.as_ref().is_none_or(|handler| handler.wants_latest()) {
             // Whoever hears of every ADW without asking has no list of them; routing takes out what is not theirs (ADW-10).
             let hears_all =
                 is_new && self.member().is_some_and(|member| *member.interest() == Interest::Default(AdwDefault::All));

@@ -37,11 +37,11 @@ use crate::{
     backplane::{Backplane, SingleNode},
     carrier,
     clock::{Clock, SystemClock},
-    conduct::{Conduct, Tap},
     connection::{ConnectRequest, Connection, Link},
     figures::{Figures, Tally, TurnedAway},
     guard::Guard,
     guesses::Guesses,
+    handler::{ConnectionHandler, Tap},
     history::{Append, Checkpoint, Evictions, History, Idempotency, MemoryBounds, MemoryHistory, Receipt, Record},
     holder::Holder,
     intake::{self, CommandWork, Intake, WorkAccount},
@@ -945,23 +945,27 @@ impl Hub {
         self.open(request, None).await
     }
 
-    /// Connects a client of an older system, which behaves as the conduct says.
+    /// Connects a client of an older system, which behaves as the handler says.
     ///
     /// # Errors
     /// As [`Hub::connect`].
     pub async fn connect_as(
         &self,
         request: ConnectRequest,
-        conduct: Box<dyn Conduct>,
+        handler: Box<dyn ConnectionHandler>,
     ) -> Result<Connection, ErrorBody> {
-        self.open(request, Some(conduct)).await
+        self.open(request, Some(handler)).await
     }
 
-    async fn open(&self, request: ConnectRequest, conduct: Option<Box<dyn Conduct>>) -> Result<Connection, ErrorBody> {
+    async fn open(
+        &self,
+        request: ConnectRequest,
+        handler: Option<Box<dyn ConnectionHandler>>,
+    ) -> Result<Connection, ErrorBody> {
         let (name, id) = (request.principal.name.clone(), request.principal.credential.id.clone());
         let (client, transport) = (request.meta.remote_address, request.meta.transport);
         let dialect = request.dialect.as_str();
-        let opened = Connection::open(self.clone(), request, conduct).await;
+        let opened = Connection::open(self.clone(), request, handler).await;
         let entry = match &opened {
             Ok(connection) => {
                 AuditEntry { connection: Some(connection.id()), ..AuditEntry::new(AuditEvent::ConnectionOpened) }

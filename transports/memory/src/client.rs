@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::Ipv4Addr, sync::Arc};
 
 use bytes::Bytes;
-use eventwire_hub::{Conduct, ConnectRequest, Connection, Credentials, Hub, Meta, OutFrame};
+use eventwire_hub::{ConnectRequest, Connection, ConnectionHandler, Credentials, Hub, Meta, OutFrame};
 use eventwire_protocol::{CloseCode, Command, ConnectionId, ErrorBody, EventFrame, resume::Cursor};
 use serde_json::Value;
 
@@ -91,13 +91,17 @@ impl MemoryClient {
         Ok(client)
     }
 
-    /// Connects a client of an older system, as a listener for it would: it has been admitted, and behaves as the conduct
+    /// Connects a client of an older system, as a listener for it would: it has been admitted, and behaves as the handler
     /// says.
     ///
     /// # Errors
     /// `unavailable`, and what the history says.
-    pub async fn connect_as(hub: &Hub, request: ConnectRequest, conduct: Box<dyn Conduct>) -> Result<Self, ErrorBody> {
-        let connection = hub.connect_as(request, conduct).await?;
+    pub async fn connect_as(
+        hub: &Hub,
+        request: ConnectRequest,
+        handler: Box<dyn ConnectionHandler>,
+    ) -> Result<Self, ErrorBody> {
+        let connection = hub.connect_as(request, handler).await?;
         let id = connection.id();
         let wire = Wire::new(Window::default(), Faults::default());
         tokio::spawn(Link::new(wire.clone(), connection).run());

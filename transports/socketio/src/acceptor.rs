@@ -460,13 +460,13 @@ async fn connect(
     arrival: &Arrival,
 ) -> Result<(Connection, Form), eventwire_protocol::ErrorBody> {
     let admitted = reception.admit(arrival).await;
-    let Admitted { request, conduct } = admitted.inspect_err(|error| {
+    let Admitted { request, handler } = admitted.inspect_err(|error| {
         let entry = AuditEntry::new(AuditEvent::ConnectionRefused).client(arrival.peer);
         hub.audit().record_refusal(entry.code(error.code));
     })?;
     let form = if request.dialect == Dialect::Canonical { Form::Canonical } else { Form::Pair };
-    let connection = match conduct {
-        Some(conduct) => hub.connect_as(request, conduct).await?,
+    let connection = match handler {
+        Some(handler) => hub.connect_as(request, handler).await?,
         None => hub.connect(request).await?,
     };
     Ok((connection, form))

@@ -24,7 +24,7 @@
 //!     async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
 //!         let credentials = Credentials { token: arrival.token()?, peer: arrival.peer };
 //!         let principal = self.0.authenticate(&credentials).await?;
-//!         Ok(Admitted { request: ConnectRequest::new(principal, "socketio"), conduct: None })
+//!         Ok(Admitted { request: ConnectRequest::new(principal, "socketio"), handler: None })
 //!     }
 //! }
 //!

@@ -8,13 +8,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{Conduct, ConnectRequest, Holder, Hub, Secret, link_request};
+use eventwire_hub::{ConnectRequest, ConnectionHandler, Holder, Hub, Secret, link_request};
 use eventwire_protocol::{ErrorBody, ErrorCode};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
 
 /// Names of events whose argument goes to one client as a binary attachment: the bytes of its JSON text. Empty at first;
-/// a conduct fills it when its client asks for that (SIO-09). Clones are the same set.
+/// a handler fills it when its client asks for that (SIO-09). Clones are the same set.
 #[derive(Clone, Debug, Default)]
 pub struct Attachments(Arc<RwLock<BTreeSet<&'static str>>>);
 
@@ -98,7 +98,7 @@ pub struct Admitted {
     /// How it is connected.
     pub request: ConnectRequest,
     /// How it behaves; nothing for a canonical client, whose commands the hub reads itself.
-    pub conduct: Option<Box<dyn Conduct>>,
+    pub handler: Option<Box<dyn ConnectionHandler>>,
 }
 
 /// Receives clients. Implemented by whoever mounts the binding.

@@ -6,8 +6,8 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use eventwire_hub::{
-    ApiKeys, Conduct, ConnectRequest, Connection, Credentials, Holder, Hub, KeyDigest, Meta, Principal, Settings,
-    WorkBounds, unfinished::Pace,
+    ApiKeys, ConnectRequest, Connection, ConnectionHandler, Credentials, Holder, Hub, KeyDigest, Meta, Principal,
+    Settings, WorkBounds, unfinished::Pace,
 };
 use eventwire_protocol::{Claims, Dialect, ErrorBody, event::adw::TextBlock, limits};
 use eventwire_socketio::{Admitted, Arrival, Attachments, Options, Reception, SocketIoAcceptor};
@@ -38,7 +38,7 @@ struct Echo {
 }
 
 #[async_trait]
-impl Conduct for Echo {
+impl ConnectionHandler for Echo {
     fn welcome(&mut self) -> Option<Bytes> {
         Some(json!(["welcome", self.socket_id]).to_string().into())
     }
@@ -71,13 +71,13 @@ impl Reception for Doors {
         arrival.check_admission(&self.0, &Holder::of(&principal, arrival.peer))?;
         let request = ConnectRequest::new(principal, "socketio");
         if arrival.namespace == "/v1" {
-            return Ok(Admitted { request, conduct: None });
+            return Ok(Admitted { request, handler: None });
         }
         let patient = arrival.auth.as_ref().is_some_and(|auth| auth["patient"] == true);
         let echo = Echo { socket_id: arrival.socket_id.clone(), attachments: arrival.attachments.clone(), patient };
         let meta = Meta { remote_address: arrival.peer, ..request.meta.clone() };
         let request = ConnectRequest { dialect: Dialect::Amiga, meta, ..request };
-        Ok(Admitted { request, conduct: Some(Box::new(echo)) })
+        Ok(Admitted { request, handler: Some(Box::new(echo)) })
     }
 }
 

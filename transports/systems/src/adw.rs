@@ -127,9 +127,9 @@ impl System for Adw {
             _ if ask.dialect.family() == Dialect::Adw => ask.dialect,
             _ => Dialect::Adw,
         };
-        let conduct = kanban::Kanban::new(&principal, self.commands.clone(), &self.settings, self.triggered.clone());
+        let handler = kanban::Kanban::new(&principal, self.commands.clone(), &self.settings, self.triggered.clone());
         let request = ConnectRequest { dialect, meta, ..ConnectRequest::new(principal, "websocket") };
-        Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers: http::HeaderMap::new() }
+        Admission::Connect { request: Box::new(request), handler: Box::new(handler), headers: http::HeaderMap::new() }
     }
 
     async fn answer(&self, route: &'static Route, request: Request<Body>, peer: Option<IpAddr>) -> Response<Body> {

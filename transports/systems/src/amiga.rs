@@ -7,10 +7,10 @@
 //!
 //! - `windows`: a computation of one window, shared by all who ask for it meanwhile;
 //! - `watchers`: who is subscribed to what, and the task that looks;
-//! - `conduct`: what a client's events do;
+//! - `handler`: what a client's events do;
 //! - `stream`: a connection as a stream of server-sent events.
 
-mod conduct;
+mod handler;
 mod stream;
 mod watchers;
 mod windows;
@@ -19,7 +19,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    CommandSink, Conduct, ConnectRequest, Credentials, Holder, Hub, Meta, Principal, Secret, link_request,
+    CommandSink, ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Meta, Principal, Secret, link_request,
 };
 use eventwire_protocol::{
     Dialect, ErrorBody, ErrorCode,
@@ -33,7 +33,7 @@ use crate::{
     Admission, Ask, Body, Route, System,
     answer::{self, status_of},
 };
-use conduct::Watcher;
+use handler::Watcher;
 use watchers::Watchers;
 use windows::Windows;
 
@@ -138,7 +138,7 @@ impl Amiga {
     ///
     /// # Errors
     /// `unauthorized`.
-    pub async fn receive(&self, newcomer: Newcomer) -> Result<(ConnectRequest, Box<dyn Conduct>), ErrorBody> {
+    pub async fn receive(&self, newcomer: Newcomer) -> Result<(ConnectRequest, Box<dyn ConnectionHandler>), ErrorBody> {
         let Newcomer { token, socket_id, peer, user_agent, as_bytes } = newcomer;
         let principal = self.hub.visitor(&Credentials { token, peer }, Dialect::Amiga).await?;
         let watcher = Watcher::new(self, Some(socket_id), Holder::of(&principal, peer), as_bytes, None);

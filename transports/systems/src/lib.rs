@@ -2,7 +2,7 @@
 //!
 //! A [`System`] judges who may open one of its sockets and answers its HTTP endpoints. It knows the hub and no socket: the
 //! gateway hands it requests, and carries out what it decides. What a connection does afterwards is its
-//! [`Conduct`]; what has to be remembered of published events, a [`Tap`](eventwire_hub::Tap).
+//! [`ConnectionHandler`]; what has to be remembered of published events, a [`Tap`](eventwire_hub::Tap).
 
 pub mod adw;
 pub mod amiga;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    Conduct, ConnectRequest, Credentials, Holder, Hub, Principal, Secret, link_request,
+    ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Principal, Secret, link_request,
     unfinished::{Pace, Receiving},
 };
 use eventwire_protocol::{CloseCode, Dialect, ErrorBody};
@@ -80,7 +80,7 @@ pub enum Admission {
         /// How.
         request: Box<ConnectRequest>,
         /// How it behaves.
-        conduct: Box<dyn Conduct>,
+        handler: Box<dyn ConnectionHandler>,
         /// Further headers of the answer, such as a cookie.
         headers: HeaderMap,
     },

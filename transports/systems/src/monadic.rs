@@ -299,9 +299,9 @@ impl System for Monadic {
             ..ConnectRequest::new(principal, "websocket")
         };
         let (state, commands) = (self.state.clone(), self.commands.clone());
-        let conduct = page::Page { session, holder, state, commands };
+        let handler = page::Page { session, holder, state, commands };
         let headers = set_cookie.into_iter().map(|value| (header::SET_COOKIE, value)).collect();
-        Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers }
+        Admission::Connect { request: Box::new(request), handler: Box::new(handler), headers }
     }
 
     /// The page comes from elsewhere, and its visitors get their cookie here (trap T5).

@@ -14,7 +14,9 @@ mod presence;
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, Conduct, ConnectRequest, Connection, Credential, Holder, Hub, Meta, Principal};
+use eventwire_hub::{
+    CommandSink, ConnectRequest, Connection, ConnectionHandler, Credential, Holder, Hub, Meta, Principal,
+};
 use eventwire_protocol::{
     ApplicationCommand, Claims, CloseCode, Command, CommandEffect, ConnectionId, Dialect, Envelope, Epoch, ErrorBody,
     ErrorCode, Member, Position, Request as HubRequest, Root, Scope, Time, UserId,
@@ -230,8 +232,8 @@ impl System for Product {
             meta: Meta { transport: "websocket", remote_address: ask.peer, user_agent },
             ..ConnectRequest::new(principal, "websocket")
         };
-        let conduct = Page { shared: shared.clone(), user: found, holder, shown, from, seat };
-        Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers: http::HeaderMap::new() }
+        let handler = Page { shared: shared.clone(), user: found, holder, shown, from, seat };
+        Admission::Connect { request: Box::new(request), handler: Box::new(handler), headers: http::HeaderMap::new() }
     }
 
     async fn answer(&self, route: &'static Route, request: Request<Body>, peer: Option<IpAddr>) -> Response<Body> {
@@ -304,7 +306,7 @@ struct Page {
 }
 
 #[async_trait]
-impl Conduct for Page {
+impl ConnectionHandler for Page {
     fn greet(&mut self, id: ConnectionId, _: &Member) -> Vec<Envelope> {
         let login = Login {
             user: self.user.user.clone(),

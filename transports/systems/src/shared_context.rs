@@ -216,8 +216,8 @@ impl System for SharedContext {
         let meta = Meta { transport: "websocket", remote_address: ask.peer, user_agent };
         let request =
             ConnectRequest { dialect: self.variant(&ask), meta, ..ConnectRequest::new(principal, "websocket") };
-        let conduct = Visitor::new(self.hub.clone(), self.store.clone(), context, user);
-        Admission::Connect { request: Box::new(request), conduct: Box::new(conduct), headers: HeaderMap::new() }
+        let handler = Visitor::new(self.hub.clone(), self.store.clone(), context, user);
+        Admission::Connect { request: Box::new(request), handler: Box::new(handler), headers: HeaderMap::new() }
     }
 
     async fn answer(&self, route: &'static Route, request: Request<Body>, peer: Option<IpAddr>) -> Response<Body> {

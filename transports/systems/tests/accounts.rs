@@ -106,7 +106,7 @@ async fn settle() {
 async fn admit(hub: &Hub, system: &dyn System, path: &str, headers: &HeaderMap, dialect: Dialect) -> MemoryClient {
     let route = system.routes().iter().find(|route| route.socket && route.matches(path)).unwrap();
     match system.admit(Ask { route, path, query: "", headers, peer: peer(), dialect }).await {
-        Admission::Connect { request, conduct, .. } => MemoryClient::connect_as(hub, *request, conduct).await.unwrap(),
+        Admission::Connect { request, handler, .. } => MemoryClient::connect_as(hub, *request, handler).await.unwrap(),
         Admission::Close(code, reason) => panic!("{code:?} {reason}"),
         Admission::Refuse(error) => panic!("{error}"),
     }
@@ -204,8 +204,8 @@ async fn limit_15_figures_that_a_client_of_amiga_asked_for_are_on_the_account_of
         user_agent: None,
         as_bytes: Arc::new(|_, _| {}),
     };
-    let (request, conduct) = amiga.receive(newcomer).await.unwrap();
-    let mut client = MemoryClient::connect_as(&hub, request, conduct).await.unwrap();
+    let (request, handler) = amiga.receive(newcomer).await.unwrap();
+    let mut client = MemoryClient::connect_as(&hub, request, handler).await.unwrap();
     let stranger = Holder::of_peer(peer());
     for asked in [json!(["subscribe"]), json!(["request_refresh"])] {
         client.send_text(asked.to_string()).await.unwrap();

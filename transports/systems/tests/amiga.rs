@@ -116,8 +116,8 @@ impl World {
             user_agent: None,
             as_bytes: Arc::new(move |event, as_bytes| told.lock().unwrap().push((event, as_bytes))),
         };
-        let (request, conduct) = self.amiga.receive(newcomer).await?;
-        let client = MemoryClient::connect_as(&self.hub, request, conduct).await?;
+        let (request, handler) = self.amiga.receive(newcomer).await?;
+        let client = MemoryClient::connect_as(&self.hub, request, handler).await?;
         let mut client = Client { client, as_bytes: switches };
         sleep(Duration::from_millis(1)).await;
         assert_eq!(client.now(), [json!(["connected", {"status": "connected", "client_id": socket_id}])]);

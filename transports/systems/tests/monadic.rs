@@ -88,8 +88,8 @@ impl Server {
         let route = &self.monadic.routes()[0];
         let ask = Ask { route, path: "/", query, headers: &headers, peer, dialect: Dialect::Monadic };
         match self.monadic.admit(ask).await {
-            Admission::Connect { request, conduct, headers } => {
-                let client = MemoryClient::connect_as(&self.hub, *request, conduct).await.unwrap();
+            Admission::Connect { request, handler, headers } => {
+                let client = MemoryClient::connect_as(&self.hub, *request, handler).await.unwrap();
                 (client, given(&headers))
             }
             Admission::Close(..) | Admission::Refuse(_) => panic!("not admitted"),

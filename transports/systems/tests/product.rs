@@ -141,8 +141,8 @@ impl World {
 
     async fn open_as(&self, headers: &HeaderMap, dialect: Dialect) -> Result<MemoryClient, (u16, String)> {
         match self.ask(headers, dialect).await {
-            Admission::Connect { request, conduct, .. } => {
-                Ok(MemoryClient::connect_as(&self.hub, *request, conduct).await.unwrap())
+            Admission::Connect { request, handler, .. } => {
+                Ok(MemoryClient::connect_as(&self.hub, *request, handler).await.unwrap())
             }
             Admission::Close(code, reason) => Err((code.as_u16(), reason)),
             Admission::Refuse(error) => panic!("{error}"),

@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::{
-    Conduct, ConnectQuery, ConnectRequest, Credentials, Holder, Hub, Secret,
+    ConnectQuery, ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Secret,
     link_request::{bearer, newcomer, single, token_of, user_agent},
     unfinished::Pace,
 };
@@ -72,7 +72,7 @@ pub struct Handshake {
 /// What becomes of a socket once it is open.
 pub(crate) enum Then {
     /// A client of the hub.
-    Connect(Box<ConnectRequest>, Option<Box<dyn Conduct>>),
+    Connect(Box<ConnectRequest>, Option<Box<dyn ConnectionHandler>>),
     /// It is closed at once: some clients only understand a refusal that is a close code.
     Close(CloseCode, String),
 }
@@ -86,9 +86,9 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The client is connected, and behaves as the conduct says.
-    pub fn connect(self, request: ConnectRequest, conduct: Box<dyn Conduct>) -> Handshake {
-        self.then(Then::Connect(Box::new(request), Some(conduct)))
+    /// The client is connected, and behaves as the handler says.
+    pub fn connect(self, request: ConnectRequest, handler: Box<dyn ConnectionHandler>) -> Handshake {
+        self.then(Then::Connect(Box::new(request), Some(handler)))
     }
 
     /// The socket is opened and closed at once with this code and reason.

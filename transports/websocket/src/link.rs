@@ -6,7 +6,7 @@
 use std::io;
 
 use eventwire_hub::{
-    Conduct, ConnectRequest, Connection, Holder, Hub, Outgoing,
+    ConnectRequest, Connection, ConnectionHandler, Holder, Hub, Outgoing,
     metered::{Breach, Metered},
 };
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode};
@@ -43,11 +43,11 @@ where
     let stream = Metered::new(stream, hub.unfinished(), holder, options.pace, options.max_message_bytes);
     let mut socket = Socket::new(stream, *options).await;
     // What happens once is boxed: otherwise every connection would keep room for it all its life.
-    let (request, conduct) = match then {
-        Then::Connect(request, conduct) => (request, conduct),
+    let (request, handler) = match then {
+        Then::Connect(request, handler) => (request, handler),
         Then::Close(code, reason) => return Box::pin(socket.close(Farewell::new(code, reason))).await,
     };
-    let mut connection = match Box::pin(connect(hub, *request, conduct)).await {
+    let mut connection = match Box::pin(connect(hub, *request, handler)).await {
         Ok(connection) => connection,
         // The hub filled up or began to stop since the handshake.
         Err(error) => return Box::pin(socket.close(Farewell::new(CloseCode::Restart, error.message))).await,
@@ -61,10 +61,10 @@ where
 async fn connect(
     hub: &Hub,
     request: ConnectRequest,
-    conduct: Option<Box<dyn Conduct>>,
+    handler: Option<Box<dyn ConnectionHandler>>,
 ) -> Result<Connection, ErrorBody> {
-    match conduct {
-        Some(conduct) => hub.connect_as(request, conduct).await,
+    match handler {
+        Some(handler) => hub.connect_as(request, handler).await,
         None => hub.connect(request).await,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, Conduct, Connection, Principal};
+use eventwire_hub::{CommandSink, Connection, ConnectionHandler, Principal};
 use eventwire_protocol::{
     ApplicationCommand, Audience, CommandEffect, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Request,
     Root,
@@ -166,7 +166,7 @@ fn refuse_ticket(connection: &Connection, ticket_id: String, error: ErrorBody) {
 }
 
 #[async_trait]
-impl Conduct for Kanban {
+impl ConnectionHandler for Kanban {
     fn max_frame_bytes(&self) -> usize {
         self.max_message_bytes
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Conduct, Connection, Holder, random};
+use eventwire_hub::{CommandSink, Connection, ConnectionHandler, Holder, random};
 use eventwire_protocol::{
     ApplicationCommand, Audience, BrowserSession, CommandEffect, ConnectionId, Dialect, Envelope, ErrorBody, ErrorCode,
     EventKind, EventType, Member, Modifiers, SessionId,
@@ -28,7 +28,7 @@ pub(super) struct Page {
 }
 
 #[async_trait]
-impl Conduct for Page {
+impl ConnectionHandler for Page {
     fn greet_in_words(&mut self, id: ConnectionId, _: &Member) -> Vec<Bytes> {
         let mut told: Vec<Bytes> = self.state.entered(id, self.session, &self.holder).into_iter().collect();
         told.extend(self.state.told(self.session));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use eventwire_hub::{Conduct, Connection, Holder, Hub};
+use eventwire_hub::{Connection, ConnectionHandler, Holder, Hub};
 use eventwire_protocol::{
     Audience, Claims, ConnectionId, ContextId, Envelope, ErrorBody, ErrorCode, Modifiers, Root, SessionId, UserId,
     dialect::shared_context::{self as dialect, Asked, Form, MAX_FRAME_BYTES, Tool},
@@ -31,7 +31,7 @@ pub(super) struct Visitor {
 }
 
 #[async_trait]
-impl Conduct for Visitor {
+impl ConnectionHandler for Visitor {
     fn context(&self) -> Option<&ContextId> {
         Some(&self.context)
     }

@@ -185,8 +185,8 @@ async fn adw_10_a_page_that_comes_late_begins_with_where_every_run_stands_that_i
             publish(&hub, "adw.agent_summary_update", &format!("adw:{run}"), &data).await;
         }
     }
-    let Admission::Connect { request, conduct, .. } = admit(&adw, "/ws", "ann").await else { panic!() };
-    let mut ann = MemoryClient::connect_as(&hub, *request, conduct).await.unwrap();
+    let Admission::Connect { request, handler, .. } = admit(&adw, "/ws", "ann").await else { panic!() };
+    let mut ann = MemoryClient::connect_as(&hub, *request, handler).await.unwrap();
     let frames: Vec<Value> = told(&mut ann).await;
     assert_eq!(names(&frames), ["connection_ack", "agent_summary_update"]);
     let data = &frames[1]["data"];

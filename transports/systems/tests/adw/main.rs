@@ -95,8 +95,8 @@ async fn admit(adw: &Adw, path: &str, key: &str) -> Admission {
 
 /// A page that has read its greeting.
 async fn page(adw: &Adw, hub: &Hub, path: &str, key: &str) -> MemoryClient {
-    let Admission::Connect { request, conduct, .. } = admit(adw, path, key).await else { panic!("refused") };
-    let mut page = MemoryClient::connect_as(hub, *request, conduct).await.unwrap();
+    let Admission::Connect { request, handler, .. } = admit(adw, path, key).await else { panic!("refused") };
+    let mut page = MemoryClient::connect_as(hub, *request, handler).await.unwrap();
     assert_eq!(told(&mut page).await[0]["type"], "connection_ack");
     page
 }

@@ -93,8 +93,8 @@ impl World {
 
     pub async fn join(&self, path: &str, token: &str) -> Client {
         match self.admit(path, Some(token), Dialect::SharedContext).await {
-            Admission::Connect { request, conduct, .. } => {
-                Client { client: MemoryClient::connect_as(&self.hub, *request, conduct).await.unwrap() }
+            Admission::Connect { request, handler, .. } => {
+                Client { client: MemoryClient::connect_as(&self.hub, *request, handler).await.unwrap() }
             }
             Admission::Close(code, reason) => panic!("{token} at {path}: {code:?} {reason}"),
             Admission::Refuse(error) => panic!("{token} at {path}: {error}"),

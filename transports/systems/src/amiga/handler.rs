@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{CommandSink, Conduct, Connection, Holder};
+use eventwire_hub::{CommandSink, Connection, ConnectionHandler, Holder};
 use eventwire_protocol::{
     ApplicationCommand, Command, CommandEffect, ConnectionId, Envelope, ErrorBody, ErrorCode, Member, Request,
     RoomName, Root,
@@ -160,7 +160,7 @@ async fn follow_tasks(connection: &mut Connection) -> Result<(), ErrorBody> {
 }
 
 #[async_trait]
-impl Conduct for Watcher {
+impl ConnectionHandler for Watcher {
     fn greet(&mut self, id: ConnectionId, member: &Member) -> Vec<Envelope> {
         let _ = self.id.set(id);
         let sees_every_run = member.claims().may_watch_every_adw();

@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use eventwire_hub::{Conduct, ConnectRequest, Connection, Hub, MemoryBounds, Outgoing, Principal, Settings, Tap};
+use eventwire_hub::{
+    ConnectRequest, Connection, ConnectionHandler, Hub, MemoryBounds, Outgoing, Principal, Settings, Tap,
+};
 use eventwire_protocol::{
     Claims, CloseCode, Committed, ConnectionId, ContextId, Dialect, Envelope, Epoch, ErrorCode, Member, Position, Root,
     Scope,
@@ -28,7 +30,7 @@ impl Tap for Seen {
 struct Echo(Arc<Seen>);
 
 #[async_trait]
-impl Conduct for Echo {
+impl ConnectionHandler for Echo {
     fn greet(&mut self, _: ConnectionId, _: &Member) -> Vec<Envelope> {
         self.0.0.lock().unwrap().clone()
     }
@@ -100,7 +102,7 @@ impl Words {
 }
 
 #[async_trait]
-impl Conduct for Words {
+impl ConnectionHandler for Words {
     fn greet_in_words(&mut self, _: ConnectionId, _: &Member) -> Vec<bytes::Bytes> {
         Self::of(&self.0)
     }
@@ -172,8 +174,8 @@ async fn words_about_what_was_seen_and_what_follows_hold_every_event_once() {
 #[tokio::test]
 async fn cmd_03_a_frame_over_the_limit_of_the_dialect_is_refused_in_its_words_and_no_other_is_looked_at_by_the_hub() {
     let hub = Hub::new();
-    let conduct = Box::new(Echo(Arc::default()));
-    let mut connection = hub.connect_as(request(Dialect::Adw), conduct).await.unwrap();
+    let handler = Box::new(Echo(Arc::default()));
+    let mut connection = hub.connect_as(request(Dialect::Adw), handler).await.unwrap();
     assert!(read(&mut connection).await[0].contains("connection_ack"));
     connection.receive(b"{\"type\":\"ping\"}").await;
     assert_eq!(read(&mut connection).await, ["{\"type\":\"ping\"}"]);
@@ -219,7 +221,7 @@ async fn flow_09_an_older_client_that_has_missed_what_is_no_longer_kept_is_close
 struct Visitor(ContextId);
 
 #[async_trait]
-impl Conduct for Visitor {
+impl ConnectionHandler for Visitor {
     fn context(&self) -> Option<&ContextId> {
         Some(&self.0)
     }
@@ -245,12 +247,12 @@ async fn a_connection_that_comes_for_a_context_is_in_it_from_the_start_and_is_no
         let request = ConnectRequest { dialect: Dialect::SharedContext, ..ConnectRequest::new(principal, "memory") };
         (request, Box::new(Visitor(context.parse().unwrap())))
     };
-    let (refused, conduct) = request("c");
-    assert_eq!(hub.connect_as(refused, conduct).await.err().unwrap().code, ErrorCode::Forbidden);
+    let (refused, handler) = request("c");
+    assert_eq!(hub.connect_as(refused, handler).await.err().unwrap().code, ErrorCode::Forbidden);
     assert_eq!(hub.connection_count(), 0);
 
-    let (permitted, conduct) = request("a");
-    let mut connection = hub.connect_as(permitted, conduct).await.unwrap();
+    let (permitted, handler) = request("a");
+    let mut connection = hub.connect_as(permitted, handler).await.unwrap();
     let welcome = read(&mut connection).await;
     assert!(welcome.len() == 1 && welcome[0].contains("\"session_id\":\"a\""), "{welcome:?}");
     assert!(connection.member().unwrap().is_in(&"a".parse().unwrap()));
@@ -270,7 +272,7 @@ async fn a_connection_that_comes_for_a_context_is_in_it_from_the_start_and_is_no
 struct Leaver(Arc<Mutex<Vec<(Root, u64)>>>);
 
 #[async_trait]
-impl Conduct for Leaver {
+impl ConnectionHandler for Leaver {
     fn max_frame_bytes(&self) -> usize {
         16
     }
@@ -343,7 +345,7 @@ async fn a_connection_can_be_closed_with_a_code_and_a_reason() {
 struct Named;
 
 #[async_trait]
-impl Conduct for Named {
+impl ConnectionHandler for Named {
     fn welcome(&mut self) -> Option<bytes::Bytes> {
         Some(r#"["connected",{"client_id":"x"}]"#.into())
     }

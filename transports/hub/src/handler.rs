@@ -1,7 +1,7 @@
 //! How connections of the older systems behave, beside how they spell: what a frame of theirs asks for, and what they are
 //! told first.
 //!
-//! A canonical connection needs none of this: the hub reads its commands itself. A system brings a [`Conduct`] for each of
+//! A canonical connection needs none of this: the hub reads its commands itself. A system brings a [`ConnectionHandler`] for each of
 //! its connections and, where it keeps state of what was published, a [`Tap`].
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use crate::{connection::Connection, holder::Holder};
 
 /// Puts the frames of one client to work. Never fails: what is wrong with a frame is told to its sender (CMD-03).
 #[async_trait]
-pub trait Conduct: Send + Sync + 'static {
+pub trait ConnectionHandler: Send + Sync + 'static {
     /// The context that the client came for, for instance by the path of its socket. The hub joins it without saying so, and
     /// the welcome names it. Whether it is permitted has been judged; where it is not after all, there is no connection.
     fn context(&self) -> Option<&ContextId> {
