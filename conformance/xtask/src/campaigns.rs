@@ -437,11 +437,11 @@ pub(crate) mod isolation {
     pub(crate) const LONG: u64 = 100_000_000;
 }
 
-/// The outbox under explored schedules.
+/// The send queue under explored schedules.
 pub(crate) mod schedules {
-    pub(crate) const SOURCE: &str = "transports/hub/tests/outbox_model.rs";
+    pub(crate) const SOURCE: &str = "transports/hub/tests/send_queue_model.rs";
     pub(crate) const ARGUMENTS: &[&str] =
-        &["test", "--workspace", "--features", "eventwire-hub/shuttle", "--test", "outbox_model"];
+        &["test", "--workspace", "--features", "eventwire-hub/shuttle", "--test", "send_queue_model"];
     /// For each model and each of the two schedulers, when nothing else is asked for.
     pub(crate) const USUAL: u32 = 1_500;
 }

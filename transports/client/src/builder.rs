@@ -222,7 +222,7 @@ impl Builder {
             status: tell,
             calls: Some(inbox),
             items,
-            outbox: VecDeque::new(),
+            send_queue: VecDeque::new(),
             waiting: HashMap::new(),
             held: Calls::default(),
             pace: None,

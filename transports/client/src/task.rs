@@ -184,7 +184,7 @@ pub(crate) struct Task {
     pub(crate) calls: Option<mpsc::Receiver<Call>>,
     pub(crate) items: mpsc::Sender<Item>,
     /// Items that the application has no room for yet.
-    pub(crate) outbox: VecDeque<Item>,
+    pub(crate) send_queue: VecDeque<Item>,
     pub(crate) waiting: HashMap<CommandId, Waiter>,
     /// Calls that are no command yet.
     pub(crate) held: Calls,
@@ -259,7 +259,12 @@ impl Task {
                 Next::GiveUp { attempts } => break State::Failed { attempts, because: ended },
                 Next::Retry { attempt, after } => {
                     let over = self.choice.next(now + after);
-                    self.outbox.push_back(Item::State(State::Reconnecting { attempt, after, because: ended, over }));
+                    self.send_queue.push_back(Item::State(State::Reconnecting {
+                        attempt,
+                        after,
+                        because: ended,
+                        over,
+                    }));
                     self.phase(Phase::Waiting);
                     if let Some(Stopped { code, reason }) = self.stay_away(Instant::now() + after).await {
                         break State::Closed { code, reason };
@@ -268,11 +273,11 @@ impl Task {
             }
         };
         self.phase(if matches!(last, State::Failed { .. }) { Phase::Failed } else { Phase::Closed });
-        self.outbox.push_back(Item::State(last));
+        self.send_queue.push_back(Item::State(last));
         // No call is answered any more; the application takes what is left in its own time.
         self.waiting.clear();
         self.calls = None;
-        while let Some(item) = self.outbox.pop_front() {
+        while let Some(item) = self.send_queue.pop_front() {
             if self.items.send(item).await.is_err() {
                 break;
             }
@@ -322,7 +327,7 @@ impl Task {
                     };
                     self.settle(outputs);
                 }
-                gone = hand_out(&self.items, &mut self.outbox) => if gone {
+                gone = hand_out(&self.items, &mut self.send_queue) => if gone {
                     return Some(nobody_reads());
                 },
             }
@@ -333,7 +338,7 @@ impl Task {
     async fn connection(&mut self) -> Went {
         let opened = self.opened.take();
         let over = self.choice.next(self.started.elapsed());
-        self.outbox.push_back(Item::State(State::Connecting { over }));
+        self.send_queue.push_back(Item::State(State::Connecting { over }));
         self.phase(Phase::Connecting);
         let mut went = Went { end: End::Reopen, farewell: Farewell::None, reached: false, welcomed: false };
         let deadline = Instant::now() + CONNECT_LIMIT;
@@ -468,7 +473,7 @@ impl Task {
         let mut trying: Option<Dialling> = None;
         loop {
             // An application that takes nothing is not a server that says nothing.
-            let reads = self.outbox.len() < ITEMS;
+            let reads = self.send_queue.len() < ITEMS;
             let replace_at = self.credentials.replace_at.filter(|_| asking.is_none() && went.welcomed);
             let return_at = self.choice.return_at().filter(|_| trying.is_none() && went.welcomed);
             let wake = [
@@ -483,7 +488,7 @@ impl Task {
             let turn = tokio::select! {
                 heard = link.next(), if reads => Turn::Heard(heard),
                 call = next_call(&mut self.calls) => Turn::Call(call),
-                gone = hand_out(&self.items, &mut self.outbox) => match gone {
+                gone = hand_out(&self.items, &mut self.send_queue) => match gone {
                     true => return End::Stopped(nobody_reads()),
                     false => {
                         watch.handed_out(self.liveness.answer_within);
@@ -682,14 +687,14 @@ impl Task {
             match output {
                 Output::Answer(id, answer) => self.answer(id, answer),
                 Output::Item(Item::State(state)) => {
-                    self.outbox.push_back(Item::State(state.clone()));
+                    self.send_queue.push_back(Item::State(state.clone()));
                     rest.push(Output::Item(Item::State(state)));
                 }
                 Output::Item(item) => {
                     if matches!(&item, Item::Event(frame) if !frame.kind.starts_with("connection.")) {
                         self.reconnect.delivered();
                     }
-                    self.outbox.push_back(item);
+                    self.send_queue.push_back(item);
                 }
                 other => rest.push(other),
             }
@@ -961,13 +966,13 @@ async fn next_call(calls: &mut Option<mpsc::Receiver<Call>>) -> Option<Call> {
 }
 
 /// Hands the application one item, as soon as there is one and there is room. Whether the application is gone.
-async fn hand_out(items: &mpsc::Sender<Item>, outbox: &mut VecDeque<Item>) -> bool {
-    if outbox.is_empty() {
+async fn hand_out(items: &mpsc::Sender<Item>, send_queue: &mut VecDeque<Item>) -> bool {
+    if send_queue.is_empty() {
         items.closed().await;
         return true;
     }
     let Ok(room) = items.reserve().await else { return true };
-    if let Some(item) = outbox.pop_front() {
+    if let Some(item) = send_queue.pop_front() {
         room.send(item);
     }
     false

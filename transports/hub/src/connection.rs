@@ -41,8 +41,8 @@ use crate::{
     holder::Holder,
     hub::{EXPIRED, FULL, Hub, Place, Registry},
     intake::{Intake, WorkAccount},
-    outbox::{Begin, OutFrame, Outbox, Taken},
     records::SubscribedTimes,
+    send_queue::{Begin, OutFrame, SendQueue, Taken},
     subscriptions::Room,
 };
 
@@ -100,7 +100,7 @@ pub struct Meta {
 
 /// What the hub keeps of one connection beside the roster.
 pub(crate) struct Link {
-    pub(crate) outbox: Outbox,
+    pub(crate) send_queue: SendQueue,
     meta: Meta,
     connected_at: Time,
     /// What the connection lives by now; `authenticate` puts another in its place.
@@ -153,7 +153,7 @@ impl Link {
     }
 
     pub(crate) fn info(&self, id: ConnectionId, member: &Member) -> ConnectionInfo {
-        let depth = self.outbox.depth();
+        let depth = self.send_queue.depth();
         let claims = member.claims();
         let Credential { id: credential, expires_at, .. } = self.credential();
         ConnectionInfo {
@@ -223,11 +223,11 @@ impl Drop for Connection {
         registry.links.remove(&self.id);
         registry.subscriptions.remove(self.id);
         if let Some(handler) = &mut self.handler {
-            let outbox = &self.link.outbox;
-            handler.leaving(self.id, outbox.epoch(), &outbox.handed());
+            let send_queue = &self.link.send_queue;
+            handler.leaving(self.id, send_queue.epoch(), &send_queue.handed());
         }
         // Under the lock, so that no figure has it twice or not at all.
-        self.hub.core.tally.closed(self.link.outbox.closing(), self.link.outbox.depth().counters);
+        self.hub.core.tally.closed(self.link.send_queue.closing(), self.link.send_queue.depth().counters);
         drop(registry);
         if let Some(handler) = &mut self.handler {
             handler.closed(self.id);
@@ -238,27 +238,27 @@ impl Drop for Connection {
 /// Newest values that are being fetched. Dropped before they came, it leaves them to be fetched later: the one who waits
 /// for [`Connection::next`] may turn to something else at any time.
 struct Fetch<'a> {
-    outbox: &'a Outbox,
+    send_queue: &'a SendQueue,
     roots: &'a [Root],
     over: bool,
 }
 
 impl<'a> Fetch<'a> {
-    fn begin(outbox: &'a Outbox, roots: &'a [Root]) -> Self {
-        outbox.begin_latest();
-        Self { outbox, roots, over: false }
+    fn begin(send_queue: &'a SendQueue, roots: &'a [Root]) -> Self {
+        send_queue.begin_latest();
+        Self { send_queue, roots, over: false }
     }
 
     fn end(mut self, values: Vec<Arc<Committed>>) {
         self.over = true;
-        self.outbox.end_latest(values);
+        self.send_queue.end_latest(values);
     }
 }
 
 impl Drop for Fetch<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.outbox.abandon_latest(self.roots);
+            self.send_queue.abandon_latest(self.roots);
         }
     }
 }
@@ -324,12 +324,12 @@ impl Connection {
         let now = core.clock.now();
         let settings = &core.settings;
         let ConnectRequest { principal, dialect, home, targets, cursor, cursors, announce, errors, meta } = request;
-        let outbox = Outbox::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
+        let send_queue = SendQueue::new(id, dialect, settings.mailbox, heads.epoch, heads.head, cursors);
         let claims = principal.claims.clone();
         let context = handler.as_ref().and_then(|handler| handler.context()).cloned().map(SessionId::Context);
         match handler.as_mut().and_then(|handler| handler.welcome()) {
-            Some(words) => outbox.tell_in_words(words, now),
-            None => outbox.tell(
+            Some(words) => send_queue.tell_in_words(words, now),
+            None => send_queue.tell(
                 &Welcome {
                     connection_id: id,
                     protocol: version::PROTOCOL.into(),
@@ -357,12 +357,12 @@ impl Connection {
         let member = Member::new(dialect, claims, home);
         let implicit = member.implicit();
         for root in &implicit {
-            outbox.hold(root);
+            send_queue.hold(root);
         }
         let peer = meta.remote_address;
         let credential = Mutex::new(principal.credential.clone());
         let link =
-            Arc::new(Link { outbox, meta, connected_at: now, credential, subscribed: SubscribedTimes::default() });
+            Arc::new(Link { send_queue, meta, connected_at: now, credential, subscribed: SubscribedTimes::default() });
         {
             let mut registry = core.registry_mut();
             // Again, now that a revocation would find the connection: one that came in between did not (AUTH-13).
@@ -373,10 +373,10 @@ impl Connection {
             }
             if let Some(handler) = &mut handler {
                 for event in handler.greet(id, &member) {
-                    link.outbox.show(event);
+                    link.send_queue.show(event);
                 }
                 for words in handler.greet_in_words(id, &member) {
-                    link.outbox.tell_in_words(words, now);
+                    link.send_queue.tell_in_words(words, now);
                 }
             }
             registry.roster.connect(id, member);
@@ -473,25 +473,25 @@ impl Connection {
 
     /// Tells this client something of the catalog, if its dialect can say it.
     pub fn tell<P: AddressedTo<to::Connection>>(&self, payload: &P) {
-        self.link.outbox.tell(payload, self.now());
+        self.link.send_queue.tell(payload, self.now());
     }
 
     /// Tells this client something that only its dialect has words for.
     pub fn tell_in_words(&self, words: impl Into<bytes::Bytes>) {
-        self.link.outbox.tell_in_words(words.into(), self.now());
+        self.link.send_queue.tell_in_words(words.into(), self.now());
     }
 
     /// Shows this client an event as if it had just been delivered, whatever its class. Whoever calls this knows that the
     /// client is among those whom routing would have named.
     pub fn show(&self, event: Envelope) {
-        self.link.outbox.show(event);
+        self.link.send_queue.show(event);
     }
 
     /// Waits for what to do next. Cancel safe.
     pub async fn next(&mut self) -> Outgoing {
         loop {
             self.lapse();
-            match self.link.outbox.take() {
+            match self.link.send_queue.take() {
                 Taken::Frames(frames) => return Outgoing::Frames(frames),
                 Taken::Close(code, reason) => return Outgoing::Close(code, reason),
                 Taken::Behind(asked) => match self.page(&asked).await {
@@ -512,7 +512,7 @@ impl Connection {
                         next = next.min(Instant::now() + self.hub.until(end));
                     }
                     tokio::select! {
-                        () = self.link.outbox.changed() => {}
+                        () = self.link.send_queue.changed() => {}
                         () = tokio::time::sleep_until(next) => {}
                     }
                 }
@@ -525,7 +525,7 @@ impl Connection {
                     self.unanswered_pings = 0;
                 }
                 if self.unanswered_pings >= limits::UNANSWERED_PINGS {
-                    self.link.outbox.close(CloseCode::PingTimeout, "transport pings stay unanswered");
+                    self.link.send_queue.close(CloseCode::PingTimeout, "transport pings stay unanswered");
                     return Outgoing::Close(CloseCode::PingTimeout, "transport pings stay unanswered".into());
                 }
                 self.unanswered_pings += 1;
@@ -541,7 +541,7 @@ impl Connection {
     /// Closes the connection when its credentials have ended (AUTH-11).
     fn lapse(&self) {
         if self.refused_from.is_some_and(|end| end <= self.now()) {
-            self.link.outbox.close(CloseCode::Unauthorized, EXPIRED);
+            self.link.send_queue.close(CloseCode::Unauthorized, EXPIRED);
         }
     }
 
@@ -552,14 +552,14 @@ impl Connection {
     }
 
     fn heartbeat(&self) {
-        let positions = self.link.outbox.positions();
+        let positions = self.link.send_queue.positions();
         let heartbeat = Heartbeat {
             server_time: self.now(),
             active_connections: self.hub.connection_count() as u64,
             server_status: if self.hub.is_draining() { "draining" } else { "healthy" }.into(),
             positions: positions.into_iter().map(|(to, seq)| StreamPosition { to, seq }).collect(),
         };
-        self.link.outbox.tell(&heartbeat, heartbeat.server_time);
+        self.link.send_queue.tell(&heartbeat, heartbeat.server_time);
     }
 
     /// Reads the log where this connection is behind, and gives what of it may be written.
@@ -573,7 +573,7 @@ impl Connection {
         let Some(member) = registry.roster.member(self.id) else { return Ok(Vec::new()) };
         let admits = |event: &Envelope| self.admits_kept(member, event);
         let receives = |stream: &Audience| route::receives(self.id, member, stream);
-        Ok(self.link.outbox.page(asked, &page, receives, admits, now))
+        Ok(self.link.send_queue.page(asked, &page, receives, admits, now))
     }
 
     /// Has the handler say how everything stands, in place of newest values; whether it does.
@@ -583,7 +583,7 @@ impl Connection {
         let (Some(handler), Some(member)) = (&mut self.handler, registry.roster.member(self.id)) else { return false };
         let Some(renewed) = handler.renew_in_words(self.id, member) else { return false };
         for words in renewed {
-            self.link.outbox.tell_in_words(words, now);
+            self.link.send_queue.tell_in_words(words, now);
         }
         true
     }
@@ -591,7 +591,7 @@ impl Connection {
     /// Fetches the newest values of roots and puts them into the mailbox, unless newer ones came meanwhile.
     async fn bring_latest(&self, roots: &[Root]) -> Result<(), ErrorBody> {
         let core = &self.hub.core;
-        let fetch = Fetch::begin(&self.link.outbox, roots);
+        let fetch = Fetch::begin(&self.link.send_queue, roots);
         let now = core.clock.now();
         let values = core.history.latest(now, roots).await;
         // Behind the values, so that one that is evicted in between is reported.
@@ -606,7 +606,7 @@ impl Connection {
             fetch.end(values.cloned().collect());
             let missed = missed.iter().flatten().filter(|missed| admits(&missed.event));
             for (root, number) in newest_of_roots(roots, missed) {
-                self.link.outbox.miss_values(root, number, now);
+                self.link.send_queue.miss_values(root, number, now);
             }
         }
         values?;
@@ -624,7 +624,7 @@ impl Connection {
     pub async fn receive(&mut self, bytes: &[u8]) {
         self.lapse();
         // Whoever is on the way out asks for nothing more.
-        if self.link.outbox.is_closing() || !self.take_turn(bytes.len()) {
+        if self.link.send_queue.is_closing() || !self.take_turn(bytes.len()) {
             return;
         }
         if let Some(mut handler) = self.handler.take() {
@@ -660,7 +660,7 @@ impl Connection {
 
     /// Closes the connection: [`Connection::next`] gives what waits, and then [`Outgoing::Close`]. The first reason counts.
     pub fn close(&mut self, code: CloseCode, reason: impl Into<String>) {
-        self.link.outbox.close(code, reason);
+        self.link.send_queue.close(code, reason);
     }
 
     /// Whether a frame of the client may be looked at, or came too soon (LIMIT-02).
@@ -698,7 +698,7 @@ impl Connection {
             retry_after_ms: wait.map(|wait| millis(wait + Duration::from_nanos(999_999))),
             details: None,
         };
-        self.link.outbox.tell(&payload, self.now());
+        self.link.send_queue.tell(&payload, self.now());
     }
 
     /// Counts a refusal for flooding; too many in a minute close the connection (LIMIT-03).
@@ -707,7 +707,7 @@ impl Connection {
         self.strikes.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
         self.strikes.push(now);
         if self.strikes.len() >= limits::STRIKES_PER_MINUTE as usize {
-            self.link.outbox.close(CloseCode::RateLimited, "too many refused frames");
+            self.link.send_queue.close(CloseCode::RateLimited, "too many refused frames");
         }
     }
 
@@ -715,7 +715,7 @@ impl Connection {
     fn count_wrong_credentials(&mut self) {
         self.wrong_credentials += 1;
         if self.wrong_credentials >= limits::FAILED_CREDENTIALS_PER_CONNECTION {
-            self.link.outbox.close(CloseCode::RateLimited, "too many wrong credentials");
+            self.link.send_queue.close(CloseCode::RateLimited, "too many wrong credentials");
         }
     }
 
@@ -723,7 +723,7 @@ impl Connection {
         match command {
             Command::Ping(Ping { client_time }) => {
                 let server_time = self.now();
-                self.link.outbox.tell(&Pong { re, client_time, server_time }, server_time);
+                self.link.send_queue.tell(&Pong { re, client_time, server_time }, server_time);
                 Ok(())
             }
             Command::Subscribe(Subscribe { epoch, streams }) => {
@@ -780,11 +780,11 @@ impl Connection {
         answer: bool,
     ) -> Result<Vec<RefusedStream>, Refusal> {
         self.charge_targets(wanted.all.len() + refused.len());
-        let outbox = &self.link.outbox;
+        let send_queue = &self.link.send_queue;
         let is_new = implicit.is_some();
         let mut silent = implicit.unwrap_or_default();
         let Wishes { all: wanted, places: named } = wanted;
-        outbox.begin_latest();
+        send_queue.begin_latest();
         let outcomes = {
             let mut registry = self.hub.core.registry_mut();
             let member = registry.roster.member(self.id);
@@ -800,7 +800,7 @@ impl Connection {
             match admitted {
                 Ok(()) => {
                     // Held before routing can deliver anything of them: nothing may overtake the replay.
-                    let held = outbox.hold_all(wanted.iter().map(|wish| &wish.root));
+                    let held = send_queue.hold_all(wanted.iter().map(|wish| &wish.root));
                     let outcomes = registry.roster.subscribe_all(self.id, wanted.iter().map(|wish| &wish.root));
                     registry.account(self.id, &self.holder);
                     let origin = if is_new { Origin::Connect } else { Origin::Command };
@@ -816,7 +816,7 @@ impl Connection {
         let outcomes = match outcomes {
             Ok(outcomes) => outcomes,
             Err(refusal) => {
-                outbox.end_latest(Vec::new());
+                send_queue.end_latest(Vec::new());
                 return Err(refusal);
             }
         };
@@ -846,7 +846,7 @@ impl Connection {
                 }
             }
         }
-        outbox.forget_all(&lost);
+        send_queue.forget_all(&lost);
         for RefusedStream { to, code, message } in &refused {
             tracing::debug!(connection = %self.id, to, %code, reason = message, "a subscription was refused");
         }
@@ -861,8 +861,8 @@ impl Connection {
         let heads = match self.hub.core.history.heads().await {
             Ok(heads) => heads,
             Err(error) => {
-                outbox.end_latest(Vec::new());
-                outbox.close(CloseCode::Restart, error.message.clone());
+                send_queue.end_latest(Vec::new());
+                send_queue.close(CloseCode::Restart, error.message.clone());
                 return Err(error.into());
             }
         };
@@ -876,9 +876,9 @@ impl Connection {
                 streams: accepted.iter().map(stream).collect(),
                 refused: refused.clone(),
             };
-            outbox.tell(&subscribed, now);
+            send_queue.tell(&subscribed, now);
         }
-        outbox.end_latest(Vec::new());
+        send_queue.end_latest(Vec::new());
         if self.handler.as_ref().is_none_or(|handler| handler.wants_latest()) {
             // Whoever hears of every ADW without asking has no list of them; routing takes out what is not theirs (ADW-10).
             let hears_all =
@@ -900,7 +900,7 @@ impl Connection {
             };
             (root, begin)
         });
-        self.link.outbox.follow_all(begins.collect(), heads.head, now);
+        self.link.send_queue.follow_all(begins.collect(), heads.head, now);
         Ok(refused)
     }
 
@@ -929,10 +929,10 @@ impl Connection {
             let member = registry.roster.member(self.id);
             let implicit = |root: &&Root| member.is_some_and(|member| member.is_implicit(root));
             let lost: Vec<Root> = roots.iter().filter(|root| !implicit(root)).cloned().collect();
-            self.link.outbox.forget_all(&lost);
+            self.link.send_queue.forget_all(&lost);
         }
         let streams = roots.into_iter().map(|to| UnsubscribedStream { to }).collect();
-        self.link.outbox.tell(&Unsubscribed { re, streams }, self.now());
+        self.link.send_queue.tell(&Unsubscribed { re, streams }, self.now());
         Ok(())
     }
 
@@ -960,11 +960,11 @@ impl Connection {
             let lost = registry.roster.set_claims(self.id, claims.clone())?;
             self.link.subscribed.forget(&lost);
             for root in &lost {
-                self.link.outbox.forget(root);
+                self.link.send_queue.forget(root);
             }
             // What waits is judged as if it were delivered now (AUTH-06).
             if let Some(member) = registry.roster.member(self.id) {
-                self.link.outbox.retain(|event| route::admits(self.id, member, event));
+                self.link.send_queue.retain(|event| route::admits(self.id, member, event));
             }
             *self.link.credential.lock().unwrap_or_else(PoisonError::into_inner) = credential.clone();
             lost
@@ -978,14 +978,14 @@ impl Connection {
         let now = self.now();
         if !lost.is_empty() {
             let streams = lost.into_iter().map(|to| UnsubscribedStream { to }).collect();
-            self.link.outbox.tell(&Unsubscribed { re: None, streams }, now);
+            self.link.send_queue.tell(&Unsubscribed { re: None, streams }, now);
         }
         let mut data = serde_json::Map::new();
         data.insert("permissions".into(), claims.permissions.iter().map(|it| it.as_str()).collect());
         if let Some(end) = credential.expires_at {
             data.insert("expires_at".into(), end.to_string().into());
         }
-        self.link.outbox.tell(&Reply { re, data }, now);
+        self.link.send_queue.tell(&Reply { re, data }, now);
         Ok(())
     }
 }
@@ -1022,7 +1022,7 @@ fn make_room(registry: &mut Registry, holder: &Holder, bytes: usize) -> Result<(
             Room::Close(id) => {
                 tracing::warn!(connection = %id, "closed: it has most of the subscriptions, and there is no room for others");
                 if let Some(link) = registry.links.get(&id) {
-                    link.outbox
+                    link.send_queue
                         .cut(CloseCode::TryAgainLater, "the server needs the room of your subscriptions for others");
                 }
                 registry.subscriptions.remove(id);

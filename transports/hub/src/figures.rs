@@ -13,7 +13,7 @@ use eventwire_protocol::{CloseCode, ErrorCode};
 
 use crate::{
     history::Usage,
-    outbox::{Counters, Depth},
+    send_queue::{Counters, Depth},
     unfinished::BudgetUsage,
 };
 

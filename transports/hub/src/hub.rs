@@ -360,7 +360,7 @@ impl Place {
     }
 }
 
-/// Who is connected, and the outbox of each.
+/// Who is connected, and the send queue of each.
 pub(crate) struct Registry {
     pub(crate) roster: Roster,
     pub(crate) links: HashMap<ConnectionId, Arc<Link>>,
@@ -435,7 +435,7 @@ impl Core {
         self.tally.turned_away(TurnedAway::Displaced);
         // One that is not in the registry yet looks again when it gets there.
         if let Some(link) = self.registry().links.get(&id) {
-            link.outbox.cut(CloseCode::TryAgainLater, DISPLACED);
+            link.send_queue.cut(CloseCode::TryAgainLater, DISPLACED);
         }
     }
 
@@ -471,7 +471,7 @@ impl Core {
             let link = registry.links.get(&id)?;
             ending.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
         });
-        let closed = links.inspect(|link| link.outbox.cut(ending.close_code(), ending.reason())).count();
+        let closed = links.inspect(|link| link.send_queue.cut(ending.close_code(), ending.reason())).count();
         drop(registry);
         let subject = ending.to_string();
         let _ = self.revoked.send(ending);
@@ -1095,7 +1095,7 @@ impl Hub {
         let words = if told.is_empty() { Vec::new() } else { words() };
         for link in told.iter().filter_map(|id| registry.links.get(id)) {
             for words in &words {
-                link.outbox.tell_in_words(words.clone(), now);
+                link.send_queue.tell_in_words(words.clone(), now);
             }
         }
         told.len()
@@ -1195,7 +1195,7 @@ impl Hub {
         let registry = self.core.registry();
         let present = registry.roster.members().filter_map(|(id, member)| {
             let link = registry.links.get(&id)?;
-            Some((link.transport(), member.dialect().as_str(), link.outbox.depth()))
+            Some((link.transport(), member.dialect().as_str(), link.send_queue.depth()))
         });
         let figures = self.core.tally.with(present);
         Figures {
@@ -1258,7 +1258,7 @@ impl Hub {
         let registry = self.core.registry();
         let link = registry.links.get(&id);
         if let Some(link) = link {
-            link.outbox.tell(&payload, self.now());
+            link.send_queue.tell(&payload, self.now());
         }
         link.is_some()
     }
@@ -1288,7 +1288,7 @@ impl Hub {
         let registry = self.core.registry();
         let link = registry.links.get(&id);
         if let Some(link) = link {
-            link.outbox.close(code, reason);
+            link.send_queue.close(code, reason);
         }
         link.is_some()
     }
@@ -1312,8 +1312,8 @@ impl Hub {
                 code: Some(CloseCode::Restart.as_u16()),
                 reconnect_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0).saturating_add(500).min(MAX_SEQ)),
             };
-            link.outbox.tell(&closing, now);
-            link.outbox.close(CloseCode::Restart, "the server is stopping");
+            link.send_queue.tell(&closing, now);
+            link.send_queue.close(CloseCode::Restart, "the server is stopping");
         }
         let gone = async {
             while self.connection_count() > 0 {

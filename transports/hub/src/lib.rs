@@ -48,13 +48,13 @@ mod intake;
 pub mod link_request;
 mod logins;
 pub mod metered;
-#[doc(hidden)]
-pub mod outbox;
 mod passes;
 pub mod places;
 mod rates;
 mod records;
 mod revocation;
+#[doc(hidden)]
+pub mod send_queue;
 mod sequencer;
 mod session_key;
 pub mod state;
@@ -80,7 +80,7 @@ pub use holder::Holder;
 pub use hub::{Builder, Hub, Kick, Settings, ToAdw, ToConnection, ToEveryone, ToRoom, ToSession, ToUser, random};
 pub use intake::{Intake, processors};
 pub use link_request::ConnectQuery;
-pub use outbox::{Counters, OutFrame};
 pub use passes::{SseCookie, Ticket};
 pub use revocation::Revocation;
+pub use send_queue::{Counters, OutFrame};
 pub use session_key::SessionKey;

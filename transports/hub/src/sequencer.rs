@@ -235,7 +235,7 @@ fn deliver(core: &Core, events: &[Arc<Committed>], accounts: Vec<(Arc<Committed>
         }
         for id in route(&registry.roster, event.envelope()) {
             if let Some(link) = registry.links.get(&id) {
-                link.outbox.offer(event);
+                link.send_queue.offer(event);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Three parties meet here. The sequencer *offers* committed events, in order. The connection's own task *takes* what
 //! waits and *pages* in what it is behind on. Commands *follow* and *forget* roots. Each call takes the lock once and
-//! never waits under it; that any order of these calls gives every event exactly once is what `tests/outbox_model.rs`
+//! never waits under it; that any order of these calls gives every event exactly once is what `tests/send_queue_model.rs`
 //! checks over schedules.
 
 use std::{
@@ -103,7 +103,7 @@ pub struct Depth {
 
 /// What is on its way to one connection.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct SendQueue {
     id: ConnectionId,
     dialect: Dialect,
     epoch: Epoch,
@@ -137,8 +137,8 @@ fn latest_key(envelope: &Envelope) -> LatestKey {
     (envelope.audience().clone(), envelope.kind().as_str().to_owned(), envelope.key().map(str::to_owned))
 }
 
-impl Outbox {
-    /// An outbox of a connection that begins when the log has reached `head`. With `cursors`, frames say where they lead.
+impl SendQueue {
+    /// A send queue of a connection that begins when the log has reached `head`. With `cursors`, frames say where they lead.
     pub fn new(
         id: ConnectionId,
         dialect: Dialect,

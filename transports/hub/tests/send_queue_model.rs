@@ -1,8 +1,8 @@
 //! The splice between replay and live, model-checked: a sequencer that commits and offers, a link that takes and pages,
 //! and commands that follow and lose, under every schedule that the explorer draws.
 //!
-//! Built only with the feature `shuttle`, which puts the outbox on the explorer's locks:
-//! `cargo test -p eventwire-hub --features shuttle --test outbox_model`. The variable `SHUTTLE_ITERATIONS` sets how many
+//! Built only with the feature `shuttle`, which puts the send queue on the explorer's locks:
+//! `cargo test -p eventwire-hub --features shuttle --test send_queue_model`. The variable `SHUTTLE_ITERATIONS` sets how many
 //! schedules are drawn for each case.
 #![cfg(feature = "shuttle")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use eventwire_hub::{
     history::Page,
-    outbox::{OutFrame, Outbox, Taken},
+    send_queue::{OutFrame, SendQueue, Taken},
 };
 use eventwire_protocol::{
     AdwId, Audience, Committed, ConnectionId, Dialect, Envelope, Epoch, Position, Root, Seq, Time,
@@ -58,9 +58,9 @@ impl Log {
     }
 }
 
-fn outbox(frames: usize) -> Arc<Outbox> {
+fn send_queue(frames: usize) -> Arc<SendQueue> {
     let bounds = MailboxBounds { frames, bytes: 1 << 20 };
-    Arc::new(Outbox::new(
+    Arc::new(SendQueue::new(
         ConnectionId::from_u64(1),
         Dialect::Canonical,
         bounds,
@@ -78,16 +78,16 @@ fn numbers(frames: &[OutFrame], seen: &mut Vec<u64>) {
 }
 
 /// What a link does until it has seen the last event: take, write, page.
-fn drive(outbox: &Outbox, log: &Log, page: usize) -> Vec<u64> {
+fn drive(send_queue: &SendQueue, log: &Log, page: usize) -> Vec<u64> {
     let mut seen = Vec::new();
     while seen.last() != Some(&EVENTS) {
-        match outbox.take() {
+        match send_queue.take() {
             Taken::Frames(frames) => numbers(&frames, &mut seen),
             Taken::Behind(asked) => {
                 let part = log.page(asked[0].1, page);
                 // The page is a state of the past by the time it arrives.
                 thread::yield_now();
-                let frames = outbox.page(&asked, &part, |_| true, |_| true, NOW());
+                let frames = send_queue.page(&asked, &part, |_| true, |_| true, NOW());
                 numbers(&frames, &mut seen);
             }
             Taken::Idle => thread::yield_now(),
@@ -97,14 +97,14 @@ fn drive(outbox: &Outbox, log: &Log, page: usize) -> Vec<u64> {
     seen
 }
 
-fn publish(log: &Arc<Log>, outbox: &Arc<Outbox>) -> thread::JoinHandle<()> {
-    let (log, outbox) = (log.clone(), outbox.clone());
+fn publish(log: &Arc<Log>, send_queue: &Arc<SendQueue>) -> thread::JoinHandle<()> {
+    let (log, send_queue) = (log.clone(), send_queue.clone());
     thread::spawn(move || {
         for number in 1..=EVENTS {
             let event = log.commit(number);
             // Between commit and delivery anything may happen.
             thread::yield_now();
-            outbox.offer(&event);
+            send_queue.offer(&event);
         }
     })
 }
@@ -118,13 +118,13 @@ fn explore(case: fn()) {
 #[test]
 fn log_06_a_subscription_in_the_middle_of_publishing_misses_nothing_and_repeats_nothing() {
     explore(|| {
-        let (log, outbox) = (Arc::new(Log::default()), outbox(100));
-        let publisher = publish(&log, &outbox);
+        let (log, send_queue) = (Arc::new(Log::default()), send_queue(100));
+        let publisher = publish(&log, &send_queue);
         // As `subscribe` does: held, then followed from where the client stood, while events are committed.
-        outbox.hold(&root());
+        send_queue.hold(&root());
         thread::yield_now();
-        outbox.follow(&root(), Position::START, true, false, NOW());
-        let seen = drive(&outbox, &log, 2);
+        send_queue.follow(&root(), Position::START, true, false, NOW());
+        let seen = drive(&send_queue, &log, 2);
         publisher.join().unwrap();
         assert_eq!(seen, (1..=EVENTS).collect::<Vec<_>>());
     });
@@ -133,14 +133,14 @@ fn log_06_a_subscription_in_the_middle_of_publishing_misses_nothing_and_repeats_
 #[test]
 fn log_07_a_subscription_from_now_on_has_no_hole_behind_its_head() {
     explore(|| {
-        let (log, outbox) = (Arc::new(Log::default()), outbox(100));
-        outbox.hold(&root());
-        let publisher = publish(&log, &outbox);
+        let (log, send_queue) = (Arc::new(Log::default()), send_queue(100));
+        send_queue.hold(&root());
+        let publisher = publish(&log, &send_queue);
         let head = log.page(Position::START, usize::MAX).upto;
         thread::yield_now();
-        outbox.follow_from_now(&root(), head);
+        send_queue.follow_from_now(&root(), head);
         if head.as_u64() < EVENTS {
-            let seen = drive(&outbox, &log, 2);
+            let seen = drive(&send_queue, &log, 2);
             assert_eq!(seen, (head.as_u64() + 1..=EVENTS).collect::<Vec<_>>());
         }
         publisher.join().unwrap();
@@ -150,11 +150,11 @@ fn log_07_a_subscription_from_now_on_has_no_hole_behind_its_head() {
 #[test]
 fn flow_02_a_mailbox_of_one_frame_loses_nothing_to_the_log() {
     explore(|| {
-        let (log, outbox) = (Arc::new(Log::default()), outbox(1));
-        outbox.hold(&root());
-        outbox.follow(&root(), Position::START, false, false, NOW());
-        let publisher = publish(&log, &outbox);
-        let seen = drive(&outbox, &log, 1);
+        let (log, send_queue) = (Arc::new(Log::default()), send_queue(1));
+        send_queue.hold(&root());
+        send_queue.follow(&root(), Position::START, false, false, NOW());
+        let publisher = publish(&log, &send_queue);
+        let seen = drive(&send_queue, &log, 1);
         publisher.join().unwrap();
         assert_eq!(seen, (1..=EVENTS).collect::<Vec<_>>());
     });
@@ -163,15 +163,15 @@ fn flow_02_a_mailbox_of_one_frame_loses_nothing_to_the_log() {
 #[test]
 fn log_06_following_again_further_back_brings_what_lies_between_in_order() {
     explore(|| {
-        let (log, outbox) = (Arc::new(Log::default()), outbox(2));
-        outbox.hold(&root());
-        outbox.follow(&root(), Position::new(3).unwrap(), false, false, NOW());
-        let publisher = publish(&log, &outbox);
+        let (log, send_queue) = (Arc::new(Log::default()), send_queue(2));
+        send_queue.hold(&root());
+        send_queue.follow(&root(), Position::new(3).unwrap(), false, false, NOW());
+        let publisher = publish(&log, &send_queue);
         let again = {
-            let outbox = outbox.clone();
-            thread::spawn(move || outbox.follow(&root(), Position::START, true, false, NOW()))
+            let send_queue = send_queue.clone();
+            thread::spawn(move || send_queue.follow(&root(), Position::START, true, false, NOW()))
         };
-        let seen = drive(&outbox, &log, 2);
+        let seen = drive(&send_queue, &log, 2);
         publisher.join().unwrap();
         again.join().unwrap();
         // The client asked for the beginning again after some of it: wherever that fell, each run has no hole.
