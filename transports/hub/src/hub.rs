@@ -46,7 +46,6 @@ use crate::{
     holder::Holder,
     intake::{self, CommandWork, Intake, WorkAccount},
     logins::Logins,
-    passes::{Passes, SseCookie, Ticket, WhenFull},
     places::{self, Activity, Entered, Places, Stage},
     rates::{self, Rates},
     records::HubRecords,
@@ -55,6 +54,7 @@ use crate::{
     session_key::SessionKey,
     state::{Durability, LoginDigest, Room, StateEntry, StateLog},
     subscriptions::Subscriptions,
+    tickets::{SseCookie, Ticket, TicketStore, WhenFull},
     unfinished::Budget,
 };
 
@@ -213,8 +213,8 @@ impl Builder {
             places: Mutex::new(Places::new(max_connections, reserve, places::most_leaving(max_connections))),
             handshakes: Mutex::new(Handshakes::new(max_connections)),
             guesses: Mutex::new(Guesses::new()),
-            tickets: Passes::new(limits::TICKET_AGE, limits::TICKETS, WhenFull::Refuse),
-            cookies: Passes::new(limits::SSE_COOKIE_AGE, limits::SSE_COOKIES, WhenFull::DropOldest),
+            tickets: TicketStore::new(limits::TICKET_AGE, limits::TICKETS, WhenFull::Refuse),
+            cookies: TicketStore::new(limits::SSE_COOKIE_AGE, limits::SSE_COOKIES, WhenFull::DropOldest),
             revocations: Mutex::new(revocations),
             logins: Mutex::new(logins),
             state: self.state.map(AsyncMutex::new),
@@ -266,8 +266,8 @@ pub(crate) struct Core {
     pub(crate) taps: Vec<Arc<dyn Tap>>,
     session_key: SessionKey,
     audit: Audit,
-    pub(crate) tickets: Passes,
-    pub(crate) cookies: Passes,
+    pub(crate) tickets: TicketStore,
+    pub(crate) cookies: TicketStore,
     revocations: Mutex<Revocations>,
     logins: Mutex<Logins>,
     /// Keeps what outlives the process.

@@ -50,7 +50,7 @@ const SPARE: usize = 64;
 
 /// Secrets of one kind that were given out and still hold.
 #[derive(Debug)]
-pub(crate) struct Passes {
+pub(crate) struct TicketStore {
     age: Duration,
     each: usize,
     when_full: WhenFull,
@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-impl Passes {
+impl TicketStore {
     pub(crate) fn new(age: Duration, each: usize, when_full: WhenFull) -> Self {
         Self { age, each, when_full, state: Mutex::default() }
     }
@@ -196,21 +196,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn auth_12_a_ticket_is_good_once_and_for_its_time_and_no_two_are_alike() {
-        let passes = Passes::new(Duration::from_secs(30), 4, WhenFull::Refuse);
+        let store = TicketStore::new(Duration::from_secs(30), 4, WhenFull::Refuse);
         let ada = principal("ada");
-        let secret = passes.issue(&ada).unwrap();
+        let secret = store.issue(&ada).unwrap();
         assert_eq!(secret.reveal().len(), 64);
-        assert_eq!(*passes.redeem(&secret).unwrap(), ada);
-        assert_eq!(passes.redeem(&secret), None, "once");
-        let late = passes.issue(&ada).unwrap();
+        assert_eq!(*store.redeem(&secret).unwrap(), ada);
+        assert_eq!(store.redeem(&secret), None, "once");
+        let late = store.issue(&ada).unwrap();
         tokio::time::advance(Duration::from_millis(29_999)).await;
-        assert!(passes.show(&late).is_some());
+        assert!(store.show(&late).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!((passes.show(&late), passes.redeem(&late)), (None, None), "too late");
+        assert_eq!((store.show(&late), store.redeem(&late)), (None, None), "too late");
         for wrong in ["", "x", &"0".repeat(64)] {
-            assert_eq!(passes.redeem(&Secret::new(wrong)), None, "{wrong}");
+            assert_eq!(store.redeem(&Secret::new(wrong)), None, "{wrong}");
         }
-        let many = Passes::new(Duration::from_secs(30), 1_000, WhenFull::Refuse);
+        let many = TicketStore::new(Duration::from_secs(30), 1_000, WhenFull::Refuse);
         let secrets: BTreeSet<_> = (0..1_000).map(|_| many.issue(&ada).unwrap().reveal().to_owned()).collect();
         assert_eq!(secrets.len(), 1_000);
         let held = format!("{:?}", many);
@@ -219,7 +219,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn auth_12_nobody_has_more_than_their_share_and_none_of_it_is_left_behind() {
-        let tickets = Passes::new(Duration::from_secs(30), 2, WhenFull::Refuse);
+        let tickets = TicketStore::new(Duration::from_secs(30), 2, WhenFull::Refuse);
         let (ada, bob) = (principal("ada"), principal("bob"));
         let first = tickets.issue(&ada).unwrap();
         tickets.issue(&ada).unwrap();
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!((state.held.len(), state.order.len(), state.of.len()), (1, 1, 1));
         drop(state);
 
-        let cookies = Passes::new(Duration::from_secs(60), 2, WhenFull::DropOldest);
+        let cookies = TicketStore::new(Duration::from_secs(60), 2, WhenFull::DropOldest);
         let all: Vec<_> = (0..3).map(|_| cookies.issue(&ada).unwrap()).collect();
         let held: Vec<_> = all.iter().map(|one| cookies.show(one).is_some()).collect();
         assert_eq!(held, [false, true, true]);
@@ -246,21 +246,21 @@ mod tests {
 
     #[tokio::test]
     async fn auth_12_what_is_no_longer_held_takes_no_room_behind_what_is() {
-        let passes = Passes::new(Duration::from_secs(3600), 4, WhenFull::DropOldest);
-        passes.issue(&principal("ada")).unwrap();
+        let store = TicketStore::new(Duration::from_secs(3600), 4, WhenFull::DropOldest);
+        store.issue(&principal("ada")).unwrap();
         for _ in 0..1_000 {
-            let one = passes.issue(&principal("bob")).unwrap();
-            passes.redeem(&one).unwrap();
+            let one = store.issue(&principal("bob")).unwrap();
+            store.redeem(&one).unwrap();
         }
-        assert!(passes.state().order.len() <= SPARE + 3, "{}", passes.state().order.len());
+        assert!(store.state().order.len() <= SPARE + 3, "{}", store.state().order.len());
     }
 
     #[tokio::test]
     async fn auth_12_over_all_principals_there_is_an_end_too() {
-        let passes = Passes::new(Duration::from_secs(30), 1, WhenFull::Refuse);
+        let store = TicketStore::new(Duration::from_secs(30), 1, WhenFull::Refuse);
         for name in 0..PRINCIPALS {
-            passes.issue(&principal(&name.to_string())).unwrap();
+            store.issue(&principal(&name.to_string())).unwrap();
         }
-        assert_eq!(passes.issue(&principal("one more")).unwrap_err().code, ErrorCode::Unavailable);
+        assert_eq!(store.issue(&principal("one more")).unwrap_err().code, ErrorCode::Unavailable);
     }
 }
