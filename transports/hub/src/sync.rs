@@ -1,4 +1,4 @@
-//! The lock and the wake-up of the send_queue: those of std and tokio, or those of the schedule explorer that model-checks it.
+//! The lock and the wake-up of the send queue: those of std and tokio, or those of the schedule explorer that model-checks it.
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
