@@ -47,6 +47,6 @@ pub type OnFailure = Arc<dyn Fn(ApplicationCommand, ErrorBody) + Send + Sync>;
 /// Tells the sender, in the words of its dialect.
 pub fn tell_sender(hub: Hub) -> OnFailure {
     Arc::new(move |command, error| {
-        hub.tell_error(command.connection_id, &error);
+        hub.send_error(command.connection_id, &error);
     })
 }

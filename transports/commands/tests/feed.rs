@@ -223,7 +223,7 @@ async fn cmd_12_a_command_that_nobody_acknowledges_is_given_up_and_its_sender_is
     assert!(said.await.is_err());
     feed.close();
     assert_eq!(reads.await.unwrap(), 20);
-    assert!(!hub.tell_error("c0000000000000000".parse().unwrap(), &ErrorBody::new(ErrorCode::Internal, "x")));
+    assert!(!hub.send_error("c0000000000000000".parse().unwrap(), &ErrorBody::new(ErrorCode::Internal, "x")));
 }
 
 #[tokio::test(start_paused = true)]

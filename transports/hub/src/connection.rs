@@ -328,8 +328,8 @@ impl Connection {
         let claims = principal.claims.clone();
         let context = handler.as_ref().and_then(|handler| handler.context()).cloned().map(SessionId::Context);
         match handler.as_mut().and_then(|handler| handler.welcome()) {
-            Some(words) => send_queue.tell_in_words(words, now),
-            None => send_queue.tell(
+            Some(words) => send_queue.send_encoded(words, now),
+            None => send_queue.send(
                 &Welcome {
                     connection_id: id,
                     protocol: version::PROTOCOL.into(),
@@ -373,10 +373,10 @@ impl Connection {
             }
             if let Some(handler) = &mut handler {
                 for event in handler.greet(id, &member) {
-                    link.send_queue.show(event);
+                    link.send_queue.deliver(event);
                 }
-                for words in handler.greet_in_words(id, &member) {
-                    link.send_queue.tell_in_words(words, now);
+                for words in handler.initial_frames(id, &member) {
+                    link.send_queue.send_encoded(words, now);
                 }
             }
             registry.roster.connect(id, member);
@@ -431,7 +431,7 @@ impl Connection {
         for RefusedStream { to, code, message } in refused.into_iter().filter(|_| errors) {
             let details = Some(Map::from_iter([("to".to_owned(), Value::String(to))]));
             let error = Error { code, message, re: None, retryable: code.retryable(), retry_after_ms: None, details };
-            connection.tell(&error);
+            connection.send(&error);
         }
         if let Some(context) = context {
             let context = Root::Session(context);
@@ -472,19 +472,19 @@ impl Connection {
     }
 
     /// Tells this client something of the catalog, if its dialect can say it.
-    pub fn tell<P: AddressedTo<to::Connection>>(&self, payload: &P) {
-        self.link.send_queue.tell(payload, self.now());
+    pub fn send<P: AddressedTo<to::Connection>>(&self, payload: &P) {
+        self.link.send_queue.send(payload, self.now());
     }
 
     /// Tells this client something that only its dialect has words for.
-    pub fn tell_in_words(&self, words: impl Into<bytes::Bytes>) {
-        self.link.send_queue.tell_in_words(words.into(), self.now());
+    pub fn send_encoded(&self, words: impl Into<bytes::Bytes>) {
+        self.link.send_queue.send_encoded(words.into(), self.now());
     }
 
     /// Shows this client an event as if it had just been delivered, whatever its class. Whoever calls this knows that the
     /// client is among those whom routing would have named.
-    pub fn show(&self, event: Envelope) {
-        self.link.send_queue.show(event);
+    pub fn deliver(&self, event: Envelope) {
+        self.link.send_queue.deliver(event);
     }
 
     /// Waits for what to do next. Cancel safe.
@@ -559,7 +559,7 @@ impl Connection {
             server_status: if self.hub.is_draining() { "draining" } else { "healthy" }.into(),
             positions: positions.into_iter().map(|(to, seq)| StreamPosition { to, seq }).collect(),
         };
-        self.link.send_queue.tell(&heartbeat, heartbeat.server_time);
+        self.link.send_queue.send(&heartbeat, heartbeat.server_time);
     }
 
     /// Reads the log where this connection is behind, and gives what of it may be written.
@@ -581,9 +581,9 @@ impl Connection {
         let now = self.now();
         let registry = self.hub.core.registry_mut();
         let (Some(handler), Some(member)) = (&mut self.handler, registry.roster.member(self.id)) else { return false };
-        let Some(renewed) = handler.renew_in_words(self.id, member) else { return false };
+        let Some(renewed) = handler.snapshot_frames(self.id, member) else { return false };
         for words in renewed {
-            self.link.send_queue.tell_in_words(words, now);
+            self.link.send_queue.send_encoded(words, now);
         }
         true
     }
@@ -698,7 +698,7 @@ impl Connection {
             retry_after_ms: wait.map(|wait| millis(wait + Duration::from_nanos(999_999))),
             details: None,
         };
-        self.link.send_queue.tell(&payload, self.now());
+        self.link.send_queue.send(&payload, self.now());
     }
 
     /// Counts a refusal for flooding; too many in a minute close the connection (LIMIT-03).
@@ -723,7 +723,7 @@ impl Connection {
         match command {
             Command::Ping(Ping { client_time }) => {
                 let server_time = self.now();
-                self.link.send_queue.tell(&Pong { re, client_time, server_time }, server_time);
+                self.link.send_queue.send(&Pong { re, client_time, server_time }, server_time);
                 Ok(())
             }
             Command::Subscribe(Subscribe { epoch, streams }) => {
@@ -876,7 +876,7 @@ impl Connection {
                 streams: accepted.iter().map(stream).collect(),
                 refused: refused.clone(),
             };
-            send_queue.tell(&subscribed, now);
+            send_queue.send(&subscribed, now);
         }
         send_queue.end_latest(Vec::new());
         if self.handler.as_ref().is_none_or(|handler| handler.wants_latest()) {
@@ -932,7 +932,7 @@ impl Connection {
             self.link.send_queue.forget_all(&lost);
         }
         let streams = roots.into_iter().map(|to| UnsubscribedStream { to }).collect();
-        self.link.send_queue.tell(&Unsubscribed { re, streams }, self.now());
+        self.link.send_queue.send(&Unsubscribed { re, streams }, self.now());
         Ok(())
     }
 
@@ -978,14 +978,14 @@ impl Connection {
         let now = self.now();
         if !lost.is_empty() {
             let streams = lost.into_iter().map(|to| UnsubscribedStream { to }).collect();
-            self.link.send_queue.tell(&Unsubscribed { re: None, streams }, now);
+            self.link.send_queue.send(&Unsubscribed { re: None, streams }, now);
         }
         let mut data = serde_json::Map::new();
         data.insert("permissions".into(), claims.permissions.iter().map(|it| it.as_str()).collect());
         if let Some(end) = credential.expires_at {
             data.insert("expires_at".into(), end.to_string().into());
         }
-        self.link.send_queue.tell(&Reply { re, data }, now);
+        self.link.send_queue.send(&Reply { re, data }, now);
         Ok(())
     }
 }

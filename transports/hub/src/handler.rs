@@ -36,7 +36,7 @@ pub trait ConnectionHandler: Send + Sync + 'static {
 
     /// What the client is told behind that, in the words of its dialect: for what no event of the catalog says as one, and
     /// for more at once than an event may hold. Runs under the same lock.
-    fn greet_in_words(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
+    fn initial_frames(&mut self, id: ConnectionId, member: &Member) -> Vec<Bytes> {
         let _ = (id, member);
         Vec::new()
     }
@@ -50,7 +50,7 @@ pub trait ConnectionHandler: Send + Sync + 'static {
     /// What the client is told, in the words of its dialect, when newest values found no room in its mailbox and it has
     /// caught up: everything as it stands now. `None` lets the hub bring the newest values that are kept, each as old as it
     /// is, which a client takes for new. Runs under the lock of [`greet`](Self::greet).
-    fn renew_in_words(&mut self, id: ConnectionId, member: &Member) -> Option<Vec<Bytes>> {
+    fn snapshot_frames(&mut self, id: ConnectionId, member: &Member) -> Option<Vec<Bytes>> {
         let _ = (id, member);
         None
     }

@@ -1082,12 +1082,7 @@ impl Hub {
     /// dialect and as of one moment: `words` is asked under the lock in which events are delivered, so every event that a
     /// [`Tap`] has seen by then belongs in them, and every later one is delivered behind them. It must not wait and not
     /// call the hub. Nothing of it is kept, and it reaches the connections of this node only. Says how many were told.
-    pub fn tell_in_words(
-        &self,
-        event: &Envelope,
-        dialect: Dialect,
-        words: impl FnOnce() -> Vec<bytes::Bytes>,
-    ) -> usize {
+    pub fn send_encoded(&self, event: &Envelope, dialect: Dialect, words: impl FnOnce() -> Vec<bytes::Bytes>) -> usize {
         let now = self.now();
         let registry = self.core.registry_mut();
         let reads = |id: &ConnectionId| registry.roster.member(*id).is_some_and(|member| member.dialect() == dialect);
@@ -1095,7 +1090,7 @@ impl Hub {
         let words = if told.is_empty() { Vec::new() } else { words() };
         for link in told.iter().filter_map(|id| registry.links.get(id)) {
             for words in &words {
-                link.send_queue.tell_in_words(words.clone(), now);
+                link.send_queue.send_encoded(words.clone(), now);
             }
         }
         told.len()
@@ -1246,7 +1241,7 @@ impl Hub {
     /// Tells a client that something it asked for was not done, in the words of its dialect: what becomes known after the
     /// frame itself was taken. Says whether the client is still there. Not for what a publisher says: `connection.error` is
     /// the server's own.
-    pub fn tell_error(&self, id: ConnectionId, error: &ErrorBody) -> bool {
+    pub fn send_error(&self, id: ConnectionId, error: &ErrorBody) -> bool {
         let payload = Error {
             code: error.code,
             message: error.message.to_string(),
@@ -1258,7 +1253,7 @@ impl Hub {
         let registry = self.core.registry();
         let link = registry.links.get(&id);
         if let Some(link) = link {
-            link.send_queue.tell(&payload, self.now());
+            link.send_queue.send(&payload, self.now());
         }
         link.is_some()
     }
@@ -1312,7 +1307,7 @@ impl Hub {
                 code: Some(CloseCode::Restart.as_u16()),
                 reconnect_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0).saturating_add(500).min(MAX_SEQ)),
             };
-            link.send_queue.tell(&closing, now);
+            link.send_queue.send(&closing, now);
             link.send_queue.close(CloseCode::Restart, "the server is stopping");
         }
         let gone = async {

@@ -236,7 +236,7 @@ impl SendQueue {
     }
 
     /// Says something to this connection alone.
-    pub fn tell<P: AddressedTo<to::Connection>>(&self, payload: &P, now: Time) {
+    pub fn send<P: AddressedTo<to::Connection>>(&self, payload: &P, now: Time) {
         let mut state = lock(&self.state);
         // A client that goes on asking must not put off its own end with the answers.
         if state.closing.is_none() {
@@ -247,16 +247,16 @@ impl SendQueue {
     }
 
     /// Says something in the words of the connection's dialect.
-    pub fn tell_in_words(&self, words: bytes::Bytes, now: Time) {
-        self.show_committed(Arc::new(Committed::in_words(self.id, self.dialect, words, now)));
+    pub fn send_encoded(&self, words: bytes::Bytes, now: Time) {
+        self.deliver_committed(Arc::new(Committed::in_words(self.id, self.dialect, words, now)));
     }
 
     /// Puts an event into the mailbox that was not committed now: it has no number, and moves no position.
-    pub fn show(&self, event: Envelope) {
-        self.show_committed(Arc::new(Committed::new(event, None)));
+    pub fn deliver(&self, event: Envelope) {
+        self.deliver_committed(Arc::new(Committed::new(event, None)));
     }
 
-    fn show_committed(&self, event: Arc<Committed>) {
+    fn deliver_committed(&self, event: Arc<Committed>) {
         let mut state = lock(&self.state);
         if state.closing.is_none() {
             self.put(&mut state, event);

@@ -40,7 +40,7 @@ impl ConnectionHandler for Echo {
     }
 
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]) {
-        connection.tell_in_words(frame.to_vec());
+        connection.send_encoded(frame.to_vec());
     }
 }
 
@@ -103,7 +103,7 @@ impl Words {
 
 #[async_trait]
 impl ConnectionHandler for Words {
-    fn greet_in_words(&mut self, _: ConnectionId, _: &Member) -> Vec<bytes::Bytes> {
+    fn initial_frames(&mut self, _: ConnectionId, _: &Member) -> Vec<bytes::Bytes> {
         Self::of(&self.0)
     }
 
@@ -141,7 +141,7 @@ async fn words_about_what_was_seen_and_what_follows_hold_every_event_once() {
             std::thread::sleep(std::time::Duration::from_micros(200));
             words
         };
-        let told = hub.tell_in_words(&event, Dialect::Adw, words);
+        let told = hub.send_encoded(&event, Dialect::Adw, words);
         // Who reads another dialect, and who would not receive the event, is not told.
         assert_eq!(told, 1);
         asked += 1;
@@ -233,7 +233,7 @@ impl ConnectionHandler for Visitor {
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]) {
         let target = std::str::from_utf8(frame).unwrap().parse().unwrap();
         let said = connection.join(target).await.map_or_else(|error| error.code.to_string(), |()| "joined".into());
-        connection.tell_in_words(said);
+        connection.send_encoded(said);
     }
 }
 

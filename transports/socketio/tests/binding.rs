@@ -57,7 +57,7 @@ impl ConnectionHandler for Echo {
         }
         // A frame of this dialect has an argument.
         let event: Value = serde_json::from_slice(frame).unwrap();
-        connection.tell_in_words(json!([event[0], event[1]]).to_string());
+        connection.send_encoded(json!([event[0], event[1]]).to_string());
     }
 }
 

@@ -357,7 +357,7 @@ impl Page {
                     "timestamp": timestamp,
                     "message": "The connection is there.",
                 });
-                connection.tell_in_words(words.to_string());
+                connection.send_encoded(words.to_string());
             }
             Asked::UserActivity { action, document_id } => {
                 let username = username.clone().unwrap_or_else(|| self.shared.login_of(user).to_string());

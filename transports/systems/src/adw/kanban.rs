@@ -70,7 +70,7 @@ impl Kanban {
             Asked::TriggerWorkflow(data) => self.trigger(connection, data).await,
             Asked::RegisterSession { session_id, data } => {
                 let message = "Session registered".to_owned();
-                connection.tell(&SessionRegistered { session_id, message });
+                connection.send(&SessionRegistered { session_id, message });
                 // Whether a back end wants to know of it or not, the page is registered.
                 let _ = self.submit(connection, "register_session", data).await;
                 Ok(())
@@ -157,7 +157,7 @@ pub(super) fn publication(adopted: Adopted) -> Result<Publication, ErrorBody> {
 
 /// T8: an `error` would reject the workflow that the page may be waiting for, so tickets have an answer of their own.
 fn refuse_ticket(connection: &Connection, ticket_id: String, error: ErrorBody) {
-    connection.tell(&TicketNotificationResponse {
+    connection.send(&TicketNotificationResponse {
         status: TicketStatus::Error,
         ticket_id,
         message: "The ticket was not taken in".to_owned(),

@@ -82,7 +82,7 @@ impl Watcher {
             Asked::Refresh { hours } => return self.refresh(id, hours),
             Asked::SetInterval(interval) => {
                 self.watchers.set_interval(id, interval);
-                connection.tell(&MetricsIntervalUpdated { re: None, interval_seconds: interval });
+                connection.send(&MetricsIntervalUpdated { re: None, interval_seconds: interval });
             }
             Asked::SubscribeTasks => return follow_tasks(connection).await,
             Asked::Ping => {
@@ -139,7 +139,7 @@ impl Watcher {
 
 fn reply(connection: &Connection, data: Value) {
     if let Value::Object(data) = data {
-        connection.tell(&Reply { re: None, data });
+        connection.send(&Reply { re: None, data });
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Page {
 
 #[async_trait]
 impl ConnectionHandler for Page {
-    fn greet_in_words(&mut self, id: ConnectionId, _: &Member) -> Vec<Bytes> {
+    fn initial_frames(&mut self, id: ConnectionId, _: &Member) -> Vec<Bytes> {
         let mut told: Vec<Bytes> = self.state.entered(id, self.session, &self.holder).into_iter().collect();
         told.extend(self.state.told(self.session));
         told
@@ -41,7 +41,7 @@ impl ConnectionHandler for Page {
     }
 
     /// An older list of messages would take the newer ones off the page.
-    fn renew_in_words(&mut self, _: ConnectionId, _: &Member) -> Option<Vec<Bytes>> {
+    fn snapshot_frames(&mut self, _: ConnectionId, _: &Member) -> Option<Vec<Bytes>> {
         Some(self.state.told(self.session))
     }
 
@@ -70,14 +70,14 @@ fn complain(connection: &Connection, error: ErrorBody) {
         ErrorCode::InvalidPayload => ChatErrorKey::InvalidParameters,
         _ => ChatErrorKey::InvalidMessageFormat,
     };
-    connection.tell(&Error { message: error.message.into_owned(), key: Some(key), details: None });
+    connection.send(&Error { message: error.message.into_owned(), key: Some(key), details: None });
 }
 
 impl Page {
     async fn answer(&self, connection: &Connection, asked: Asked) -> Result<(), ErrorBody> {
         match asked {
             Asked::Ping => {
-                connection.tell(&Pong { re: None, client_time: None, server_time: connection.now() });
+                connection.send(&Pong { re: None, client_time: None, server_time: connection.now() });
                 Ok(())
             }
             Asked::Load(request) => {
@@ -146,7 +146,7 @@ impl Page {
         let kind = EventKind::Known(EventType::ChatPastMessages);
         let event = Envelope::probe(kind, Audience::session(self.session()));
         if let Ok(event) = event.and_then(|event| event.with_modifiers(modifiers)) {
-            connection.hub().tell_in_words(&event, Dialect::Monadic, frames);
+            connection.hub().send_encoded(&event, Dialect::Monadic, frames);
         }
     }
 

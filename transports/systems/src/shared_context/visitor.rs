@@ -67,9 +67,9 @@ impl Visitor {
 
     async fn answer(&mut self, connection: &mut Connection, asked: Asked) {
         match asked {
-            Asked::TextPing => connection.tell_in_words("pong"),
+            Asked::TextPing => connection.send_encoded("pong"),
             Asked::Ping => {
-                connection.tell(&Pong { re: None, client_time: None, server_time: connection.now() });
+                connection.send(&Pong { re: None, client_time: None, server_time: connection.now() });
             }
             // The name of the tool stands only in the form that does not ask for this.
             Asked::Initialize { form } => {
@@ -196,6 +196,6 @@ fn claims_for(connection: &Connection, context: &ContextId) -> Result<Claims, Er
 
 fn say(connection: &Connection, frame: Option<Value>) {
     if let Some(frame) = frame {
-        connection.tell_in_words(frame.to_string());
+        connection.send_encoded(frame.to_string());
     }
 }
