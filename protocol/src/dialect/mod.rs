@@ -7,6 +7,7 @@ pub mod adw;
 pub mod amiga;
 pub mod canonical;
 pub mod effects;
+pub mod kept;
 pub mod monadic;
 pub mod product;
 pub mod product_users;
@@ -120,6 +121,14 @@ impl Dialect {
     /// their own way to catch up when they return (FLOW-09).
     pub fn can_tell_gaps(self) -> bool {
         self.supports(&EventKind::Known(EventType::ConnectionGap))
+    }
+
+    /// What its clients get of a kept event when they join or subscribe (FLOW-10).
+    pub fn on_joining(self, kind: &EventKind) -> kept::OnJoining {
+        match kind {
+            EventKind::Known(event_type) => kept::on_joining(self, *event_type),
+            EventKind::Vendor(_) => kept::OnJoining::Sent,
+        }
     }
 
     /// Reads an event as a back end of the dialect's system builds it: what `POST /v1/events?dialect=` takes.

@@ -149,7 +149,9 @@ async fn prd_05_on_real_sockets_what_a_user_missed_comes_once() {
         maria.close(None).await.unwrap();
         while maria.next().await.is_some() {}
         gone(&gateway).await;
+        // A page that reloads gets how its documents stand, and nothing else.
         maria = page(&gateway, "maria").await;
+        assert_eq!(read(&mut maria).await["progress"], 2);
         told_nothing(&mut maria).await;
     }
 }

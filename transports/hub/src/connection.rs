@@ -17,7 +17,6 @@ use eventwire_protocol::{
     address::to,
     api::ConnectionInfo,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
-    dialect::AdwDefault,
     event::connection::{
         ConnectionLimits, Error, Heartbeat, Pong, RefusedStream, Reply, StreamPosition, Subscribed, SubscribedStream,
         Unsubscribed, UnsubscribedStream, Welcome,
@@ -27,7 +26,7 @@ use eventwire_protocol::{
     inspect::{Extent, Inspection},
     limits::{self, TokenBucket},
     resume::{self, Cursor, Start},
-    roster::{Interest, Subscription},
+    roster::Subscription,
     route, version,
 };
 use serde_json::{Map, Value};
@@ -880,14 +879,9 @@ impl Connection {
         }
         send_queue.end_latest(Vec::new());
         if self.handler.as_ref().is_none_or(|handler| handler.wants_latest()) {
-            // Whoever hears of every ADW without asking has no list of them; routing takes out what is not theirs (ADW-10).
-            let hears_all =
-                is_new && self.member().is_some_and(|member| *member.interest() == Interest::Default(AdwDefault::All));
-            let everything = [Root::Realm];
             begun.extend(silent.iter().map(|wish| wish.root.clone()));
-            let fetched: &[Root] = if hears_all { &everything } else { &begun };
-            if !fetched.is_empty() {
-                self.bring_latest(fetched).await?;
+            if !begun.is_empty() {
+                self.bring_latest(&begun).await?;
             }
         }
         let begins = silent.into_iter().chain(accepted).map(|Wish { root, since }| {

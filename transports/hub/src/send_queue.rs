@@ -14,6 +14,7 @@ use eventwire_protocol::{
     AddressedTo, Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Time,
     address::to,
     delivery::{Mailbox, MailboxBounds, Put},
+    dialect::kept::OnJoining,
     event::connection::{Gap, GapReason, Recovered, Replaying},
     id::ConnectionId,
     resume::{Cursor, Notice, Offer, Tracker},
@@ -125,6 +126,8 @@ struct State {
     missed: BTreeMap<Root, u64>,
     /// Roots of which a newest value found no room.
     stale: BTreeSet<Root>,
+    /// Which of them are news to the client: it gets these when there is room, and no value of before (FLOW-10).
+    owed: HashSet<LatestKey>,
     /// While newest values are being fetched: the ones that came live meanwhile, which are newer.
     fresh: Option<HashSet<LatestKey>>,
     fetching: u32,
@@ -155,6 +158,7 @@ impl SendQueue {
             reported: BTreeMap::new(),
             missed: BTreeMap::new(),
             stale: BTreeSet::new(),
+            owed: HashSet::new(),
             fresh: None,
             fetching: 0,
             page_next: false,
@@ -211,12 +215,20 @@ impl SendQueue {
     }
 
     fn put(&self, state: &mut State, event: Arc<Committed>) {
-        match state.mailbox.put(event.clone()) {
+        let news = self.is_news(event.envelope());
+        let put = state.mailbox.put(event.clone());
+        if news && put != Put::Deferred {
+            state.owed.remove(&latest_key(event.envelope()));
+        }
+        match put {
             Put::Queued | Put::Dropped => {}
             Put::Replaced | Put::Joined => state.counters.conflated += 1,
             Put::Unsupported => state.counters.unspeakable += 1,
             Put::Deferred => {
                 state.stale.extend(event.envelope().audience().root());
+                if news {
+                    state.owed.insert(latest_key(event.envelope()));
+                }
             }
             Put::Overflow => {
                 state.counters.overflowed += 1;
@@ -233,6 +245,12 @@ impl SendQueue {
                 state.closing.get_or_insert((CloseCode::SlowConsumer, "answers pile up unread".into()));
             }
         }
+    }
+
+    /// Whether an event is a kept one that the client would take for news when it is sent again (FLOW-10).
+    fn is_news(&self, envelope: &Envelope) -> bool {
+        matches!(envelope.delivery(), Delivery::Latest { .. })
+            && self.dialect.on_joining(envelope.kind()) == OnJoining::Withheld
     }
 
     /// Says something to this connection alone.
@@ -367,6 +385,7 @@ impl SendQueue {
         if !state.tracker.follows(&Root::Realm) {
             state.mailbox.purge(|audience| audience.root().as_ref() == Some(root));
             state.stale.remove(root);
+            state.owed.retain(|(audience, ..)| audience.root().as_ref() != Some(root));
             state.missed.remove(root);
         }
     }
@@ -384,6 +403,7 @@ impl SendQueue {
             let forgotten: HashSet<&Root> = roots.iter().collect();
             state.mailbox.purge(|audience| audience.root().is_some_and(|root| forgotten.contains(&root)));
             state.stale.retain(|root| !forgotten.contains(root));
+            state.owed.retain(|(audience, ..)| audience.root().is_none_or(|root| !forgotten.contains(&root)));
             state.missed.retain(|root, _| !forgotten.contains(root));
         }
     }
@@ -408,18 +428,25 @@ impl SendQueue {
         self.end_latest(Vec::new());
     }
 
-    /// Brings the newest values that were fetched.
+    /// Brings the newest values that were fetched, without those that the client would take for news: of these it gets the
+    /// ones that came while it was there and found no room (FLOW-10).
     pub fn end_latest(&self, values: Vec<Arc<Committed>>) {
         let mut state = lock(&self.state);
         for value in values {
-            let newer = state.fresh.as_ref().is_some_and(|fresh| fresh.contains(&latest_key(value.envelope())));
-            if !newer {
+            let key = latest_key(value.envelope());
+            let newer = state.fresh.as_ref().is_some_and(|fresh| fresh.contains(&key));
+            let withheld = self.is_news(value.envelope()) && !state.owed.remove(&key);
+            if !newer && !withheld {
                 self.put(&mut state, value);
             }
         }
         state.fetching = state.fetching.saturating_sub(1);
         if state.fetching == 0 {
             state.fresh = None;
+            if state.stale.is_empty() {
+                // What is still owed is no longer kept.
+                state.owed.clear();
+            }
         }
         drop(state);
         self.wake();

@@ -317,11 +317,6 @@ impl ConnectionHandler for Page {
         self.seat.enter(id, login, self.from)
     }
 
-    /// The newest values that the user had before are not news.
-    fn wants_latest(&self) -> bool {
-        false
-    }
-
     fn max_frame_bytes(&self) -> usize {
         product::MAX_FRAME_BYTES
     }

@@ -39,13 +39,26 @@ async fn ctx_01_whoever_opens_the_path_is_in_the_context_without_a_further_word(
 }
 
 #[tokio::test]
-async fn ctx_01_who_comes_later_is_told_how_the_context_stands_and_gets_nothing_twice() {
+async fn ctx_01_a_page_that_joins_is_sent_nothing_of_before_and_reloads_once_per_update() {
     let world = World::new();
     world.publish("s", message(1, "claude", "public", "before")).await;
     let update = json!({"type": "session_update", "session_id": "s", "agent_id": "claude", "message_count": 1});
-    world.publish("s", update).await;
+    world.publish("s", update.clone()).await;
+    // The published page reloads on each update: it leaves, joins and subscribes again.
+    let mut reloads = 0;
+    world.publish("s", update.clone()).await;
+    for _ in 0..5 {
+        let mut page = world.join("/ws/s", "maria").await;
+        let mut frames = page.hear().await;
+        frames.extend(page.ask(json!({"type": "subscribe", "session_id": "s"})).await);
+        reloads += kinds(&frames).iter().filter(|kind| **kind == "session_update").count();
+        page.client.leave().await;
+    }
+    assert_eq!(reloads, 0);
     let mut page = world.join("/ws/s", "maria").await;
-    assert_eq!(kinds(&page.hear().await), ["connected", "session_update"]);
+    assert_eq!(kinds(&page.hear().await), ["connected"]);
+    world.publish("s", update).await;
+    assert_eq!(kinds(&page.hear().await), ["session_update"]);
     world.publish("s", message(2, "claude", "public", "after")).await;
     let frames = page.hear().await;
     assert_eq!((frames.len(), &frames[0]["data"]["id"]), (1, &json!(2)));
