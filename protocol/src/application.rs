@@ -53,6 +53,30 @@ impl CommandEffect {
     }
 }
 
+/// What the sender of a command is sent that was taken and that no back end carried out in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnGivenUp {
+    /// The error of its dialect.
+    Error,
+    /// `adw.ticket_notification_response`: an error would reject a workflow that the page waits for (ADW-05).
+    TicketResponse,
+    /// Nothing: the server did its own part of the command (MON-06, ADW-05).
+    Nothing,
+}
+
+impl OnGivenUp {
+    /// What the sender of a command of a dialect is sent.
+    pub fn of(dialect: &str, name: &str) -> Self {
+        match (Dialect::from_name(dialect).map(Dialect::family), name) {
+            (Some(Dialect::Monadic), "LOAD" | "UPDATE_PARAMS") | (Some(Dialect::Adw), "register_session") => {
+                Self::Nothing
+            }
+            (Some(Dialect::Adw), "ticket_notification") => Self::TicketResponse,
+            _ => Self::Error,
+        }
+    }
+}
+
 /// What an urgent command cancels, by the ids of commands of its session that were sent before it (CMD-15).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Cancels {

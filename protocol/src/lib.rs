@@ -61,7 +61,7 @@ pub mod version;
 pub mod work;
 
 pub use address::{AddressedTo, Audience, AudienceKind, Modifiers, Root};
-pub use application::{ApplicationCommand, CommandEffect, Work};
+pub use application::{ApplicationCommand, CommandEffect, OnGivenUp, Work};
 pub use catalog::{Delivery, Event, EventType};
 pub use claims::{Claims, Permission, PublicScope, Role, Scope};
 pub use close::CloseCode;

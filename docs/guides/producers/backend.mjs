@@ -3,7 +3,8 @@
 //   node backend.mjs feed                      reads GET /v1/commands
 //   node backend.mjs webhook PORT SECRET_FILE  is called by eventwire serve --commands-webhook http://127.0.0.1:PORT/
 //
-// It echoes chat turns of Monadic Chat and pretends to start workflows of ADW. EVENTWIRE_URL says where the server is,
+// It echoes chat turns of Monadic Chat and pretends to start workflows of ADW. A page that opens or asks anew is answered with
+// apps, parameters and messages every time: a gateway that was restarted has none of them. EVENTWIRE_URL says where the server is,
 // EVENTWIRE_TOKEN is an API key with the permissions publish and commands, where one is needed.
 
 import { createHmac, timingSafeEqual } from 'node:crypto';
@@ -28,6 +29,24 @@ async function publish(command, events) {
   if (!answer.ok && answer.status !== 422) throw new Error(`the answer to ${command.id} was met with ${answer.status}`);
 }
 
+/** What this application keeps of each session. A real one keeps it in its database. */
+const sessions = new Map();
+const APPS = { Echo: { display_name: 'Echo', group: 'Examples' } };
+
+function kept(session) {
+  if (!sessions.has(session)) sessions.set(session, { parameters: {}, messages: [] });
+  return sessions.get(session);
+}
+
+/** How a session stands, for its pages: messages also when there are none, for unknown is not empty. */
+function standing(session) {
+  const { parameters, messages } = kept(session);
+  const events = [{ type: 'chat.apps', to: session, data: { apps: APPS, version: '1.0.0', docker: false } }];
+  if (Object.keys(parameters).length > 0) events.push({ type: 'chat.parameters', to: session, data: { parameters } });
+  events.push({ type: 'chat.past_messages', to: session, data: { messages, from_initial_load: true } });
+  return events;
+}
+
 /** The turns that go on, by the id of their command. A real application passes the signal to its model. */
 const running = new Map();
 
@@ -47,15 +66,32 @@ async function answer(command, signal) {
   const session = command.session_id ? `session:${command.session_id}` : own;
   if (command.name === 'CHAT') {
     const text = `You said: ${command.data.message ?? ''}`;
-    const message = { mid: command.id, role: 'assistant', text, html: '', lang: 'en', app_name: 'Echo', active: true };
+    const said = { lang: 'en', app_name: 'Echo', active: true };
+    const question = { mid: `${command.id}.q`, role: 'user', text: command.data.message ?? '', html: '', ...said };
+    const message = { mid: command.id, role: 'assistant', text, html: '', ...said };
     // One fragment here; between the fragments of a long answer, look at the signal.
     if (signal.aborted) return;
+    // The same command may come twice.
+    const { messages } = kept(session);
+    if (!messages.some(({ mid }) => mid === message.mid)) messages.push(question, message);
     await publish(command, [
+      { type: 'chat.user', to: session, data: { message: question } },
       { type: 'chat.fragment', to: session, data: { content: text, sequence: 0, is_first: true } },
       { type: 'chat.streaming_complete', to: session, data: {} },
       { type: 'chat.turn_finished', to: session, data: { finish_reason: 'stop' } },
       { type: 'chat.html', to: session, data: { message } },
     ]);
+  } else if (command.name === 'CHECK_TOKEN') {
+    const verified = { token: '', content: 'Connected', ai_user_initial_prompt: '' };
+    await publish(command, [{ type: 'chat.token_verified', to: own, data: verified }, ...standing(session)]);
+  } else if (command.name === 'LOAD') {
+    await publish(command, standing(session));
+  } else if (command.name === 'UPDATE_PARAMS') {
+    Object.assign(kept(session).parameters, command.data.params);
+  } else if (command.name === 'RESET') {
+    sessions.delete(session);
+  } else if (command.name === 'DELETE') {
+    kept(session).messages = kept(session).messages.filter(({ mid }) => mid !== command.data.mid);
   } else if (command.name === 'CANCEL') {
     // Exactly these: a turn that is newer than the cancellation is not among them.
     for (const id of command.cancels?.in_work ?? []) running.get(id)?.abort();

@@ -3,7 +3,8 @@
     python3 backend.py feed                      reads GET /v1/commands
     python3 backend.py webhook PORT SECRET_FILE  is called by eventwire serve --commands-webhook http://127.0.0.1:PORT/
 
-It echoes chat turns of Monadic Chat and pretends to start workflows of ADW. EVENTWIRE_URL says where the server is,
+It echoes chat turns of Monadic Chat and pretends to start workflows of ADW. A page that opens or asks anew is answered with
+apps, parameters and messages every time: a gateway that was restarted has none of them. EVENTWIRE_URL says where the server is,
 EVENTWIRE_TOKEN is an API key with the permissions publish and commands, where one is needed.
 """
 
@@ -43,6 +44,26 @@ def publish(command, events):
             raise
 
 
+# What this application keeps of each session: parameters and messages. A real one keeps it in its database.
+SESSIONS = {}
+APPS = {"Echo": {"display_name": "Echo", "group": "Examples"}}
+
+
+def kept(session):
+    """What is kept of a session."""
+    return SESSIONS.setdefault(session, {"parameters": {}, "messages": []})
+
+
+def standing(session):
+    """How a session stands, for its pages: messages also when there are none, for unknown is not empty."""
+    known = kept(session)
+    events = [{"type": "chat.apps", "to": session, "data": {"apps": APPS, "version": "1.0.0", "docker": False}}]
+    if known["parameters"]:
+        events.append({"type": "chat.parameters", "to": session, "data": {"parameters": known["parameters"]}})
+    past = {"messages": known["messages"], "from_initial_load": True}
+    return events + [{"type": "chat.past_messages", "to": session, "data": past}]
+
+
 # The turns that go on, by the id of their command: set when they are cancelled.
 RUNNING = {}
 
@@ -63,20 +84,38 @@ def answer(command, cancelled):
     data = command["data"]
     if command["name"] == "CHAT":
         text = f"You said: {data.get('message', '')}"
-        message = {"mid": command["id"], "role": "assistant", "text": text, "html": "", "lang": "en"}
-        message.update(app_name="Echo", active=True)
+        said = {"html": "", "lang": "en", "app_name": "Echo", "active": True}
+        question = {"mid": f"{command['id']}.q", "role": "user", "text": data.get("message", ""), **said}
+        message = {"mid": command["id"], "role": "assistant", "text": text, **said}
         # One fragment here; between the fragments of a long answer, look again.
         if cancelled.is_set():
             return
+        messages = kept(session)["messages"]
+        # The same command may come twice.
+        if all(said["mid"] != message["mid"] for said in messages):
+            messages += [question, message]
         publish(
             command,
             [
+                {"type": "chat.user", "to": session, "data": {"message": question}},
                 {"type": "chat.fragment", "to": session, "data": {"content": text, "sequence": 0, "is_first": True}},
                 {"type": "chat.streaming_complete", "to": session, "data": {}},
                 {"type": "chat.turn_finished", "to": session, "data": {"finish_reason": "stop"}},
                 {"type": "chat.html", "to": session, "data": {"message": message}},
             ],
         )
+    elif command["name"] == "CHECK_TOKEN":
+        verified = {"token": "", "content": "Connected", "ai_user_initial_prompt": ""}
+        publish(command, [{"type": "chat.token_verified", "to": own, "data": verified}] + standing(session))
+    elif command["name"] == "LOAD":
+        publish(command, standing(session))
+    elif command["name"] == "UPDATE_PARAMS":
+        kept(session)["parameters"].update(data.get("params", {}))
+    elif command["name"] == "RESET":
+        SESSIONS.pop(session, None)
+    elif command["name"] == "DELETE":
+        known = kept(session)
+        known["messages"] = [said for said in known["messages"] if said["mid"] != data.get("mid")]
     elif command["name"] == "CANCEL":
         # Exactly these: a turn that is newer than the cancellation is not among them.
         for identity in command.get("cancels", {}).get("in_work", []):

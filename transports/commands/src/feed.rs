@@ -113,7 +113,9 @@ impl Feed {
     /// A feed. Readers are recognized by the hub and need the permission `commands`; `on_failure` is told of every command
     /// that nobody acknowledged in the end. Must be called inside a tokio runtime.
     pub fn new(hub: Hub, settings: FeedSettings, on_failure: OnFailure) -> Self {
-        let queue = Queue::new(settings.bounds);
+        let mut queue = Queue::new(settings.bounds);
+        // Pages come back before their back end does.
+        queue.await_reader(Duration::ZERO);
         let state = State { queue, outlets: HashMap::new(), next_reader: 1, swept: None, closed: false };
         let changed = Arc::new(Notify::new());
         let shared = Arc::new(Shared {

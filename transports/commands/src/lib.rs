@@ -35,7 +35,10 @@ mod webhook;
 use std::sync::Arc;
 
 use eventwire_hub::Hub;
-use eventwire_protocol::{ApplicationCommand, ErrorBody};
+use eventwire_protocol::{
+    ApplicationCommand, ErrorBody, OnGivenUp,
+    event::adw::{TicketNotificationResponse, TicketStatus},
+};
 
 pub use feed::{Body, FEED_ROUTES, Feed, FeedRoute, FeedSettings};
 pub use signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, sign};
@@ -44,9 +47,24 @@ pub use webhook::{Webhook, WebhookSettings, certificates};
 /// Told of every command that was taken and that no back end carried out, and why.
 pub type OnFailure = Arc<dyn Fn(ApplicationCommand, ErrorBody) + Send + Sync>;
 
-/// Tells the sender, in the words of its dialect.
+/// Sends the sender the error in the form that its dialect has for the command (CMD-09).
 pub fn tell_sender(hub: Hub) -> OnFailure {
     Arc::new(move |command, error| {
-        hub.send_error(command.connection_id, &error);
+        match OnGivenUp::of(&command.dialect, &command.name) {
+            OnGivenUp::Error => hub.send_error(command.connection_id, &error),
+            OnGivenUp::TicketResponse => hub.tell(command.connection_id, &refused_ticket(&command, error)),
+            OnGivenUp::Nothing => false,
+        };
     })
+}
+
+fn refused_ticket(command: &ApplicationCommand, error: ErrorBody) -> TicketNotificationResponse {
+    let named = ["id", "ticket_id"].iter().filter_map(|name| command.data.get(*name));
+    let id = named.into_iter().find(|id| id.is_number() || id.as_str().is_some_and(|text| !text.is_empty()));
+    TicketNotificationResponse {
+        status: TicketStatus::Error,
+        ticket_id: id.map_or_else(String::new, |id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)),
+        message: "The ticket was not taken in".to_owned(),
+        error: Some(error.message.into_owned()),
+    }
 }

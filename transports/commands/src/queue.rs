@@ -134,7 +134,12 @@ pub struct Queue {
     turn: u64,
     groups: BTreeMap<Arc<str>, Group>,
     readers: BTreeMap<ReaderId, Arc<str>>,
+    /// Until when the first reader after a start is awaited. What comes before it waits in the group [`AWAITED`].
+    awaited_until: Option<Duration>,
 }
+
+/// The name of the group that waits for its first reader after a start; no reader can name it.
+const AWAITED: &str = "";
 
 /// A command that is not done.
 #[derive(Debug)]
@@ -222,7 +227,34 @@ impl Queue {
             turn: 0,
             groups: BTreeMap::new(),
             readers: BTreeMap::new(),
+            awaited_until: None,
         }
+    }
+
+    /// The server has started: for as long as a reader that returns has, commands are taken for the group whose reader
+    /// comes first (CMD-12).
+    pub fn await_reader(&mut self, now: Duration) {
+        let group = Group { deserted: Some(now), ..Group::new(self.bounds.age) };
+        self.groups.insert(AWAITED.into(), group);
+        self.awaited_until = Some(now + self.bounds.grace);
+    }
+
+    /// No reader came after the start: gives up what waited for one.
+    fn stop_awaiting(&mut self, now: Duration) -> Vec<Arc<Task>> {
+        if self.awaited_until.is_none_or(|until| now < until) {
+            return Vec::new();
+        }
+        self.awaited_until = None;
+        let waiting: Vec<Number> = self.entries.keys().copied().collect();
+        let mut given_up = Vec::new();
+        for number in waiting {
+            let Some(entry) = self.withdraw(number) else { continue };
+            self.ledger.release(&entry.task.holder, entry.task.body.len());
+            given_up.push(entry.task.clone());
+            given_up.extend(self.resolve(number, &entry, false));
+        }
+        self.groups.remove(AWAITED);
+        given_up
     }
 
     /// How many commands are not done.
@@ -364,9 +396,15 @@ impl Queue {
     /// [`Full::Busy`] when there are as many readers or groups as there may be.
     pub fn attach(&mut self, reader: ReaderId, group: &str, now: Duration) -> Result<Vec<Delivery>, Full> {
         self.sweep(now);
-        if self.readers.len() >= self.bounds.readers
-            || (!self.groups.contains_key(group) && self.groups.len() >= self.bounds.groups)
+        if self.readers.len() >= self.bounds.readers {
+            return Err(Full::Busy);
+        }
+        if self.awaited_until.take().is_some()
+            && let Some(awaited) = self.groups.remove(AWAITED)
         {
+            self.groups.insert(group.into(), awaited);
+        }
+        if !self.groups.contains_key(group) && self.groups.len() >= self.bounds.groups {
             return Err(Full::Busy);
         }
         let name: Arc<str> = group.into();
@@ -443,7 +481,7 @@ impl Queue {
     /// Time has passed: what was not acknowledged in time is brought again, and what is too old is given up. The second
     /// list holds what no group acknowledged.
     pub fn tick(&mut self, now: Duration) -> (Vec<Delivery>, Vec<Arc<Task>>) {
-        let mut given_up = Vec::new();
+        let mut given_up = self.stop_awaiting(now);
         while let Some((&number, entry)) = self.entries.first_key_value() {
             if now < entry.taken + self.bounds.age {
                 break;
@@ -485,7 +523,7 @@ impl Queue {
     pub fn next_tick(&self) -> Option<Duration> {
         let returns = self.groups.values().filter_map(|group| group.timers.first().map(|(until, _)| *until));
         let oldest = self.entries.first_key_value().map(|(_, entry)| entry.taken + self.bounds.age);
-        returns.chain(oldest).min()
+        returns.chain(oldest).chain(self.awaited_until).min()
     }
 
     fn forget(&mut self, number: Number) -> Option<Entry> {

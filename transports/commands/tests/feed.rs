@@ -171,6 +171,7 @@ async fn cmd_12_without_a_reader_or_with_too_much_waiting_the_sender_is_refused(
     let bounds = Bounds { commands: 2, ..Bounds::default() };
     let feed = feed(bounds);
     let refused = async |id: &str| feed.submit(command(id, "browser", "EDIT")).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(6)).await;
     let error = refused("a").await;
     assert_eq!(error.code, ErrorCode::Unavailable);
     assert!(error.message.contains("EDIT") && error.message.contains("no back end"), "{error}");
@@ -183,6 +184,73 @@ async fn cmd_12_without_a_reader_or_with_too_much_waiting_the_sender_is_refused(
     assert!(refused("c").await.message.contains("no back end"));
     let mut reader = Reader::of(&feed, "/v1/commands").await;
     assert_eq!(reader.id().await, "a", "what was taken is not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_12_after_a_start_commands_wait_for_the_first_reader() {
+    for target in ["/v1/commands", "/v1/commands?group=other"] {
+        let feed = feed(Bounds::default());
+        for (id, name) in [("1", "CHECK_TOKEN"), ("2", "LOAD"), ("3", "CHAT"), ("4", "CANCEL")] {
+            feed.submit(command(id, "browser", name)).await.expect("the back end may be on its way");
+        }
+        tokio::time::sleep(Duration::from_millis(4_900)).await;
+        let mut reader = Reader::of(&feed, target).await;
+        let group = target.split_once("group=").map_or("default", |(_, group)| group);
+        // The turn is withdrawn, and the others keep their order behind what is urgent.
+        let (id, cancels) = reader.cancels().await;
+        assert_eq!((id.as_str(), &cancels["withdrawn"]), ("4", &json!(["3"])));
+        for (id, next) in [("1", Some("2")), ("2", None)] {
+            if id == "1" {
+                assert_eq!(reader.id().await, "1");
+            }
+            let (status, _) = told(&feed, ask("POST", &format!("/v1/commands/{id}/ack?group={group}")), "").await;
+            assert_eq!(status, 200);
+            if let Some(next) = next {
+                assert_eq!(reader.id().await, next);
+            }
+        }
+        told(&feed, ask("POST", &format!("/v1/commands/4/ack?group={group}")), "").await;
+        assert_eq!(feed.pending(), 0);
+        // Another group begins with what comes while it has a reader.
+        let mut late = Reader::of(&feed, "/v1/commands?group=late").await;
+        feed.submit(command("5", "browser", "EDIT")).await.unwrap();
+        assert_eq!((reader.id().await.as_str(), late.id().await.as_str()), ("5", "5"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cmd_12_where_no_reader_comes_after_a_start_the_senders_are_told_in_their_own_form() {
+    let hub = Hub::new();
+    let principal = Principal::new("x", Claims::loopback());
+    let mut client = hub.connect(ConnectRequest::new(principal, "memory")).await.unwrap();
+    let feed = Feed::new(hub.clone(), FeedSettings::default(), tell_sender(hub.clone()));
+    let by = |id: &str, dialect: &str, name: &str| ApplicationCommand {
+        connection_id: client.id(),
+        dialect: dialect.to_owned(),
+        ..command(id, "browser", name)
+    };
+    let mut ticket = by("4", "adw", "ticket_notification");
+    ticket.data.insert("id".to_owned(), json!(66));
+    for command in [by("1", "monadic", "LOAD"), by("2", "monadic", "UPDATE_PARAMS"), by("3", "adw", "register_session")]
+    {
+        feed.submit(command).await.unwrap();
+    }
+    for command in [ticket, by("5", "monadic", "CHECK_TOKEN")] {
+        feed.submit(command).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(5_100)).await;
+    assert_eq!(feed.pending(), 0);
+    assert!(feed.submit(by("6", "monadic", "EDIT")).await.unwrap_err().message.contains("no back end"));
+    let mut frames: Vec<Value> = Vec::new();
+    while frames.len() < 3 {
+        if let Outgoing::Frames(written) = client.next().await {
+            frames.extend(written.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+        }
+    }
+    let kinds: Vec<&str> = frames.iter().map(|frame| frame["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["connection.welcome", "adw.ticket_notification_response", "connection.error"]);
+    assert_eq!((&frames[1]["data"]["ticket_id"], &frames[1]["data"]["status"]), (&json!("66"), &json!("error")));
+    assert!(frames[2]["data"]["message"].as_str().unwrap().contains("CHECK_TOKEN"), "{}", frames[2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -192,6 +192,102 @@ async fn only_what_is_signed_is_taken(port: u16) {
     assert_eq!(ask(address, Method::POST, "/", &[], command).await.status, 401);
 }
 
+/// What a page of Monadic Chat holds after frames like these: it empties its conversation on each `past_messages`.
+fn conversation_of(frames: &[Value], mut held: Vec<String>) -> Vec<String> {
+    let text = |message: &Value| message["text"].as_str().unwrap_or_default().to_owned();
+    for frame in frames {
+        match frame["type"].as_str().unwrap_or_default() {
+            "past_messages" => held = frame["content"].as_array().unwrap().iter().map(text).collect(),
+            "user" | "html" => held.push(text(&frame["content"])),
+            _ => {}
+        }
+    }
+    held
+}
+
+impl Page {
+    /// Every frame up to the first of this type that `is_last` takes.
+    async fn until(&mut self, is_last: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut frames: Vec<Value> = Vec::new();
+        loop {
+            match soon("a frame", self.0.next()).await {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    assert_ne!(frame["type"], "error", "{frame} after {frames:?}");
+                    frames.push(frame);
+                    if is_last(frames.last().unwrap()) {
+                        return frames;
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("{other:?} after {frames:?}"),
+            }
+        }
+    }
+}
+
+/// Item of the guide: an open page, its second tab and the back end of the guide over a restart of the gateway. The page is back
+/// before the back end is.
+#[tokio::test]
+async fn mon_15_and_cmd_12_a_page_keeps_its_conversation_over_a_restart_with_the_back_end_of_the_guide() {
+    for language in LANGUAGES {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        write_private(&file, "a secret of at least thirty-two bytes");
+        let secret = ["--session-secret-file", file.to_str().unwrap()];
+        let gateway = Gateway::speaking(&["monadic"], &secret);
+        let (canonical, monadic) = (gateway.address, gateway.at("monadic"));
+        let back_end = BackEnd::start(language, &["feed"], &gateway.url());
+        let (mut page, cookie) = Page::in_new_browser(&gateway).await;
+        let check = json!({"message": "CHECK_TOKEN", "initial": true, "contents": "", "ui_language": "en"});
+        let load = json!({"message": "LOAD", "ui_language": "en"});
+        let is = |kind: &'static str| move |frame: &Value| frame["type"] == kind;
+        page.send(check.clone()).await;
+        let mut frames = page.until(is("token_verified")).await;
+        frames.extend(page.until(is("past_messages")).await);
+        page.send(json!({"message": "UPDATE_PARAMS", "params": {"app_name": "Echo", "model": "m"}})).await;
+        page.send(json!({"message": "Hello there", "app_name": "Echo"})).await;
+        frames.extend(page.until(is("html")).await);
+        let held = conversation_of(&frames, Vec::new());
+        assert_eq!(held, ["Hello there", "You said: Hello there"], "{language:?}");
+        // Let the back end take the parameters before the gateway goes.
+        page.send(load.clone()).await;
+        let parameters =
+            page.until(|frame| frame["type"] == "parameters" && frame["from_param_update"].is_null()).await;
+        assert_eq!(parameters.last().unwrap()["content"]["model"], "m");
+        page.until(is("past_messages")).await;
+        gateway.ended_by("KILL");
+
+        let listeners = [format!("--listen={canonical}"), format!("--listen={monadic}=monadic")];
+        let quiet = ["serve", "--no-sample", "--heartbeat-seconds", "3600", "--drain-seconds", "0"];
+        let arguments = [&quiet[..], &[&listeners[0], &listeners[1]], &secret].concat();
+        let gateway = Gateway::start_as(&arguments);
+        // The page comes back by itself: its conversation is still there, and it asks at once.
+        let mut page = Page::open(monadic, "/", &cookie).await;
+        page.send(load.clone()).await;
+        page.send(check.clone()).await;
+        let mut frames = page.until(is("token_verified")).await;
+        frames.extend(page.until(is("past_messages")).await);
+        let mut so_far = held.clone();
+        for frame in &frames {
+            so_far = conversation_of(std::slice::from_ref(frame), so_far);
+            assert_eq!(so_far, held, "{language:?}: {frame}");
+        }
+        let parameters = frames.iter().find(|frame| frame["type"] == "parameters").unwrap();
+        assert_eq!(parameters["content"]["app_name"], "Echo");
+        // A late tab shows the state of the other, before anyone asks.
+        let mut late = Page::open(monadic, "/", &cookie).await;
+        let frames = late.until(is("past_messages")).await;
+        assert_eq!(conversation_of(&frames, Vec::new()), held);
+        assert!(
+            frames.iter().any(|frame| frame["type"] == "apps" && frame["current_app_name"] == "Echo"),
+            "{frames:?}"
+        );
+        drop(back_end);
+        drop(gateway);
+    }
+}
+
 #[tokio::test]
 async fn cmd_12_without_a_back_end_the_page_that_asks_is_told() {
     let gateway = Gateway::speaking(&["monadic", "adw"], &[]);

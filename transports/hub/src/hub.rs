@@ -1250,10 +1250,15 @@ impl Hub {
             retry_after_ms: None,
             details: None,
         };
+        self.tell(id, &payload)
+    }
+
+    /// Sends a connection something of the catalog, if its dialect can say it. Returns whether the connection is there.
+    pub fn tell<P: AddressedTo<to::Connection>>(&self, id: ConnectionId, payload: &P) -> bool {
         let registry = self.core.registry();
         let link = registry.links.get(&id);
         if let Some(link) = link {
-            link.send_queue.send(&payload, self.now());
+            link.send_queue.send(payload, self.now());
         }
         link.is_some()
     }

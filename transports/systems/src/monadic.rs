@@ -86,7 +86,9 @@ impl Monadic {
         let id = uuid();
         let value = format!("{id}.{}", self.hub.seal_cookie(&id));
         let header = set_cookie(COOKIE, &value, headers);
-        (Secret::new(value), header)
+        let value = Secret::new(value);
+        self.state.begin(self.hub.browser_session(&value));
+        (value, header)
     }
 
     /// Whether a value has a seal: behind its last dot, or in a cookie of its own where the application made the value.
@@ -309,7 +311,11 @@ impl System for Monadic {
     /// Where the application itself sets the cookie, its value is vouched for instead of replaced.
     fn visit(&self, request: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
         let set_cookie = match Self::given(answer) {
-            Some(value) => set_cookie(SEAL_COOKIE, &self.hub.seal_cookie(&vouched(&value)), request),
+            Some(value) => {
+                let seal = self.hub.seal_cookie(&vouched(&value));
+                self.state.begin(self.hub.browser_session(&Secret::new(value)));
+                set_cookie(SEAL_COOKIE, &seal, request)
+            }
             None => self.cookie(request).1,
         };
         set_cookie.into_iter().map(|value| (header::SET_COOKIE, value)).collect()

@@ -48,8 +48,17 @@ struct Server {
 }
 
 fn server_with(settings: Settings, back_end: Option<Arc<dyn CommandSink>>, bounds: StateBounds) -> Server {
+    server_of(SessionKey::random(), settings, back_end, bounds)
+}
+
+fn server_of(
+    key: SessionKey,
+    settings: Settings,
+    back_end: Option<Arc<dyn CommandSink>>,
+    bounds: StateBounds,
+) -> Server {
     let state = State::with_bounds(bounds);
-    let hub = Hub::builder().tap(state.clone()).session_key(SessionKey::random()).build();
+    let hub = Hub::builder().tap(state.clone()).session_key(key).build();
     let asked = Arc::new(Asked::default());
     let commands = back_end.unwrap_or_else(|| asked.clone());
     let monadic = Arc::new(Monadic::new(hub.clone(), commands, state.clone(), settings));
@@ -725,6 +734,153 @@ async fn mon_09_load_tells_the_session_everything_again() {
     assert_eq!(three.frames().await, Vec::<Value>::new());
     assert_eq!(four.frames().await, Vec::<Value>::new());
     assert_eq!(server.asked.take()[0].name, "LOAD");
+}
+
+/// One life of a server whose browsers keep their sessions over restarts.
+fn life(bounds: StateBounds) -> Server {
+    let key = SessionKey::of_secret(&Secret::new("a secret of sixteen bytes or more")).unwrap();
+    server_of(key, Settings::default(), None, bounds)
+}
+
+#[tokio::test]
+async fn mon_15_after_a_restart_unknown_is_not_empty() {
+    let before = life(StateBounds::default());
+    let page = before.open(None).await;
+    a_conversation(&before, &page).await;
+    // The same browser, and a server that has never heard of it.
+    let server = life(StateBounds::default());
+    let mut page = server.open(Some(&page.cookie)).await;
+    let session = server.session(&page);
+    assert_eq!(page.kinds().await, Vec::<String>::new());
+    let load = json!({ "message": "LOAD", "ui_language": "en" });
+    page.send(load.clone()).await;
+    assert_eq!(page.kinds().await, Vec::<String>::new(), "the language of a page says nothing about messages");
+    // The apps, one new message and its end say nothing about those of before.
+    server.say_to(apps(), session).await;
+    server.say_to(json!({ "type": "html", "content": message("a3", "Newer") }), session).await;
+    page.frames().await;
+    page.send(load.clone()).await;
+    assert_eq!(page.kinds().await, ["apps"]);
+    let mut late = server.open(Some(&page.cookie)).await;
+    assert_eq!(late.kinds().await, ["apps"]);
+    // One is deleted that is among the few that are known: the others are not told that these are all.
+    late.send(json!({ "message": "DELETE", "mid": "a3" })).await;
+    assert_eq!(page.kinds().await, Vec::<String>::new());
+    // The application says which there are.
+    let past = json!({ "type": "past_messages", "content": [message("a1", "Hi"), message("a2", "Hello")] });
+    server.say_to(past, session).await;
+    page.frames().await;
+    late.frames().await;
+    page.send(load).await;
+    for tab in [&mut page, &mut late] {
+        let frames = tab.frames().await;
+        let kinds: Vec<&str> = frames.iter().map(|frame| frame["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["apps", "past_messages", "info", "info"]);
+        assert_eq!(frames[1]["content"].as_array().unwrap().len(), 2);
+        assert_eq!(frames[1]["content"][1]["mid"], "a2");
+    }
+    // A late tab shows the state of the others.
+    let mut late = server.open(Some(&page.cookie)).await;
+    assert_eq!(late.kinds().await, ["apps", "past_messages", "info", "info"]);
+}
+
+#[tokio::test]
+async fn mon_15_after_a_reset_the_messages_are_known_and_none() {
+    let before = life(StateBounds::default());
+    let page = before.open(None).await;
+    let server = life(StateBounds::default());
+    let mut page = server.open(Some(&page.cookie)).await;
+    page.send(json!({ "message": "RESET" })).await;
+    page.frames().await;
+    let session = server.session(&page);
+    server.say_to(json!({ "type": "html", "content": message("b1", "Anew") }), session).await;
+    let mut late = server.open(Some(&page.cookie)).await;
+    let frames = late.frames().await;
+    assert_eq!((&frames[0]["type"], &frames[0]["content"][0]["mid"]), (&json!("past_messages"), &json!("b1")));
+}
+
+#[tokio::test]
+async fn mon_15_a_conversation_that_was_dropped_is_not_taken_for_a_new_one() {
+    let server = server_with(Settings::default(), None, StateBounds { sessions: 1, ..StateBounds::default() });
+    let mut first = server.open(None).await;
+    let session = server.session(&first);
+    server.say_to(json!({ "type": "html", "content": message("a1", "Hi") }), session).await;
+    let second = server.open(None).await;
+    server.say_to(json!({ "type": "html", "content": message("b1", "Hi") }), server.session(&second)).await;
+    server.say_to(json!({ "type": "html", "content": message("a2", "Newer") }), session).await;
+    first.frames().await;
+    first.send(json!({ "message": "LOAD" })).await;
+    assert_eq!(first.kinds().await, Vec::<String>::new(), "a1 is no longer kept, and a2 is not all there is");
+}
+
+fn part(content: &str, sequence: u64, is_first: bool) -> Value {
+    json!({ "type": "fragment", "content": content, "sequence": sequence, "is_first": is_first })
+}
+
+#[tokio::test]
+async fn mon_16_a_tab_that_joins_in_the_middle_of_an_answer_gets_the_text_so_far_as_one_part() {
+    let server = server();
+    let [mut one, _, mut three, _] = server.browsers().await;
+    let session = server.session(&one);
+    server.say_to(json!({ "type": "user", "content": message("a1", "Tell me") }), session).await;
+    for (sequence, text) in ["On", "ce upon", " a time"].iter().enumerate() {
+        server.say_to(part(text, sequence as u64, sequence == 0), session).await;
+    }
+    let mut late = server.open(Some(&one.cookie)).await;
+    let frames = late.frames().await;
+    let last = frames.last().unwrap();
+    assert_eq!(
+        (&last["type"], &last["content"], &last["sequence"], &last["is_first"]),
+        (&json!("fragment"), &json!("Once upon a time"), &json!(2), &json!(true))
+    );
+    assert!(last["timestamp"].as_f64().unwrap() > 1e9, "{last}");
+    assert_eq!(frames.iter().filter(|frame| frame["type"] == "fragment").count(), 1);
+    // The parts that follow come as ever, once to each tab; a page that asks anew gets all of the text so far.
+    one.frames().await;
+    server.say_to(part(" there", 3, false), session).await;
+    for tab in [&mut one, &mut late] {
+        let frames = tab.frames().await;
+        assert_eq!((frames.len(), &frames[0]["sequence"]), (1, &json!(3)));
+    }
+    one.send(json!({ "message": "LOAD" })).await;
+    assert_eq!(one.frames().await.last().unwrap()["content"], "Once upon a time there");
+    assert_eq!(three.frames().await, Vec::<Value>::new());
+    // Each of these ends the answer.
+    for end in [
+        json!({ "type": "streaming_complete" }),
+        json!({ "type": "html", "content": message("a2", "Once") }),
+        json!({ "type": "cancel" }),
+        json!({ "type": "clear_fragments" }),
+        json!({ "type": "error", "content": "the provider failed" }),
+    ] {
+        server.say_to(part("Again", 0, true), session).await;
+        assert_eq!(server.open(Some(&one.cookie)).await.frames().await.last().unwrap()["content"], "Again");
+        server.say_to(end.clone(), session).await;
+        let frames = server.open(Some(&one.cookie)).await.frames().await;
+        assert!(frames.iter().all(|frame| frame["type"] != "fragment"), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn mon_16_nothing_is_sent_of_an_answer_whose_beginning_was_not_seen_or_that_is_too_large() {
+    let before = life(StateBounds::default());
+    let page = before.open(None).await;
+    let conversation = ConversationBounds { bytes: 20, ..ConversationBounds::default() };
+    let server = life(StateBounds { conversation, ..StateBounds::default() });
+    let session = server.session(&page);
+    let fragments = async || {
+        let frames = server.open(Some(&page.cookie)).await.frames().await;
+        frames.into_iter().filter(|frame| frame["type"] == "fragment").collect::<Vec<_>>()
+    };
+    for frame in [part("the end", 7, false), json!({ "type": "fragment", "content": " of it" })] {
+        server.say_to(frame, session).await;
+        assert_eq!(fragments().await, Vec::<Value>::new());
+    }
+    server.say_to(json!({ "type": "streaming_complete" }), session).await;
+    server.say_to(json!({ "type": "fragment", "content": "without a number" }), session).await;
+    assert_eq!(fragments().await[0]["content"], "without a number");
+    server.say_to(json!({ "type": "fragment", "content": " and too long" }), session).await;
+    assert_eq!(fragments().await, Vec::<Value>::new(), "a part of it would be taken for the whole");
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ struct List {
     said: Vec<Said>,
     wishes: Vec<(String, String)>,
     parameters: Map<String, Value>,
+    /// The answer that is being written.
+    answer: String,
 }
 
 impl List {
@@ -90,7 +92,10 @@ impl List {
     fn step(&mut self, step: &Step) {
         match step {
             Step::User(mid, text) => self.say(mid, text, None, None),
-            Step::Html(mid, text, active) => self.say(mid, text, Some("<p></p>"), *active),
+            Step::Html(mid, text, active) => {
+                self.answer.clear();
+                self.say(mid, text, Some("<p></p>"), *active);
+            }
             Step::Sample(mid, text, html) => {
                 let shown = text.clone().or(html.clone()).unwrap_or_default();
                 self.say(mid, &shown, html.as_deref(), None);
@@ -140,7 +145,8 @@ impl List {
             Step::Parameters(parameters) => self.parameters = object(parameters),
             Step::Merge(changes) => self.parameters.extend(object(changes)),
             Step::Reset => *self = Self::default(),
-            Step::Cleared | Step::Fragment(_) => {}
+            Step::Cleared => self.answer.clear(),
+            Step::Fragment(text) => self.answer.push_str(text),
         }
     }
 }
@@ -198,8 +204,7 @@ fn apply(conversation: &mut Conversation, step: &Step) {
         }
         Step::Reset => return conversation.reset(),
     };
-    let changed = conversation.apply(&event, bounds);
-    assert_eq!(changed, !matches!(step, Step::Cleared | Step::Fragment(_)));
+    assert!(conversation.apply(&event, bounds));
 }
 
 proptest! {
@@ -215,7 +220,13 @@ proptest! {
                 .collect();
             prop_assert_eq!(kept, list.said.clone(), "after {:?}", step);
             prop_assert_eq!(conversation.merged(Map::new()), list.parameters.clone());
+            let answer = conversation.answer().map(|part| match part {
+                Event::ChatFragment(part) => part.content,
+                other => panic!("{other:?}"),
+            });
+            prop_assert_eq!(answer.unwrap_or_default(), list.answer.clone(), "after {:?}", step);
         }
+        conversation.apply(&event(EventType::ChatCancel, json!({})), ConversationBounds::default());
         // What is told says the same, and the sizes that were counted on the way are those of what is there.
         let (before, after) = conversation.told(usize::MAX / 4);
         for event in &before {

@@ -2,14 +2,17 @@
 //!
 //! A page that opens is told all of it at once. The application's own store stays the truth: what is kept here is bounded,
 //! and gone after a restart, and an application that publishes `chat.past_messages` or `chat.parameters` replaces it.
+//!
+//! Unknown is not empty (MON-15): of a conversation that began before this process, messages are told only once the
+//! application has said which there are.
 
 use std::collections::VecDeque;
 
 use eventwire_protocol::{
     Event,
     event::chat::{
-        Apps, ChangeStatus, ConversationMessage, DisplaySample, EditSuccess, McpStatus, MessageImage, MessageStatus,
-        Parameters, PastMessages, PrivacyState, Stats,
+        Apps, ChangeStatus, ConversationMessage, DisplaySample, EditSuccess, Fragment, McpStatus, MessageImage,
+        MessageStatus, Parameters, PastMessages, PrivacyState, Stats,
     },
 };
 use serde_json::{Map, Value};
@@ -30,16 +33,41 @@ impl Default for ConversationBounds {
     }
 }
 
+/// The parameter with the language of a page.
+const LANGUAGE: &str = "ui_language";
+
 /// What one browser session stands at.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conversation {
     apps: Option<Apps>,
-    parameters: Map<String, Value>,
+    /// Unknown until a page or the application says them.
+    parameters: Option<Map<String, Value>>,
+    /// The language that a page asked for, which is no parameter before there are others.
+    language: Option<Value>,
     messages: VecDeque<Kept>,
+    /// Whether there may be messages of before that the application has not said.
+    is_partial: bool,
+    /// The answer that is being written.
+    answer: Option<Answer>,
+    /// Whether an answer may be under way of which no part was seen.
+    is_in_the_middle: bool,
+    /// Bytes of apps and parameters, roughly.
+    fixed_bytes: usize,
     stats: Option<Stats>,
     mcp_status: Option<McpStatus>,
     privacy: Option<PrivacyState>,
     bytes: usize,
+}
+
+/// An answer that is being written: the text so far.
+#[derive(Clone, Debug, PartialEq)]
+struct Answer {
+    text: String,
+    /// The number of the last part.
+    sequence: Option<u64>,
+    mid: Option<String>,
+    /// Whether the text has everything from its beginning on.
+    is_whole: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -51,18 +79,45 @@ struct Kept {
 }
 
 impl Conversation {
+    /// A conversation that began before this process, of which nothing is known yet (MON-15).
+    pub fn of_before() -> Self {
+        Self { is_partial: true, is_in_the_middle: true, ..Self::default() }
+    }
+
     /// Takes in an event. Says whether something may be another now.
     pub fn apply(&mut self, event: &Event, bounds: ConversationBounds) -> bool {
         match event {
-            Event::ChatApps(apps) => self.apps = Some(apps.clone()),
-            Event::ChatParameters(Parameters { parameters, .. }) => self.parameters = parameters.clone(),
+            Event::ChatApps(apps) => {
+                self.apps = Some(apps.clone());
+                self.recount();
+            }
+            Event::ChatParameters(Parameters { parameters, .. }) => {
+                self.parameters = Some(parameters.clone());
+                self.recount();
+            }
             Event::ChatPastMessages(PastMessages { messages, .. }) => {
+                self.is_partial = false;
                 self.messages.clear();
                 self.bytes = 0;
                 messages.iter().for_each(|message| self.put(message.clone()));
             }
+            Event::ChatFragment(part) => self.write(part, bounds),
+            Event::ChatFragmentWithAudio(part) => self.write(&part.fragment, bounds),
+            Event::ChatStreamingComplete(_)
+            | Event::ChatClearFragments(_)
+            | Event::ChatCleared(_)
+            | Event::ChatCancel(_) => self.end_answer(),
+            // Whether the answer goes on the error does not say.
+            Event::ChatError(_) => {
+                if let Some(answer) = &mut self.answer {
+                    answer.is_whole = false;
+                }
+            }
             Event::ChatUser(said) => self.put(said.message.clone()),
-            Event::ChatHtml(said) => self.put(said.message.clone()),
+            Event::ChatHtml(said) => {
+                self.end_answer();
+                self.put(said.message.clone());
+            }
             Event::ChatDisplaySample(sample) => self.put(self.sampled(sample)),
             Event::ChatEditSuccess(edit) => self.edit(edit),
             Event::ChatChangeStatus(ChangeStatus { messages }) => messages.iter().for_each(|status| {
@@ -81,22 +136,67 @@ impl Conversation {
 
     /// Changes parameters, and leaves the others as they are. Gives all of them.
     pub fn merged(&self, changes: Map<String, Value>) -> Map<String, Value> {
-        let mut parameters = self.parameters.clone();
+        let mut parameters = self.parameters.clone().unwrap_or_default();
+        parameters.extend(self.language.clone().map(|language| (LANGUAGE.to_owned(), language)));
         parameters.extend(changes);
         parameters
     }
 
-    /// Sets one parameter that nobody needs to be told of.
-    pub fn set_parameter(&mut self, name: &str, value: Value) {
-        self.parameters.insert(name.to_owned(), value);
+    /// Takes the language of a page that asks for everything. Where no parameters are known it makes none known.
+    pub fn set_language(&mut self, language: Value) {
+        match &mut self.parameters {
+            Some(parameters) => drop(parameters.insert(LANGUAGE.to_owned(), language)),
+            None => self.language = Some(language),
+        }
+        self.recount();
     }
 
-    /// Forgets messages and parameters.
+    /// Forgets messages and parameters. After that the messages are known: there are none.
     pub fn reset(&mut self) {
         self.messages.clear();
         self.bytes = 0;
-        self.parameters.clear();
+        self.is_partial = false;
+        self.end_answer();
+        self.parameters = None;
+        self.language = None;
         self.stats = None;
+        self.recount();
+    }
+
+    /// Adds a part to the answer that is being written. One that grows over the bounds is not told.
+    fn write(&mut self, part: &Fragment, bounds: ConversationBounds) {
+        let goes_on = |answer: &Answer| !part.is_first && answer.mid == part.mid;
+        let is_start = part.is_first || part.sequence == Some(0) || (part.sequence.is_none() && !self.is_in_the_middle);
+        let begin = || Answer { text: String::new(), sequence: None, mid: part.mid.clone(), is_whole: is_start };
+        let mut answer = self.answer.take().filter(goes_on).unwrap_or_else(begin);
+        answer.is_whole &= answer.text.len() + part.content.len() <= bounds.bytes;
+        if answer.is_whole {
+            answer.text.push_str(&part.content);
+            answer.sequence = part.sequence.or(answer.sequence);
+        } else {
+            answer.text = String::new();
+        }
+        self.answer = Some(answer);
+    }
+
+    fn end_answer(&mut self) {
+        self.answer = None;
+        self.is_in_the_middle = false;
+    }
+
+    /// The answer that is being written, as one part: the text so far, with the number of its last part (MON-16).
+    pub fn answer(&self) -> Option<Event> {
+        let answer = self.answer.as_ref().filter(|answer| answer.is_whole && !answer.text.is_empty())?;
+        let Answer { text, sequence, mid, .. } = answer;
+        Some(Fragment { content: text.clone(), sequence: *sequence, is_first: true, mid: mid.clone() }.into())
+    }
+
+    /// Counts the bytes of apps and parameters anew.
+    fn recount(&mut self) {
+        let parameters = self.parameters.iter().flatten();
+        let parameters: usize = parameters.map(|(name, value)| name.len() + size(value)).sum();
+        let apps = self.apps.iter().flat_map(|apps| &apps.apps).map(|(name, value)| name.len() + size(value));
+        self.fixed_bytes = parameters + apps.sum::<usize>();
     }
 
     /// Remembers what a message is to say once that is confirmed; `None` takes it back.
@@ -117,9 +217,7 @@ impl Conversation {
 
     /// How many bytes it takes, roughly.
     pub fn bytes(&self) -> usize {
-        let parameters: usize = self.parameters.iter().map(|(name, value)| name.len() + size(value)).sum();
-        let apps = self.apps.iter().flat_map(|apps| &apps.apps).map(|(name, value)| name.len() + size(value));
-        self.bytes + parameters + apps.sum::<usize>()
+        self.bytes + self.fixed_bytes + self.answer.as_ref().map_or(0, |answer| answer.text.len() + 64)
     }
 
     /// Its messages, oldest first.
@@ -130,28 +228,32 @@ impl Conversation {
     /// What a page that opens is told before the lists of voices, which are everybody's, and behind them, in the order of
     /// the system of origin. Nothing, if nothing is known. `budget` is how many bytes the frames may have together, roughly.
     pub fn told(&self, budget: usize) -> (Vec<Event>, Vec<Event>) {
-        let known =
-            self.apps.is_some() || self.stats.is_some() || !self.parameters.is_empty() || !self.messages.is_empty();
+        let said =
+            self.apps.is_some() || self.stats.is_some() || self.parameters.is_some() || !self.messages.is_empty();
         let mut before: Vec<Event> = Vec::new();
         let mut after: Vec<Event> = Vec::new();
         let past = PastMessages { messages: Vec::new(), from_initial_load: Some(true), from_import: None };
-        if known {
-            before.extend(self.apps().map(Event::from));
-            if !self.parameters.is_empty() {
-                let parameters = self.parameters.clone();
-                before.push(Parameters { parameters, from_param_update: None, from_import: None }.into());
-            }
+        // Numbers of a conversation of which a part is known would be wrong.
+        let stats = (said && (!self.is_partial || self.stats.is_some())).then(|| self.stats());
+        before.extend(self.apps().map(Event::from));
+        if let Some(parameters) = self.parameters.clone().filter(|parameters| !parameters.is_empty()) {
+            before.push(Parameters { parameters, from_param_update: None, from_import: None }.into());
+        }
+        if said && !self.is_partial {
             let left = budget.saturating_sub(self.bytes() - self.bytes);
             before.push(PastMessages { messages: self.newest(left), ..past }.into());
-            before.push(self.stats().into());
         }
+        before.extend(stats.clone().map(Event::from));
         after.extend(self.mcp_status.clone().map(Event::from));
-        after.extend(self.change_status().map(Event::from));
-        if known {
-            after.push(self.stats().into());
-        }
+        after.extend(self.change_status().filter(|_| !self.is_partial).map(Event::from));
+        after.extend(stats.map(Event::from));
         after.extend(self.privacy.clone().map(Event::from));
         (before, after)
+    }
+
+    /// Whether messages of before may be missing: the application has not said which there are (MON-15).
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// The messages alone, for pages in which one of them is to go.
@@ -162,7 +264,7 @@ impl Conversation {
     /// The apps, with the one that a tab of the session chose.
     fn apps(&self) -> Option<Apps> {
         let mut apps = self.apps.clone()?;
-        let chosen = self.parameters.get("app_name").and_then(Value::as_str);
+        let chosen = self.parameters.as_ref().and_then(|parameters| parameters.get("app_name")?.as_str());
         if let Some(name) = chosen.filter(|name| apps.apps.contains_key(*name)) {
             apps.current_app_name = Some(name.to_owned());
         }

@@ -16,7 +16,7 @@ use eventwire_protocol::{
 };
 use serde_json::Value;
 
-use super::state::State;
+use super::{conversation::Conversation, state::State};
 
 /// One page of Monadic Chat.
 pub(super) struct Page {
@@ -82,9 +82,7 @@ impl Page {
             }
             Asked::Load(request) => {
                 if let Some(language) = request.data.get("ui_language").and_then(Value::as_str).and_then(plain) {
-                    self.state.change_or_begin(self.session, |kept| {
-                        kept.set_parameter("ui_language", language.into());
-                    });
+                    self.state.change_or_begin(self.session, |kept| kept.set_language(language.into()));
                 }
                 self.state.prepare(self.session);
                 self.tell(connection, Modifiers::default(), || self.state.told(self.session));
@@ -112,7 +110,7 @@ impl Page {
             }
             Asked::Reset(request) => {
                 let turn = self.state.turn(self.session).await;
-                self.state.change(self.session, |kept| kept.reset());
+                self.state.change_or_begin(self.session, Conversation::reset);
                 drop(turn);
                 self.submit(connection, request).await
             }

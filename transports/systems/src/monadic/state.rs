@@ -71,6 +71,10 @@ struct Inner {
     /// Sessions that were dropped and whose owner has not been told, oldest first; as many as may be kept.
     dropped: VecDeque<BrowserSession>,
     untold: HashSet<BrowserSession>,
+    /// Sessions whose cookie was given out by this process and of which nothing is kept yet, oldest first; as many as may be
+    /// kept. Their conversations are known from the beginning (MON-15).
+    begun: VecDeque<BrowserSession>,
+    is_begun: HashSet<BrowserSession>,
     /// The lists of voices, which are everybody's, by the name of their type.
     voices: BTreeMap<String, Bytes>,
     /// The session of each connection, for what is said to one connection and stands for its session.
@@ -89,6 +93,8 @@ struct Session {
     /// Counts changes, so that frames which were made of an older one are not taken for new.
     version: u64,
     frames: Option<Frames>,
+    /// When the last part of an answer was published.
+    written: Time,
 }
 
 /// What a page that opens is told, before the lists of voices and behind them.
@@ -138,13 +144,32 @@ impl State {
         let mut inner = self.lock();
         inner.touch(session);
         let Inner { sessions, voices, .. } = &mut *inner;
+        let mut answer = None;
         let frames = sessions.get_mut(&session).map(|kept| {
-            let Session { conversation, frames, .. } = kept;
+            let Session { conversation, frames, written, .. } = kept;
+            answer = conversation.answer().and_then(|event| spell(&event, *written));
             frames.get_or_insert_with(|| Frames::of(conversation, self.told_bytes())).clone()
         });
         let Frames { before, after } = frames.unwrap_or_default();
         let frames = before.into_iter().chain(voices.values().cloned()).chain(after);
-        frames.filter(|frame| !frame.is_empty()).collect()
+        let mut frames: Vec<Bytes> = frames.filter(|frame| !frame.is_empty()).collect();
+        let bytes: usize = frames.iter().map(Bytes::len).sum();
+        // The text so far takes the place of an answer that the page has, so it comes last, and whole or not at all.
+        frames.extend(answer.filter(|answer| bytes + answer.len() <= self.told_bytes()));
+        frames
+    }
+
+    /// A browser gets its cookie now: its conversation begins here, and is known from the beginning (MON-15).
+    pub(super) fn begin(&self, session: BrowserSession) {
+        let mut inner = self.lock();
+        if inner.is_begun.insert(session) {
+            inner.begun.push_back(session);
+        }
+        while inner.begun.len() > self.bounds.sessions
+            && let Some(oldest) = inner.begun.pop_front()
+        {
+            inner.is_begun.remove(&oldest);
+        }
     }
 
     /// Makes the frames of a session ahead of time, so that nobody waits for it under the lock of the roster.
@@ -170,6 +195,9 @@ impl State {
     pub(super) fn told_messages(&self, session: BrowserSession) -> Vec<Bytes> {
         let inner = self.lock();
         let Some(kept) = inner.sessions.get(&session) else { return Vec::new() };
+        if kept.conversation.is_partial() {
+            return Vec::new();
+        }
         let frame = |budget| spelled(&kept.conversation.told_messages(budget)).into_iter().collect();
         within(self.told_bytes(), frame)
     }
@@ -251,6 +279,8 @@ impl Inner {
             bytes: shares(bounds.bytes),
             dropped: VecDeque::new(),
             untold: HashSet::new(),
+            begun: VecDeque::new(),
+            is_begun: HashSet::new(),
             voices: BTreeMap::new(),
             connections: HashMap::new(),
             pages: HashMap::new(),
@@ -260,13 +290,15 @@ impl Inner {
     /// What is kept of a session, which may be nothing yet. Its holder is whose page is open, or nobody's page.
     fn session(&mut self, session: BrowserSession) -> &mut Session {
         let holder = self.pages.get(&session).map_or(Holder::Local, |(holder, _)| holder.clone());
+        let is_begun = &mut self.is_begun;
         self.sessions.entry(session).or_insert_with(|| Session {
             holder,
-            conversation: Conversation::default(),
+            conversation: if is_begun.remove(&session) { Conversation::default() } else { Conversation::of_before() },
             bytes: 0,
             heard: 0,
             version: 0,
             frames: None,
+            written: Time::from_unix_micros(0),
         })
     }
 
@@ -304,11 +336,18 @@ impl Inner {
 
     /// The session is another now.
     fn changed(&mut self, session: BrowserSession, bounds: StateBounds) {
+        if let Some(kept) = self.sessions.get_mut(&session) {
+            kept.conversation.fit(bounds.conversation);
+            kept.version += 1;
+            kept.frames = None;
+        }
+        self.weigh(session);
+    }
+
+    /// Counts what is kept of the session anew, and makes room for it.
+    fn weigh(&mut self, session: BrowserSession) {
         self.touch(session);
         let Some(kept) = self.sessions.get_mut(&session) else { return };
-        kept.conversation.fit(bounds.conversation);
-        kept.version += 1;
-        kept.frames = None;
         // The frames are as large again as what they are made of.
         let bytes = 2 * kept.conversation.bytes() + 512;
         let before = std::mem::replace(&mut kept.bytes, bytes);
@@ -439,7 +478,40 @@ fn is_kept(event_type: EventType) -> bool {
             | T::ChatMcpStatus
             | T::ChatPrivacyState
             | T::ChatVoices
+            | T::ChatFragment
+            | T::ChatFragmentWithAudio
+            | T::ChatStreamingComplete
+            | T::ChatClearFragments
+            | T::ChatCleared
+            | T::ChatCancel
+            | T::ChatError
     )
+}
+
+/// What an event changes of a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Anything: the frames are made anew.
+    All,
+    /// The answer that is being written, which is in none of the frames that are made ahead.
+    Answer(Part),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Next,
+    End,
+}
+
+fn change_of(event_type: EventType) -> Change {
+    use EventType as T;
+    match event_type {
+        T::ChatFragment | T::ChatFragmentWithAudio => Change::Answer(Part::Next),
+        T::ChatStreamingComplete | T::ChatClearFragments | T::ChatCleared | T::ChatCancel | T::ChatError => {
+            Change::Answer(Part::End)
+        }
+        _ => Change::All,
+    }
 }
 
 impl Tap for State {
@@ -467,7 +539,18 @@ impl Tap for State {
             }
             _ => return,
         };
-        inner.session(session).conversation.apply(&payload, self.bounds.conversation);
-        inner.changed(session, self.bounds);
+        let change = change_of(*event_type);
+        if change == Change::Answer(Part::End) && !inner.sessions.contains_key(&session) {
+            return;
+        }
+        let kept = inner.session(session);
+        kept.conversation.apply(&payload, self.bounds.conversation);
+        match change {
+            Change::All => inner.changed(session, self.bounds),
+            Change::Answer(_) => {
+                kept.written = envelope.time();
+                inner.weigh(session);
+            }
+        }
     }
 }
