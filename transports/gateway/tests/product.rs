@@ -226,6 +226,37 @@ async fn prd_01_tokens_in_the_cookie_are_taken_with_the_configured_key_only() {
     assert!(wrong.code == Some(2) && wrong.stderr.contains("product_lookup_url"), "{wrong:?}");
 }
 
+#[tokio::test]
+async fn prd_07_on_a_real_socket_a_login_ends_at_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key");
+    common::write_private(&key, "0123456789abcdef0123456789abcdef\n");
+    let gateway = Gateway::speaking(&["product"], &["--product-jwt-key-file", key.to_str().unwrap()]);
+    let signer = EncodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let end = now().floor() + 4.0;
+    let claims = json!({"sub": "maria", "exp": end as u64});
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &signer).unwrap();
+    let mut maria = open(format!("ws://{}/ws", gateway.at("product")), &format!("connect.sid={token}")).await;
+    assert_eq!(read(&mut maria).await["type"], "connection_established");
+    let told = read(&mut maria).await;
+    assert_eq!((&told["type"], &told["status"]), (&json!("session_update"), &json!("expiring_soon")));
+    assert!(told["expiresIn"].as_u64().unwrap() <= 4, "{told}");
+    told_nothing(&mut maria).await;
+    loop {
+        match soon("the end of the login", maria.next()).await.unwrap().unwrap() {
+            Message::Close(Some(frame)) => {
+                assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1008, "Session expired"));
+                break;
+            }
+            Message::Ping(_) | Message::Pong(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    // Not before, and long before the next look at all logins.
+    assert!((end..end + 20.0).contains(&now()), "{}", now() - end);
+}
+
 /// Opens a page that must be closed at once, and gives the code.
 async fn closed(url: String, cookie: &str) -> u16 {
     match soon("a close", open(url, cookie).await.next()).await {

@@ -33,7 +33,7 @@ pub use login::{JwtUsers, KnowsNobody, LoginProof, LookupUsers, ResolvedUser, Sh
 pub use presence::State;
 
 use crate::{Admission, Ask, Body, Route, System, answer};
-use presence::{Login, QUEUE_AGE};
+use presence::{Login, QUEUE_AGE, Watch};
 
 const SOCKET: &Route = &Route { pattern: "/ws", methods: &[Method::GET], socket: true, own_listener_only: true };
 const INSTALL: &Route = &Route {
@@ -313,8 +313,11 @@ impl ConnectionHandler for Page {
             holder: self.holder.clone(),
             expires_at: self.user.expires_at,
             shown: std::mem::take(&mut self.shown),
+            watch: Watch::New,
         };
-        self.seat.enter(id, login, self.from)
+        let values = self.seat.enter(id, login, self.from);
+        self.shared.state.changed().notify_one();
+        values
     }
 
     fn max_frame_bytes(&self) -> usize {

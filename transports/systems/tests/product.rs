@@ -757,6 +757,38 @@ async fn prd_07_a_login_that_ends_soon_is_announced_every_minute_and_then_ends()
 }
 
 #[tokio::test(start_paused = true)]
+async fn prd_07_a_socket_ends_with_its_login_and_is_told_before_however_short_the_login_lasts() {
+    let world = World::new();
+    let ends = |seconds: i64| Some(world.clock.now().plus_micros(seconds * 1_000_000));
+    let left = |seconds: u64| json!({"type": "session_update", "status": "expiring_soon", "expiresIn": seconds});
+    let closed = async |client: &mut MemoryClient| match client.read_until(|_| false).await.unwrap_err() {
+        Closed::ByServer(code, reason) => (code.as_u16(), reason),
+        other => panic!("{other:?}"),
+    };
+    // Less than a minute is left when it opens, and the next look at all logins is after its end.
+    world.accounts.knows("s%3Amaria.x", "maria", ends(45));
+    world.accounts.knows("s%3Atom.x", "tom", ends(90));
+    let (mut maria, mut tom) = (world.open("maria").await, world.open("tom").await);
+    world.pass(1).await;
+    assert_eq!((news(&mut maria).await, news(&mut tom).await), (vec![left(45)], vec![]));
+    world.pass(43).await;
+    assert_eq!(news(&mut maria).await, Vec::<Value>::new());
+    world.pass(1).await;
+    assert_eq!(closed(&mut maria).await, (1008, "Session expired".to_owned()));
+    world.pass(16).await;
+    assert_eq!(news(&mut tom).await, [left(29)]);
+    // It is renewed for half a minute more, which is noticed at its end, and ends at its new end.
+    world.accounts.knows("s%3Atom.x", "tom", ends(60));
+    world.pass(30).await;
+    assert_eq!(news(&mut tom).await, [left(30)]);
+    assert_eq!(world.hub.connection_count(), 1);
+    world.pass(29).await;
+    assert_eq!(news(&mut tom).await, Vec::<Value>::new());
+    world.pass(1).await;
+    assert_eq!(closed(&mut tom).await, (1008, "Session expired".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn prd_07_a_login_that_was_renewed_goes_on_and_one_that_was_ended_ends() {
     let world = World::new();
     let ends = |seconds: i64| Some(world.clock.now().plus_micros(seconds * 1_000_000));

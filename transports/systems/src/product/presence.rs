@@ -16,6 +16,7 @@ use eventwire_protocol::{
     Audience, Committed, ConnectionId, Delivery, Dialect, Envelope, Epoch, Position, Root, Time, UserId,
     shares::{Shares, Standing},
 };
+use tokio::sync::Notify;
 
 use super::login::Shown;
 
@@ -34,7 +35,11 @@ const VALUE_BYTES: usize = 512;
 /// What is remembered between the connections of Product Demo's clients. Made before the hub, which has to know it as a
 /// [`Tap`].
 #[derive(Debug, Default)]
-pub struct State(Mutex<Table>);
+pub struct State {
+    table: Mutex<Table>,
+    /// A login came, or ends at another time.
+    changed: Arc<Notify>,
+}
 
 /// Between two lines in the log about statuses that were dropped.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -51,8 +56,13 @@ impl State {
         self.table().evicted
     }
 
+    /// Is notified when a login comes, or ends at another time (PRD-07).
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
+    }
+
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,6 +85,20 @@ pub(super) struct Login {
     pub(super) holder: Holder,
     pub(super) expires_at: Option<Time>,
     pub(super) shown: Shown,
+    pub(super) watch: Watch,
+}
+
+/// Whether the end of a login is looked at (PRD-07).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    /// It has just come.
+    New,
+    /// It was looked at before.
+    Seen,
+    /// The application is being asked about it.
+    Asked,
+    /// Its socket is being closed.
+    Over,
 }
 
 /// What tells values of one user apart: type and key.
@@ -333,7 +357,7 @@ mod tests {
     }
 
     fn login(of: &UserId) -> Login {
-        Login { user: of.clone(), holder: Holder::Local, expires_at: None, shown: Shown::default() }
+        Login { user: of.clone(), holder: Holder::Local, expires_at: None, shown: Shown::default(), watch: Watch::New }
     }
 
     #[test]
