@@ -95,6 +95,55 @@ fn message(id: u64, sender: &str, visibility: &str) -> Value {
     }})
 }
 
+/// T1: pages of the first releases and of later ones read times differently, and each kind has its listener.
+#[tokio::test]
+async fn ctx_13_each_listener_writes_the_times_that_its_pages_read() {
+    for setting in ["by_path", "milliseconds"] {
+        let gateway = Gateway::speaking(&["shared_context", "shared_context_tools"], &["--context-times", setting]);
+        let (first, later) = (gateway.at("shared_context"), gateway.at("shared_context_tools"));
+        let mut pages = Vec::new();
+        for (address, is_text) in [(first, false), (later, true)] {
+            for path in ["/ws/s", "/ui/ws/s"] {
+                pages.push((Client::join(address, path, None).await, is_text));
+            }
+        }
+        let published = broadcast(first, "s", None, &message(1, "claude", "public")).await;
+        assert_eq!(published.json()["success"], true);
+        for (page, is_text) in &mut pages {
+            let timestamp = page.frame().await["data"]["timestamp"].clone();
+            assert_eq!(timestamp, if *is_text { json!(TIME) } else { json!(1_755_096_501_000_u64) }, "{setting}");
+        }
+        // The page looks for the port of its socket in the health of its own listener.
+        for address in [first, later] {
+            let health = ask(address, Method::GET, "/health", &[], "").await.json();
+            assert_eq!(health["config"]["websocket_port"], address.port());
+        }
+    }
+}
+
+#[tokio::test]
+async fn ctx_01_the_path_below_ui_is_the_same_socket_and_only_on_its_own_listener() {
+    let gateway = Gateway::speaking(&["shared_context"], &[]);
+    let address = gateway.at("shared_context");
+    let mut page = Client::open(address, "/ui/ws/session_abc123", None).await.unwrap();
+    assert_eq!(page.frame().await["session_id"], "session_abc123");
+    let answer = page.ask(json!({"type": "subscribe", "session_id": "session_abc123"})).await;
+    assert_eq!(answer["type"], "subscribed");
+    // A later announcement reaches the page once, and a page that reloads on it is not sent it again.
+    let update = json!({"type": "session_update", "session_id": "session_abc123", "agent_id": "claude"});
+    broadcast(address, "session_abc123", None, &update).await;
+    assert_eq!(page.frame().await["type"], "session_update");
+    for _ in 0..3 {
+        let mut reloaded = Client::join(address, "/ui/ws/session_abc123", None).await;
+        assert_eq!(
+            reloaded.ask(json!({"type": "subscribe", "session_id": "session_abc123"})).await["type"],
+            "subscribed"
+        );
+        reloaded.heard_nothing().await;
+    }
+    assert!(Client::open(gateway.address, "/ui/ws/session_abc123", None).await.is_err());
+}
+
 /// What the documentation of the system shows, frame by frame, as a page and as an agent read it.
 #[tokio::test]
 async fn ctx_01_to_08_every_documented_frame_is_sent_as_it_is_documented() {

@@ -37,7 +37,8 @@ use serde_json::{Value, value::to_raw_value};
 use crate::{Admission, Ask, Body, Route, System, answer, principal, visitor};
 use visitor::Visitor;
 
-/// How the time of a message is written (T1).
+/// How the time of a message is written (T1), for clients that did not choose the variant `shared_context_tools`. Pages of the
+/// first releases want milliseconds, pages of later ones ISO 8601, so a listener for these has that variant as its dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Times {
     /// As milliseconds at `/ws/{session_id}`, where pages are, and as ISO 8601 at `/mcp/{session_id}`, where agents are.
@@ -65,6 +66,8 @@ pub struct SharedContext {
 
 /// Sockets of pages.
 const PAGE: &str = "/ws/{session}";
+/// Sockets of pages that come through the server of their page.
+const PAGE_BELOW_UI: &str = "/ui/ws/{session}";
 /// Sockets of agents.
 const AGENT: &str = "/mcp/{session}";
 const BROADCAST: &str = "/broadcast/{session}";
@@ -77,6 +80,7 @@ const fn socket(pattern: &'static str) -> Route {
 const ROUTES: &[Route] = &[
     socket(PAGE),
     socket("/ws/"),
+    Route { own_listener_only: true, ..socket(PAGE_BELOW_UI) },
     socket(AGENT),
     socket("/mcp/"),
     Route { pattern: BROADCAST, methods: &[Method::POST], socket: false, own_listener_only: false },

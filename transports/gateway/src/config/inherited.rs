@@ -61,6 +61,8 @@ const VARIABLES: &[(&str, Dialect, Effect)] = &[
     ),
     ("WEBSOCKET_HOST", Dialect::SharedContext, Host),
     ("WEBSOCKET_PORT", Dialect::SharedContext, Port),
+    ("WEBSOCKET_HOST", Dialect::SharedContextTools, Host),
+    ("WEBSOCKET_PORT", Dialect::SharedContextTools, Port),
     ("LOG_LEVEL", Dialect::SharedContext, LogLevel),
     ("BACKEND_HOST", Dialect::Adw, Host),
     ("BACKEND_PORT", Dialect::Adw, Port),

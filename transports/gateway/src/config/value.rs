@@ -83,7 +83,11 @@ pub const fn default_port(dialect: Dialect) -> u16 {
         Dialect::Monadic => 4567,
         Dialect::Product => 5634,
         Dialect::Amiga => 3000,
-        Dialect::SharedContext => 8080,
+        Dialect::SharedContext => match dialect {
+            // Where pages of later releases look.
+            Dialect::SharedContextTools => 34567,
+            _ => 8080,
+        },
         Dialect::Adw => match dialect {
             Dialect::AdwTrigger => 8500,
             _ => 9104,
@@ -357,7 +361,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// How clients of Shared Context are told the time of a message.
+/// How clients of Shared Context are told the time of a message, on listeners of `shared_context`. Those of
+/// `shared_context_tools` have ISO 8601 always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
