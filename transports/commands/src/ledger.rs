@@ -2,6 +2,8 @@
 //!
 //! Both kinds of back end bound their commands by number and by bytes, and both shares are kept here. The ledger names the
 //! commands that have to go; taking them out is the queue's.
+//!
+//! Urgent commands have a reserve of their own: a holder whose share is full of its own turns can still cancel them.
 
 use eventwire_hub::Holder;
 use eventwire_protocol::shares::{Decision, Shares};
@@ -9,9 +11,28 @@ use eventwire_protocol::shares::{Decision, Shares};
 /// Part of each bound that is reserved for holders with credentials.
 const RESERVE: u64 = 10;
 
-/// What each holder has waiting, in commands and in bytes.
+/// The reserve of urgent commands beside each bound: one part in so many, rounded up.
+const URGENT_PART: usize = 16;
+
+/// Where a command counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// Among all commands.
+    Common,
+    /// In the reserve of urgent commands.
+    Urgent,
+}
+
+/// What each holder has waiting.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    common: Part,
+    urgent: Part,
+}
+
+/// One account, in commands and in bytes.
+#[derive(Debug)]
+struct Part {
     commands: Shares<Holder>,
     bytes: Shares<Holder>,
 }
@@ -21,15 +42,57 @@ fn amount(size: usize) -> u64 {
 }
 
 impl Ledger {
-    /// An empty ledger of so many commands and bytes.
+    /// An empty ledger of so many commands and bytes, and of a reserve for urgent ones beside them.
     pub(crate) fn new(commands: usize, bytes: usize) -> Self {
+        Self {
+            common: Part::new(commands, bytes),
+            urgent: Part::new(commands.div_ceil(URGENT_PART), bytes.div_ceil(URGENT_PART)),
+        }
+    }
+
+    /// Which commands go so that a holder may add one of `size` bytes, and where it counts; `None` when its share is used up.
+    /// An urgent command that finds no room among all takes the reserve. What goes is released here. `newest` names the newest
+    /// command of a holder on an account that may go and is not among those it is passed, and its size.
+    pub(crate) fn make_room<T: Clone>(
+        &mut self,
+        holder: &Holder,
+        size: usize,
+        is_urgent: bool,
+        mut newest: impl FnMut(&Holder, Account, &[T]) -> Option<(T, usize)>,
+    ) -> Option<(Account, Vec<T>)> {
+        let accounts = [Account::Common, Account::Urgent];
+        let open = accounts.into_iter().take(if is_urgent { 2 } else { 1 });
+        open.into_iter().find_map(|account| {
+            let newest = |holder: &Holder, going: &[T]| newest(holder, account, going);
+            Some((account, self.part(account).make_room(holder, size, newest)?))
+        })
+    }
+
+    /// A command of a holder waits.
+    pub(crate) fn add(&mut self, holder: Holder, account: Account, size: usize) {
+        self.part(account).add(holder, size);
+    }
+
+    /// A command of a holder is over.
+    pub(crate) fn release(&mut self, holder: &Holder, account: Account, size: usize) {
+        self.part(account).release(holder, size);
+    }
+
+    fn part(&mut self, account: Account) -> &mut Part {
+        match account {
+            Account::Common => &mut self.common,
+            Account::Urgent => &mut self.urgent,
+        }
+    }
+}
+
+impl Part {
+    fn new(commands: usize, bytes: usize) -> Self {
         let shares = |bound: usize| Shares::new(amount(bound), amount(bound) / RESERVE);
         Self { commands: shares(commands), bytes: shares(bytes) }
     }
 
-    /// Which commands go so that a holder may add one of `size` bytes; `None` when its share is used up. They are released
-    /// here. `newest` names the newest command of a holder that may go and is not among those it is passed, and its size.
-    pub(crate) fn make_room<T: Clone>(
+    fn make_room<T: Clone>(
         &mut self,
         holder: &Holder,
         size: usize,
@@ -60,15 +123,13 @@ impl Ledger {
         }
     }
 
-    /// A command of a holder waits.
-    pub(crate) fn add(&mut self, holder: Holder, size: usize) {
+    fn add(&mut self, holder: Holder, size: usize) {
         let standing = holder.standing();
         self.commands.add(holder.clone(), standing, 1);
         self.bytes.add(holder, standing, amount(size));
     }
 
-    /// A command of a holder is over.
-    pub(crate) fn release(&mut self, holder: &Holder, size: usize) {
+    fn release(&mut self, holder: &Holder, size: usize) {
         self.commands.release(holder, 1);
         self.bytes.release(holder, amount(size));
     }

@@ -18,7 +18,7 @@ use eventwire_protocol::{ApplicationCommand, CommandEffect};
 use crate::{
     body::with_cancels,
     lane::{Cut, Dropped, Lane, Names, Number, Returned, Ticket},
-    ledger::Ledger,
+    ledger::{Account, Ledger},
     recent::{Progress, Recent},
 };
 
@@ -92,6 +92,8 @@ struct Letter {
     command: ApplicationCommand,
     body: Bytes,
     holder: Holder,
+    /// Where it counts (LIMIT-13).
+    account: Account,
     lane: Arc<str>,
     effect: CommandEffect,
     /// What an urgent one holds.
@@ -125,11 +127,12 @@ impl Lines {
         now: Duration,
     ) -> Option<Effects> {
         let Self { ledger, by_holder, letters, .. } = self;
-        let newest = |holder: &Holder, going: &[Number]| {
-            let number = by_holder.get(holder)?.iter().rev().find(|number| !going.contains(number))?;
+        let newest = |holder: &Holder, account: Account, going: &[Number]| {
+            let mut waiting = by_holder.get(holder)?.iter().rev().filter(|number| !going.contains(number));
+            let number = waiting.find(|number| letters.get(number).is_some_and(|letter| letter.account == account))?;
             Some((*number, letters.get(number)?.body.len()))
         };
-        let going = ledger.make_room(&holder, body.len(), newest)?;
+        let (account, going) = ledger.make_room(&holder, body.len(), command.effect().is_urgent(), newest)?;
         let mut effects = Effects::default();
         // Their shares are released already, those of what they hold are not.
         let going: Vec<(Number, Letter)> =
@@ -141,7 +144,7 @@ impl Lines {
         self.next += 1;
         let (lane, effect): (Arc<str>, _) = (command.lane().into(), command.effect());
         let id: Arc<str> = command.id.as_str().into();
-        self.ledger.add(holder.clone(), body.len());
+        self.ledger.add(holder.clone(), account, body.len());
         self.by_holder.entry(holder.clone()).or_default().insert(number);
         let tracks = self.lanes.entry(lane.clone()).or_default();
         let mut cut = Cut::default();
@@ -152,7 +155,7 @@ impl Lines {
             effects.interrupt = cut.marked;
         }
         tracks.lane.push(Ticket::new(number, 0, id, effect, cut.names));
-        let letter = Letter { command, body, holder, lane: lane.clone(), effect, holds: Vec::new() };
+        let letter = Letter { command, body, holder, account, lane: lane.clone(), effect, holds: Vec::new() };
         self.letters.insert(number, letter);
         cut.dropped.iter().for_each(|dropped| self.hold(dropped));
         self.start(&lane, &mut effects);
@@ -273,7 +276,7 @@ impl Lines {
     }
 
     fn release(&mut self, letter: &Letter) {
-        self.ledger.release(&letter.holder, letter.body.len());
+        self.ledger.release(&letter.holder, letter.account, letter.body.len());
     }
 
     /// A letter can no longer be given up for others.

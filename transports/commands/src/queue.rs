@@ -24,7 +24,7 @@ use eventwire_protocol::{CommandEffect, ConnectionId, application::Cancels};
 
 use crate::{
     lane::{Cut, Dropped, Finished, Lane as Tracks, Names, Number, Returned, Ticket},
-    ledger::Ledger,
+    ledger::{Account, Ledger},
     recent::{Progress, Recent},
 };
 
@@ -145,6 +145,8 @@ const AWAITED: &str = "";
 #[derive(Debug)]
 struct Entry {
     task: Arc<Task>,
+    /// Where it counts (LIMIT-13).
+    account: Account,
     rank: u64,
     taken: Duration,
     /// Groups that still have it.
@@ -249,7 +251,7 @@ impl Queue {
         let mut given_up = Vec::new();
         for number in waiting {
             let Some(entry) = self.withdraw(number) else { continue };
-            self.ledger.release(&entry.task.holder, entry.task.body.len());
+            self.release(&entry);
             given_up.push(entry.task.clone());
             given_up.extend(self.resolve(number, &entry, false));
         }
@@ -293,13 +295,15 @@ impl Queue {
             return Err(Full::NoReader);
         }
         let Self { ledger, by_holder, entries, groups, .. } = self;
-        let newest = |holder: &Holder, going: &[Number]| {
+        let newest = |holder: &Holder, account: Account, going: &[Number]| {
             let held = by_holder.get(holder)?.iter().rev().filter(|number| !going.contains(number));
             let mut waiting = held.filter_map(|number| Some((*number, entries.get(number)?)));
-            let (number, entry) = waiting.find(|(number, entry)| may_go(groups, *number, entry))?;
+            let (number, entry) =
+                waiting.find(|(number, entry)| entry.account == account && may_go(groups, *number, entry))?;
             Some((number, entry.task.body.len()))
         };
-        let going = ledger.make_room(&task.holder, task.body.len(), newest).ok_or(Full::Busy)?;
+        let room = ledger.make_room(&task.holder, task.body.len(), task.effect.is_urgent(), newest);
+        let (account, going) = room.ok_or(Full::Busy)?;
         // Their shares are released already, those of what they hold are not.
         let going: Vec<(Number, Entry)> =
             going.into_iter().filter_map(|number| Some((number, self.withdraw(number)?))).collect();
@@ -310,7 +314,7 @@ impl Queue {
         let number = self.next;
         self.next += 1;
         self.bytes += task.body.len();
-        self.ledger.add(task.holder.clone(), task.body.len());
+        self.ledger.add(task.holder.clone(), account, task.body.len());
         let next = self.ranks.entry(task.holder.clone()).or_insert(self.turn);
         let rank = self.turn.max(*next);
         *next = rank + 1;
@@ -327,7 +331,7 @@ impl Queue {
             }
             group.settle(&task.lane);
         }
-        let entry = Entry { task, rank, taken: now, open, acknowledged: false, holds: Vec::new() };
+        let entry = Entry { task, account, rank, taken: now, open, acknowledged: false, holds: Vec::new() };
         self.entries.insert(number, entry);
         self.leave(dropped);
         Ok(Submitted { deliveries: self.deliver(now), evicted })
@@ -342,7 +346,7 @@ impl Queue {
         let mut given_up = Vec::new();
         for number in left {
             let Some(entry) = self.withdraw(number) else { continue };
-            self.ledger.release(&entry.task.holder, entry.task.body.len());
+            self.release(&entry);
             given_up.push(entry.task.clone());
             given_up.extend(self.resolve(number, &entry, false));
         }
@@ -487,7 +491,7 @@ impl Queue {
                 break;
             }
             let Some(entry) = self.withdraw(number) else { break };
-            self.ledger.release(&entry.task.holder, entry.task.body.len());
+            self.release(&entry);
             if !entry.acknowledged {
                 given_up.push(entry.task.clone());
             }
@@ -526,9 +530,13 @@ impl Queue {
         returns.chain(oldest).chain(self.awaited_until).min()
     }
 
+    fn release(&mut self, entry: &Entry) {
+        self.ledger.release(&entry.task.holder, entry.account, entry.task.body.len());
+    }
+
     fn forget(&mut self, number: Number) -> Option<Entry> {
         let entry = self.remove(number)?;
-        self.ledger.release(&entry.task.holder, entry.task.body.len());
+        self.release(&entry);
         Some(entry)
     }
 

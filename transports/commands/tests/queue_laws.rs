@@ -100,6 +100,8 @@ struct Named {
 
 struct Row {
     task: Task,
+    /// Whether it counts in the reserve of urgent commands.
+    is_reserve: bool,
     taken: Duration,
     states: [State; 3],
     /// In which groups a reader was brought it.
@@ -293,16 +295,25 @@ impl Oracle {
         }
     }
 
-    /// What a holder has, in commands and bytes, without those at `going`.
-    fn held(&self, of: impl Fn(&Holder) -> bool, going: &[usize]) -> [usize; 2] {
-        let rows = self.rows.iter().enumerate().filter(|(at, row)| row.open() && !going.contains(at));
+    /// What a holder has on an account, in commands and bytes, without those at `going`.
+    fn held(&self, is_reserve: bool, of: impl Fn(&Holder) -> bool, going: &[usize]) -> [usize; 2] {
+        let rows = self.rows.iter().enumerate();
+        let rows = rows.filter(|(at, row)| row.open() && row.is_reserve == is_reserve && !going.contains(at));
         let bodies: Vec<usize> =
             rows.filter(|(_, row)| of(&row.task.holder)).map(|(_, row)| row.task.body.len()).collect();
         [bodies.len(), bodies.iter().sum()]
     }
 
     /// LIMIT-04 and LIMIT-13, as they are written: which rows go for a command of a holder.
-    fn expected(&self, holder: &Holder, bytes: usize) -> Result<Vec<usize>, Full> {
+    fn expected(&self, holder: &Holder, bytes: usize, is_urgent: bool) -> Result<(bool, Vec<usize>), Full> {
+        match self.expected_of(false, holder, bytes) {
+            // An urgent command has a sixteenth of each bound beside it.
+            Err(Full::Busy) if is_urgent => Ok((true, self.expected_of(true, holder, bytes)?)),
+            expected => Ok((false, expected?)),
+        }
+    }
+
+    fn expected_of(&self, is_reserve: bool, holder: &Holder, bytes: usize) -> Result<Vec<usize>, Full> {
         if !(0..3).any(|group| self.takes(group)) {
             return Err(Full::NoReader);
         }
@@ -310,17 +321,19 @@ impl Oracle {
         let (mut going, all) = (Vec::new(), all_holders());
         'evict: loop {
             let mut largest = None;
-            for (unit, wanted, bound) in [(0, 1, BOUNDS.commands), (1, bytes, BOUNDS.bytes)] {
+            let part = |bound: usize| if is_reserve { bound.div_ceil(16) } else { bound };
+            for (unit, wanted, bound) in [(0, 1, part(BOUNDS.commands)), (1, bytes, part(BOUNDS.bytes))] {
                 let open = bound - bound / 10;
                 let most = if is_stranger(holder) { open } else { bound };
                 let amounts: Vec<(usize, &Holder)> = all
                     .iter()
-                    .map(|of| (self.held(|it| it == of, &going)[unit], of))
+                    .map(|of| (self.held(is_reserve, |it| it == of, &going)[unit], of))
                     .filter(|(amount, _)| *amount > 0)
                     .collect();
-                let own = self.held(|it| it == holder, &going)[unit] + wanted;
-                let total = self.held(|_| true, &going)[unit] + wanted;
-                let strangers = self.held(is_stranger, &going)[unit] + if is_stranger(holder) { wanted } else { 0 };
+                let own = self.held(is_reserve, |it| it == holder, &going)[unit] + wanted;
+                let total = self.held(is_reserve, |_| true, &going)[unit] + wanted;
+                let strangers =
+                    self.held(is_reserve, is_stranger, &going)[unit] + if is_stranger(holder) { wanted } else { 0 };
                 let room = total <= bound && (!is_stranger(holder) || strangers <= open);
                 let count = amounts.len() + usize::from(amounts.iter().all(|(_, of)| *of != holder));
                 if own > most || (room && total * 100 > bound * 80 && own > (most / count).max(1)) {
@@ -339,7 +352,7 @@ impl Oracle {
             for at in (0..self.rows.len()).rev() {
                 let row = &self.rows[at];
                 let may_go = row.open() && !row.is_away() && !row.acknowledged;
-                if row.task.holder == *largest && may_go && !going.contains(&at) {
+                if row.task.holder == *largest && row.is_reserve == is_reserve && may_go && !going.contains(&at) {
                     going.push(at);
                     continue 'evict;
                 }
@@ -524,7 +537,9 @@ fn step(queue: &mut Queue, oracle: &mut Oracle, step: Step) -> Result<(), TestCa
                 holder: all_holders()[holder].clone(),
                 connection: (lane % 2 == 0).then(|| ConnectionId::from_u64(lane.into())),
             };
-            let expected = oracle.expected(&task.holder, bytes);
+            let expected = oracle.expected(&task.holder, bytes, effect.is_urgent());
+            let is_reserve = expected.as_ref().is_ok_and(|(is_reserve, _)| *is_reserve);
+            let expected = expected.map(|(_, going)| going);
             let took = queue.submit(task.clone(), oracle.now);
             let going = expected.as_ref().map_or(0, Vec::len);
             let expected = expected.map(|going| oracle.evict(going));
@@ -544,6 +559,7 @@ fn step(queue: &mut Queue, oracle: &mut Oracle, step: Step) -> Result<(), TestCa
                 let states = [0, 1, 2].map(|group| if oracle.takes(group) { State::Waits } else { State::NotFor });
                 oracle.rows.push(Row {
                     task,
+                    is_reserve,
                     taken: oracle.now,
                     states,
                     brought: [false; 3],
@@ -639,7 +655,8 @@ fn step(queue: &mut Queue, oracle: &mut Oracle, step: Step) -> Result<(), TestCa
     let open: Vec<&Row> = oracle.rows.iter().filter(|row| row.open()).collect();
     prop_assert_eq!(queue.len(), open.len());
     prop_assert_eq!(queue.bytes(), open.iter().map(|row| row.task.body.len()).sum::<usize>());
-    prop_assert!(queue.len() <= BOUNDS.commands && queue.bytes() <= BOUNDS.bytes);
+    let (urgent, urgent_bytes) = (BOUNDS.commands.div_ceil(16), BOUNDS.bytes.div_ceil(16));
+    prop_assert!(queue.len() <= BOUNDS.commands + urgent && queue.bytes() <= BOUNDS.bytes + urgent_bytes);
     Ok(())
 }
 
@@ -728,6 +745,36 @@ fn cmd_10_every_group_is_brought_every_command_and_time_brings_it_again() {
     assert!(queue.submit(task("b", "t", false), seconds(36)).is_ok());
     assert_eq!(queue.submit(task("c", "t", false), seconds(37)), Err(Full::NoReader));
     assert_eq!(ids(&queue.attach(ReaderId(3), "default", seconds(38)).unwrap()), [(3, "a"), (3, "b")]);
+}
+
+#[test]
+fn limit_13_a_holder_whose_share_is_full_of_its_own_turns_can_cancel_them() {
+    let now = Duration::ZERO;
+    for commands in [2, 12, 10_000] {
+        let mut queue = Queue::new(Bounds { commands, lanes_per_reader: 1, ..Bounds::default() });
+        queue.attach(ReaderId(1), "default", now).unwrap();
+        let from = |number: usize, effect: CommandEffect| Task {
+            id: number.to_string().into(),
+            holder: Holder::Peer(Some([127, 0, 0, 1].into())),
+            effect,
+            ..task("", "lane", false)
+        };
+        let turn = CommandEffect::Begins(Work::Turn);
+        let taken = (0..2 * commands).take_while(|number| queue.submit(from(*number, turn), now).is_ok()).count();
+        assert!(taken > 0 && queue.submit(from(50_000, turn), now) == Err(Full::Busy));
+        let cancel = from(60_000, CommandEffect::Cancels(Work::Turn));
+        let Submitted { deliveries, evicted } = queue.submit(cancel, now).expect("an urgent command has a reserve");
+        assert!(evicted.is_empty(), "nothing of others is given up for it");
+        let cancels = deliveries[0].cancels.clone().unwrap();
+        assert_eq!((cancels.in_work.len(), cancels.withdrawn.len()), (1, taken - 1));
+        // The reserve is bounded as well, and what it holds is within the bounds of both.
+        let more = (70_000..90_000)
+            .take_while(|number| queue.submit(from(*number, CommandEffect::Cancels(Work::Turn)), now).is_ok());
+        assert!(more.count() < commands.div_ceil(16), "{commands}");
+        // When the cancellation is taken, there is room again.
+        queue.acknowledge("default", "60000", now);
+        assert!(queue.submit(from(95_000, turn), now).is_ok(), "{commands}");
+    }
 }
 
 #[test]

@@ -313,6 +313,29 @@ async fn limit_13_one_peer_cannot_fill_the_webhook_for_another() {
     assert_eq!(failures.lock().unwrap().len(), 4, "nothing else failed");
 }
 
+#[tokio::test]
+async fn limit_13_a_page_whose_turns_fill_its_share_of_the_webhook_can_cancel_them() {
+    let mut back_end = BackEnd::start(None).await;
+    let settings = WebhookSettings { commands: 10, parallel: 2, timeout: PATIENCE, ..quick() };
+    let (webhook, failures) = webhook(&back_end.url(), settings);
+    let peer = || Holder::Peer(Some([127, 0, 0, 1].into()));
+    webhook.submit_for(peer(), command("a0", "browser", "CHAT")).await.unwrap();
+    let first = back_end.next().await;
+    for number in 1..9 {
+        webhook.submit_for(peer(), command(&format!("a{number}"), "browser", "CHAT")).await.unwrap();
+    }
+    assert!(webhook.submit_for(peer(), command("a9", "browser", "CHAT")).await.is_err());
+    webhook.submit_for(peer(), command("c", "browser", "CANCEL")).await.expect("a reserve of its own");
+    let cancel = back_end.next().await;
+    assert_eq!([first.id(), cancel.id()], ["a0", "c"]);
+    for got in [cancel, first] {
+        got.say(200).await;
+    }
+    settled(&webhook).await;
+    assert_eq!(webhook.pending(), 0, "the turns that waited are withdrawn");
+    assert!(failures.lock().unwrap().is_empty());
+}
+
 fn cancels(in_work: &[&str], withdrawn: &[&str], ended: &[&str], stale: bool) -> serde_json::Value {
     json!({"in_work": in_work, "withdrawn": withdrawn, "ended": ended, "stale": stale})
 }
