@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use eventwire_hub::guard::is_opaque;
 use eventwire_hub::{Audit, AuditEntry, AuditEvent, Holder, Hub, RequestContext, audit, carrier};
 use eventwire_protocol::Dialect;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
@@ -72,7 +73,13 @@ impl Front {
         self.hub.guard().check_host(host)?;
         let origin =
             single(headers, &header::ORIGIN).map_err(|message| ErrorBody::new(ErrorCode::OriginNotAllowed, message))?;
-        self.hub.guard().check_origin(origin)
+        self.hub.guard().check_origin(origin).map_err(|error| match origin {
+            Some(origin) if is_opaque(origin) => {
+                let message = format!("{}: {}", error.message, self.site.where_pages_are());
+                ErrorBody::new(error.code, message)
+            }
+            _ => error,
+        })
     }
 
     async fn respond(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {

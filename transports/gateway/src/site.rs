@@ -93,6 +93,17 @@ impl Site {
         Self { dialect: Dialect::Canonical, systems: Vec::new(), socketio: SocketIo::None, pages: Pages::None }
     }
 
+    /// How the pages of the listener come from an origin that is let in.
+    pub(crate) fn where_pages_are(&self) -> String {
+        let dialect = self.dialect.as_str();
+        let prefix = if self.dialect == Dialect::Canonical { String::new() } else { format!("{dialect}=") };
+        let served = format!("--static {prefix}DIRECTORY serves it on this listener");
+        match self.dialect.family() {
+            Dialect::Amiga => format!("{served}, and /websocket-test has a test page"),
+            _ => served,
+        }
+    }
+
     /// The system whose dialect the listener speaks.
     pub(crate) fn own(&self) -> Option<&Mounted> {
         self.system_of(self.dialect)

@@ -121,3 +121,24 @@ async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
     common::soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
     answer
 }
+
+#[tokio::test]
+async fn auth_03_a_page_opened_from_the_disk_is_told_how_it_is_served() {
+    let gateway = Gateway::speaking(&["amiga", "adw"], &[]);
+    let told = async |dialect: &str, path: &str, origin: &str| {
+        let address = if dialect.is_empty() { gateway.address } else { gateway.at(dialect) };
+        let answer = ask(address, hyper::Method::GET, path, &[("origin", origin)], "").await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "origin_not_allowed"), "{dialect} {path}");
+        answer.json()["error"]["message"].as_str().unwrap().to_owned()
+    };
+    for path in ["/socket.io/?EIO=4&transport=polling", "/api/stream/metrics", "/websocket-test"] {
+        for origin in ["null", "file://"] {
+            let message = told("amiga", path, origin).await;
+            assert!(message.contains("--static amiga=") && message.contains("/websocket-test"), "{message}");
+        }
+    }
+    assert!(told("adw", "/ws", "null").await.contains("--static adw="));
+    assert!(told("", "/v1/ws", "null").await.contains("--static DIRECTORY"));
+    // Of an origin that has a name the setting is all there is to say.
+    assert!(!told("amiga", "/api/stream/metrics", "https://evil.example").await.contains("--static"));
+}

@@ -86,7 +86,7 @@ pub fn parse_origin(text: &str) -> Option<(&str, HostPort<'_>)> {
 }
 
 /// An origin of a page that has none of its own: in a sandboxed frame, or from a file.
-fn is_opaque(origin: &str) -> bool {
+pub fn is_opaque(origin: &str) -> bool {
     origin == "null" || origin == "file://"
 }
 
@@ -130,13 +130,16 @@ impl Guard {
         if self.trusts_origin(origin) || (self.allowed_origins.iter().any(|allowed| allowed == "*") && is_origin()) {
             return Ok(());
         }
-        Err(ErrorBody::new(
-            ErrorCode::OriginNotAllowed,
+        let shown = shown(origin);
+        let message = if is_opaque(origin) {
             format!(
-                "origin {:?} may not use this server; the setting allowed_origins names those that may",
-                shown(origin)
-            ),
-        ))
+                "origin {shown:?} is that of a page opened from a file or in a sandboxed frame; serve the page over HTTP from this \
+                 machine, or from an origin that the setting allowed_origins names"
+            )
+        } else {
+            format!("origin {shown:?} may not use this server; the setting allowed_origins names those that may")
+        };
+        Err(ErrorBody::new(ErrorCode::OriginNotAllowed, message))
     }
 }
 
