@@ -8,6 +8,9 @@
 //! * [`matching`], [`scope`]: how frames are compared, and what placeholders stand for.
 //! * [`target`]: what is checked, a URL or the hub in this process.
 //! * [`run`]: plays a case; [`report`]: plays all of them and says what came of it.
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 #![forbid(unsafe_code)]
 
 pub mod case;

@@ -32,6 +32,9 @@
 //! // Envelope::to_everyone(&payload, ..) does not compile: the catalog addresses text blocks to ADWs only.
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 
 pub mod address;
 pub mod api;

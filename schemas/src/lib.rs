@@ -12,6 +12,9 @@
 //! assert!(eventwire_schemas::lint::lint(&published.schemas).is_empty());
 //! # Ok::<(), eventwire_schemas::Error>(())
 //! ```
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 
 #![forbid(unsafe_code)]
 

@@ -41,6 +41,9 @@
 //!
 //! **Publishing.** A [`Publisher`] sends events and gives each its outcome; a [`Queue`] before it keeps a bounded number of
 //! them while the server cannot be reached.
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 #![forbid(unsafe_code)]
 
 mod awake;

@@ -20,6 +20,9 @@
 //! # drop(sink);
 //! # }
 //! ```
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 
 mod body;
 mod feed;

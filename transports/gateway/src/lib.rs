@@ -2,6 +2,9 @@
 //!
 //! Nothing of the protocol is decided here. The hub runs it, the adapters bind it to sockets; this crate reads the settings, opens
 //! the port, puts the adapters behind one guard and stops cleanly.
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 
 mod agents;
 mod answer;

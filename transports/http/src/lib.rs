@@ -39,6 +39,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 
 mod adopt;
 mod answer;

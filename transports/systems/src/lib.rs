@@ -3,6 +3,9 @@
 //! A [`System`] judges who may open one of its sockets and answers its HTTP endpoints. It knows the hub and no socket: the
 //! gateway hands it requests, and carries out what it decides. What a connection does afterwards is its
 //! [`ConnectionHandler`]; what has to be remembered of published events, a [`Tap`](eventwire_hub::Tap).
+//!
+//! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
+//! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 
 pub mod adw;
 pub mod amiga;
