@@ -672,7 +672,8 @@ impl Client {
             Self::WebSocket(socket) => socket.event().await,
             Self::Sse(source) => source.next().await.unwrap(),
             Self::SocketIo(socket) => loop {
-                let Message::Text(packet) = soon("a packet", socket.next()).await.unwrap().unwrap() else { continue };
+                let packet = soon("a packet", socket.next()).await.unwrap().unwrap();
+                let Message::Text(packet) = packet else { panic!("{packet:?}") };
                 assert!(!packet.starts_with("44"), "{packet}");
                 if packet.as_str() == "2" {
                     socket.send(Message::text("3")).await.unwrap();

@@ -45,8 +45,9 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a session may be open without a connection to a namespace.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most packets that wait for one socket, beside the bound on their bytes; what is beyond waits in the mailbox of its connection.
-const MAX_BUFFERED: usize = 32;
+/// Most packets that wait for one socket. The bound on their bytes is reached first: the library puts its pings into the same
+/// queue, and closes a session for whose ping there is no room.
+const MAX_BUFFERED: usize = limits::SOCKETIO_UNSENT_BYTES / 64;
 /// Most bytes of the headers of a request that opens a session, which keeps them.
 const MAX_OPENING_BYTES: usize = 16 * 1024;
 
