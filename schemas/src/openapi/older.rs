@@ -391,6 +391,7 @@ fn shared_context() -> Vec<Operation> {
     };
     vec![
         named("/ws/{session}", "openContextSocket", "Opens the socket of a page in a context."),
+        named("/ui/ws/{session}", "openContextSocketBelowUi", "The same as `/ws/{session}`, on a listener of its own."),
         unnamed("/ws/", "openContextSocketUnnamed"),
         named("/mcp/{session}", "openContextAgentSocket", "Opens the socket of an agent in a context."),
         unnamed("/mcp/", "openContextAgentSocketUnnamed"),

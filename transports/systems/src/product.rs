@@ -315,9 +315,10 @@ impl ConnectionHandler for Page {
             shown: std::mem::take(&mut self.shown),
             watch: Watch::New,
         };
-        let values = self.seat.enter(id, login, self.from);
+        // The hub brings the newest status of each document, oldest first, so that a page that shows one shows the newest (FLOW-10).
+        drop(self.seat.enter(id, login, self.from));
         self.shared.state.changed().notify_one();
-        values
+        Vec::new()
     }
 
     fn max_frame_bytes(&self) -> usize {

@@ -362,7 +362,7 @@ async fn auth_17_separate_logins_and_the_users_of_tokens_never_hear_each_others_
     world.publish("document.status", "user:maria", json!({"document_id": "e", "status": "indexed"})).await;
     let mut login = world.open("maria").await;
     let documents: Vec<Value> = news(&mut login).await.iter().map(|frame| frame["documentId"].clone()).collect();
-    assert_eq!(documents, ["e", "d"]);
+    assert_eq!(documents, ["d", "e"]);
 }
 
 #[tokio::test(start_paused = true)]
