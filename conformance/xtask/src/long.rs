@@ -68,7 +68,7 @@ pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
     let mut shuttle = workspace.cargo(schedules::ARGUMENTS);
     shuttle.env("SHUTTLE_ITERATIONS", sizes.schedules.to_string());
     lines.push(line(
-        &format!("{}: the send_queue under explored schedules", schedules::SOURCE),
+        &format!("{}: the send queue under explored schedules", schedules::SOURCE),
         &format!("{} schedules per model, random and by priorities", sizes.schedules),
         || tests(&mut shuttle),
     ));

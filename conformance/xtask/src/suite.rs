@@ -77,7 +77,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "shuttle",
-        proves: "the send_queue holds under every schedule that the explorer tries",
+        proves: "the send queue holds under every schedule that the explorer tries",
         run: |workspace| cargo(workspace, campaigns::schedules::ARGUMENTS, minutes(30)),
     },
     Step { name: "wasm", proves: "the protocol builds where there is no operating system", run: wasm },

@@ -109,7 +109,7 @@ const exceptions = new Map([
     [`no-path-trailing-slash #/paths/${path.replaceAll('/', '~1')}`, 'clients of older systems ask for exactly this path']),
   ...['get', 'head'].map((method) =>
     [`operation-2xx-response #/paths/~1v1~1schemas/${method}/responses`, 'it leads to the list below it']),
-  ...['/v1/ws', '/ws', '/ws/trigger', '/ws/', '/ws/{session}', '/mcp/', '/mcp/{session}'].map((path) =>
+  ...['/v1/ws', '/ws', '/ws/trigger', '/ws/', '/ws/{session}', '/ui/ws/{session}', '/mcp/', '/mcp/{session}'].map((path) =>
     [`operation-2xx-response #/paths/${path.replaceAll('/', '~1')}/get/responses`, 'the good end of this path is 101']),
   ...[0, 1].map((at) =>
     [`no-required-schema-properties-undefined #/components/schemas/DialectFrame/not/required/${at}`, 'it says what must not be there']),
