@@ -531,6 +531,8 @@ async fn older(inquiry: &mut Inquiry, gateway: &Gateway) {
         ("product", ("POST", install, "/api/mcp/ssh/install/stream?user=maria", &[JSON], line, 200)),
         ("shared_context", ("GET", "/ws/{session}", "/ws/planning", &socket, "", 101)),
         ("shared_context", ("GET", "/ws/{session}", "/ws/planning", NO_HEADERS, "", 426)),
+        ("shared_context", ("GET", "/ui/ws/{session}", "/ui/ws/planning", &socket, "", 101)),
+        ("shared_context", ("GET", "/ui/ws/{session}", "/ui/ws/planning", NO_HEADERS, "", 426)),
         ("shared_context", ("GET", "/ws/", "/ws/", &socket, "", 101)),
         ("shared_context", ("GET", "/ws/", "/ws/", NO_HEADERS, "", 426)),
         ("shared_context", ("GET", "/mcp/{session}", "/mcp/planning", &socket, "", 101)),
