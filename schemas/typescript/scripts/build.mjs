@@ -32,6 +32,7 @@ export const ENTRIES = {
   "iterators and quality, beside the core": `export * from "./iterate.js";`,
   "targets for parts of a page, beside the core": `export * from "./follow.js";`,
   "hooks for React, beside the core": `export * from "./react.js";`,
+  "publisher, beside the core": `export * from "./publisher.js";`,
   "list of known types": `export { isKnown } from "./known.js";`,
 };
 
@@ -61,7 +62,7 @@ async function build() {
   const problems = [...ts.getPreEmitDiagnostics(program), ...diagnostics];
   if (problems.length) throw new Error(ts.formatDiagnostics(problems, { getCanonicalFileName: (name) => name, getCurrentDirectory: () => here, getNewLine: () => "\n" }));
   // The core is one small file; what is beside it has an entry point of its own.
-  for (const name of Object.keys(files)) if (name.endsWith(".js") && !["follow.js", "iterate.js", "known.js", "react.js"].includes(name)) delete files[name];
+  for (const name of Object.keys(files)) if (name.endsWith(".js") && !["follow.js", "iterate.js", "known.js", "publisher.js", "react.js"].includes(name)) delete files[name];
   const mangleProps = new RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`);
   files["index.js"] = banner + (await bundle(`export * from "./index.ts";`, join(here, "src"), { minify: true, mangleProps }));
   return files;

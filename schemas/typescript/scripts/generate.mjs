@@ -1,4 +1,4 @@
-// Writes the types of src/ that come from the schemas: events.ts, commands.ts and the list in known.ts. Never edit those
+// Writes the types of src/ that come from the schemas: events.ts, commands.ts, publications.ts and the list in known.ts. Never edit those
 // by hand; change the catalog, run `cargo xtask schemas`, then this.
 //
 //     node scripts/generate.mjs [--to DIRECTORY]
@@ -29,9 +29,9 @@ function named(schema) {
 /** The generated files by name. */
 export async function generate() {
   const index = read("index.json");
-  const types = async (path) => {
+  const types = async (path, change = (schema) => schema) => {
     const style = { printWidth: 120 };
-    return compile(named(read(path)), "Root", { bannerComment: banner(path), unreachableDefinitions: false, additionalProperties: false, style });
+    return compile(named(change(read(path))), "Root", { bannerComment: banner(path), unreachableDefinitions: false, additionalProperties: false, style });
   };
   const known = `${banner("index.json")}
 import type { Event, IncomingEvent } from "./events.js";
@@ -53,7 +53,17 @@ export function isKnown(event: IncomingEvent): event is Event {
 
 export type * from "./events.js";
 `;
-  return { "events.ts": await types(index.roots.incoming), "commands.ts": await types(index.roots.command), "known.ts": known };
+  // A type of any text would take in every publication that is wrong.
+  const vendor = (schema) => {
+    schema.$defs.VendorPublication.properties.type.tsType = "`_${string}.${string}`";
+    return schema;
+  };
+  return {
+    "events.ts": await types(index.roots.incoming),
+    "commands.ts": await types(index.roots.command),
+    "publications.ts": await types(index.roots.publish, vendor),
+    "known.ts": known,
+  };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

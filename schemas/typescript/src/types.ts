@@ -100,6 +100,12 @@ export type ClientErrorCode =
   | "needs_websocket"
   /** The reader of an iterator was so slow that its buffer ran over. */
   | "buffer_overflow"
+  /** A publisher reached no server. */
+  | "unreachable"
+  /** A publisher's request may have arrived, and its answer did not. Publishing the event again with its id is harmless. */
+  | "unanswered"
+  /** Something else than a server of Eventwire answered a publisher. */
+  | "foreign"
   | ErrorCode;
 
 /** Everything that goes wrong with a call. */

@@ -70,3 +70,22 @@ test("the example in React type-checks as it stands", () => {
   assert.deepEqual(problems(text, "app.tsx"), []);
   assert.notDeepEqual(problems(text.replace("since: 0, reduce", "sinse: 0, reduce"), "app.tsx"), []);
 });
+
+test("a wrong publication does not compile, and a right one does", () => {
+  const use = (publication) => `
+import { Publisher, type Publication } from "@eventwire/client/publisher";
+const publication: Publication = ${publication};
+export const done: Promise<{ seq?: number }> = new Publisher("http://127.0.0.1:4800").publish(publication);`;
+  const block = (more) => `{ type: "adw.text_block", to: "adw:29fb6a3e", data: { adw_id: "29fb6a3e", content: "Hello" }${more} }`;
+  assert.deepEqual(problems(use(block(', id: "one"'))), []);
+  assert.deepEqual(problems(use(`{ type: "_acme.lamp_switched", to: "room:tasks", data: { on: true } }`)), []);
+  for (const [what, wrong] of [
+    ["a type that is not in the catalog", block("").replace("adw.text_block", "adw.text_blok")],
+    ["a missing member", block("").replace(', content: "Hello"', "")],
+    ["a member of another type", block("").replace('"Hello"', "1")],
+    ["a misspelt member", block("").replace("content", "contents")],
+    ["no audience", block("").replace('to: "adw:29fb6a3e", ', "")],
+    ["a vendor type without a family", `{ type: "_lamp", to: "room:tasks", data: {} }`],
+    ["an event that only a server sends", `{ type: "connection.pong", to: "connection:c0000000000000001", data: {} }`],
+  ]) assert.notDeepEqual(problems(use(wrong)), [], what);
+});
