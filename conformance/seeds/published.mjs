@@ -84,8 +84,9 @@ class Gateway {
       headers: { "content-type": "application/json", ...headers },
       body: JSON.stringify(body),
     });
-    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
-    return answer.json();
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${text}`);
+    return JSON.parse(text);
   }
 }
 
@@ -132,6 +133,10 @@ class SessionPage {
   get isOpen() {
     return this.sockets.at(-1)?.readyState === WebSocket.OPEN;
   }
+  // Whether the page has another socket than this one, and it is open: the end of the old one may not be noticed yet.
+  isBackAfter(socket) {
+    return this.isOpen && this.sockets.at(-1) !== socket;
+  }
   close() {
     this.sockets.splice(0).forEach((socket) => { socket.onclose = null; socket.close(); });
   }
@@ -160,8 +165,9 @@ async function sharedContext(commit, dialect, reloadsPerUpdate) {
   await tell(update);
   await sleep(1_500);
   if (page.reloads !== reloadsPerUpdate) throw new Error(`${page.reloads} reloads for one update`);
+  const before = page.sockets.at(-1);
   await gateway.restart();
-  await until("the page to come back", () => page.isOpen, 20_000);
+  await until("the page to come back", () => page.isBackAfter(before), 20_000);
   await tell(message(2));
   await until("a message after the restart", () => page.text().includes("text 2"));
   page.close();
@@ -277,8 +283,9 @@ async function anonymousBesideKeys() {
     method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(message(2)),
   });
   if (refused.status !== 401 && refused.status !== 403) throw new Error(`a stranger published: ${refused.status}`);
+  const before = page.sockets.at(-1);
   await gateway.restart();
-  await until("the page to come back", () => page.isOpen, 20_000);
+  await until("the page to come back", () => page.isBackAfter(before), 20_000);
   page.close();
   await gateway.stop();
 }
@@ -326,12 +333,15 @@ async function kanban() {
     await until("what is new", () => heard.length >= 2);
     for (let times = 0; times < 3; times += 1) subscribe();
     await sleep(500);
-    service.ws.close(4000);
-    await until("the page to come back", () => service.isConnected && service.ws.readyState === WebSocket.OPEN, 30_000);
+    const isBackAfter = (socket) => service.isConnected && service.ws !== socket && service.ws?.readyState === WebSocket.OPEN;
+    const first = service.ws;
+    first.close(4000);
+    await until("the page to come back", () => isBackAfter(first), 30_000);
     await sleep(500);
     if (heard.length !== 2) throw new Error(`told twice: ${heard}`);
+    const second = service.ws;
     await gateway.restart();
-    await until("the page to come back", () => service.isConnected && service.ws.readyState === WebSocket.OPEN, 60_000);
+    await until("the page to come back", () => isBackAfter(second), 60_000);
     await kept(3);
     await until("what is new after the restart", () => heard.length >= 4, 20_000);
     if (heard.length !== 4) throw new Error(`told twice: ${heard}`);
@@ -340,6 +350,188 @@ async function kanban() {
     service.disconnect?.();
     await gateway.stop();
   }
+}
+
+// Answers commands as a back end does, until it is stopped; after a restart of the gateway it comes back.
+function backEnd(gateway, answer) {
+  const stop = new AbortController();
+  const publish = (type, to, data) => gateway.post("canonical", "/v1/events", { type, to, data });
+  const acknowledge = (id) => gateway.post("canonical", `/v1/commands/${encodeURIComponent(id)}/ack`, undefined);
+  const reading = (async () => {
+    while (!stop.signal.aborted) {
+      try {
+        const stream = await fetch(gateway.url("canonical", "/v1/commands"), { signal: stop.signal });
+        let text = "";
+        for await (const piece of stream.body.pipeThrough(new TextDecoderStream())) {
+          const blocks = (text + piece).split("\n\n");
+          text = blocks.pop();
+          for (const block of blocks) {
+            const data = block.split("\n").find((line) => line.startsWith("data: "));
+            if (!data) continue;
+            const command = JSON.parse(data.slice(6));
+            await answer(command, publish);
+            await acknowledge(command.id);
+          }
+        }
+      } catch {
+        await sleep(100);
+      }
+    }
+  })();
+  return async () => {
+    stop.abort();
+    await reading;
+  };
+}
+
+// Product Demo's WebSocketContext and MCPContext of its newest branch, as a page mounts them.
+async function productMcp() {
+  const repository = "Yaswanth-ampolu+productdemo";
+  const source = join(scratch, "product");
+  mkdirSync(source);
+  for (const name of ["WebSocketContext.tsx", "MCPContext.tsx"]) {
+    writeFileSync(join(source, name), published(repository, "agentic", `client/src/contexts/${name}`));
+  }
+  const accounts = createServer((request, response) => {
+    const known = /connect\.sid=s%3Amaria\.x/.test(request.headers.cookie ?? "");
+    response.writeHead(known ? 200 : 401, { "content-type": "application/json" });
+    response.end(known ? '{"userId":"maria","username":"Maria"}' : "{}");
+  });
+  await new Promise((resolve) => accounts.listen(0, "127.0.0.1", resolve));
+  const lookup = ["--product-lookup-url", `http://127.0.0.1:${accounts.address().port}/api/me`];
+  const gateway = await Gateway.with(["product"], lookup);
+  // What the page has beside the two contexts: a login, and the application's own endpoints.
+  writeFileSync(join(source, "AuthContext.js"), 'const login = { user: { id: "maria", username: "Maria" } }; export const useAuth = () => login;');
+  const server = { id: 1, mcp_host: "tools.example.org", mcp_port: 8080, is_default: true };
+  const answers = { "/api/mcp/server/config": { configurations: [server] } };
+  for (const path of ["info", "tools"]) answers[`http://tools.example.org:8080/${path}`] = { version: "1.0.0", tools: [] };
+  writeFileSync(
+    join(source, "axios.js"),
+    `const answers = ${JSON.stringify(answers)};
+     const get = async (url) => answers[url] ? { data: answers[url] } : Promise.reject(new Error(url));
+     export default { get, post: get };`,
+  );
+  writeFileSync(
+    join(source, "page.js"),
+    `export { createElement } from "react"; export { createRoot } from "react-dom/client";
+     export { WebSocketProvider } from "./WebSocketContext"; export { MCPProvider, useMCP } from "./MCPContext";`,
+  );
+  const bundle = join(scratch, "product.mjs");
+  const { build } = await import("esbuild");
+  await build({
+    entryPoints: [join(source, "page.js")], bundle: true, format: "esm", outfile: bundle, platform: "browser", logLevel: "silent",
+    alias: { axios: join(source, "axios.js") }, nodePaths: [join(import.meta.dirname, "node_modules")],
+    define: { "process.env.NODE_ENV": '"production"' },
+  });
+  const window = new Window({ url: gateway.url("product", "/") });
+  const terminal = globalThis.console;
+  class Socket extends WebSocket {
+    constructor(url) {
+      super(url, { headers: { cookie: "connect.sid=s%3Amaria.x", origin: gateway.url("product") } });
+    }
+  }
+  Object.assign(globalThis, { window, document: window.document, localStorage: window.localStorage, WebSocket: Socket });
+  Object.assign(window, { WebSocket: Socket });
+  // Its timers go on after it is unmounted, so these stay, and the check is the last one.
+  Object.assign(globalThis, { Event: window.Event, CustomEvent: window.CustomEvent });
+  globalThis.console = { ...terminal, log() {}, info() {}, debug() {}, warn() {}, error() {} };
+  window.localStorage.setItem("mcp_enabled", "true");
+  let connections = 0;
+  const stop = backEnd(gateway, async (command, publish) => {
+    if (command.name !== "mcp_connect" && command.name !== "mcp_execute_tool") return;
+    const own = `connection:${command.connection_id}`;
+    if (command.name === "mcp_connect") {
+      connections += 1;
+      const { host, port } = command.data;
+      await publish("mcp.connected", own, { mcp_connection_id: `mcp-${connections}`, client_id: `client-${connections}`, host, port });
+    } else {
+      const { connectionId, tool } = command.data;
+      await publish("mcp.tool_result", own, { mcp_connection_id: connectionId, result: { tool, text: "# Readme" } });
+    }
+  });
+  let unmount = () => {};
+  try {
+    const { createElement, createRoot, WebSocketProvider, MCPProvider, useMCP } = await import(pathToFileURL(bundle));
+    let mcp;
+    const Probe = () => {
+      mcp = useMCP();
+      return null;
+    };
+    const root = createRoot(window.document.createElement("div"));
+    unmount = () => root.unmount();
+    root.render(createElement(WebSocketProvider, null, createElement(MCPProvider, null, createElement(Probe))));
+    await until("the context", () => mcp?.defaultServer, 20_000);
+    const connected = async (what) => {
+      await until(what, async () => {
+        if (mcp.isConnected) return true;
+        if (!mcp.isLoading) await mcp.connectToServer(server).catch(() => {});
+        await sleep(300);
+        return mcp.isConnected;
+      }, 40_000);
+    };
+    await connected("a connection to the tools");
+    const results = [];
+    mcp.registerToolResultHandler((data) => results.push(data));
+    await sleep(100);
+    mcp.executeCommand("read_file", { path: "README.md" }).catch(() => {});
+    await until("the answer of a tool", () => results.length > 0 || mcp.error, 20_000);
+    if (results[0]?.text !== "# Readme") throw new Error(`not the answer: ${JSON.stringify(results)} ${mcp.error}`);
+    await gateway.restart();
+    const before = connections;
+    await until("the tools after the restart", async () => {
+      await mcp.connectToServer(server).catch(() => {});
+      await sleep(500);
+      return connections > before;
+    }, 60_000);
+  } finally {
+    unmount();
+    globalThis.console = terminal;
+    await stop();
+    accounts.closeAllConnections();
+    accounts.close();
+    await gateway.stop();
+  }
+}
+
+// The newest Monadic page's own handler of fragments, in a tab that joins in the middle of an answer.
+async function monadicFragments() {
+  const repository = "yohasebe+monadic-chat";
+  const folder = "docker/services/ruby/public/js/monadic";
+  const scripts = ["dom-helpers.js", "ws-fragment-handler.js"].map((name) => published(repository, "HEAD", `${folder}/${name}`));
+  const gateway = await Gateway.with(["monadic"]);
+  const url = gateway.url("monadic").replace("http", "ws");
+  let cookie;
+  const first = new WebSocket(url);
+  first.on("upgrade", ({ headers }) => ([cookie] = headers["set-cookie"][0].split(";")));
+  await until("the first tab", () => first.readyState === WebSocket.OPEN);
+  const { connections } = await (await fetch(gateway.url("canonical", "/v1/connections"))).json();
+  const to = `session:${connections[0].session_id}`;
+  const part = (content, sequence) =>
+    gateway.post("canonical", "/v1/events", { type: "chat.fragment", to, data: { content, sequence, is_first: sequence === 0 } });
+  for (const [sequence, text] of ["On", "ce upon", "\na time"].entries()) await part(text, sequence);
+  const window = new Window({ url: gateway.url("monadic") });
+  window.document.body.innerHTML = '<div id="discourse"></div><div id="chat"></div>';
+  const quiet = { log() {}, warn() {}, error() {} };
+  for (const script of scripts) new Function("window", "document", "console", script)(window, window.document, quiet);
+  const globals = Object.keys(window).filter((name) => name.startsWith("$"));
+  const handle = new Function("window", "document", "console", ...globals, `${scripts[1]}\n;return window.handleFragmentMessage;`)(
+    window, window.document, quiet, ...globals.map((name) => window[name]),
+  );
+  const late = new WebSocket(url, { headers: { cookie } });
+  late.on("message", (data) => {
+    const frame = JSON.parse(data);
+    if (frame.type === "fragment") handle(frame);
+  });
+  const shown = () => window.document.querySelector("#temp-card .card-text")?.textContent;
+  await until("the text so far", () => shown() === "Once upona time");
+  await part(" there was", 3);
+  await until("the part that follows", () => shown() === "Once upona time there was");
+  late.send(JSON.stringify({ message: "LOAD", ui_language: "en" }));
+  await sleep(500);
+  if (shown() !== "Once upona time there was") throw new Error(`shown twice: ${shown()}`);
+  first.close();
+  late.close();
+  await gateway.stop();
 }
 
 const skipping = (check) => async () => {
@@ -356,6 +548,8 @@ run([
   ["the newest session page", skipping(() => sharedContext("HEAD", "shared_context_tools", 0))],
   ["AMIGA's dashboard.js: EventSource and Socket.IO over a restart", skipping(dashboard)],
   ["the kanban's websocketService: nothing twice over subscriptions and a restart", skipping(kanban)],
+  ["the newest Monadic page's fragments in a tab that joins in the middle", skipping(monadicFragments)],
   ["polling first with WebSocket blocked, over a restart", skipping(pollingFirst)],
   ["pages without a key beside API keys", skipping(anonymousBesideKeys)],
+  ["Product Demo's MCP context: tools over a restart", skipping(productMcp)],
 ]);
