@@ -373,7 +373,7 @@ impl Committed {
         &self.stored
     }
 
-    /// Something for one connection that is no event of the catalog, in the words of its dialect: the answer to a
+    /// Something for one connection that is no event of the catalog, as a native frame of its dialect: the answer to a
     /// question that only that dialect has.
     pub fn in_words(id: ConnectionId, dialect: Dialect, words: Bytes, now: Time) -> Self {
         let envelope = Envelope {

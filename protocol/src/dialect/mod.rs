@@ -189,7 +189,7 @@ impl Dialect {
     }
 }
 
-/// An event as a back end of an older system built it, in the words of the catalog.
+/// An event of a back end of an older system, decoded to an event of the catalog.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adopted {
     /// Its type.

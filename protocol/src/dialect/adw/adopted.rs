@@ -1,4 +1,4 @@
-//! Events as the kanban's two servers and its producers build them, in the words of the catalog.
+//! Decodes events of the kanban's two servers and of its producers into events of the catalog.
 //!
 //! The inverse of the encoder, and more forgiving: where the two servers disagreed either spelling is read, and both at once,
 //! as they stand in our own frames. Paths are made fit to be shown (ADW-07) here, so that no way in can forget it.

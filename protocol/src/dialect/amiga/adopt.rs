@@ -1,4 +1,4 @@
-//! Events as AMIGA's back end emits them, in the words of the catalog.
+//! Decodes events of AMIGA's back end into events of the catalog.
 
 use serde_json::{Map, Value, json, value::to_raw_value};
 

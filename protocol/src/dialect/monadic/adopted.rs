@@ -1,4 +1,4 @@
-//! Events as a back end of Monadic Chat builds them, in the words of the catalog.
+//! Decodes events of a back end of Monadic Chat into events of the catalog.
 //!
 //! The inverse of the encoder: what is read here is written again as it came, but for members that the page does not read.
 
