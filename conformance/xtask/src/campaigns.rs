@@ -200,6 +200,14 @@ pub(crate) const PROPERTIES: &[Campaign] = &[
     ),
     Campaign::new(
         "eventwire-hub",
+        &["--lib", "deferred::"],
+        "transports/hub/src/deferred.rs",
+        256,
+        Cost::Cheap,
+        "bytes of newest values that wait for room, against a plain sum",
+    ),
+    Campaign::new(
+        "eventwire-hub",
         &["--lib", "fair_queue::"],
         "transports/hub/src/fair_queue.rs",
         256,

@@ -92,6 +92,11 @@ fn rows() -> Vec<Row> {
         ("LATEST_KEYS", limits::LATEST_KEYS.to_string(), "Keys for which the newest `latest` event is kept."),
         ("LATEST_BYTES", bytes(limits::LATEST_BYTES), "Resident memory of the newest `latest` events of all keys."),
         ("LATEST_AGE", time(limits::LATEST_AGE), "How long a `latest` event is kept."),
+        (
+            "DEFERRED_BYTES",
+            bytes(limits::DEFERRED_BYTES),
+            "What is remembered of newest values that found no room in the mailbox of one connection.",
+        ),
         ("IDEMPOTENCY_BYTES", bytes(limits::IDEMPOTENCY_BYTES), "Resident memory of all idempotency keys."),
         ("CHECKPOINT_BYTES", bytes(limits::CHECKPOINT_BYTES), "Resident memory of the checkpoints of all sources."),
         ("IDEMPOTENCY_AGE", time(limits::IDEMPOTENCY_AGE), "How long an idempotency key is remembered."),

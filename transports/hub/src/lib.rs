@@ -39,6 +39,7 @@ pub mod carrier;
 pub mod clock;
 pub mod command_sink;
 mod connection;
+mod deferred;
 mod fair_queue;
 mod figures;
 pub mod guard;

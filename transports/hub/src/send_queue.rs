@@ -6,7 +6,7 @@
 //! checks over schedules.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -21,6 +21,7 @@ use eventwire_protocol::{
 };
 
 use crate::{
+    deferred::{Deferred, LatestKey, latest_key},
     history::{Floor, Page},
     sync::{Mutex, lock},
 };
@@ -124,20 +125,12 @@ struct State {
     reported: BTreeMap<String, Position>,
     /// Up to which eviction each root's missing newest values were reported.
     missed: BTreeMap<Root, u64>,
-    /// Roots of which a newest value found no room.
-    stale: BTreeSet<Root>,
-    /// Which of them are news to the client: it gets these when there is room, and no value of before (FLOW-10).
-    owed: HashSet<LatestKey>,
+    /// Newest values that found no room.
+    deferred: Deferred,
     /// While newest values are being fetched: the ones that came live meanwhile, which are newer.
     fresh: Option<HashSet<LatestKey>>,
     fetching: u32,
     page_next: bool,
-}
-
-type LatestKey = (Audience, String, Option<String>);
-
-fn latest_key(envelope: &Envelope) -> LatestKey {
-    (envelope.audience().clone(), envelope.kind().as_str().to_owned(), envelope.key().map(str::to_owned))
 }
 
 impl SendQueue {
@@ -157,8 +150,7 @@ impl SendQueue {
             counters: Counters::default(),
             reported: BTreeMap::new(),
             missed: BTreeMap::new(),
-            stale: BTreeSet::new(),
-            owed: HashSet::new(),
+            deferred: Deferred::default(),
             fresh: None,
             fetching: 0,
             page_next: false,
@@ -218,17 +210,18 @@ impl SendQueue {
         let news = self.is_news(event.envelope());
         let put = state.mailbox.put(event.clone());
         if news && put != Put::Deferred {
-            state.owed.remove(&latest_key(event.envelope()));
+            state.deferred.take_news(&latest_key(event.envelope()));
         }
         match put {
             Put::Queued | Put::Dropped => {}
             Put::Replaced | Put::Joined => state.counters.conflated += 1,
             Put::Unsupported => state.counters.unspeakable += 1,
             Put::Deferred => {
-                state.stale.extend(event.envelope().audience().root());
+                state.deferred.add(event.envelope().audience().root());
                 if news {
-                    state.owed.insert(latest_key(event.envelope()));
+                    state.deferred.add_news(latest_key(event.envelope()));
                 }
+                self.bound_deferred(state);
             }
             Put::Overflow => {
                 state.counters.overflowed += 1;
@@ -244,6 +237,18 @@ impl SendQueue {
             Put::Rejected => {
                 state.closing.get_or_insert((CloseCode::SlowConsumer, "answers pile up unread".into()));
             }
+        }
+    }
+
+    /// Values of single roots become those of all roots where everything is followed. What is still over the bound ends the
+    /// connection, which gets newest values when it returns (LIMIT-17).
+    fn bound_deferred(&self, state: &mut State) {
+        if state.deferred.is_over() && state.tracker.follows(&Root::Realm) {
+            state.deferred.widen();
+        }
+        if state.deferred.is_over() {
+            let reason = "too many newest values wait for this connection";
+            state.closing.get_or_insert((CloseCode::SlowConsumer, reason.into()));
         }
     }
 
@@ -384,8 +389,7 @@ impl SendQueue {
         state.tracker.forget(root);
         if !state.tracker.follows(&Root::Realm) {
             state.mailbox.purge(|audience| audience.root().as_ref() == Some(root));
-            state.stale.remove(root);
-            state.owed.retain(|(audience, ..)| audience.root().as_ref() != Some(root));
+            state.deferred.forget(&HashSet::from([root]));
             state.missed.remove(root);
         }
     }
@@ -402,8 +406,7 @@ impl SendQueue {
         if !state.tracker.follows(&Root::Realm) {
             let forgotten: HashSet<&Root> = roots.iter().collect();
             state.mailbox.purge(|audience| audience.root().is_some_and(|root| forgotten.contains(&root)));
-            state.stale.retain(|root| !forgotten.contains(root));
-            state.owed.retain(|(audience, ..)| audience.root().is_none_or(|root| !forgotten.contains(&root)));
+            state.deferred.forget(&forgotten);
             state.missed.retain(|root, _| !forgotten.contains(root));
         }
     }
@@ -424,7 +427,7 @@ impl SendQueue {
 
     /// Gives up fetching the newest values of roots, which are still to be fetched.
     pub fn abandon_latest(&self, roots: &[Root]) {
-        lock(&self.state).stale.extend(roots.iter().cloned());
+        lock(&self.state).deferred.add(roots.iter().cloned());
         self.end_latest(Vec::new());
     }
 
@@ -435,7 +438,7 @@ impl SendQueue {
         for value in values {
             let key = latest_key(value.envelope());
             let newer = state.fresh.as_ref().is_some_and(|fresh| fresh.contains(&key));
-            let withheld = self.is_news(value.envelope()) && !state.owed.remove(&key);
+            let withheld = self.is_news(value.envelope()) && !state.deferred.take_news(&key);
             if !newer && !withheld {
                 self.put(&mut state, value);
             }
@@ -443,9 +446,8 @@ impl SendQueue {
         state.fetching = state.fetching.saturating_sub(1);
         if state.fetching == 0 {
             state.fresh = None;
-            if state.stale.is_empty() {
-                // What is still owed is no longer kept.
-                state.owed.clear();
+            if state.deferred.is_empty() {
+                state.deferred.clear_news();
             }
         }
         drop(state);
@@ -518,8 +520,8 @@ impl SendQueue {
         if let Some((code, reason)) = &state.closing {
             return Taken::Close(*code, reason.clone());
         }
-        if !state.stale.is_empty() {
-            return Taken::Latest(std::mem::take(&mut state.stale).into_iter().collect());
+        if !state.deferred.is_empty() {
+            return Taken::Latest(state.deferred.take_roots());
         }
         Taken::Idle
     }

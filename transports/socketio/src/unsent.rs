@@ -3,9 +3,10 @@
 //!
 //! The library counts packets, and packets may be large. So the bytes are counted here: as they are handed over, and as they
 //! are written to the stream of a WebSocket or into the answer to a poll. What finds no room stays in the mailbox of its
-//! connection.
+//! connection. A packet counts as [`PACKET_BYTES`] at least, so that the queue of the library always has room for its pings.
 
 use std::{
+    collections::VecDeque,
     pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -16,6 +17,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// What a packet takes in memory at least, in bytes.
+pub(crate) const PACKET_BYTES: usize = 64;
+
 /// The bytes of one session that wait to be sent.
 #[derive(Debug)]
 pub(crate) struct Unsent {
@@ -25,9 +29,23 @@ pub(crate) struct Unsent {
 
 #[derive(Debug)]
 struct State {
+    /// The packets that wait, each as the bytes that the client still has to take of it.
+    packets: VecDeque<Packet>,
+    /// What they count.
     bytes: usize,
     /// When something began to wait, or the client last took anything.
     progress: Instant,
+}
+
+#[derive(Debug)]
+struct Packet {
+    left: usize,
+    counts: usize,
+}
+
+/// What a packet of so many bytes counts.
+fn charge(bytes: usize) -> usize {
+    bytes.max(PACKET_BYTES)
 }
 
 /// Whether a packet may be handed over.
@@ -42,7 +60,10 @@ pub(crate) enum Room {
 impl Unsent {
     /// Nothing waits.
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { bytes: 0, progress: Instant::now() }), taken: Notify::new() }
+        Self {
+            state: Mutex::new(State { packets: VecDeque::new(), bytes: 0, progress: Instant::now() }),
+            taken: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -62,7 +83,7 @@ impl Unsent {
             taken.as_mut().enable();
             let deadline = {
                 let state = self.state();
-                if state.bytes == 0 || state.bytes + bytes <= limits::SOCKETIO_UNSENT_BYTES {
+                if state.bytes == 0 || state.bytes + charge(bytes) <= limits::SOCKETIO_UNSENT_BYTES {
                     return Room::There;
                 }
                 state.progress + limits::STALL
@@ -85,14 +106,29 @@ impl Unsent {
         if state.bytes == 0 {
             state.progress = Instant::now();
         }
-        state.bytes = state.bytes.saturating_add(bytes);
+        state.bytes = state.bytes.saturating_add(charge(bytes));
+        state.packets.push_back(Packet { left: bytes, counts: charge(bytes) });
     }
 
-    /// The client has taken so many bytes. Headers of frames and packets of the library are among them and were not added.
-    pub(crate) fn take(&self, bytes: usize) {
+    /// The client has taken so many bytes. Headers of frames and packets of the library are among them and were not added:
+    /// a packet may count as taken a little before it is.
+    pub(crate) fn take(&self, mut bytes: usize) {
         let mut state = self.state();
-        state.bytes = state.bytes.saturating_sub(bytes);
-        state.progress = Instant::now();
+        let State { packets, bytes: counted, progress } = &mut *state;
+        while let Some(packet) = packets.front_mut() {
+            let taken = packet.left.min(bytes);
+            bytes -= taken;
+            packet.left -= taken;
+            // Of a packet that is larger than the least, what is taken is free at once.
+            let counts = if packet.left == 0 { 0 } else { packet.counts.min(charge(packet.left)) };
+            *counted -= packet.counts - counts;
+            packet.counts = counts;
+            if packet.left > 0 {
+                break;
+            }
+            packets.pop_front();
+        }
+        *progress = Instant::now();
         drop(state);
         self.taken.notify_waiters();
     }
@@ -127,6 +163,23 @@ mod tests {
         let began = Instant::now();
         assert_eq!((unsent.room(1).await, began.elapsed()), (Room::Stalled, limits::STALL));
         assert!(unsent.is_stalled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sio_06_small_packets_count_for_the_places_that_they_take() {
+        let unsent = Unsent::new();
+        let places = BOUND / PACKET_BYTES;
+        for _ in 0..places {
+            assert_eq!(unsent.room(10).await, Room::There);
+            unsent.add(10);
+        }
+        assert_eq!((unsent.bytes(), unsent.room(1).await), (BOUND, Room::Stalled));
+        unsent.take(9);
+        assert_eq!(unsent.bytes(), BOUND);
+        unsent.take(1);
+        assert_eq!((unsent.bytes(), unsent.room(10).await), (BOUND - PACKET_BYTES, Room::There));
+        unsent.take(10 * places);
+        assert_eq!(unsent.bytes(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -231,7 +231,7 @@ async fn poll_until(server: &Server, session: &str, wanted: &str) -> String {
     while !told.contains(wanted) {
         assert!(began.elapsed() < PATIENCE, "{wanted} did not come: {told}");
         let (status, body) = ask(server, "GET", session, "").await;
-        assert_eq!(status, StatusCode::OK);
+        assert_eq!(status, StatusCode::OK, "{body}");
         told.push_str(&body);
         told.push('\u{1e}');
     }
@@ -483,6 +483,37 @@ async fn sio_06_a_client_that_takes_nothing_is_cut_off_and_delays_nobody() {
     server.holds(1).await;
     // Its stream has ended, once what was under way is read.
     soon("the end of its stream", async { while let Some(Ok(_)) = stalled.socket.next().await {} }).await;
+}
+
+/// The library puts its pings behind the events, and ends a session for whose ping there is no room.
+#[tokio::test]
+async fn sio_06_a_ping_finds_room_behind_a_burst_of_events() {
+    const EVENTS: usize = 300;
+    let server = serve(Hub::new()).await;
+    let (_, session) = poll(&server, "40/v1,").await;
+    poll_until(&server, &session, "40/v1").await;
+    ask(&server, "POST", &session, WATCH).await;
+    poll_until(&server, &session, "connection.subscribed").await;
+    ask(&server, "POST", &session, "3").await;
+    let adw = server.hub.adw("29fb6a3e".parse().unwrap());
+    for number in 0..EVENTS {
+        adw.publish(block(format!("number {number}."))).await.unwrap();
+    }
+    // Nothing polls meanwhile. A queue with less room than this is full after the wait.
+    for _ in 0..200 {
+        if server.acceptor.unsent_bytes() > (EVENTS * 64) as u64 {
+            break;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    // The clock goes on by itself from just before the ping.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(24_500)).await;
+    tokio::time::resume();
+    sleep(Duration::from_secs(1)).await;
+    let told = poll_until(&server, &session, &format!("number {}.", EVENTS - 1)).await;
+    assert_eq!(told.matches("[\"adw.text_block\"").count(), EVENTS);
+    assert!(told.split('\u{1e}').any(|packet| packet == "2"), "the ping comes behind the burst");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -827,7 +858,7 @@ async fn limit_07_opening_a_session_is_a_handshake_and_its_first_namespace_is_no
         assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["code"], 4, "{body}");
     }
     assert!(hub.figures().turned_away["handshake_rate"] >= 2);
-    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::advance(Duration::from_secs(24)).await;
     let mut session = String::new();
     for _ in 0..limits::HANDSHAKES_PER_SECOND {
         let (status, body) = answered(&acceptor, "GET", POLL, "").await;

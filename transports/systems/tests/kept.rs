@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventwire_hub::{Hub, NoBackEnd, Principal, Secret};
-use eventwire_memory::{Frame, MemoryClient};
+use eventwire_memory::{Closed, ConnectOptions, Frame, MemoryClient};
 use eventwire_protocol::{
-    AudienceKind, Claims, Committed, Dialect, Envelope, ErrorBody, EventKind, EventType, Publication, catalog,
+    AudienceKind, Claims, CloseCode, Committed, Dialect, Envelope, ErrorBody, EventKind, EventType, Publication,
+    catalog,
     dialect::kept::{OnJoining, table},
+    limits,
 };
 use eventwire_systems::{
     Admission, Ask, System, adw, monadic, product,
@@ -136,30 +138,44 @@ async fn flow_10_a_page_that_joins_gets_a_kept_event_exactly_where_the_table_say
     assert_eq!(walked, 9 + 2 + 2 + 6);
 }
 
-/// An event that is news and found no room comes when there is room; older values of its kind do not come with it.
-#[tokio::test]
-async fn flow_10_news_that_found_no_room_comes_later_without_what_was_before() {
-    let mailbox = eventwire_protocol::delivery::MailboxBounds { frames: 8, ..Default::default() };
-    let settings = eventwire_hub::Settings { mailbox, ..Default::default() };
-    let hub = Hub::builder().settings(settings).build();
-    let system = adw::Adw::new(hub.clone(), Arc::new(NoBackEnd), adw::Settings::default());
-    let world = World { hub, system: Arc::new(system), dialect: Dialect::Adw, cookie: "none=1".to_owned() };
-    let publisher = Principal::new("back end", Claims::loopback());
-    let status = async |run: &str| {
+/// A hub of ADW runs, and clients of it.
+struct Runs {
+    world: World,
+    publisher: Principal,
+}
+
+impl Runs {
+    fn new() -> Self {
+        let mailbox = eventwire_protocol::delivery::MailboxBounds { frames: 8, ..Default::default() };
+        let settings = eventwire_hub::Settings { mailbox, ..Default::default() };
+        let hub = Hub::builder().settings(settings).build();
+        let system = adw::Adw::new(hub.clone(), Arc::new(NoBackEnd), adw::Settings::default());
+        let world = World { hub, system: Arc::new(system), dialect: Dialect::Adw, cookie: "none=1".to_owned() };
+        Self { world, publisher: Principal::new("back end", Claims::loopback()) }
+    }
+
+    /// Publishes a kept event of a run.
+    async fn status(&self, run: &str) {
         let data = json!({"adw_id": run, "status": "in_progress"});
         let publication =
             json!({"type": "adw.agent_summary_update", "to": format!("adw:{run}"), "data": data}).to_string();
-        world.hub.publish(&publisher, vec![Publication::decode(&publication)]).await.unwrap();
-    };
+        self.world.hub.publish(&self.publisher, vec![Publication::decode(&publication)]).await.unwrap();
+    }
+}
+
+/// An event that is news and found no room comes when there is room; older values of its kind do not come with it.
+#[tokio::test]
+async fn flow_10_news_that_found_no_room_comes_later_without_what_was_before() {
+    let hub = Runs::new();
     let runs: Vec<String> = (0..2_000).map(|number| format!("run{number:05}")).collect();
-    status("old00000").await;
-    let mut page = world.join().await;
+    hub.status("old00000").await;
+    let mut page = hub.world.join().await;
     heard(&mut page).await;
-    status("seen0000").await;
+    hub.status("seen0000").await;
     assert_eq!(heard(&mut page).await.len(), 1);
     page.pause();
     for run in &runs {
-        status(run).await;
+        hub.status(run).await;
     }
     page.resume();
     let mut told: Vec<String> = Vec::new();
@@ -171,6 +187,40 @@ async fn flow_10_news_that_found_no_room_comes_later_without_what_was_before() {
     told.extend(heard(&mut page).await.iter().map(|frame| frame["data"]["adw_id"].to_string()));
     told.sort();
     assert_eq!(told, runs);
+}
+
+/// What is remembered of values without room is bounded: a page that takes nothing is closed, and an observer of everything
+/// gets every newest value.
+#[tokio::test]
+async fn limit_17_deferred_values_end_an_older_page_and_an_observer_gets_them_all() {
+    let hub = Runs::new();
+    let mut page = hub.world.join().await;
+    heard(&mut page).await;
+    let mut observer = MemoryClient::connect(&hub.world.hub, ConnectOptions::wanting(["*"])).await.unwrap();
+    observer.drain().await;
+    page.pause();
+    observer.pause();
+    // One entry per run and one per value, of about 140 bytes each at least.
+    let runs: Vec<String> = (0..limits::DEFERRED_BYTES / 130).map(|number| format!("run{number:05}")).collect();
+    for run in &runs {
+        hub.status(run).await;
+    }
+    page.resume();
+    let closed = loop {
+        match tokio::time::timeout(std::time::Duration::from_secs(20), page.next_frame()).await.expect("an end") {
+            Ok(_) => {}
+            Err(closed) => break closed,
+        }
+    };
+    assert!(matches!(closed, Closed::ByServer(CloseCode::SlowConsumer, _)), "{closed:?}");
+    observer.resume();
+    let mut newest = std::collections::BTreeSet::new();
+    while newest.len() < runs.len() {
+        let frame = tokio::time::timeout(std::time::Duration::from_secs(20), observer.next_frame()).await;
+        let frame = frame.unwrap_or_else(|_| panic!("only {} came", newest.len())).unwrap().value();
+        newest.extend(frame["data"]["adw_id"].as_str().map(str::to_owned));
+    }
+    assert!(newest.into_iter().eq(runs));
 }
 
 /// The frame of an event is what routing would send, so that the walk compares like with like.
