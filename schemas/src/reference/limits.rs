@@ -95,7 +95,7 @@ fn rows() -> Vec<Row> {
         (
             "DEFERRED_BYTES",
             bytes(limits::DEFERRED_BYTES),
-            "What is remembered of newest values that found no room in the mailbox of one connection.",
+            "Notes about newest values that found no room in the mailbox of one connection.",
         ),
         ("IDEMPOTENCY_BYTES", bytes(limits::IDEMPOTENCY_BYTES), "Resident memory of all idempotency keys."),
         ("CHECKPOINT_BYTES", bytes(limits::CHECKPOINT_BYTES), "Resident memory of the checkpoints of all sources."),

@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use eventwire_hub::{
-    CommandSink, Credentials, Holder, Hub, Principal, link_request,
+    CommandSink, Credentials, Holder, Hub, Principal, handshake,
     unfinished::{Pace, Receiving},
 };
 use eventwire_protocol::{
@@ -476,7 +476,7 @@ async fn admit(hub: &Hub, head: &http::request::Parts, peer: Option<IpAddr>) -> 
         let message = format!("this path takes {}", asked.method());
         return Err(ErrorBody::new(ErrorCode::MethodNotAllowed, message).into());
     }
-    let token = link_request::bearer(values(headers, &header::AUTHORIZATION))?;
+    let token = handshake::bearer(values(headers, &header::AUTHORIZATION))?;
     let principal = hub.authenticate(&Credentials { token, peer }).await?;
     if !principal.claims.may(Permission::Commands) {
         let message = "this needs the permission commands, which your credentials lack";
@@ -570,11 +570,11 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName, code: ErrorCode) -> Result<Option<&'a str>, ErrorBody> {
-    link_request::single(name.as_str(), values(headers, name)).map_err(|error| ErrorBody::new(code, error.message))
+    handshake::single(name.as_str(), values(headers, name)).map_err(|error| ErrorBody::new(code, error.message))
 }
 
 fn group(query: &str) -> Result<String, ErrorBody> {
-    let group = link_request::pairs(query, &["group"])?.pop().map(|(_, group)| group);
+    let group = handshake::pairs(query, &["group"])?.pop().map(|(_, group)| group);
     let Some(group) = group else { return Ok(DEFAULT_GROUP.to_owned()) };
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if group.is_empty() || group.len() > GROUP_BYTES || !group.bytes().all(fits) {

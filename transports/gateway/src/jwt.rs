@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eventwire_hub::link_request::MAX_CREDENTIAL_ID_BYTES;
+use eventwire_hub::handshake::MAX_CREDENTIAL_ID_BYTES;
 use eventwire_hub::{Authenticator, Credential, CredentialKind, Credentials, Principal, Thumbprint};
 use eventwire_protocol::Time;
 use eventwire_protocol::dialect::product_users::ProductUsers;

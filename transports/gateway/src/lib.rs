@@ -37,7 +37,7 @@ mod reload;
 mod routes;
 mod runs;
 mod sample;
-mod scrape;
+mod metrics;
 pub mod serve;
 mod server;
 mod site;

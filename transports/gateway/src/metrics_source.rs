@@ -1,4 +1,4 @@
-//! Figures of the agent runs that the gateway watches, as AMIGA's source of metrics.
+//! Stats of the agent runs that the gateway watches, as AMIGA's source of metrics.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

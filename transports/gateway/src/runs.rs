@@ -13,7 +13,7 @@ use eventwire_agents::paths::{IMAGES_DIRECTORY, STATE_FILE, is_screenshot};
 use eventwire_agents::state::{MAX_STATE_BYTES, RunState};
 use eventwire_agents::{AccessError, AgentsRoot, MAX_ROLES, RoleName};
 use eventwire_http::Refusal;
-use eventwire_hub::{Credentials, Hub, Principal, link_request};
+use eventwire_hub::{Credentials, Hub, Principal, handshake};
 use eventwire_protocol::api::{AgentRun, AgentRunDetail, AgentRuns};
 use eventwire_protocol::claims::Permission;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
@@ -98,9 +98,9 @@ impl Runs {
         headers: &HeaderMap,
         peer: Option<SocketAddr>,
     ) -> Result<Response<Bytes>, Refusal> {
-        link_request::pairs(query, &[]).map_err(Refusal::bad_request)?;
+        handshake::pairs(query, &[]).map_err(Refusal::bad_request)?;
         let values = headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
-        let credentials = Credentials { token: link_request::bearer(values)?, peer: peer.map(|peer| peer.ip()) };
+        let credentials = Credentials { token: handshake::bearer(values)?, peer: peer.map(|peer| peer.ip()) };
         let principal = self.hub.authenticate(&credentials).await?;
         let rest = path.strip_prefix("/v1/agents").unwrap_or_default();
         let segments = rest.split('/').skip(1).map(decoded).collect::<Result<Vec<_>, _>>()?;

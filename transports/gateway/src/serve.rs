@@ -38,7 +38,7 @@ use crate::reload::Configured;
 use crate::site::{Mounted, Site, SocketIo};
 use crate::state_file::StateFile;
 use crate::terminal::{Color, Pen, colored};
-use crate::{audit, metrics_source, public, routes, sample, scrape, server, socketio, systems};
+use crate::{audit, metrics_source, public, routes, sample, metrics, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;
@@ -106,7 +106,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let socketio = socketio::server(&hub, &amiga);
     systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
     let api = Api::new(hub.clone()).fallback(systems.fallback);
-    let routes = scrape::mount(&hub, &back_end, statuses, back_end.mount(&hub, routes::all(&hub, runs.root(), api)));
+    let routes = metrics::mount(&hub, &back_end, statuses, back_end.mount(&hub, routes::all(&hub, runs.root(), api)));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);

@@ -307,7 +307,7 @@ async fn known(row: &Row, bounds: MemoryBounds) -> (Hub, Principal) {
         }
         Made::Stranger => {
             let hub = builder.authenticator(ApiKeys::new()).build();
-            let stranger = hub.visitor(&Credentials::default(), Dialect::Adw).await.unwrap();
+            let stranger = hub.authenticate_or_anonymous(&Credentials::default(), Dialect::Adw).await.unwrap();
             return (hub, stranger);
         }
         Made::Product => {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{Hub, Principal, Receipt, Secret, link_request};
+use eventwire_hub::{Hub, Principal, Receipt, Secret, handshake};
 use eventwire_protocol::{
     Audience, Dialect, ErrorBody, ErrorCode, EventKind, Publication, SessionId, address::Modifiers, api::PublishResult,
     dialect::Adopted, id::EventId,
@@ -64,11 +64,11 @@ impl Adoption {
     pub(crate) fn of(hub: &Hub, query: &str, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         let mut dialect = None;
         let mut to = None;
-        for (name, value) in link_request::pairs(query, &["dialect", "to"]).map_err(Refusal::bad_request)? {
+        for (name, value) in handshake::pairs(query, &["dialect", "to"]).map_err(Refusal::bad_request)? {
             if name == "dialect" { dialect = Some(value) } else { to = Some(value) }
         }
         let header = |name: &HeaderName| {
-            link_request::single(name.as_str(), values(headers, name)).map_err(Refusal::bad_request)
+            handshake::single(name.as_str(), values(headers, name)).map_err(Refusal::bad_request)
         };
         let (header_to, session, id) = (header(&TO)?, header(&SESSION)?, header(&ID)?);
         let Some(dialect) = dialect else {

@@ -6,8 +6,8 @@ use bytes::{Buf, Bytes};
 use eventwire_hub::{
     AuditEntry, AuditEvent, Credentials, Holder, Hub, Kick, Principal, Receipt, Revocation, Ticket,
     history::Evictions,
-    link_request,
-    link_request::MAX_CREDENTIAL_ID_BYTES,
+    handshake,
+    handshake::MAX_CREDENTIAL_ID_BYTES,
     unfinished::{Pace, Receiving},
 };
 use eventwire_protocol::{
@@ -207,7 +207,7 @@ impl Api {
     /// AUTH-02, AUTH-03: before anything else.
     fn guard(&self, head: &Head<'_>) -> Result<(), Refusal> {
         let single = |name: header::HeaderName, code: ErrorCode| {
-            link_request::single(name.as_str(), values(head.headers, &name))
+            handshake::single(name.as_str(), values(head.headers, &name))
                 .map_err(|error| Refusal::new(code, error.message))
         };
         let host = single(header::HOST, ErrorCode::HostNotAllowed)?;
@@ -217,7 +217,7 @@ impl Api {
     }
 
     async fn authenticate(&self, head: &Head<'_>) -> Result<Principal, Refusal> {
-        let token = link_request::bearer(values(head.headers, &header::AUTHORIZATION))?;
+        let token = handshake::bearer(values(head.headers, &header::AUTHORIZATION))?;
         Ok(self.hub.authenticate(&Credentials { token, peer: head.peer }).await?)
     }
 }
@@ -235,7 +235,7 @@ fn announced(headers: &HeaderMap) -> Announced {
 }
 
 fn no_query(query: &str) -> Result<(), Refusal> {
-    link_request::pairs(query, &[]).map(|_| ()).map_err(Refusal::bad_request)
+    handshake::pairs(query, &[]).map(|_| ()).map_err(Refusal::bad_request)
 }
 
 fn require(principal: &Principal, permission: Permission) -> Result<(), Refusal> {
@@ -531,7 +531,7 @@ pub fn disconnect(hub: &Hub, principal: &Principal, id: &str) -> Answer {
 /// query.
 pub fn explain(hub: &Hub, principal: &Principal, query: &str) -> Answer {
     require(principal, Permission::Observe)?;
-    let mut pairs = link_request::pairs(query, &["type", "to", "connection", "seq"]).map_err(Refusal::bad_request)?;
+    let mut pairs = handshake::pairs(query, &["type", "to", "connection", "seq"]).map_err(Refusal::bad_request)?;
     let mut value = |name: &str| {
         let at = pairs.iter().position(|(of, _)| *of == name)?;
         Some(pairs.swap_remove(at).1)

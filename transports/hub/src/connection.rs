@@ -199,7 +199,7 @@ pub struct Connection {
     bucket: TokenBucket,
     /// New targets that it may begin to receive (LIMIT-12).
     targets: TokenBucket,
-    strikes: Vec<Instant>,
+    violations: Vec<Instant>,
     opened: Instant,
     next_heartbeat: Instant,
     next_ping: Instant,
@@ -226,7 +226,7 @@ impl Drop for Connection {
             handler.leaving(self.id, send_queue.epoch(), &send_queue.handed());
         }
         // Under the lock, so that no figure has it twice or not at all.
-        self.hub.core.tally.closed(self.link.send_queue.closing(), self.link.send_queue.depth().counters);
+        self.hub.core.stats.closed(self.link.send_queue.closing(), self.link.send_queue.depth().counters);
         drop(registry);
         if let Some(handler) = &mut self.handler {
             handler.closed(self.id);
@@ -380,7 +380,7 @@ impl Connection {
             }
             registry.roster.connect(id, member);
             registry.links.insert(id, link.clone());
-            core.tally.opened(link.transport(), dialect.as_str());
+            core.stats.opened(link.transport(), dialect.as_str());
         }
         if let Some(carrier) = carrier::current() {
             carrier.carries(id);
@@ -395,7 +395,7 @@ impl Connection {
             refused_from: core.refused_from(&principal.credential),
             bucket,
             targets: TokenBucket::new(limits::TARGETS_PER_SECOND, limits::TARGET_BURST, Duration::ZERO),
-            strikes: Vec::new(),
+            violations: Vec::new(),
             opened,
             next_heartbeat,
             next_ping,
@@ -489,7 +489,7 @@ impl Connection {
     /// Waits for what to do next. Cancel safe.
     pub async fn next(&mut self) -> Outgoing {
         loop {
-            self.lapse();
+            self.close_if_expired();
             match self.link.send_queue.take() {
                 Taken::Frames(frames) => return Outgoing::Frames(frames),
                 Taken::Close(code, reason) => return Outgoing::Close(code, reason),
@@ -538,7 +538,7 @@ impl Connection {
     }
 
     /// Closes the connection when its credentials have ended (AUTH-11).
-    fn lapse(&self) {
+    fn close_if_expired(&self) {
         if self.refused_from.is_some_and(|end| end <= self.now()) {
             self.link.send_queue.close(CloseCode::Unauthorized, EXPIRED);
         }
@@ -621,16 +621,16 @@ impl Connection {
     /// Puts a frame of the client to work and the answer into the mailbox. Never fails: what is wrong with the frame is
     /// told to its sender and to nobody else (CMD-03).
     pub async fn receive(&mut self, bytes: &[u8]) {
-        self.lapse();
+        self.close_if_expired();
         // Whoever is on the way out asks for nothing more.
-        if self.link.send_queue.is_closing() || !self.take_turn(bytes.len()) {
+        if self.link.send_queue.is_closing() || !self.check_rate_limit(bytes.len()) {
             return;
         }
         if let Some(mut handler) = self.handler.take() {
             if bytes.len() > self.max_frame_bytes {
                 let message = format!("a frame of {} bytes is over the limit of {}", bytes.len(), self.max_frame_bytes);
                 self.refuse(None, ErrorBody::new(ErrorCode::TooLarge, message), None);
-                self.strike();
+                self.record_violation();
             } else {
                 handler.receive(self, bytes).await;
             }
@@ -643,7 +643,7 @@ impl Connection {
                 let strikes = reject.error.code == ErrorCode::TooLarge;
                 self.refuse(reject.re, reject.error, None);
                 if strikes {
-                    self.strike();
+                    self.record_violation();
                 }
             }
         }
@@ -652,7 +652,7 @@ impl Connection {
     /// Tells the client that something it sent was refused before it could be read, for instance a binary frame. It counts
     /// as a command, so that nobody can ask for refusals faster than for answers.
     pub fn reject(&mut self, error: ErrorBody) {
-        if self.take_turn(0) {
+        if self.check_rate_limit(0) {
             self.refuse(None, error, None);
         }
     }
@@ -663,14 +663,14 @@ impl Connection {
     }
 
     /// Whether a frame of the client may be looked at, or came too soon (LIMIT-02).
-    fn take_turn(&mut self, bytes: usize) -> bool {
+    fn check_rate_limit(&mut self, bytes: usize) -> bool {
         self.pong();
         let kibs = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
         self.work.charge(limits::WORK_OF_COMMAND.saturating_add(kibs.saturating_mul(limits::WORK_OF_KIB)));
         let Err(wait) = self.bucket.take(self.opened.elapsed()) else { return true };
         let message = format!("more than {} commands a second; wait {} ms", limits::COMMANDS_PER_SECOND, millis(wait));
         self.refuse(None, ErrorBody::new(ErrorCode::RateLimited, message), Some(wait));
-        self.strike();
+        self.record_violation();
         false
     }
 
@@ -680,7 +680,7 @@ impl Connection {
         if let Err(Refusal { error, wait }) = self.execute(id.clone(), command).await {
             self.refuse(id, error, wait);
             if wait.is_some() {
-                self.strike();
+                self.record_violation();
             }
         }
     }
@@ -701,11 +701,11 @@ impl Connection {
     }
 
     /// Counts a refusal for flooding; too many in a minute close the connection (LIMIT-03).
-    fn strike(&mut self) {
+    fn record_violation(&mut self) {
         let now = Instant::now();
-        self.strikes.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
-        self.strikes.push(now);
-        if self.strikes.len() >= limits::STRIKES_PER_MINUTE as usize {
+        self.violations.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
+        self.violations.push(now);
+        if self.violations.len() >= limits::STRIKES_PER_MINUTE as usize {
             self.link.send_queue.close(CloseCode::RateLimited, "too many refused frames");
         }
     }
@@ -756,7 +756,7 @@ impl Connection {
         let subscribed = self.subscribe(None, wanted, Vec::new(), None, None, false).await;
         let refused = subscribed.map_err(|refusal| {
             if refusal.wait.is_some() {
-                self.strike();
+                self.record_violation();
             }
             refusal.error
         })?;
@@ -1017,7 +1017,7 @@ fn make_room(registry: &mut Registry, holder: &Holder, bytes: usize) -> Result<(
                 tracing::warn!(connection = %id, "closed: it has most of the subscriptions, and there is no room for others");
                 if let Some(link) = registry.links.get(&id) {
                     link.send_queue
-                        .cut(CloseCode::TryAgainLater, "the server needs the room of your subscriptions for others");
+                        .close_now(CloseCode::TryAgainLater, "the server needs the room of your subscriptions for others");
                 }
                 registry.subscriptions.remove(id);
             }

@@ -38,7 +38,7 @@ use crate::{
     carrier,
     clock::{Clock, SystemClock},
     connection::{ConnectRequest, Connection, Link},
-    figures::{Figures, Tally, TurnedAway},
+    stats::{Stats, SharedStats, TurnedAway},
     guard::Guard,
     guesses::Guesses,
     handler::{ConnectionHandler, Tap},
@@ -229,7 +229,7 @@ impl Builder {
             taps: self.taps,
             session_key: self.session_key.unwrap_or_else(SessionKey::random),
             audit: self.audit,
-            tally: Tally::default(),
+            stats: SharedStats::default(),
             registry: RwLock::new(Registry::new(subscription_bytes)),
             // The upper bits tell nodes apart, the lower ones count: ids of one node grow with time.
             next_id: AtomicU64::new(((random() & 0x00ff_ffff) << 40) | 1),
@@ -274,7 +274,7 @@ pub(crate) struct Core {
     state: Option<AsyncMutex<Box<dyn StateLog>>>,
     /// Tells streams that are not connections of the hub.
     revoked: broadcast::Sender<Ending>,
-    pub(crate) tally: Tally,
+    pub(crate) stats: SharedStats,
     unfinished: Budget,
     pub(crate) work: CommandWork,
     places: Mutex<Places<ConnectionId>>,
@@ -425,17 +425,17 @@ impl Core {
                 Ok(())
             }
             Entered::Refused => {
-                self.tally.turned_away(TurnedAway::Place);
+                self.stats.turned_away(TurnedAway::Place);
                 Err(ErrorBody::new(ErrorCode::Unavailable, FULL))
             }
         }
     }
 
     fn close_displaced(&self, id: ConnectionId) {
-        self.tally.turned_away(TurnedAway::Displaced);
+        self.stats.turned_away(TurnedAway::Displaced);
         // One that is not in the registry yet looks again when it gets there.
         if let Some(link) = self.registry().links.get(&id) {
-            link.send_queue.cut(CloseCode::TryAgainLater, DISPLACED);
+            link.send_queue.close_now(CloseCode::TryAgainLater, DISPLACED);
         }
     }
 
@@ -462,16 +462,16 @@ impl Core {
     }
 
     /// Closes every connection that an ending concerns and voids what was bought. Returns the number of connections.
-    fn close_concerned(&self, ending: Ending) -> usize {
-        let concerned = |principal: &Principal| ending.concerns(&principal.credential, principal.claims.user.as_ref());
-        self.tickets.take_back(concerned);
-        self.cookies.take_back(concerned);
+    fn close_affected(&self, ending: Ending) -> usize {
+        let affected = |principal: &Principal| ending.affects(&principal.credential, principal.claims.user.as_ref());
+        self.tickets.take_back(affected);
+        self.cookies.take_back(affected);
         let registry = self.registry();
         let links = registry.roster.members().filter_map(|(id, member)| {
             let link = registry.links.get(&id)?;
-            ending.concerns(&link.credential(), member.claims().user.as_ref()).then_some(link)
+            ending.affects(&link.credential(), member.claims().user.as_ref()).then_some(link)
         });
-        let closed = links.inspect(|link| link.send_queue.cut(ending.close_code(), ending.reason())).count();
+        let closed = links.inspect(|link| link.send_queue.close_now(ending.close_code(), ending.reason())).count();
         drop(registry);
         let subject = ending.to_string();
         let _ = self.revoked.send(ending);
@@ -650,7 +650,7 @@ impl Hub {
     ///
     /// # Errors
     /// `unauthorized`, also for credentials that are shown and wrong.
-    pub async fn visitor(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
+    pub async fn authenticate_or_anonymous(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
             let scope = self.core.settings.anonymous_scope.as_deref();
@@ -679,13 +679,13 @@ impl Hub {
         let core = &self.core;
         let attempt = lock(&core.guesses).begin(&peer, shown, core.started.elapsed());
         if !attempt.wait.is_zero() {
-            core.tally.turned_away(TurnedAway::Slowed);
+            core.stats.turned_away(TurnedAway::Slowed);
             tokio::time::sleep(attempt.wait).await;
         }
         let looked = look.await;
         if looked.as_ref().is_err_and(|error| error.code == ErrorCode::Unauthorized) {
             lock(&core.guesses).refused(&peer, &attempt, core.started.elapsed());
-            core.tally.turned_away(TurnedAway::Credentials);
+            core.stats.turned_away(TurnedAway::Credentials);
             if let Some(carrier) = carrier::current() {
                 carrier.refused();
             }
@@ -720,7 +720,7 @@ impl Hub {
     pub fn count_handshake(&self, holder: &Holder) -> Result<(), ErrorBody> {
         let core = &self.core;
         lock(&core.handshakes).take(holder, core.started.elapsed()).map_err(|wait| {
-            core.tally.turned_away(TurnedAway::Handshake);
+            core.stats.turned_away(TurnedAway::Handshake);
             let message = format!("too many connections were opened at once; try again in {} ms", wait.as_millis() + 1);
             ErrorBody::new(ErrorCode::RateLimited, message)
         })
@@ -737,7 +737,7 @@ impl Hub {
         if lock(&self.core.places).has_room(holder) {
             return Ok(());
         }
-        self.core.tally.turned_away(TurnedAway::Place);
+        self.core.stats.turned_away(TurnedAway::Place);
         Err(ErrorBody::new(ErrorCode::Unavailable, FULL))
     }
 
@@ -758,7 +758,7 @@ impl Hub {
 
     /// Counts something that was turned away by a server in front of the hub.
     pub fn count_turned_away(&self, why: TurnedAway) {
-        self.core.tally.turned_away(why);
+        self.core.stats.turned_away(why);
     }
 
     /// Gives out a ticket, which opens one connection as by the credentials of the principal (AUTH-12).
@@ -776,7 +776,7 @@ impl Hub {
     /// `unauthorized`, with the same words for a ticket that was never given out, was redeemed, came too late, or was bought
     /// with credentials that have ended since.
     ///
-    /// Costs no wait however often it is tried; see [`link_request::newcomer`](crate::link_request::newcomer).
+    /// Costs no wait however often it is tried; see [`handshake::newcomer`](crate::handshake::newcomer).
     pub fn redeem_ticket(&self, ticket: &Secret) -> Result<Principal, ErrorBody> {
         let principal = self.core.tickets.redeem(ticket).filter(|principal| self.core.still_holds(principal).is_ok());
         principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
@@ -866,7 +866,7 @@ impl Hub {
                 entries.push(revocations.add_api_key(id.clone(), core.authenticator.key_named(id)));
             }
         }
-        let closed = core.close_concerned(Ending::Revoked(revocation.clone()));
+        let closed = core.close_affected(Ending::Revoked(revocation.clone()));
         // The caller may go away meanwhile; what it asked for is kept all the same.
         let keeping = Arc::clone(core);
         let kept = tokio::spawn(async move {
@@ -892,7 +892,7 @@ impl Hub {
     /// Call it once the authenticator no longer accepts the key. The hub keeps no memory of it: a key that is accepted
     /// again vouches again.
     pub fn withdraw_key(&self, key: Thumbprint) -> usize {
-        self.core.close_concerned(Ending::Withdrawn(key))
+        self.core.close_affected(Ending::Withdrawn(key))
     }
 
     /// Ends what a key vouched for with grants that it no longer has (AUTH-20). Where the key is still accepted, connections are
@@ -901,7 +901,7 @@ impl Hub {
     pub fn supersede_key(&self, superseded: SupersededKey) -> usize {
         match superseded.change {
             KeyChange::Withdrawn => self.withdraw_key(superseded.key),
-            KeyChange::Regranted => self.core.close_concerned(Ending::Regranted(superseded.key)),
+            KeyChange::Regranted => self.core.close_affected(Ending::Regranted(superseded.key)),
         }
     }
 
@@ -919,7 +919,7 @@ impl Hub {
                 let left = hub.core.refused_from(&principal.credential).map_or(FAR, |end| hub.until(end));
                 tokio::select! {
                     ending = revoked.recv() => match ending {
-                        Ok(it) if it.concerns(&principal.credential, principal.claims.user.as_ref()) => {
+                        Ok(it) if it.affects(&principal.credential, principal.claims.user.as_ref()) => {
                             return ErrorBody::new(ErrorCode::Unauthorized, it.reason());
                         }
                         Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -1069,7 +1069,7 @@ impl Hub {
                 answers.next().ok_or_else(lost)??.into_iter().next().ok_or_else(lost)
             })
             .collect();
-        self.core.tally.refused(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).map(|error| error.code));
+        self.core.stats.refused(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).map(|error| error.code));
         Ok(outcomes)
     }
 
@@ -1185,15 +1185,15 @@ impl Hub {
             .collect()
     }
 
-    /// Figures since the start. Costs a look at every mailbox.
-    pub fn figures(&self) -> Figures {
+    /// Stats since the start. Costs a look at every mailbox.
+    pub fn stats(&self) -> Stats {
         let registry = self.core.registry();
         let present = registry.roster.members().filter_map(|(id, member)| {
             let link = registry.links.get(&id)?;
             Some((link.transport(), member.dialect().as_str(), link.send_queue.depth()))
         });
-        let figures = self.core.tally.with(present);
-        Figures {
+        let figures = self.core.stats.with(present);
+        Stats {
             history: self.core.history.usage(),
             unfinished: self.core.unfinished.usage(),
             commands_waiting: self.core.work.waiting(),

@@ -61,7 +61,7 @@ impl fmt::Display for Ending {
 
 impl Ending {
     /// Whether it is about these credentials.
-    pub(crate) fn concerns(&self, credential: &Credential, user: Option<&UserId>) -> bool {
+    pub(crate) fn affects(&self, credential: &Credential, user: Option<&UserId>) -> bool {
         match self {
             Self::Revoked(Revocation::User(revoked)) => user == Some(revoked),
             Self::Revoked(Revocation::Token(revoked)) => credential.id.as_ref() == Some(revoked),

@@ -240,8 +240,8 @@ impl SendQueue {
         }
     }
 
-    /// Values of single roots become those of all roots where everything is followed. What is still over the bound ends the
-    /// connection, which gets newest values when it returns (LIMIT-17).
+    /// Values of single roots become those of all roots where everything is followed. A queue that is still over the bound
+    /// closes its connection, which gets newest values when it returns (LIMIT-17).
     fn bound_deferred(&self, state: &mut State) {
         if state.deferred.is_over() && state.tracker.follows(&Root::Realm) {
             state.deferred.widen();
@@ -476,7 +476,7 @@ impl SendQueue {
     }
 
     /// Closes the connection at once, or as soon as its socket takes the word: what waits is no longer for it.
-    pub fn cut(&self, code: CloseCode, reason: impl Into<String>) {
+    pub fn close_now(&self, code: CloseCode, reason: impl Into<String>) {
         let mut state = lock(&self.state);
         state.mailbox.purge(|_| true);
         state.closing.get_or_insert((code, reason.into()));

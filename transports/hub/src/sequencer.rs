@@ -198,7 +198,7 @@ async fn commit(core: &Core, group: &mut Vec<Job>) {
                 .collect()
         }));
     }
-    core.tally.published(own.iter().map(|event| family(event)));
+    core.stats.published(own.iter().map(|event| family(event)));
     let due = core.backplane.exchange(own).await;
     deliver(core, &due, accounts);
     let mut answers = answers.into_iter();

@@ -43,7 +43,7 @@ async fn limit_16_sockets_of_one_holder_go_on_in_turn_and_another_holder_does_no
         }));
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(hub.figures().commands_waiting > 0 && hub.figures().command_waits > 0);
+    assert!(hub.stats().commands_waiting > 0 && hub.stats().command_waits > 0);
     connect(&hub, 2).await.intake().open().await;
     assert_eq!(began.elapsed(), Duration::from_millis(500));
     for task in tasks {
@@ -58,7 +58,7 @@ async fn limit_16_sockets_of_one_holder_go_on_in_turn_and_another_holder_does_no
         let (fewest, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
         assert!(most - fewest <= 2, "{counts:?}");
     }
-    assert_eq!((counts, hub.figures().commands_waiting), ([4; 50], 0));
+    assert_eq!((counts, hub.stats().commands_waiting), ([4; 50], 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,10 +73,10 @@ async fn limit_16_a_socket_that_goes_while_it_waits_lets_the_next_one_on() {
     let mut second = connections[1].intake();
     let waiting = tokio::spawn(async move { second.open().await });
     tokio::time::sleep(Duration::from_millis(10)).await;
-    assert_eq!(hub.figures().commands_waiting, 2);
+    assert_eq!(hub.stats().commands_waiting, 2);
     drop(first);
     timeout(Duration::from_secs(10), waiting).await.expect("the second goes on").unwrap();
-    assert_eq!(hub.figures().commands_waiting, 0);
+    assert_eq!(hub.stats().commands_waiting, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn limit_16_credentials_that_are_shown_later_have_an_account_of_their_own(
     connection.receive(br#"{"type":"authenticate","data":{"token":"key-of-ada"}}"#).await;
     let began = Instant::now();
     intake.open().await;
-    assert_eq!((began.elapsed(), hub.figures().commands_waiting), (Duration::ZERO, 0));
+    assert_eq!((began.elapsed(), hub.stats().commands_waiting), (Duration::ZERO, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +105,7 @@ async fn limit_16_a_socket_that_may_read_and_does_not_look_is_passed_by() {
     assert!(timeout(Duration::from_millis(10), first.open()).await.is_err());
     let mut second = connections[1].intake();
     timeout(Duration::from_secs(10), second.open()).await.expect("the second goes on");
-    assert_eq!(hub.figures().commands_waiting, 1);
+    assert_eq!(hub.stats().commands_waiting, 1);
     timeout(Duration::from_secs(10), first.open()).await.expect("the first does, too");
-    assert_eq!(hub.figures().commands_waiting, 0);
+    assert_eq!(hub.stats().commands_waiting, 0);
 }

@@ -57,8 +57,8 @@ async fn limit_05_the_largest_holder_makes_room_and_reads_why() {
     // A place that is given back can be taken again.
     drop((ada, other));
     connect(&hub, user("tom"), 3).await.unwrap();
-    assert_eq!(hub.figures().turned_away["displaced"], 1);
-    assert_eq!(hub.figures().turned_away["no_place"], 1);
+    assert_eq!(hub.stats().turned_away["displaced"], 1);
+    assert_eq!(hub.stats().turned_away["no_place"], 1);
 }
 
 #[tokio::test]
@@ -127,5 +127,5 @@ async fn limit_07_handshakes_have_a_rate_and_a_burst_that_takes_every_place_twic
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     let taken = (0..).take_while(|_| hub.check_admission(&one).is_ok()).count();
     assert_eq!(taken, limits::HANDSHAKES_PER_SECOND as usize);
-    assert!(hub.figures().turned_away["handshake_rate"] >= 2);
+    assert!(hub.stats().turned_away["handshake_rate"] >= 2);
 }

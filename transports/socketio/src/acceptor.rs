@@ -46,8 +46,8 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a session may be open without a connection to a namespace.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most packets that wait for one socket. The bound on their bytes is reached long before: the library puts its pings and
-/// acknowledgements into the same queue, and closes a session for whose ping there is no room.
+/// Most packets that wait for one socket. The bound on their bytes is reached first. The library puts pings and
+/// acknowledgements into the same queue, and closes a session when a ping finds it full.
 const MAX_BUFFERED: usize = 4 * limits::SOCKETIO_UNSENT_BYTES / PACKET_BYTES;
 /// Most bytes of the headers of a request that opens a session, which keeps them.
 const MAX_OPENING_BYTES: usize = 16 * 1024;

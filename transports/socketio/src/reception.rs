@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{ConnectRequest, ConnectionHandler, Holder, Hub, Secret, link_request};
+use eventwire_hub::{ConnectRequest, ConnectionHandler, Holder, Hub, Secret, handshake};
 use eventwire_protocol::{ErrorBody, ErrorCode};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
@@ -68,11 +68,11 @@ impl Arrival {
     /// `unauthorized` when a token is there and is not one. The message never repeats it.
     pub fn token(&self) -> Result<Option<Secret>, ErrorBody> {
         match self.auth.as_ref().and_then(|auth| auth.get("token")) {
-            Some(Value::String(token)) => link_request::token_of(token)
+            Some(Value::String(token)) => handshake::token_of(token)
                 .map(Some)
                 .ok_or_else(|| ErrorBody::new(ErrorCode::Unauthorized, "unreadable credentials: auth.token")),
             None | Some(Value::Null) => {
-                link_request::bearer(self.headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes))
+                handshake::bearer(self.headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes))
             }
             Some(_) => Err(ErrorBody::new(ErrorCode::Unauthorized, "unreadable credentials: auth.token is a text")),
         }
@@ -89,7 +89,7 @@ impl Arrival {
 
     /// What the peer calls itself, safe to be shown.
     pub fn user_agent(&self) -> Option<String> {
-        self.headers.get(header::USER_AGENT).and_then(|value| link_request::user_agent(value.as_bytes()))
+        self.headers.get(header::USER_AGENT).and_then(|value| handshake::user_agent(value.as_bytes()))
     }
 }
 

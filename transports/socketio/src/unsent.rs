@@ -1,8 +1,8 @@
-//! What a session has been given to send and its client has not taken: a bound in bytes, and when something was taken last
-//! (SIO-06, FLOW-07).
+//! Packets of a session that its client has not taken: their bound in bytes, and the time of the last progress (SIO-06,
+//! FLOW-07).
 //!
 //! The library counts packets, and packets may be large. So the bytes are counted here: as they are handed over, and as they
-//! are written to the stream of a WebSocket or into the answer to a poll. What finds no room stays in the mailbox of its
+//! are written to the stream of a WebSocket or into the answer to a poll. A packet without room stays in the mailbox of its
 //! connection. A packet counts as [`PACKET_BYTES`] at least, so that the queue of the library always has room for its pings.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// What a packet takes in memory at least, in bytes.
+/// Least memory of a packet, in bytes.
 pub(crate) const PACKET_BYTES: usize = 64;
 
 /// The bytes of one session that wait to be sent.
@@ -31,7 +31,7 @@ pub(crate) struct Unsent {
 struct State {
     /// The packets that wait, each as the bytes that the client still has to take of it.
     packets: VecDeque<Packet>,
-    /// What they count.
+    /// Their sum.
     bytes: usize,
     /// When something began to wait, or the client last took anything.
     progress: Instant,
@@ -43,7 +43,7 @@ struct Packet {
     counts: usize,
 }
 
-/// What a packet of so many bytes counts.
+/// The charge for a packet of so many bytes.
 fn charge(bytes: usize) -> usize {
     bytes.max(PACKET_BYTES)
 }

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use eventwire_hub::{
     ConnectQuery, ConnectRequest, Credentials, Holder, Hub, Principal, Secret,
-    link_request::{bearer, cursor, newcomer, single, user_agent},
+    handshake::{bearer, cursor, authenticate_request, single, user_agent},
 };
 use eventwire_protocol::{ConnectionId, ErrorBody, ErrorCode, limits, resume::Cursor};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
@@ -137,7 +137,7 @@ impl SseAcceptor {
 
     /// Who it is, and the cookie with which an `EventSource` comes back, which does so with the ticket of its first time in
     /// the address (AUTH-12).
-    async fn visitor(
+    async fn authenticate_or_anonymous(
         &self,
         shown: &Credentials,
         ticket: Option<&Secret>,
@@ -155,7 +155,7 @@ impl SseAcceptor {
         {
             return known;
         }
-        match newcomer(&self.hub, ticket, shown).await {
+        match authenticate_request(&self.hub, ticket, shown).await {
             Ok(principal) if ticket.is_some() => {
                 let cookie = self.hub.issue_sse_cookie(&principal)?;
                 Ok((principal, Some(cookie::write(&cookie, secure))))
@@ -178,7 +178,7 @@ impl SseAcceptor {
     async fn admit(&self, head: Head, peer: Option<IpAddr>) -> Result<Response<SseBody>, ErrorBody> {
         let Head { mut query, last, token, cookie, secure, agent, by_name: _ } = head;
         let shown = Credentials { token, peer };
-        let visitor = self.visitor(&shown, query.ticket.as_ref(), cookie.as_ref(), secure);
+        let visitor = self.authenticate_or_anonymous(&shown, query.ticket.as_ref(), cookie.as_ref(), secure);
         let (principal, cookie) = visitor.await?;
         let holder = Holder::of(&principal, peer);
         self.hub.check_admission(&holder)?;

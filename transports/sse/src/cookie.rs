@@ -3,7 +3,7 @@
 //! Scripts cannot read it, it goes to the path of event streams and to no other, and no request that another site caused
 //! carries it.
 
-use eventwire_hub::{Secret, SseCookie, link_request::is_behind_tls};
+use eventwire_hub::{Secret, SseCookie, handshake::is_behind_tls};
 use http::{HeaderMap, HeaderValue, header};
 
 /// Its name.

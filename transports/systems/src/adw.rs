@@ -17,12 +17,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use eventwire_hub::{CommandSink, ConnectRequest, Hub, Meta, link_request};
+use eventwire_hub::{CommandSink, ConnectRequest, Hub, Meta, handshake};
 use eventwire_protocol::{AdwId, Dialect, ErrorBody};
 use http::{Method, Request, Response, header};
 use serde_json::{Map, Value};
 
-use crate::{Admission, Ask, Body, Route, System, visitor};
+use crate::{Admission, Ask, Body, Route, System, authenticate_or_anonymous};
 
 /// Reads what is kept of a run on disk. Implemented where the agents' directory is known; may block.
 pub trait AgentState: Send + Sync + 'static {
@@ -112,7 +112,7 @@ impl System for Adw {
 
     /// ADW-01: what stands in the query is the page's own; nothing of it is needed.
     async fn admit(&self, ask: Ask<'_>) -> Admission {
-        let principal = match visitor(&self.hub, ask.headers, ask.peer, Dialect::Adw).await {
+        let principal = match authenticate_or_anonymous(&self.hub, ask.headers, ask.peer, Dialect::Adw).await {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };
@@ -120,7 +120,7 @@ impl System for Adw {
         let meta = Meta {
             transport: "websocket",
             remote_address: ask.peer,
-            user_agent: user_agent.and_then(|value| link_request::user_agent(value.as_bytes())),
+            user_agent: user_agent.and_then(|value| handshake::user_agent(value.as_bytes())),
         };
         let dialect = match ask.route.pattern {
             "/ws/trigger" => Dialect::AdwTrigger,

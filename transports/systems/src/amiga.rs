@@ -19,7 +19,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    CommandSink, ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Meta, Principal, Secret, link_request,
+    CommandSink, ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Meta, Principal, Secret, handshake,
 };
 use eventwire_protocol::{
     Dialect, ErrorBody, ErrorCode,
@@ -140,7 +140,7 @@ impl Amiga {
     /// `unauthorized`.
     pub async fn receive(&self, newcomer: Newcomer) -> Result<(ConnectRequest, Box<dyn ConnectionHandler>), ErrorBody> {
         let Newcomer { token, socket_id, peer, user_agent, as_bytes } = newcomer;
-        let principal = self.hub.visitor(&Credentials { token, peer }, Dialect::Amiga).await?;
+        let principal = self.hub.authenticate_or_anonymous(&Credentials { token, peer }, Dialect::Amiga).await?;
         let watcher = Watcher::new(self, Some(socket_id), Holder::of(&principal, peer), as_bytes, None);
         Ok((self.request(principal, "socketio", peer, user_agent), Box::new(watcher)))
     }
@@ -158,11 +158,11 @@ impl Amiga {
 
     async fn stream(&self, request: &Parts, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
         let hours = hours(request)?;
-        let principal = crate::visitor(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
+        let principal = crate::authenticate_or_anonymous(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
         let holder = Holder::of(&principal, peer);
         self.hub.check_admission(&holder)?;
         let user_agent =
-            request.headers.get(header::USER_AGENT).and_then(|value| link_request::user_agent(value.as_bytes()));
+            request.headers.get(header::USER_AGENT).and_then(|value| handshake::user_agent(value.as_bytes()));
         let subscription = Subscription { hours, ..Subscription::default() };
         let watcher = Watcher::new(self, None, holder, Arc::new(|_, _| {}), Some(subscription));
         let request = self.request(principal, "sse", peer, user_agent);
@@ -182,7 +182,7 @@ impl Amiga {
 
     async fn overview(&self, request: &Parts, peer: Option<IpAddr>) -> Result<Response<Body>, ErrorBody> {
         let hours = hours(request)?;
-        crate::visitor(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
+        crate::authenticate_or_anonymous(&self.hub, &request.headers, peer, Dialect::Amiga).await?;
         let update = match self.windows.metrics(hours).await {
             Ok(update) => update,
             // The system of origin has one status for this, and its pages look for it.

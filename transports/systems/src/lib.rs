@@ -19,7 +19,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Principal, Secret, link_request,
+    ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Principal, Secret, handshake,
     unfinished::{Pace, Receiving},
 };
 use eventwire_protocol::{CloseCode, Dialect, ErrorBody};
@@ -123,17 +123,17 @@ pub trait System: Send + Sync + 'static {
 ///
 /// # Errors
 /// `unauthorized`.
-pub async fn visitor(
+pub async fn authenticate_or_anonymous(
     hub: &Hub,
     headers: &HeaderMap,
     peer: Option<IpAddr>,
     dialect: Dialect,
 ) -> Result<Principal, ErrorBody> {
-    hub.visitor(&Credentials { token: token(headers)?, peer }, dialect).await
+    hub.authenticate_or_anonymous(&Credentials { token: token(headers)?, peer }, dialect).await
 }
 
 fn token(headers: &HeaderMap) -> Result<Option<Secret>, ErrorBody> {
-    link_request::bearer(headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes))
+    handshake::bearer(headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes))
 }
 
 /// Who sends a request, by its header `Authorization`.

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, fmt::Write as _, net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use eventwire_hub::{
-    CommandSink, ConnectRequest, Holder, Hub, Meta, Principal, Receipt, Secret, ToSession, link_request, random,
+    CommandSink, ConnectRequest, Holder, Hub, Meta, Principal, Receipt, Secret, ToSession, handshake, random,
 };
 use eventwire_protocol::{
     Audience, AudienceKind, BrowserSession, Dialect, ErrorBody, ErrorCode, EventKind, EventType, Publication,
@@ -23,7 +23,7 @@ use eventwire_protocol::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, value::to_raw_value};
 
-use crate::{Admission, Ask, Body, Route, System, answer::text, visitor};
+use crate::{Admission, Ask, Body, Route, System, answer::text, authenticate_or_anonymous};
 
 pub use conversation::{Conversation, ConversationBounds};
 pub use progress::{Progress, WaitTicker};
@@ -226,7 +226,7 @@ fn vouched(value: &str) -> String {
 /// The header that sets a cookie for every path, `Secure` behind TLS. It holds until the browser is closed.
 fn set_cookie(name: &str, value: &str, request: &HeaderMap) -> Option<HeaderValue> {
     let values = |name: &str| request.get_all(name).into_iter().map(HeaderValue::as_bytes);
-    let is_secure = link_request::is_behind_tls(values("x-forwarded-proto"), values("forwarded"));
+    let is_secure = handshake::is_behind_tls(values("x-forwarded-proto"), values("forwarded"));
     let secure = if is_secure { "; Secure" } else { "" };
     let mut header = HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()?;
     header.set_sensitive(true);
@@ -281,7 +281,7 @@ impl System for Monadic {
     }
 
     async fn admit(&self, ask: Ask<'_>) -> Admission {
-        let principal = match visitor(&self.hub, ask.headers, ask.peer, Dialect::Monadic).await {
+        let principal = match authenticate_or_anonymous(&self.hub, ask.headers, ask.peer, Dialect::Monadic).await {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };
@@ -291,7 +291,7 @@ impl System for Monadic {
         // Trap T4: the first connection of a page has no `tab_id` and the next one has, so it must not choose the session.
         let tab = ask.query.split('&').find_map(|pair| pair.strip_prefix("tab_id=")).and_then(page::plain);
         tracing::debug!(%session, tab, "a page of Monadic Chat opens");
-        let user_agent = ask.headers.get(header::USER_AGENT).and_then(|it| link_request::user_agent(it.as_bytes()));
+        let user_agent = ask.headers.get(header::USER_AGENT).and_then(|it| handshake::user_agent(it.as_bytes()));
         let meta = Meta { transport: "websocket", remote_address: ask.peer, user_agent };
         let holder = Holder::of(&principal, ask.peer);
         let request = ConnectRequest {

@@ -224,7 +224,7 @@ impl System for Product {
             others: [(Root::User(found.user.clone()), start)].into(),
         });
         let agent = ask.headers.get(header::USER_AGENT);
-        let user_agent = agent.and_then(|value| eventwire_hub::link_request::user_agent(value.as_bytes()));
+        let user_agent = agent.and_then(|value| eventwire_hub::handshake::user_agent(value.as_bytes()));
         let dialect = if ask.dialect.family() == Dialect::Product { ask.dialect } else { Dialect::Product };
         let request = ConnectRequest {
             dialect,

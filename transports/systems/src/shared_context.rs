@@ -16,7 +16,7 @@ pub use store::{ContextStore, Found, MOST_ANSWER_BYTES, MOST_MESSAGES};
 use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
-use eventwire_hub::{ConnectRequest, Hub, Meta, link_request};
+use eventwire_hub::{ConnectRequest, Hub, Meta, handshake};
 use eventwire_protocol::{
     Audience, CloseCode, ContextId, Dialect, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Root,
     api::{
@@ -34,7 +34,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, value::to_raw_value};
 
-use crate::{Admission, Ask, Body, Route, System, answer, principal, visitor};
+use crate::{Admission, Ask, Body, Route, System, answer, principal, authenticate_or_anonymous};
 use visitor::Visitor;
 
 /// How the time of a message is written (T1), for clients that did not choose the variant `shared_context_tools`. Pages of the
@@ -206,7 +206,7 @@ impl System for SharedContext {
             Ok(context) => context,
             Err(error) => return Admission::Close(CloseCode::Policy, error.message.into_owned()),
         };
-        let principal = match visitor(&self.hub, ask.headers, ask.peer, Dialect::SharedContext).await {
+        let principal = match authenticate_or_anonymous(&self.hub, ask.headers, ask.peer, Dialect::SharedContext).await {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };
@@ -216,7 +216,7 @@ impl System for SharedContext {
             return Admission::Close(CloseCode::Policy, format!("your credentials do not reach {root}"));
         }
         let user = principal.claims.user.clone();
-        let user_agent = ask.headers.get(header::USER_AGENT).and_then(|it| link_request::user_agent(it.as_bytes()));
+        let user_agent = ask.headers.get(header::USER_AGENT).and_then(|it| handshake::user_agent(it.as_bytes()));
         let meta = Meta { transport: "websocket", remote_address: ask.peer, user_agent };
         let request =
             ConnectRequest { dialect: self.variant(&ask), meta, ..ConnectRequest::new(principal, "websocket") };

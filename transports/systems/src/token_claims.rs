@@ -5,7 +5,7 @@
 //! may decide otherwise, and a token must not mean two things.
 
 use data_encoding::BASE64URL_NOPAD;
-use eventwire_hub::link_request::MAX_TOKEN_BYTES;
+use eventwire_hub::handshake::MAX_TOKEN_BYTES;
 use eventwire_protocol::frame::read_strict;
 use serde_json::{Map, Value, value::RawValue};
 

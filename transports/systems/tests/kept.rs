@@ -189,8 +189,8 @@ async fn flow_10_news_that_found_no_room_comes_later_without_what_was_before() {
     assert_eq!(told, runs);
 }
 
-/// What is remembered of values without room is bounded: a page that takes nothing is closed, and an observer of everything
-/// gets every newest value.
+/// Notes about values without room are bounded: a page that takes nothing is closed, and an observer of everything gets
+/// every newest value.
 #[tokio::test]
 async fn limit_17_deferred_values_end_an_older_page_and_an_observer_gets_them_all() {
     let hub = Runs::new();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::{
     ConnectQuery, ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Secret,
-    link_request::{bearer, newcomer, single, token_of, user_agent},
+    handshake::{bearer, authenticate_request, single, token_of, user_agent},
     unfinished::Pace,
 };
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode, limits, version};
@@ -183,7 +183,7 @@ impl WebSocketAcceptor {
             let Head { accept, subprotocol, query, token } = read?;
             check_running(&self.hub)?;
             let shown = Credentials { token, peer };
-            let principal = newcomer(&self.hub, query.ticket.as_ref(), &shown).await?;
+            let principal = authenticate_request(&self.hub, query.ticket.as_ref(), &shown).await?;
             self.hub.check_admission(&Holder::of(&principal, peer))?;
             let mut connect = ConnectRequest::new(principal, "websocket");
             connect.cursor = query.begin(&self.hub).await?;

@@ -97,7 +97,7 @@ async fn limit_16_many_sockets_of_one_peer_wait_and_are_served_and_another_peer_
     }
     let least = Duration::from_secs((SOCKETS * COMMANDS / 40) as u64 - 1);
     assert!(began.elapsed() >= least, "served after {:?}", began.elapsed());
-    assert_eq!(hub.figures().turned_away.get("rate_limited"), None);
+    assert_eq!(hub.stats().turned_away.get("rate_limited"), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn limit_16_who_waits_for_longer_than_pings_may_is_not_closed() {
         client.await.unwrap();
     }
     assert!(began.elapsed() > 3 * limits::PING, "{:?}", began.elapsed());
-    assert!(hub.figures().closed.keys().all(|code| *code != Some(4002)), "{:?}", hub.figures().closed);
+    assert!(hub.stats().closed.keys().all(|code| *code != Some(4002)), "{:?}", hub.stats().closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use eventwire_hub::{Holder, Hub, link_request};
+use eventwire_hub::{Holder, Hub, handshake};
 use eventwire_protocol::{
     Audience, Dialect, Envelope, ErrorBody, ErrorCode, EventKind, ItemId, Publication, UserId,
     address::Modifiers,
@@ -207,7 +207,7 @@ impl Product {
         peer: Option<IpAddr>,
     ) -> Result<Response<Body>, ErrorBody> {
         let (head, mut body) = request.into_parts();
-        let query = link_request::pairs(head.uri.query().unwrap_or_default(), &["user", "installId"])?;
+        let query = handshake::pairs(head.uri.query().unwrap_or_default(), &["user", "installId"])?;
         let value = |name: &str| query.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
         let form = form(&head.headers)?;
         let hub = &self.0.hub;

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_hub::{Secret, Thumbprint, link_request, link_request::MAX_CREDENTIAL_ID_BYTES};
+use eventwire_hub::{Secret, Thumbprint, handshake, handshake::MAX_CREDENTIAL_ID_BYTES};
 use eventwire_protocol::{ErrorBody, ErrorCode, Role, Time, UserId};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -53,7 +53,7 @@ impl Shown {
         let cookies = Some(parts.join("; ")).filter(|text| !text.is_empty() && text.len() <= MAX_COOKIE_BYTES);
         let session = cookies.as_deref().and_then(|text| cookie(text, name)).map(Secret::new);
         let values = headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
-        let bearer = link_request::bearer(values).ok().flatten();
+        let bearer = handshake::bearer(values).ok().flatten();
         Self { cookies: cookies.map(Secret::new), session, bearer }
     }
 

@@ -75,7 +75,7 @@ pub fn pairs(query: &str, known: &[&'static str]) -> Result<Vec<(&'static str, S
 /// | `ticket` | in place of a token, what `POST /v1/tickets` gave out (AUTH-12) |
 ///
 /// ```
-/// use eventwire_hub::link_request::ConnectQuery;
+/// use eventwire_hub::handshake::ConnectQuery;
 ///
 /// let query = ConnectQuery::parse("to=adw:29fb6a3e,room:tasks&since=0")?;
 /// assert_eq!(query.targets, ["adw:29fb6a3e", "room:tasks"]);
@@ -251,7 +251,7 @@ pub fn bearer<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<S
 ///
 /// # Errors
 /// `unauthorized`, also for a ticket beside a token, of which only one can be meant; then the ticket is still good.
-pub async fn newcomer(hub: &Hub, ticket: Option<&Secret>, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+pub async fn authenticate_request(hub: &Hub, ticket: Option<&Secret>, credentials: &Credentials) -> Result<Principal, ErrorBody> {
     match ticket {
         Some(_) if credentials.token.is_some() => {
             Err(ErrorBody::new(ErrorCode::Unauthorized, "show a ticket or a token, not both"))

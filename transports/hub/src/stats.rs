@@ -1,4 +1,4 @@
-//! Figures of a running hub, for those who operate it (HTTP-14).
+//! Stats of a running hub, for those who operate it (HTTP-14).
 //!
 //! Nothing is counted twice for the sake of figures: mailboxes count for themselves under the lock they hold anyway, and what
 //! they counted is added up when somebody asks, and once more when a connection leaves. What remains is counted where it
@@ -46,9 +46,9 @@ impl TurnedAway {
     }
 }
 
-/// Figures of a hub since its start. What goes up only is of all connections, gone ones included.
+/// Stats of a hub since its start. What goes up only is of all connections, gone ones included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct Stats {
     /// Connections there are, by transport and dialect.
     pub connections: BTreeMap<(&'static str, &'static str), u64>,
     /// Connections there were, by transport and dialect, the present ones included.
@@ -81,10 +81,10 @@ pub struct Figures {
 
 /// What is counted while the hub runs.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Figures>);
+pub(crate) struct SharedStats(Mutex<Stats>);
 
-impl Tally {
-    fn figures(&self) -> MutexGuard<'_, Figures> {
+impl SharedStats {
+    fn figures(&self) -> MutexGuard<'_, Stats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,7 +126,7 @@ impl Tally {
     }
 
     /// Everything so far, with what the present connections have.
-    pub(crate) fn with(&self, present: impl Iterator<Item = (&'static str, &'static str, Depth)>) -> Figures {
+    pub(crate) fn with(&self, present: impl Iterator<Item = (&'static str, &'static str, Depth)>) -> Stats {
         let mut figures = self.figures().clone();
         for (transport, dialect, depth) in present {
             *figures.connections.entry((transport, dialect)).or_default() += 1;

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use eventwire_hub::{
-    Counters, Credentials, Figures, Hub,
+    Counters, Credentials, Stats, Hub,
     history::{PotUsage, Usage},
-    link_request,
+    handshake,
     unfinished::BudgetUsage,
 };
 use eventwire_protocol::claims::Permission;
@@ -54,12 +54,12 @@ async fn answer(
     peer: std::net::IpAddr,
 ) -> Result<Response<Body>, ErrorBody> {
     let values = head.headers.get_all(header::AUTHORIZATION).into_iter().map(HeaderValue::as_bytes);
-    let credentials = Credentials { token: link_request::bearer(values)?, peer: Some(peer) };
+    let credentials = Credentials { token: handshake::bearer(values)?, peer: Some(peer) };
     if !hub.authenticate(&credentials).await?.claims.may(Permission::Observe) {
         let message = "this needs the permission observe, which your credentials lack";
         return Err(ErrorBody::new(ErrorCode::Forbidden, message));
     }
-    let text = written(&hub.figures(), back_end, statuses, hub.is_draining()).map_err(|error| {
+    let text = written(&hub.stats(), back_end, statuses, hub.is_draining()).map_err(|error| {
         tracing::error!(%error, "the figures cannot be written");
         ErrorBody::new(ErrorCode::Internal, "the figures cannot be written; the reason has been logged")
     })?;
@@ -76,13 +76,13 @@ async fn answer(
 
 /// The figures as text.
 fn written(
-    figures: &Figures,
+    figures: &Stats,
     back_end: &BackEnd,
     statuses: &product::State,
     draining: bool,
 ) -> prometheus::Result<String> {
     let page = Page(Registry::new());
-    let Figures { connections, opened, closed, published, refused, counters, .. } = figures;
+    let Stats { connections, opened, closed, published, refused, counters, .. } = figures;
     let one = |count: u64| vec![(vec![], count)];
     let kinds = |of: &std::collections::BTreeMap<(&'static str, &'static str), u64>| {
         of.iter().map(|((transport, dialect), count)| (vec![*transport, *dialect], *count)).collect::<Vec<_>>()
@@ -185,7 +185,7 @@ fn written(
     TextEncoder::new().encode_to_string(&page.0.gather())
 }
 
-/// Figures on their way to the page: values of labels, and the figure.
+/// Stats on their way to the page: values of labels, and the figure.
 type Rows<'a> = Vec<(Vec<&'a str>, u64)>;
 
 /// What is written.
