@@ -85,10 +85,10 @@ pub enum Role {
 }
 
 impl Role {
-    /// Of a file, by its name: `command*`, `publish*` and, of the older systems, `client*` are written by clients.
+    /// Of a file, by its name: `command*`, `publish*`, `publication*` and, of the older systems, `client*` are written by clients.
     pub fn of(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let is_clients = ["command", "publish", "client"].iter().any(|start| name.starts_with(start));
+        let is_clients = ["command", "publish", "publication", "client"].iter().any(|start| name.starts_with(start));
         if is_clients { Self::Requests } else { Self::Events }
     }
 
@@ -291,7 +291,7 @@ fn merged(found: Vec<Change>) -> Vec<Change> {
     let mut known: HashMap<(String, &'static str, String, Role), usize> = HashMap::new();
     // The roots speak for the files of single events.
     let rank = |change: &Change| {
-        let is_root = ["event.schema.json", "publish.schema.json", "command.schema.json"].contains(&&*change.file);
+        let is_root = ["event.schema.json", "publish.schema.json", "publication.schema.json", "command.schema.json"].contains(&&*change.file);
         (!is_root, change.file.clone())
     };
     let mut found = found;

@@ -39,6 +39,7 @@ pub fn tree(source: &Source) -> Result<Tree, Error> {
     put("incoming.schema.json".to_owned(), &incoming_root(source, &events))?;
     put("command.schema.json".to_owned(), &command_root(source))?;
     put("publish.schema.json".to_owned(), &publish_root(source))?;
+    put("publication.schema.json".to_owned(), &publication_root(source))?;
     for event in &source.events {
         put(schema_path(event), &event_file(event, &events))?;
         for (name, example) in examples(source, event) {
@@ -297,13 +298,34 @@ fn command_definition(command: &CommandSource) -> Value {
     })
 }
 
-fn publish_root(source: &Source) -> Value {
+/// The publications of known types, and all definitions that they need.
+fn known_publications(source: &Source) -> (Vec<Value>, Definitions) {
     let mut definitions = source.received.clone();
     let mut members = Vec::new();
     for event in source.events.iter().filter(|event| event.is_publishable()) {
         definitions.insert(event.publication_name(), publication_definition(source, event));
         members.push(reference(&event.publication_name()));
     }
+    (members, definitions)
+}
+
+/// The closed union, for the types of producers. In `Publication` the type of a vendor's event is any text, which takes in a
+/// misspelled one.
+fn known_publication(members: &[Value]) -> Value {
+    json!({
+        "title": "KnownPublication",
+        "description": "One event to publish, of a type that this version knows. Closed: a compiler refuses a misspelled type. There is no default audience.",
+        "oneOf": members,
+    })
+}
+
+fn publication_root(source: &Source) -> Value {
+    let (members, definitions) = known_publications(source);
+    root("publication", known_publication(&members), &definitions)
+}
+
+fn publish_root(source: &Source) -> Value {
+    let (mut members, mut definitions) = known_publications(source);
     definitions.insert("VendorPublication".to_owned(), vendor_publication(source));
     members.push(reference("VendorPublication"));
     definitions.insert(
@@ -478,6 +500,7 @@ fn index(source: &Source, files: &Tree) -> Value {
             "incoming": "incoming.schema.json",
             "command": "command.schema.json",
             "publish": "publish.schema.json",
+            "publication": "publication.schema.json",
         },
         "documents": { "asyncapi": asyncapi::PATH, "openapi": openapi::PATH },
         "events": events,

@@ -1,7 +1,7 @@
 //! The same schemas for tools with other habits: derived from the published ones, never edited.
 //!
 //! - `openapi`: components of an OpenAPI 3.1 document, with a `discriminator` and its mapping on every union of frames.
-//!   A vendor's publication has no fixed type, which no mapping can hold, so the known ones are a union of their own.
+//!   A frame without a fixed type is in no mapping, so the known ones are a union of their own.
 //! - `bundled`: no `$ref` at all, for form builders, language models and validators that read one schema.
 //! - `strict`: whatever names its members forbids others. For producers' tests, which should fail on a misspelled
 //!   member; a client that validates with it breaks on the next minor version.

@@ -27,7 +27,7 @@ pub const PATH: &str = "openapi.json";
 /// [`Error::Catalog`] when a table refers to a body that does not exist; nothing that input can cause.
 pub(crate) fn document(files: &Tree) -> Result<Value, Error> {
     let publish = parsed(files, "publish.schema.json")?;
-    let mut definitions = bodies(&publish)?;
+    let mut definitions = bodies(&publish, parsed(files, "publication.schema.json")?)?;
     let codes = code_meanings(&definitions);
     let operations = [canonical::operations(), older::operations()].concat();
     let mut errors = Map::new();
@@ -120,7 +120,7 @@ macro_rules! subschemas {
 }
 
 /// Everything that is sent or answered, by name.
-fn bodies(publish: &Value) -> Result<Definitions, Error> {
+fn bodies(publish: &Value, publication: Value) -> Result<Definitions, Error> {
     use api::systems as older;
     let mut writing = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let answered = subschemas! { writing:
@@ -141,13 +141,12 @@ fn bodies(publish: &Value) -> Result<Definitions, Error> {
     for (name, definition) in publish.get("$defs").and_then(Value::as_object).into_iter().flatten() {
         put(&mut all, name, definition.clone())?;
     }
-    let mut root = publish.clone();
-    if let Value::Object(members) = &mut root {
-        for other in ["$schema", "$id", "$defs"] {
-            members.shift_remove(other);
-        }
+    put(&mut all, "KnownPublication", without_header(publication))?;
+    // The known ones are a union of their own, for producers that generate their types from this document.
+    if let Some(Value::Array(members)) = all.get_mut("Publication").and_then(|it| it.get_mut("oneOf")) {
+        *members = ["KnownPublication", "VendorPublication"].map(profile::reference).to_vec();
     }
-    put(&mut all, "PublishRequest", root)?;
+    put(&mut all, "PublishRequest", without_header(publish.clone()))?;
     for (name, definition) in canonical::shapes() {
         put(&mut all, name, definition)?;
     }
@@ -167,6 +166,16 @@ fn bodies(publish: &Value) -> Result<Definitions, Error> {
         }
     }
     Ok(all)
+}
+
+/// A root's schema without the members that make it a file.
+fn without_header(mut root: Value) -> Value {
+    if let Value::Object(members) = &mut root {
+        for other in ["$schema", "$id", "$defs"] {
+            members.shift_remove(other);
+        }
+    }
+    root
 }
 
 fn put(all: &mut Definitions, name: &str, definition: Value) -> Result<(), Error> {

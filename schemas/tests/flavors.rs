@@ -98,7 +98,7 @@ fn schema_12_flavors_are_derived_and_complete() {
 fn every_flavor_holds_the_roots_and_bundled_holds_each_event() {
     let tree = published();
     for name in flavors::names() {
-        for root in ["event", "command", "publish"] {
+        for root in ["event", "command", "publish", "publication"] {
             let suffix = if name == "openapi" { "openapi" } else { "schema" };
             assert!(tree.contains_key(&format!("flavors/{name}/{root}.{suffix}.json")), "{name} {root}");
         }

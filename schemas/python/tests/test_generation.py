@@ -109,10 +109,19 @@ def test_the_open_root_takes_what_it_does_not_know(tmp_path: Path) -> None:
         assert type(later.root).__name__ == "UnknownEvent"
 
 
-@pytest.mark.parametrize(("root", "ending"), [("command", "Command"), ("publish", "Publication")])
-def test_what_clients_send_is_read_and_unknown_members_are_refused(tmp_path: Path, root: str, ending: str) -> None:
+@pytest.mark.parametrize(
+    ("root", "ending", "union"),
+    [
+        ("command", "Command", "Command"),
+        ("publish", "Publication", "Publication"),
+        ("publication", "Publication", "KnownPublication"),
+    ],
+)
+def test_client_messages_are_read_and_unknown_members_refused(
+    tmp_path: Path, root: str, ending: str, union: str
+) -> None:
     module = generated(tmp_path, INDEX["roots"][root], f"{root}_root")
-    model = getattr(module, "Command" if root == "command" else "Publication")
+    model = getattr(module, union)
     seen = 0
     for name, definition in published(INDEX["roots"][root])["$defs"].items():
         if not name.endswith(ending):

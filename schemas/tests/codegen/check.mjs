@@ -82,7 +82,7 @@ test('an event that lacks a required member or has another type is refused', () 
 });
 
 test('commands and publications accept their examples and refuse unknown members', () => {
-  for (const root of [index.roots.command, index.roots.publish]) {
+  for (const root of [index.roots.command, index.roots.publish, index.roots.publication]) {
     let seen = 0;
     for (const definition of Object.values(read(root).$defs)) {
       for (const example of definition.type === 'object' ? (definition.examples ?? []) : []) {
@@ -204,6 +204,43 @@ export const request: PublishRequest = {
 export const command: Command = { type: 'subscribe', data: { streams: [{ to: 7 }] } };
 `;
   assert.notDeepEqual(typeCheck({ 'command.ts': command, 'wrong.ts': wrong }), []);
+});
+
+/** Publications that are right, and those that are wrong each in one way. A misspelled member that may be absent is last. */
+const RIGHT = [
+  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, id: 'a', expected_prev: 7 }`,
+];
+const WRONG = {
+  'type misspelled': `{ type: 'adw.text_blok', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  'value of another type': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 7 } }`,
+  'member missing': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e' } }`,
+  'member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', contents: 'hello' } }`,
+  'no target': `{ type: 'adw.text_block', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  'data of another event': `{ type: 'document.status', to: 'user:maria', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  'member beside data': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, seq: 1 }`,
+  'of no publisher': `{ type: 'connection.welcome', to: 'global', data: {} }`,
+  'optional member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello', sequnce: 1 } }`,
+};
+
+/** The names of those that the compiler takes. */
+function compiled(types, cases) {
+  const accepted = [];
+  for (const [name, written] of Object.entries(cases)) {
+    const use = `import type { KnownPublication } from './publication';\nexport const it: KnownPublication = ${written};\n`;
+    if (typeCheck({ 'publication.ts': types, 'use.ts': use }).length === 0) accepted.push(name);
+  }
+  return accepted;
+}
+
+test('json-schema-to-typescript: of the closed root right publications compile and wrong ones do not', async () => {
+  const types = await interfaces(index.roots.publication);
+  assert.equal(compiled(types, RIGHT).length, RIGHT.length);
+  // A payload may get more members, so only the strict flavor refuses one that is not required.
+  assert.deepEqual(compiled(types, WRONG), ['optional member misspelled']);
+  const strict = await interfaces(`flavors/strict/${index.roots.publication}`);
+  assert.equal(compiled(strict, RIGHT).length, RIGHT.length);
+  assert.deepEqual(compiled(strict, WRONG), []);
 });
 
 test('quicktype: every event file alone gives types that type-check', async () => {

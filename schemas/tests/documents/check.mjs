@@ -244,6 +244,38 @@ function compile(files) {
   });
 }
 
+/** Publications that are right, and those that are wrong each in one way. A misspelled member that may be absent is last. */
+const RIGHT = [
+  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, id: 'a', expected_prev: 7 }`,
+];
+const WRONG = {
+  'type misspelled': `{ type: 'adw.text_blok', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  'value of another type': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 7 } }`,
+  'member missing': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e' } }`,
+  'member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', contents: 'hello' } }`,
+  'no target': `{ type: 'adw.text_block', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  'data of another event': `{ type: 'document.status', to: 'user:maria', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
+  'member beside data': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, seq: 1 }`,
+  'of no publisher': `{ type: 'connection.welcome', to: 'global', data: {} }`,
+  'optional member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello', sequnce: 1 } }`,
+};
+
+test('openapi-typescript: of the closed union right publications compile and wrong ones do not', async () => {
+  const flavor = JSON.parse(readFileSync(join(published, 'flavors/openapi/publication.openapi.json'), 'utf8'));
+  writeFileSync(join(scratch, 'package.json'), '{"type":"module"}');
+  for (const [name, document] of Object.entries({ openapi, flavor })) {
+    const files = { [`${name}.ts`]: astToString(await openapiTS(document)) };
+    const use = (written) => `import type { components } from './${name}.js';
+export const it: components['schemas']['KnownPublication'] = ${written};
+`;
+    RIGHT.forEach((written, at) => (files[`${name}-right-${at}.ts`] = use(written)));
+    const wrong = Object.fromEntries(Object.values(WRONG).map((written, at) => [`${name}-wrong-${at}.ts`, use(written)]));
+    const refused = new Set(compile({ ...files, ...wrong }).map((problem) => problem.split(':')[0]));
+    assert.deepEqual([...refused].sort(), Object.keys(wrong).sort());
+  }
+});
+
 test('types that openapi-typescript generates are usable under tsc --strict', async () => {
   const generated = astToString(await openapiTS(openapi));
   assert.ok(generated.includes('publishEvents'));
