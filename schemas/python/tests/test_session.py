@@ -649,7 +649,7 @@ def test_what_is_read_over_a_socket_goes_on_over_an_event_stream_and_back() -> N
     probe = accepted(A, "session:ctx", "room:b", "room:a", head=3)
     probe.frame(A, 7, 3)
     request = over_sse(probe)
-    assert request.query == "adw=aaaaaaaa&context=ctx&room=a,b"
+    assert request.query == "to=adw:aaaaaaaa,room:a,room:b,session:ctx"
     assert request.last_event_id == f"{EPOCH}-7,global=3,room:a=3,room:b=3,session:ctx=3"
     subscribed(probe, A, "session:ctx", "room:a", "room:b")
     probe.frame("room:a", 9, 3)
@@ -667,7 +667,7 @@ def test_an_event_stream_is_opened_again_for_other_targets() -> None:
     probe.flush()
     assert probe.outputs == [Reopen()]
     request = over_sse(probe)
-    assert (request.query, request.last_event_id) == ("room=a,b", f"{EPOCH}-5,room:b=2")
+    assert (request.query, request.last_event_id) == ("to=room:a,room:b", f"{EPOCH}-5,room:b=2")
     probe.outputs.clear()
     # What is for everyone comes anyway.
     probe.session.unsubscribe(["global"])
@@ -676,7 +676,7 @@ def test_an_event_stream_is_opened_again_for_other_targets() -> None:
     probe.session.unsubscribe(["room:a"])
     probe.flush()
     assert probe.outputs == [Reopen()]
-    assert over_sse(probe).query == "room=b"
+    assert over_sse(probe).query == "to=room:b"
     assert probe.session.authenticate("next") == [TokenTaken("next")]
     probe.outputs.clear()
     probe.flush()
@@ -693,7 +693,7 @@ def test_positions_without_the_name_of_their_history_wait_for_a_welcome() -> Non
 
 def test_a_target_that_an_event_stream_does_not_carry_stays_where_it_was() -> None:
     probe = accepted("room:a", "user:ada", head=3)
-    assert over_sse(probe).query == "room=a"
+    assert over_sse(probe).query == "to=room:a"
     subscribed(probe, "room:a")
     probe.session.passed(f"{EPOCH}-50")
     command = over_socket(probe)
@@ -718,7 +718,7 @@ def test_a_refused_target_of_an_event_stream_is_reported_by_name() -> None:
     error = {"code": "forbidden", "message": "no", "retryable": False}
     probe.tell("error", **error, details={"to": "room:staff"})
     assert probe.outputs == [TargetRefused("room:staff", "forbidden", "no")]
-    assert over_sse(probe).query == "adw=aaaaaaaa"
+    assert over_sse(probe).query == "to=adw:aaaaaaaa"
     # Over a socket an error is about a command.
     over_socket(probe)
     probe.outputs.clear()

@@ -399,7 +399,7 @@ export function session(sink: Sink, targets: readonly Target[], resume: Checkpoi
 
     /** An SSE stream is about to be the connection: the query to open it with. */
     query(): string {
-      const names: Record<string, string[]> = {};
+      const list: string[] = [];
       // One position for all, and those that differ: the form of a cursor is rule SSE-08. Of a target that has no position yet,
       // from now on means: from the last number that is known of any.
       let place = `${epoch}-${top}`;
@@ -410,12 +410,10 @@ export function session(sink: Sink, targets: readonly Target[], resume: Checkpoi
         reading.deaf = reading.at !== undefined && !epoch;
         if (epoch && (reading.at ??= top) !== top) place += `,${root}=${reading.at}`;
         if (!SPEAKABLE.test(root)) continue;
-        const [kind, id] = root.split(/:(.*)/s) as [string, string?];
-        (names[id ? kind.replace("session", "context") : "observe"] ??= []).push(id ?? "1");
+        list.push(root);
         if (!reading.deaf) reading.asked = STREAM;
       }
-      // The lists join themselves with commas.
-      const query = new URLSearchParams(names as unknown as Record<string, string>);
+      const query = new URLSearchParams(list[0] && { to: `${list}` });
       if (epoch) query.set("cursor", place);
       return `${query}`;
     },

@@ -319,7 +319,7 @@ impl Session {
             self.forget(root);
         }
         // What is for everyone comes whether it is wanted or not.
-        if self.over == Transport::Sse && targets.iter().all(|root| in_query(root).is_none()) {
+        if self.over == Transport::Sse && targets.iter().all(|root| !is_in_query(root)) {
             let id = self.next_id();
             outputs.push(Output::Answer(id, Answer::Moot));
             return id;
@@ -412,7 +412,7 @@ impl Session {
             .readings
             .iter()
             .filter(|(root, reading)| {
-                reading.interest == Interest::Wanted && in_query(root).is_none() && **root != Root::Global
+                reading.interest == Interest::Wanted && !is_in_query(root) && **root != Root::Global
             })
             .map(|(root, _)| root.clone())
             .collect();
@@ -433,17 +433,12 @@ impl Session {
             }
             Cursor { epoch, low, others }.to_string()
         });
-        let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (root, reading) in &self.readings {
-            if reading.interest == Interest::Wanted
-                && let Some((key, value)) = in_query(root)
-            {
-                lists.entry(key).or_default().push(value);
-            }
-        }
-        // No identifier has a character that a query would have to escape.
-        let query: Vec<String> = lists.into_iter().map(|(key, ids)| format!("{key}={}", ids.join(","))).collect();
-        SseRequest { query: query.join("&"), last_event_id: cursor }
+        let wanted = self.readings.iter().filter(|(_, reading)| reading.interest == Interest::Wanted);
+        let targets: Vec<String> =
+            wanted.map(|(root, _)| root).filter(|root| is_in_query(root)).map(Root::to_string).collect();
+        // No target has a character that a query would have to escape.
+        let query = if targets.is_empty() { String::new() } else { format!("to={}", targets.join(",")) };
+        SseRequest { query, last_event_id: cursor }
     }
 
     /// An event stream said, by an `id:` line, how far it has brought everything; called behind the frame of its block. What
@@ -739,7 +734,7 @@ impl Session {
     /// Calls of `subscribe` that waited for a connection are answered by the command that made its targets.
     fn answer_unsent(&mut self, subscribed: &connection::Subscribed, outputs: &mut Vec<Output>) {
         let over_sse = self.over == Transport::Sse;
-        let unasked = |to: &str| over_sse && to.parse::<Root>().is_ok_and(|root| in_query(&root).is_none());
+        let unasked = |to: &str| over_sse && to.parse::<Root>().is_ok_and(|root| !is_in_query(&root));
         let names = |command: &Command| match command {
             Command::Subscribe(subscribe) => subscribe.streams.iter().all(|wanted| {
                 unasked(&wanted.to)
@@ -956,15 +951,9 @@ fn since_of(command: &Command, root: &Root) -> Option<Position> {
     wanted.since
 }
 
-/// How the query of an event stream names a target, if it can (WS-04).
-fn in_query(root: &Root) -> Option<(&'static str, String)> {
-    match root {
-        Root::Adw(id) => Some(("adw", id.to_string())),
-        Root::Room(name) => Some(("room", name.to_string())),
-        Root::Session(SessionId::Context(id)) => Some(("context", id.to_string())),
-        Root::Realm => Some(("observe", "1".to_owned())),
-        _ => None,
-    }
+/// Whether the query of an event stream names a target (WS-04). One's own user and `global` come without.
+fn is_in_query(root: &Root) -> bool {
+    matches!(root, Root::Adw(_) | Root::Room(_) | Root::Session(SessionId::Context(_)) | Root::Realm)
 }
 
 /// A browser session cannot be subscribed to by anyone, so a client does not try.
@@ -1418,7 +1407,7 @@ mod tests {
         probe.accept(3);
         probe.frame("adw:aaaaaaaa", 7, 3);
         let request = open(&mut probe, "");
-        assert_eq!(request.query, "adw=aaaaaaaa&context=ctx&room=a,b");
+        assert_eq!(request.query, "to=adw:aaaaaaaa,room:a,room:b,session:ctx");
         let cursor: Cursor = request.last_event_id.unwrap().parse().unwrap();
         let at = |root: &str| cursor.position(&root.parse().unwrap()).as_u64();
         assert_eq!((at("adw:aaaaaaaa"), at("room:a"), at("global")), (7, 3, 3));
@@ -1442,7 +1431,7 @@ mod tests {
         let id = probe.session.subscribe(vec![("room:b".parse().unwrap(), Position::new(2))], &mut probe.outputs);
         assert!(reopens(&mut probe));
         let request = open(&mut probe, "");
-        assert_eq!(request.query, "room=a,b");
+        assert_eq!(request.query, "to=room:a,room:b");
         assert_eq!(request.last_event_id.unwrap(), format!("{EPOCH}-5,room:b=2"));
         subscribed(&mut probe, &["room:a", "room:b"]);
         let answered = |output: &Output| matches!(output, Output::Answer(same, Answer::Done(_)) if *same == id);
@@ -1453,7 +1442,7 @@ mod tests {
         assert!(!reopens(&mut probe));
         probe.session.unsubscribe(vec!["room:a".parse().unwrap()], &mut probe.outputs);
         assert!(reopens(&mut probe));
-        assert_eq!(open(&mut probe, "").query, "room=b");
+        assert_eq!(open(&mut probe, "").query, "to=room:b");
         // Wanted while the stream is being opened: too late for it.
         probe.session.disconnected(&mut probe.outputs);
         probe.session.over_sse();
@@ -1482,7 +1471,7 @@ mod tests {
         probe.welcome(EPOCH);
         probe.accept(3);
         let request = open(&mut probe, "");
-        assert_eq!(request.query, "room=a");
+        assert_eq!(request.query, "to=room:a");
         subscribed(&mut probe, &["room:a"]);
         probe.session.passed(&format!("{EPOCH}-50"));
         let command = probe.over_a_socket();
@@ -1498,7 +1487,7 @@ mod tests {
         let error = |to: &str| json!({"code": "forbidden", "message": "no", "retryable": false, "details": {"to": to}});
         probe.on_connection("error", error("room:staff"));
         assert_eq!(probe.seen(), ["refused room:staff"]);
-        assert_eq!(open(&mut probe, "").query, "room=a");
+        assert_eq!(open(&mut probe, "").query, "to=room:a");
         // Over a socket an error is about a command.
         probe.over_a_socket();
         probe.outputs.clear();

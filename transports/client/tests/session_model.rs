@@ -149,7 +149,7 @@ impl Server {
 
     /// Opens an event stream: the cursor first, then everything in order, nothing live before its replay.
     fn open(&mut self, request: &SseRequest) {
-        assert_eq!(request.query, "adw=aaaaaaaa&room=tasks");
+        assert_eq!(request.query, "to=adw:aaaaaaaa,room:tasks");
         let head = self.log.last().map_or(0, |(seq, ..)| *seq);
         let given = request.last_event_id.as_deref().map(|id| {
             let (epoch, rest) = id.split_once('-').unwrap();

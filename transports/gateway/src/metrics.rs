@@ -5,9 +5,8 @@
 use std::sync::Arc;
 
 use eventwire_hub::{
-    Counters, Credentials, Stats, Hub,
+    Counters, Credentials, Hub, Stats, handshake,
     history::{PotUsage, Usage},
-    handshake,
     unfinished::BudgetUsage,
 };
 use eventwire_protocol::claims::Permission;

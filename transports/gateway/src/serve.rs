@@ -38,7 +38,7 @@ use crate::reload::Configured;
 use crate::site::{Mounted, Site, SocketIo};
 use crate::state_file::StateFile;
 use crate::terminal::{Color, Pen, colored};
-use crate::{audit, metrics_source, public, routes, sample, metrics, server, socketio, systems};
+use crate::{audit, metrics, metrics_source, public, routes, sample, server, socketio, systems};
 
 /// Below so many open files nothing useful can be served.
 const FEWEST_FILES: u64 = 64;

@@ -67,9 +67,8 @@ impl Adoption {
         for (name, value) in handshake::pairs(query, &["dialect", "to"]).map_err(Refusal::bad_request)? {
             if name == "dialect" { dialect = Some(value) } else { to = Some(value) }
         }
-        let header = |name: &HeaderName| {
-            handshake::single(name.as_str(), values(headers, name)).map_err(Refusal::bad_request)
-        };
+        let header =
+            |name: &HeaderName| handshake::single(name.as_str(), values(headers, name)).map_err(Refusal::bad_request);
         let (header_to, session, id) = (header(&TO)?, header(&SESSION)?, header(&ID)?);
         let Some(dialect) = dialect else {
             if to.is_some() || header_to.is_some() || session.is_some() || id.is_some() {

@@ -4,10 +4,9 @@ use std::{borrow::Cow, error::Error, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use eventwire_hub::{
-    AuditEntry, AuditEvent, Credentials, Holder, Hub, Kick, Principal, Receipt, Revocation, Ticket,
-    history::Evictions,
-    handshake,
+    AuditEntry, AuditEvent, Credentials, Holder, Hub, Kick, Principal, Receipt, Revocation, Ticket, handshake,
     handshake::MAX_CREDENTIAL_ID_BYTES,
+    history::Evictions,
     unfinished::{Pace, Receiving},
 };
 use eventwire_protocol::{

@@ -1016,8 +1016,10 @@ fn make_room(registry: &mut Registry, holder: &Holder, bytes: usize) -> Result<(
             Room::Close(id) => {
                 tracing::warn!(connection = %id, "closed: it has most of the subscriptions, and there is no room for others");
                 if let Some(link) = registry.links.get(&id) {
-                    link.send_queue
-                        .close_now(CloseCode::TryAgainLater, "the server needs the room of your subscriptions for others");
+                    link.send_queue.close_now(
+                        CloseCode::TryAgainLater,
+                        "the server needs the room of your subscriptions for others",
+                    );
                 }
                 registry.subscriptions.remove(id);
             }

@@ -251,7 +251,11 @@ pub fn bearer<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<S
 ///
 /// # Errors
 /// `unauthorized`, also for a ticket beside a token, of which only one can be meant; then the ticket is still good.
-pub async fn authenticate_request(hub: &Hub, ticket: Option<&Secret>, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+pub async fn authenticate_request(
+    hub: &Hub,
+    ticket: Option<&Secret>,
+    credentials: &Credentials,
+) -> Result<Principal, ErrorBody> {
     match ticket {
         Some(_) if credentials.token.is_some() => {
             Err(ErrorBody::new(ErrorCode::Unauthorized, "show a ticket or a token, not both"))

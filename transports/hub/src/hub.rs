@@ -38,7 +38,6 @@ use crate::{
     carrier,
     clock::{Clock, SystemClock},
     connection::{ConnectRequest, Connection, Link},
-    stats::{Stats, SharedStats, TurnedAway},
     guard::Guard,
     guesses::Guesses,
     handler::{ConnectionHandler, Tap},
@@ -53,6 +52,7 @@ use crate::{
     sequencer::{self, Answers, Jobs},
     session_key::SessionKey,
     state::{Durability, LoginDigest, Room, StateEntry, StateLog},
+    stats::{SharedStats, Stats, TurnedAway},
     subscriptions::Subscriptions,
     tickets::{SseCookie, Ticket, TicketStore, WhenFull},
     unfinished::Budget,
@@ -650,7 +650,11 @@ impl Hub {
     ///
     /// # Errors
     /// `unauthorized`, also for credentials that are shown and wrong.
-    pub async fn authenticate_or_anonymous(&self, credentials: &Credentials, dialect: Dialect) -> Result<Principal, ErrorBody> {
+    pub async fn authenticate_or_anonymous(
+        &self,
+        credentials: &Credentials,
+        dialect: Dialect,
+    ) -> Result<Principal, ErrorBody> {
         let open = self.core.settings.anonymous.iter().any(|open| open.family() == dialect.family());
         if open && credentials.token.is_none() && self.authenticates() {
             let scope = self.core.settings.anonymous_scope.as_deref();

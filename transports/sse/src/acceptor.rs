@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use eventwire_hub::{
     ConnectQuery, ConnectRequest, Credentials, Holder, Hub, Principal, Secret,
-    handshake::{bearer, cursor, authenticate_request, single, user_agent},
+    handshake::{authenticate_request, bearer, cursor, single, user_agent},
 };
 use eventwire_protocol::{ConnectionId, ErrorBody, ErrorCode, limits, resume::Cursor};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};

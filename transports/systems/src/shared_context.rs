@@ -34,7 +34,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, value::to_raw_value};
 
-use crate::{Admission, Ask, Body, Route, System, answer, principal, authenticate_or_anonymous};
+use crate::{Admission, Ask, Body, Route, System, answer, authenticate_or_anonymous, principal};
 use visitor::Visitor;
 
 /// How the time of a message is written (T1), for clients that did not choose the variant `shared_context_tools`. Pages of the
@@ -206,7 +206,8 @@ impl System for SharedContext {
             Ok(context) => context,
             Err(error) => return Admission::Close(CloseCode::Policy, error.message.into_owned()),
         };
-        let principal = match authenticate_or_anonymous(&self.hub, ask.headers, ask.peer, Dialect::SharedContext).await {
+        let principal = match authenticate_or_anonymous(&self.hub, ask.headers, ask.peer, Dialect::SharedContext).await
+        {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };

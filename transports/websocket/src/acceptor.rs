@@ -9,7 +9,7 @@ use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use eventwire_hub::{
     ConnectQuery, ConnectRequest, ConnectionHandler, Credentials, Holder, Hub, Secret,
-    handshake::{bearer, authenticate_request, single, token_of, user_agent},
+    handshake::{authenticate_request, bearer, single, token_of, user_agent},
     unfinished::Pace,
 };
 use eventwire_protocol::{CloseCode, ErrorBody, ErrorCode, limits, version};

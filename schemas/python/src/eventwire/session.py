@@ -288,15 +288,9 @@ class _Cursor:
         return ",".join([f"{self.epoch}-{self.low}", *(f"{to}={at}" for to, at in sorted(self.others.items()))])
 
 
-_QUERY = {"adw": "adw", "room": "room", "session": "context"}
-
-
-def _in_query(to: str) -> tuple[str, str] | None:
-    """How the query of an event stream names a target; `None` where it cannot."""
-    if to == REALM:
-        return ("observe", "1")
-    kind, _, name = to.partition(":")
-    return (_QUERY[kind], name) if kind in _QUERY else None
+def _is_in_query(to: str) -> bool:
+    """Whether the query of an event stream names a target. One's own user and `global` come without."""
+    return to == REALM or to.partition(":")[0] in ("adw", "room", "session")
 
 
 def root_of(audience: str) -> str | None:
@@ -390,7 +384,7 @@ class Session:
             self._forget(to)
             if self._over is Transport.SSE:
                 # What is for everyone comes whether it is wanted or not.
-                self._stale = self._stale or _in_query(to) is not None
+                self._stale = self._stale or _is_in_query(to)
             elif self._connected and to in self._served:
                 self._changes[to] = _Change(False, before=before)
 
@@ -487,7 +481,7 @@ class Session:
         self._uncarried = {
             to
             for to, reading in self._readings.items()
-            if reading.interest is _Interest.WANTED and _in_query(to) is None and to != "global"
+            if reading.interest is _Interest.WANTED and not _is_in_query(to) and to != "global"
         }
         low = max(
             (
@@ -508,13 +502,10 @@ class Session:
                 if reading.position != low:
                     others[to] = reading.position
             cursor = _Cursor(self._epoch, low, others)
-        lists: dict[str, list[str]] = {}
-        for to, reading in self._readings.items():
-            named = _in_query(to)
-            if reading.interest is _Interest.WANTED and named is not None:
-                lists.setdefault(named[0], []).append(named[1])
-        # No identifier has a character that a query would have to escape.
-        query = "&".join(f"{key}={','.join(sorted(names))}" for key, names in sorted(lists.items()))
+        wanted = (to for to, reading in self._readings.items() if reading.interest is _Interest.WANTED)
+        targets = sorted(to for to in wanted if _is_in_query(to))
+        # No target has a character that a query would have to escape.
+        query = f"to={','.join(targets)}" if targets else ""
         return SseRequest(query, None if cursor is None else str(cursor))
 
     def passed(self, event_id: str) -> None:

@@ -293,7 +293,7 @@ test("Svelte: the copied stores type-check and follow the client while somebody 
     const client = createClient("http://localhost:1", { WebSocket: server.Socket, transports: ["websocket"], targets: ["adw:aaaaaaaa"] });
     const phases = [];
     let lines;
-    const offs = [connectionState(client).subscribe(({ phase }) => phases.push(phase)), newest(client, "adw.text_block", 2).subscribe((all) => (lines = all.map((event) => event.data.content)))];
+    const offs = [connectionState(client).subscribe(({ phase }) => phases.push(phase)), newest(client, "adw.text_block", { limit: 2 }).subscribe((all) => (lines = all.map((event) => event.data.content)))];
     client.start();
     await tick();
     for (const [index, content] of ["one", "two", "three"].entries()) server.publish(content, index + 1);
@@ -301,5 +301,95 @@ test("Svelte: the copied stores type-check and follow the client while somebody 
     offs.forEach((off) => off());
     client.close();
     assert.deepEqual([...new Set(phases)], ["idle", "connecting", "connected"]);
+  });
+});
+
+/** Two runs with a history of three lines each, and a client that may not see a third. */
+function twoRuns() {
+  const server = keeping({ refuses: ["adw:cccccccc"] });
+  const both = (line) => ["aaaaaaaa", "bbbbbbbb"].forEach((adw) => server.publish(adw, `${adw} ${line}`));
+  for (let line = 0; line < 3; line += 1) both(line);
+  return { server, both, lines: (adw, count) => Array.from({ length: count }, (_, line) => `${adw} ${line}`) };
+}
+const contents = (events) => events.map(({ data }) => data.content);
+
+test("Vue: two runs at once, each with its own lines, history first, each line once; gaps and refusals at their target", async () => {
+  await snippet("vue", async ({ useEventwire, useEvent, useEvents, useTarget }) => {
+    const { effectScope, ref } = await import("vue");
+    const { server, both, lines } = twoRuns();
+    const scope = effectScope();
+    const seen = [];
+    const [one, other, count, none, moved] = scope.run(() => {
+      const { client } = useEventwire("http://localhost:1", { WebSocket: server.Socket, transports: ["websocket"] });
+      useEvent(client, "adw.text_block", ({ data }) => seen.push(data.content), { to: "adw:bbbbbbbb" });
+      return [
+        useEvents(client, "adw:aaaaaaaa", { since: 0 }),
+        useEvents(client, "adw:bbbbbbbb", { since: 0, limit: 2 }),
+        useEvents(client, "adw:aaaaaaaa", { since: 0, reduce: (sum) => sum + 1, initial: 0 }),
+        useTarget(client, "adw:cccccccc"),
+        ref("adw:aaaaaaaa"),
+      ];
+    });
+    await tick();
+    both(3);
+    assert.deepEqual(contents(one.events.value), lines("aaaaaaaa", 4));
+    assert.deepEqual(contents(other.events.value), lines("bbbbbbbb", 4).slice(-2));
+    assert.equal(count.state.value, 4);
+    assert.deepEqual(seen, lines("bbbbbbbb", 4));
+    assert.equal(none.refused.value.code, "forbidden");
+    server.gap("adw:bbbbbbbb");
+    assert.deepEqual([one, other, count, none].map(({ gap }) => gap.value?.to), [undefined, "adw:bbbbbbbb", undefined, undefined]);
+    // Another target begins anew.
+    const inner = scope.run(() => effectScope());
+    const client = inner.run(() => useEventwire("http://localhost:1", { WebSocket: server.Socket, transports: ["websocket"] }).client);
+    const list = inner.run(() => useEvents(client, moved, { since: 0 }));
+    await tick();
+    assert.deepEqual(contents(list.events.value), lines("aaaaaaaa", 4));
+    moved.value = "adw:bbbbbbbb";
+    assert.deepEqual(list.events.value, []);
+    await tick();
+    assert.deepEqual(contents(list.events.value), lines("bbbbbbbb", 4));
+    assert.deepEqual(client.targets, ["adw:bbbbbbbb"]);
+    scope.stop();
+    both(4);
+    assert.deepEqual(contents(one.events.value), lines("aaaaaaaa", 4));
+  });
+});
+
+test("Svelte: two runs at once, each with its own lines, history first, each line once; gaps and refusals at their target", async () => {
+  await snippet("svelte", async ({ newest, reduced, targetEvents }) => {
+    const { server, both, lines } = twoRuns();
+    const client = createClient("http://localhost:1", { WebSocket: server.Socket, transports: ["websocket"] });
+    try {
+      client.start();
+      const now = {};
+      const listen = (name, store) => store.subscribe((value) => (now[name] = value));
+      const offs = [
+        listen("one", targetEvents(client, "adw:aaaaaaaa", { since: 0 })),
+        listen("other", targetEvents(client, "adw:bbbbbbbb", { since: 0, limit: 2 })),
+        listen("count", reduced(client, "adw:aaaaaaaa", { since: 0, reduce: (sum) => sum + 1, initial: 0 })),
+        listen("none", targetEvents(client, "adw:cccccccc")),
+        listen("heard", newest(client, "adw.text_block", { to: "adw:bbbbbbbb" })),
+      ];
+      await tick();
+      both(3);
+      assert.deepEqual(contents(now.one.state), lines("aaaaaaaa", 4));
+      assert.deepEqual(contents(now.other.state), lines("bbbbbbbb", 4).slice(-2));
+      assert.equal(now.count.state, 4);
+      assert.deepEqual(contents(now.heard), lines("bbbbbbbb", 4));
+      assert.equal(now.none.refused.code, "forbidden");
+      server.gap("adw:bbbbbbbb");
+      assert.deepEqual(["one", "other", "count", "none"].map((name) => now[name].gap?.to), [undefined, "adw:bbbbbbbb", undefined, undefined]);
+      // Without subscribers the target is given up; a new one begins anew.
+      offs.forEach((off) => off());
+      await tick();
+      assert.deepEqual(client.targets, []);
+      const off = listen("again", targetEvents(client, "adw:aaaaaaaa", { since: 0 }));
+      await tick();
+      assert.deepEqual(contents(now.again.state), lines("aaaaaaaa", 4));
+      off();
+    } finally {
+      client.close();
+    }
   });
 });

@@ -53,11 +53,7 @@ class Server {
     const [head, ...others] = line.cursor.split(",");
     const [epoch, low] = head.split("-");
     const places = new Map(others.map((other) => other.split("=")));
-    const wanted = [];
-    for (const [key, list] of names) {
-      if (key === "cursor") continue;
-      for (const id of list.split(",")) wanted.push({ observe: "*", adw: `adw:${id}`, room: `room:${id}`, context: `session:${id}` }[key]);
-    }
+    const wanted = names.get("to")?.split(",") ?? [];
     line.out.push({ type: "connection.subscribed", to: "connection:c", data: { epoch: this.epoch, streams: wanted.map((to) => ({ to, head: this.head(to) })), refused: [] } });
     for (const to of ["global", "user:u", ...wanted]) {
       line.live.add(to);
