@@ -91,7 +91,7 @@ pub struct PublishResults {
 }
 
 /// Entries of one publisher that the server dropped before their time, because its memory for them was used up (LIMIT-10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Evicted {
     /// How many newest values. Receivers that subscribe from now on do not get them; publish them again if they matter.
     pub newest_values: u64,

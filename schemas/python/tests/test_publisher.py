@@ -18,6 +18,7 @@ from eventwire import (
     Backoff,
     Checkpoint,
     EventwireError,
+    Evictions,
     Foreign,
     Listener,
     Outcome,
@@ -119,6 +120,30 @@ def taken(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 def fault(code: str, **more: Any) -> dict[str, Any]:
     return {"error": {"code": code, "message": "why", **more}}
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+def test_evicted_entries_are_counted_over_all_answers(kind: str) -> None:
+    def evicting(newest_values: int, ids: int) -> Any:
+        return lambda events: {**taken(events), "evicted": {"newest_values": newest_values, "ids": ids}}
+
+    script = Scripted((202, evicting(2, 1)), (202, taken), (202, evicting(1, 0)))
+
+    async def publish() -> Evictions:
+        client = httpx.AsyncClient(transport=httpx.MockTransport(script))
+        async with client, AsyncPublisher(client=client) as publisher:
+            for _ in range(3):
+                await publisher.publish(order(1))
+            return publisher.evicted
+
+    if kind == "asyncio":
+        assert run(publish()) == Evictions(3, 1)
+        return
+    with httpx.Client(transport=httpx.MockTransport(script)) as client, Publisher(client=client) as publisher:
+        assert publisher.evicted == Evictions()
+        for _ in range(3):
+            publisher.publish(order(1))
+        assert publisher.evicted == Evictions(3, 1)
 
 
 def test_what_passes_is_tried_again_with_the_same_keys() -> None:

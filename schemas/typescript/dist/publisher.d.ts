@@ -19,6 +19,13 @@ export interface Receipt {
 }
 /** What became of one event of several. */
 export type Outcome = Receipt | EventwireError;
+/** Entries that the server dropped before their time, because its memory for this principal was used up (LIMIT-10). */
+export interface Evictions {
+    /** Newest values: receivers that subscribe from now on do not get them; publish them again if they matter. */
+    newest_values: number;
+    /** Ids: an event that is published again under one of them is a new event. */
+    ids: number;
+}
 /** How a publisher behaves. */
 export interface PublisherOptions {
     /** An API key or a JWT; or a function that gets one, which is called again when the server refuses the last. */
@@ -58,6 +65,8 @@ export declare class Publisher {
     publish(event: Publication): Promise<Receipt>;
     /** Publishes several events in their order; the outcome of each is in its place. One that is refused stops no other. */
     publishAll(events: Iterable<Publication>): Promise<Outcome[]>;
+    /** How many entries the server dropped before their time since this publisher was made. */
+    get evicted(): Evictions;
     /** Resolves when nothing waits any more. */
     flush(): Promise<void>;
     /** Takes no further event, and resolves when those that wait have their outcomes. */

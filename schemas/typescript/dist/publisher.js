@@ -46,8 +46,8 @@ const retryAfter = (error) => {
     const wait = member(error, "retry_after_ms");
     return typeof wait === "number" ? wait : 0;
 };
-/** Reads an answer to `batch`. */
-async function read(response, batch) {
+/** Reads an answer to `batch`, and adds to `evicted` what it names. */
+async function read(response, batch, evicted) {
     const foreign = () => new EventwireError("foreign", `an answer with status ${response.status} that no Eventwire server writes`, { status: response.status });
     let body;
     try {
@@ -80,6 +80,10 @@ async function read(response, batch) {
         else
             outcomes.push(typeof result["seq"] === "number" ? { ...receipt, seq: result["seq"] } : receipt);
     }
+    const gone = body["evicted"];
+    if (isRecord(gone))
+        for (const name of ["newest_values", "ids"])
+            evicted[name] += Number(gone[name]) || 0;
     return outcomes;
 }
 /** Whether a request that failed without an answer never reached a server. */
@@ -107,6 +111,7 @@ export class Publisher {
     #running;
     #token;
     #closed = false;
+    #evicted = { newest_values: 0, ids: 0 };
     /** `url` is the address of the gateway, such as `http://127.0.0.1:4800`; a path before `/v1` is kept. */
     constructor(url, options = {}) {
         const address = new URL(url);
@@ -128,6 +133,10 @@ export class Publisher {
     /** Publishes several events in their order; the outcome of each is in its place. One that is refused stops no other. */
     publishAll(events) {
         return Promise.all(Array.from(events, (event) => this.#enqueue(event)));
+    }
+    /** How many entries the server dropped before their time since this publisher was made. */
+    get evicted() {
+        return { ...this.#evicted };
     }
     /** Resolves when nothing waits any more. */
     async flush() {
@@ -208,7 +217,7 @@ export class Publisher {
             let again;
             try {
                 const response = await this.#post(body);
-                result = await read(response, batch);
+                result = await read(response, batch, this.#evicted);
                 if (result instanceof EventwireError && result.code === "unauthorized" && typeof this.#options.token === "function" && !refreshed) {
                     refreshed = true;
                     this.#token = undefined;

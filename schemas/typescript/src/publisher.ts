@@ -25,6 +25,14 @@ export interface Receipt {
 /** What became of one event of several. */
 export type Outcome = Receipt | EventwireError;
 
+/** Entries that the server dropped before their time, because its memory for this principal was used up (LIMIT-10). */
+export interface Evictions {
+  /** Newest values: receivers that subscribe from now on do not get them; publish them again if they matter. */
+  newest_values: number;
+  /** Ids: an event that is published again under one of them is a new event. */
+  ids: number;
+}
+
 /** How a publisher behaves. */
 export interface PublisherOptions {
   /** An API key or a JWT; or a function that gets one, which is called again when the server refuses the last. */
@@ -90,8 +98,8 @@ const retryAfter = (error: EventwireError) => {
   return typeof wait === "number" ? wait : 0;
 };
 
-/** Reads an answer to `batch`. */
-async function read(response: Response, batch: readonly Waiting[]): Promise<Result> {
+/** Reads an answer to `batch`, and adds to `evicted` what it names. */
+async function read(response: Response, batch: readonly Waiting[], evicted: Evictions): Promise<Result> {
   const foreign = () => new EventwireError("foreign", `an answer with status ${response.status} that no Eventwire server writes`, { status: response.status });
   let body: unknown;
   try {
@@ -115,6 +123,8 @@ async function read(response: Response, batch: readonly Waiting[]): Promise<Resu
       outcomes.push(refused);
     } else outcomes.push(typeof result["seq"] === "number" ? { ...receipt, seq: result["seq"] } : receipt);
   }
+  const gone = body["evicted"];
+  if (isRecord(gone)) for (const name of ["newest_values", "ids"] as const) evicted[name] += Number(gone[name]) || 0;
   return outcomes;
 }
 
@@ -144,6 +154,7 @@ export class Publisher {
   #running: Promise<void> | undefined;
   #token: string | undefined;
   #closed = false;
+  readonly #evicted: Evictions = { newest_values: 0, ids: 0 };
 
   /** `url` is the address of the gateway, such as `http://127.0.0.1:4800`; a path before `/v1` is kept. */
   constructor(url: string, options: PublisherOptions = {}) {
@@ -166,6 +177,11 @@ export class Publisher {
   /** Publishes several events in their order; the outcome of each is in its place. One that is refused stops no other. */
   publishAll(events: Iterable<Publication>): Promise<Outcome[]> {
     return Promise.all(Array.from(events, (event) => this.#enqueue(event)));
+  }
+
+  /** How many entries the server dropped before their time since this publisher was made. */
+  get evicted(): Evictions {
+    return { ...this.#evicted };
   }
 
   /** Resolves when nothing waits any more. */
@@ -248,7 +264,7 @@ export class Publisher {
       let again: boolean;
       try {
         const response = await this.#post(body);
-        result = await read(response, batch);
+        result = await read(response, batch, this.#evicted);
         if (result instanceof EventwireError && result.code === "unauthorized" && typeof this.#options.token === "function" && !refreshed) {
           refreshed = true;
           this.#token = undefined;

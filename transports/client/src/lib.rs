@@ -70,6 +70,7 @@ mod url;
 pub use builder::{Builder, Liveness};
 pub use client::{Client, Items, Phase, Status, StatusChanges};
 pub use error::{BuildError, CommandError, PublishError};
+pub use eventwire_protocol::api::Evicted;
 pub use net::Authorities;
 pub use publish::{Draft, Publisher, Receipt};
 pub use quality::{Latency, Quality};

@@ -168,11 +168,16 @@ impl Dialer {
     /// Sends a request and waits for the head of its answer.
     pub(crate) async fn ask(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
         self.http.request(request).await
     }
 }
+
+/// The `User-Agent` of every request (RFC 9110, section 10.1.5).
+pub(crate) const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("eventwire-client/", env!("CARGO_PKG_VERSION")));
 
 /// What an error says, with what is behind it.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

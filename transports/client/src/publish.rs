@@ -1,8 +1,11 @@
 //! Publishing over HTTP: `POST /v1/events`, one event or a batch, with an outcome for each.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 use eventwire_protocol::{
     address::Audience,
+    api::Evicted,
     error::{ErrorBody, ErrorCode},
     event::Payload,
     id::{EventId, Position, Seq},
@@ -97,11 +100,13 @@ pub struct Publisher {
     dialer: Dialer,
     server: Server,
     authorization: Option<HeaderValue>,
+    evicted: Arc<Mutex<Evicted>>,
 }
 
 #[derive(Deserialize)]
 struct Results {
     results: Vec<Outcome>,
+    evicted: Option<Evicted>,
 }
 
 #[derive(Deserialize)]
@@ -130,7 +135,18 @@ impl Publisher {
     /// The address, the token or a certificate cannot be used.
     pub fn trusting(url: &str, token: Option<&str>, authorities: Authorities) -> Result<Self, BuildError> {
         let authorization = token.map(bearer).transpose()?;
-        Ok(Publisher { dialer: Dialer::new(authorities)?, server: Server::parse(url)?, authorization })
+        Ok(Publisher {
+            dialer: Dialer::new(authorities)?,
+            server: Server::parse(url)?,
+            authorization,
+            evicted: Arc::default(),
+        })
+    }
+
+    /// Entries that the server dropped before their time since this publisher or one of its clones was made, because its
+    /// memory for the principal was used up (LIMIT-10).
+    pub fn evicted(&self) -> Evicted {
+        *self.evicted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes one event.
@@ -172,7 +188,13 @@ impl Publisher {
         if sent > 0 || drafts.is_empty() {
             let (status, answer) = self.post("events", body).await?;
             match serde_json::from_slice(&answer) {
-                Ok(Results { results: all }) if all.len() == sent => results = all,
+                Ok(Results { results: all, evicted }) if all.len() == sent => {
+                    results = all;
+                    let mut sum = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
+                    let Evicted { newest_values, ids } = evicted.unwrap_or_default();
+                    sum.newest_values = sum.newest_values.saturating_add(newest_values);
+                    sum.ids = sum.ids.saturating_add(ids);
+                }
                 _ => return Err(refusal(status, &answer)),
             }
         }

@@ -37,7 +37,7 @@ use crate::{
     error::CommandError,
     event_stream::Block,
     held::{Batch, Calls, Held, part_of},
-    net::{Dialer, Heard, Link, NoConnection, bearer},
+    net::{Dialer, Heard, Link, NoConnection, USER_AGENT, bearer},
     pace::Pace,
     quality::{Latency, Quality},
     reconnect::{Ended, Farewell, Next, Reconnect},
@@ -431,6 +431,7 @@ impl Task {
                 let headers = request.headers_mut();
                 let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
                 headers.insert(header::HOST, HeaderValue::from_str(host).map_err(lost_for)?);
+                headers.insert(header::USER_AGENT, USER_AGENT);
                 headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
                 if let Some(cursor) = asked.last_event_id {
                     headers.insert(LAST_EVENT_ID, HeaderValue::from_str(&cursor).map_err(lost_for)?);
@@ -451,6 +452,7 @@ impl Task {
         }
         let mut request = url.into_client_request().map_err(lost_for)?;
         let headers = request.headers_mut();
+        headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(version::SUBPROTOCOL));
         if let Some(authorization) = self.credentials.authorization()? {
             headers.insert(header::AUTHORIZATION, authorization);

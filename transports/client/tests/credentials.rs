@@ -123,6 +123,8 @@ impl Asked {
         } else {
             assert!(self.path().starts_with("/v1/sse"), "{}", self.head);
             assert_eq!(self.header("accept"), Some("text/event-stream"));
+            let agent = concat!("eventwire-client/", env!("CARGO_PKG_VERSION"));
+            assert_eq!(self.header("user-agent"), Some(agent));
             let answer = format!(
                 "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n{}\r\n",
                 self.more
@@ -388,7 +390,7 @@ async fn auth_12_a_ticket_opens_one_connection_and_another_is_asked_for_before_t
             let ticket = format!("ticket=t%26{count}");
             let path = match over {
                 Transport::WebSocket => format!("/v1/ws?{ticket}"),
-                Transport::Sse => format!("/v1/sse?room=tasks&{ticket}"),
+                Transport::Sse => format!("/v1/sse?to=room:tasks&{ticket}"),
             };
             assert_eq!(asked.path(), path);
             assert_eq!(asked.header("authorization"), None);

@@ -12,8 +12,8 @@
 use std::time::Duration;
 
 use eventwire_client::{
-    Backoff, BuildError, Client, CommandError, Draft, GapReason, Item, Items, Liveness, PublishError, Publisher, Queue,
-    QueueBounds, State, Transport, reconnect::Ended,
+    Backoff, BuildError, Client, CommandError, Draft, Evicted, GapReason, Item, Items, Liveness, PublishError,
+    Publisher, Queue, QueueBounds, State, Transport, reconnect::Ended,
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -74,6 +74,7 @@ impl Server {
             assert_eq!(request.uri().path(), "/v1/ws");
             let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
             authorization = header("authorization");
+            assert_eq!(header("user-agent").as_deref(), Some(concat!("eventwire-client/", env!("CARGO_PKG_VERSION"))));
             let subprotocol = header("sec-websocket-protocol").unwrap();
             response.headers_mut().insert("sec-websocket-protocol", subprotocol.parse().unwrap());
             Ok(response)
@@ -660,7 +661,13 @@ async fn publishing_gives_each_event_its_outcome() {
     let server = Server::start().await;
     let publisher = Publisher::new(&server.url(), Some("secret")).unwrap();
     let draft = |to: &str| Draft::raw("_test.event", to.parse().unwrap(), &json!({"n": 1})).unwrap();
-    let answer = json!({"results": [{"type": "_test.event", "to": "room:a", "seq": 7}, {"error": {"code": "forbidden", "message": "no"}}]});
+    let answer = json!({
+        "results": [
+            {"type": "_test.event", "to": "room:a", "seq": 7},
+            {"error": {"code": "forbidden", "message": "no"}},
+        ],
+        "evicted": {"newest_values": 3, "ids": 1},
+    });
     let drafts = [draft("room:a").id("once".parse().unwrap()), draft("room:b")];
     let (outcomes, request) = tokio::join!(publisher.publish_all(&drafts), server.answer("202 Accepted", &answer));
     let outcomes = outcomes.unwrap();
@@ -668,6 +675,8 @@ async fn publishing_gives_each_event_its_outcome() {
     assert_eq!(outcomes[1].as_ref().unwrap_err().message, "no");
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /v1/events HTTP/1.1"), "{head}");
+    assert!(head.contains(concat!("user-agent: eventwire-client/", env!("CARGO_PKG_VERSION"))), "{head}");
+    assert_eq!(publisher.clone().evicted(), Evicted { newest_values: 3, ids: 1 });
     assert!(head.contains("authorization: Bearer secret") && head.contains("content-type: application/json"), "{head}");
     let sent: Value = serde_json::from_str(body).unwrap();
     assert_eq!(sent[0], json!({"type": "_test.event", "to": "room:a", "id": "once", "data": {"n": 1}}));

@@ -11,7 +11,7 @@ from .errors import EventwireError, Foreign, Refused, Unanswered, Unreachable
 from .events import EVENT_TYPES, IncomingEvent, Publication, parse_event, parse_incoming, parse_publication
 from .listener import Listener, TargetItems
 from .models import Command, Event, UnknownEvent, VendorPublication
-from .publisher import AsyncPublisher, Outcome, Publisher, Receipt
+from .publisher import AsyncPublisher, Evictions, Outcome, Publisher, Receipt
 from .session import (
     Checkpoint,
     Closed,
@@ -39,6 +39,7 @@ __all__ = [
     "Connecting",
     "Event",
     "EventwireError",
+    "Evictions",
     "Fallback",
     "Foreign",
     "Gap",

@@ -53,6 +53,19 @@ class Receipt:
     """Its number, if it is logged."""
 
 
+@dataclass(frozen=True)
+class Evictions:
+    """Entries that the server dropped before their time, as its memory for this principal was used up (LIMIT-10)."""
+
+    newest_values: int = 0
+    """Receivers that subscribe from now on do not get these; publish them again if they matter."""
+    ids: int = 0
+    """An event that is published again under one of these is a new event."""
+
+    def __add__(self, other: Evictions) -> Evictions:
+        return Evictions(self.newest_values + other.newest_values, self.ids + other.ids)
+
+
 Outcome: TypeAlias = Receipt | Refused
 """What became of one event of a batch."""
 
@@ -97,6 +110,7 @@ class _Batch:
         self.every = [part.publication for part in parts]
         self._refused = [part.refused for part in parts]
         self.publications = [part.publication for part in parts if part.refused is None]
+        self.evicted = Evictions()
         self.body = b"[" + b",".join(part.encoded for part in parts if part.refused is None) + b"]"
 
     def all(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -196,6 +210,10 @@ def _read_answer(answer: _Answer, batch: _Batch) -> list[Outcome] | EventwireErr
         else:
             seq = result.get("seq")
             outcomes.append(Receipt(publication.type, publication.to, publication.id or "", seq))
+    evicted = body.get("evicted")
+    if isinstance(evicted, dict):
+        counts = (evicted.get(name) for name in ("newest_values", "ids"))
+        batch.evicted += Evictions(*(count if isinstance(count, int) else 0 for count in counts))
     return outcomes
 
 
@@ -278,6 +296,7 @@ class _Head:
         self.server = Server(url)
         self.backoff = backoff
         self.token: str | None = None
+        self.evicted = Evictions()
 
     def headers(self) -> dict[str, str]:
         headers = {"content-type": "application/json"}
@@ -313,6 +332,11 @@ class Publisher:
         # A proxy that the environment names is for other machines.
         self._client = client or httpx.Client(timeout=timeout_seconds, trust_env=not self._head.server.is_loopback)
 
+    @property
+    def evicted(self) -> Evictions:
+        """How many entries the server dropped before their time since this publisher was made."""
+        return self._head.evicted
+
     def publish(self, publication: AnyPublication) -> Receipt:
         """Publishes one event. Raises `Refused`, `Unreachable`, `Unanswered` or `Foreign`."""
         return _single(self.publish_all([publication]))
@@ -333,6 +357,7 @@ class Publisher:
                 step = steps.send(reply)
             except StopIteration as done:
                 outcomes: list[Outcome] = done.value
+                self._head.evicted += batch.evicted
                 return outcomes
             reply = self._take(step)
 
@@ -384,6 +409,11 @@ class AsyncPublisher:
         self._own = client is None
         self._client = client or httpx.AsyncClient(timeout=timeout_seconds, trust_env=not self._head.server.is_loopback)
 
+    @property
+    def evicted(self) -> Evictions:
+        """How many entries the server dropped before their time since this publisher was made."""
+        return self._head.evicted
+
     async def publish(self, publication: AnyPublication) -> Receipt:
         """As `Publisher.publish`."""
         return _single(await self.publish_all([publication]))
@@ -411,6 +441,7 @@ class AsyncPublisher:
                 step = steps.send(reply)
             except StopIteration as done:
                 outcomes: list[Outcome] = done.value
+                self._head.evicted += batch.evicted
                 return outcomes
             reply = await self._take(step)
 

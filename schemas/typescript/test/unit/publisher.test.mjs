@@ -157,3 +157,12 @@ test("what waits is bounded in bytes, and a closed publisher finishes what it to
 test("an address without http is refused at once", () => {
   assert.throws(() => new Publisher("ws://127.0.0.1:4800"), /begins with http/);
 });
+
+test("what the server evicted is counted over all answers", async () => {
+  const evicting = (evicted) => (events) => ({ status: 202, text: JSON.stringify({ results: events.map(({ type, to }) => ({ type, to, seq: 1 })), evicted }) });
+  const { url } = await scripted(evicting({ newest_values: 2, ids: 1 }), takes, evicting({ newest_values: 1, ids: 0 }));
+  const publisher = new Publisher(url);
+  assert.deepEqual(publisher.evicted, { newest_values: 0, ids: 0 });
+  for (let n = 0; n < 3; n += 1) await publisher.publish(note(n));
+  assert.deepEqual(publisher.evicted, { newest_values: 3, ids: 1 });
+});
