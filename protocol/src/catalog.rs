@@ -375,7 +375,7 @@ catalog! {
     AdwChatMessage                = "adw"."chat_message",                 adw::ChatMessage,                to [Global],                Durable,     Blocks, "A message in the chat with the orchestrating agent.";
     AdwTypingIndicator            = "adw"."typing_indicator",             adw::TypingIndicator,            to [Global],                Volatile,    Blocks, "The orchestrating agent is writing, or has stopped.";
 
-    // Latest: only the newest line is shown, and a page that joins while something long is under way should show it.
+    // Latest: only the newest line is shown. A page of Monadic Chat that joins does not get it (FLOW-10).
     ChatWait                     = "chat"."wait",                       chat::Wait,                     to [Session],            NEWEST,      Blocks, "A long operation goes on.";
     ChatFragment                 = "chat"."fragment",                   chat::Fragment,                 to [Session],            FRAGMENT,    Blocks, "A piece of the answer as it is being written.";
     // Durable, as what begins a text anew or ends it must stay between the pieces that it divides.

@@ -59,7 +59,7 @@ pub const LATEST_BYTES: usize = 64 * 1024 * 1024;
 /// How long a `latest` value is kept.
 pub const LATEST_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of what is remembered of newest values that found no room in the mailbox of one connection (LIMIT-17).
-pub const DEFERRED_BYTES: usize = 1024 * 1024;
+pub const DEFERRED_BYTES: usize = 2 * 1024 * 1024;
 /// Resident bytes of idempotency keys (LIMIT-11).
 pub const IDEMPOTENCY_BYTES: usize = 64 * 1024 * 1024;
 /// Resident bytes of the checkpoints of all sources (LIMIT-11).

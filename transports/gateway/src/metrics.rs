@@ -11,7 +11,6 @@ use eventwire_hub::{
 };
 use eventwire_protocol::claims::Permission;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
-use eventwire_systems::product;
 use futures_util::FutureExt as _;
 use http::header::{self, HeaderValue};
 use http::{Response, request};
@@ -27,16 +26,16 @@ const PATH: &str = "/metrics";
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The figures at their path, and everything else behind.
-pub(crate) fn mount(hub: &Hub, back_end: &BackEnd, statuses: Arc<product::State>, behind: Routes) -> Routes {
+pub(crate) fn mount(hub: &Hub, back_end: &BackEnd, behind: Routes) -> Routes {
     let (hub, back_end) = (hub.clone(), back_end.clone());
     Arc::new(move |request, peer| {
         if request.uri().path() != PATH {
             return behind(request, peer);
         }
-        let (hub, back_end, statuses) = (hub.clone(), back_end.clone(), Arc::clone(&statuses));
+        let (hub, back_end) = (hub.clone(), back_end.clone());
         let (head, _) = request.into_parts();
         async move {
-            match answer(&hub, &back_end, &statuses, &head, peer.ip()).await {
+            match answer(&hub, &back_end, &head, peer.ip()).await {
                 Ok(response) => response,
                 Err(error) => answer::refusal(error.code, error.message),
             }
@@ -48,7 +47,6 @@ pub(crate) fn mount(hub: &Hub, back_end: &BackEnd, statuses: Arc<product::State>
 async fn answer(
     hub: &Hub,
     back_end: &BackEnd,
-    statuses: &product::State,
     head: &request::Parts,
     peer: std::net::IpAddr,
 ) -> Result<Response<Body>, ErrorBody> {
@@ -58,7 +56,7 @@ async fn answer(
         let message = "this needs the permission observe, which your credentials lack";
         return Err(ErrorBody::new(ErrorCode::Forbidden, message));
     }
-    let text = written(&hub.stats(), back_end, statuses, hub.is_draining()).map_err(|error| {
+    let text = written(&hub.stats(), back_end, hub.is_draining()).map_err(|error| {
         tracing::error!(%error, "the figures cannot be written");
         ErrorBody::new(ErrorCode::Internal, "the figures cannot be written; the reason has been logged")
     })?;
@@ -74,12 +72,7 @@ async fn answer(
 }
 
 /// The figures as text.
-fn written(
-    figures: &Stats,
-    back_end: &BackEnd,
-    statuses: &product::State,
-    draining: bool,
-) -> prometheus::Result<String> {
+fn written(figures: &Stats, back_end: &BackEnd, draining: bool) -> prometheus::Result<String> {
     let page = Page(Registry::new());
     let Stats { connections, opened, closed, published, refused, counters, .. } = figures;
     let one = |count: u64| vec![(vec![], count)];
@@ -172,12 +165,6 @@ fn written(
         "Entries evicted because the bytes of their part were used up.",
         &["part"],
         of(|it| it.evicted),
-    )?;
-    page.counter(
-        "product_statuses_evicted_total",
-        "Statuses that waited for a user of Product Demo and were evicted to make room.",
-        &[],
-        one(statuses.evicted()),
     )?;
     #[cfg(target_os = "linux")]
     page.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;

@@ -95,7 +95,6 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let access = Access::of(settings, &accepted);
     let back_end = BackEnd::of(settings, &hub)?;
     let runs = Runs::of(settings)?;
-    let statuses = remembered.product();
     let mut systems = systems::all(settings, &hub, login_keys, &back_end.sink(), remembered, runs.root())?;
     let amiga = Amiga::new(
         hub.clone(),
@@ -106,7 +105,7 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
     let socketio = socketio::server(&hub, &amiga);
     systems.mounted.push(Mounted::new(&hub, Arc::new(amiga)));
     let api = Api::new(hub.clone()).fallback(systems.fallback);
-    let routes = metrics::mount(&hub, &back_end, statuses, back_end.mount(&hub, routes::all(&hub, runs.root(), api)));
+    let routes = metrics::mount(&hub, &back_end, back_end.mount(&hub, routes::all(&hub, runs.root(), api)));
     runs.follow(&hub).await?;
 
     let (stop, stopped) = watch::channel(false);

@@ -23,7 +23,6 @@ use crate::site::Mounted;
 /// What the systems remember of published events. Made before the hub, which is told of it.
 pub(crate) struct Remembered {
     monadic: Arc<monadic::State>,
-    product: Arc<product::State>,
     /// Unless a back end is asked for them.
     contexts: Option<Arc<KeptStore>>,
 }
@@ -31,22 +30,13 @@ pub(crate) struct Remembered {
 impl Remembered {
     pub(crate) fn new(settings: &Settings) -> Self {
         let keep = || KeptStore::new(shared_context::Bounds::default());
-        Self {
-            monadic: monadic::State::new(),
-            product: product::State::new(),
-            contexts: settings.context_query_url.is_none().then(keep),
-        }
-    }
-
-    /// What waits for users of Product Demo.
-    pub(crate) fn product(&self) -> Arc<product::State> {
-        Arc::clone(&self.product)
+        Self { monadic: monadic::State::new(), contexts: settings.context_query_url.is_none().then(keep) }
     }
 
     /// What the hub has to tell of every event.
     pub(crate) fn taps(&self) -> Vec<Arc<dyn Tap>> {
-        let always: [Arc<dyn Tap>; 2] = [self.monadic.clone(), self.product.clone()];
-        always.into_iter().chain(self.contexts.clone().map(|contexts| contexts as Arc<dyn Tap>)).collect()
+        let always: Arc<dyn Tap> = self.monadic.clone();
+        std::iter::once(always).chain(self.contexts.clone().map(|contexts| contexts as Arc<dyn Tap>)).collect()
     }
 }
 
@@ -126,7 +116,7 @@ pub(crate) fn all(
     let fallback = Arc::new(ToEveryPage(Arc::clone(&monadic)));
     let systems: Vec<Arc<dyn System>> = vec![
         monadic,
-        Arc::new(Product::new(hub.clone(), Arc::clone(commands), of_product, remembered.product)),
+        Arc::new(Product::new(hub.clone(), Arc::clone(commands), of_product)),
         Arc::new(SharedContext::new(hub.clone(), contexts, shared_context::Settings { times })),
         Arc::new(Adw::new(hub.clone(), Arc::clone(commands), of_adw)),
     ];

@@ -117,7 +117,6 @@ async fn http_14_the_figures_say_what_happened() {
         ("eventwire_history_entries{part=\"idempotency\"}", 0.0),
         ("eventwire_history_evictions_total{part=\"latest\"}", 0.0),
         ("eventwire_history_evictions_total{part=\"checkpoints\"}", 0.0),
-        ("eventwire_product_statuses_evicted_total", 0.0),
         ("eventwire_draining", 0.0),
     ] {
         assert_eq!(after.get(name), Some(&expected), "{name}: {after:#?}");

@@ -219,9 +219,13 @@ impl SendQueue {
             Put::Deferred => {
                 state.deferred.add(event.envelope().audience().root());
                 if news {
-                    state.deferred.add_news(latest_key(event.envelope()));
+                    state.deferred.add_news(&latest_key(event.envelope()));
                 }
-                self.bound_deferred(state);
+                if state.deferred.is_over() {
+                    // It gets newest values when it returns (LIMIT-17).
+                    let reason = "too many newest values wait for this connection";
+                    state.closing.get_or_insert((CloseCode::SlowConsumer, reason.into()));
+                }
             }
             Put::Overflow => {
                 state.counters.overflowed += 1;
@@ -237,18 +241,6 @@ impl SendQueue {
             Put::Rejected => {
                 state.closing.get_or_insert((CloseCode::SlowConsumer, "answers pile up unread".into()));
             }
-        }
-    }
-
-    /// Values of single roots become those of all roots where everything is followed. A queue that is still over the bound
-    /// closes its connection, which gets newest values when it returns (LIMIT-17).
-    fn bound_deferred(&self, state: &mut State) {
-        if state.deferred.is_over() && state.tracker.follows(&Root::Realm) {
-            state.deferred.widen();
-        }
-        if state.deferred.is_over() {
-            let reason = "too many newest values wait for this connection";
-            state.closing.get_or_insert((CloseCode::SlowConsumer, reason.into()));
         }
     }
 

@@ -30,10 +30,9 @@ use http::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
 pub use login::{JwtUsers, KnowsNobody, LoginProof, LookupUsers, ResolvedUser, Shown, UserResolver};
-pub use presence::State;
 
 use crate::{Admission, Ask, Body, Route, System, answer};
-use presence::{Login, QUEUE_AGE, Watch};
+use presence::{Login, QUEUE_AGE, State, Watch};
 
 const SOCKET: &Route = &Route { pattern: "/ws", methods: &[Method::GET], socket: true, own_listener_only: true };
 const INSTALL: &Route = &Route {
@@ -82,7 +81,7 @@ struct Shared {
     hub: Hub,
     commands: Arc<dyn CommandSink>,
     settings: Settings,
-    state: Arc<State>,
+    state: State,
 }
 
 impl Shared {
@@ -119,14 +118,13 @@ impl Shared {
     }
 }
 
-/// The system. Make its [`State`] first, and give it to [`Hub::builder`] as a tap.
+/// The system.
 pub struct Product(Arc<Shared>);
 
 impl Product {
-    /// Puts the system on a hub. `state` must be a tap of that hub. Must be called inside a tokio runtime: logins are looked
-    /// at now and then, until the system is dropped.
-    pub fn new(hub: Hub, commands: Arc<dyn CommandSink>, settings: Settings, state: Arc<State>) -> Self {
-        let shared = Arc::new(Shared { hub, commands, settings, state });
+    /// Puts the system on a hub. Must be called inside a tokio runtime: a task checks logins until the system is dropped.
+    pub fn new(hub: Hub, commands: Arc<dyn CommandSink>, settings: Settings) -> Self {
+        let shared = Arc::new(Shared { hub, commands, settings, state: State::default() });
         tokio::spawn(expiry::watch(Arc::downgrade(&shared), shared.settings.expiry_check));
         Self(shared)
     }
@@ -232,7 +230,7 @@ impl System for Product {
             meta: Meta { transport: "websocket", remote_address: ask.peer, user_agent },
             ..ConnectRequest::new(principal, "websocket")
         };
-        let handler = Page { shared: shared.clone(), user: found, holder, shown, from, seat };
+        let handler = Page { shared: shared.clone(), user: found, holder, shown, seat };
         Admission::Connect { request: Box::new(request), handler: Box::new(handler), headers: http::HeaderMap::new() }
     }
 
@@ -258,7 +256,7 @@ fn refusal(error: &ErrorBody) -> Response<Body> {
 struct Seat {
     shared: Arc<Shared>,
     user: UserId,
-    /// Where the log is to be read from, of the socket that brings what waits.
+    /// Where the log is to be read from, if this socket brings the missed events.
     start: Option<Position>,
     /// The connection, while it is in the roster.
     id: Option<ConnectionId>,
@@ -272,9 +270,9 @@ impl Seat {
         Self { shared: shared.clone(), user: user.clone(), start, id: None, vacant: true }
     }
 
-    fn enter(&mut self, id: ConnectionId, login: Login, from: Time) -> Vec<Envelope> {
+    fn enter(&mut self, id: ConnectionId, login: Login) {
         (self.id, self.vacant) = (Some(id), false);
-        self.shared.state.table().enter(id, login, self.start.is_some(), from)
+        self.shared.state.table().enter(id, login, self.start.is_some());
     }
 
     fn leave(&mut self, reached: Option<(Epoch, Position)>) {
@@ -300,8 +298,6 @@ struct Page {
     user: ResolvedUser,
     holder: Holder,
     shown: Shown,
-    /// Nothing older is brought.
-    from: Time,
     seat: Seat,
 }
 
@@ -316,7 +312,7 @@ impl ConnectionHandler for Page {
             watch: Watch::New,
         };
         // The hub brings the newest status of each document, oldest first, so that a page that shows one shows the newest (FLOW-10).
-        drop(self.seat.enter(id, login, self.from));
+        self.seat.enter(id, login);
         self.shared.state.changed().notify_one();
         Vec::new()
     }

@@ -22,7 +22,7 @@ use eventwire_systems::{
     Admission, Ask, System,
     amiga::{self, Amiga, MetricsSource, Newcomer},
     answer,
-    product::{self, LoginProof, Product, ResolvedUser, Shown, State, UserResolver},
+    product::{self, LoginProof, Product, ResolvedUser, Shown, UserResolver},
     shared_context::{Bounds, KeptStore, SharedContext},
 };
 use http::{HeaderMap, Request};
@@ -131,11 +131,11 @@ impl UserResolver for Maria {
 
 #[tokio::test(start_paused = true)]
 async fn limit_10_what_a_page_of_product_demo_causes_is_on_the_account_of_its_login() {
-    let (history, back_end, state) = (Recording::new(), Arc::new(BackEnd::default()), State::new());
+    let (history, back_end) = (Recording::new(), Arc::new(BackEnd::default()));
     let clock = ManualClock::starting("2025-05-20T10:00:00Z".parse().unwrap());
-    let hub = Hub::builder().clock(clock.clone()).history(history.clone()).tap(state.clone()).build();
+    let hub = Hub::builder().clock(clock.clone()).history(history.clone()).build();
     let settings = product::Settings { users: Arc::new(Maria(clock.now())), ..product::Settings::default() };
-    let product = Product::new(hub.clone(), back_end.clone(), settings, state);
+    let product = Product::new(hub.clone(), back_end.clone(), settings);
     let maria = Holder::Principal("product:maria".into());
     let headers: HeaderMap = [(http::header::COOKIE, "connect.sid=s%3Amaria.x".parse().unwrap())].into_iter().collect();
     let mut page = admit(&hub, &product, "/ws", &headers, Dialect::Product).await;

@@ -24,7 +24,7 @@ use eventwire_protocol::{
 };
 use eventwire_systems::{
     Admission, Ask, Body, System, answer,
-    product::{LoginProof, Product, ResolvedUser, Settings, Shown, State, UserResolver},
+    product::{LoginProof, Product, ResolvedUser, Settings, Shown, UserResolver},
 };
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Request};
@@ -110,18 +110,17 @@ impl World {
 
     fn whose_users_are(product_users: ProductUsers, commands: Arc<dyn CommandSink>) -> Self {
         let clock = ManualClock::starting(START.parse().unwrap());
-        let state = State::new();
         // The log keeps more than is brought to who returns.
         let hour = StreamBounds { age: Duration::from_secs(3600), ..StreamBounds::DEFAULT };
         let bounds = MemoryBounds { other: hour, ..MemoryBounds::default() };
         let of_hub = eventwire_hub::Settings { product_users, ..eventwire_hub::Settings::default() };
         let builder = Hub::builder().settings(of_hub).clock(clock.clone()).memory_bounds(bounds);
-        let hub = builder.tap(state.clone()).build();
+        let hub = builder.build();
         let accounts = Arc::new(Accounts::default());
         accounts.knows("s%3Amaria.x", "maria", None);
         accounts.knows("s%3Atom.x", "tom", None);
         let settings = Settings { users: accounts.clone(), ..Settings::default() };
-        let product = Product::new(hub.clone(), commands, settings, state);
+        let product = Product::new(hub.clone(), commands, settings);
         Self { hub, product, accounts, clock }
     }
 
