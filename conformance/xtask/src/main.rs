@@ -22,6 +22,8 @@ mod packages;
 mod process;
 mod setup;
 mod suite;
+#[cfg(test)]
+mod workflows;
 
 /// Developer tasks of Eventwire.
 #[derive(Parser)]

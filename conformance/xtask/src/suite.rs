@@ -170,6 +170,12 @@ pub(crate) fn list() {
     }
 }
 
+/// The names of the steps.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<&'static str> {
+    STEPS.iter().map(|step| step.name).collect()
+}
+
 /// Runs the steps, all of them or only those named, and prints a table of how each went.
 ///
 /// The last line on standard output is `N passed, N failed`, with `, N skipped` only when a step could not apply.
