@@ -21,3 +21,8 @@ pub mod report;
 pub mod run;
 pub mod scope;
 pub mod target;
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -79,3 +79,8 @@ pub use id::{
 };
 pub use roster::{Member, Roster};
 pub use time::Time;
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

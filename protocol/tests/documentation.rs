@@ -295,3 +295,41 @@ fn each_front_page_of_a_crate_links_the_glossary() {
         assert!(head.contains("docs/glossary.md"), "{source}: the front page does not link the glossary");
     }
 }
+
+/// The folders of the crates that are published: all members of the workspace that do not say `publish = false`.
+fn published() -> Vec<String> {
+    let workspace = read("Cargo.toml");
+    let members = workspace.split("members = [").nth(1).unwrap().split(']').next().unwrap();
+    let members = members.split('"').skip(1).step_by(2).map(str::to_owned);
+    members.filter(|member| !read(&format!("{member}/Cargo.toml")).contains("publish = false")).collect()
+}
+
+/// The required parts that the README of a crate lacks.
+fn lacking(readme: &str, example: &str) -> Vec<&'static str> {
+    let checks = [
+        ("an example", readme.contains(example)),
+        ("its features", readme.contains("The crate has no features") || readme.contains("\n## Features\n")),
+        ("a link to the glossary", readme.contains("/blob/main/docs/glossary.md")),
+        ("the name of the project with its address", readme.contains("(https://github.com/eventwire/eventwire)")),
+    ];
+    checks.into_iter().filter(|(_, is_there)| !is_there).map(|(what, _)| what).collect()
+}
+
+#[test]
+fn each_published_crate_has_a_readme_whose_examples_are_tests() {
+    let published = published();
+    assert!(published.len() >= 14, "{published:?}");
+    for member in published {
+        // The example of the binary is a session, which `cargo xtask test --only readme` runs.
+        let is_binary = member == "transports/gateway";
+        let example = if is_binary { "<!-- tested -->\n```console\n$ eventwire " } else { "\n```rust" };
+        assert_eq!(lacking(&read(&format!("{member}/README.md")), example), [""; 0], "{member}/README.md");
+        let source = read(&format!("{member}/src/lib.rs"));
+        let is_run = source.contains("#[cfg(doctest)]\n#[doc = include_str!(\"../README.md\")]\n");
+        assert!(is_run, "{member}/src/lib.rs: the examples of the README are not run");
+        let manifest = read(&format!("{member}/Cargo.toml"));
+        assert!(manifest.contains("\n[package.metadata.docs.rs]\n"), "{member}/Cargo.toml: no metadata for docs.rs");
+    }
+    assert!(read("conformance/xtask/src/markdown.rs").contains("\"transports/gateway/README.md\""));
+    assert_eq!(lacking("# eventwire-x\n", "\n```rust").len(), 4);
+}

@@ -39,6 +39,11 @@ pub mod subsume;
 
 pub use document::Tree;
 
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Version of the published schemas. They have their own, with a changelog of their own: `schemas/v1/CHANGELOG.md`.
 pub const VERSION: &str = "0.2.0";
 

@@ -118,9 +118,9 @@ fn matches(pattern: &str, line: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The documents whose commands are tested: `README.md` and every guide, in order of name.
+/// The documents whose commands are tested: `README.md`, that of the gateway, and every guide, in order of name.
 pub(crate) fn documents(root: &Path) -> Result<Vec<String>, String> {
-    let mut names = vec!["README.md".to_owned()];
+    let mut names = vec!["README.md".to_owned(), "transports/gateway/README.md".to_owned()];
     let guides = root.join("docs/guides");
     if guides.is_dir() {
         let listed = std::fs::read_dir(&guides).map_err(|error| format!("docs/guides: {error}"))?;

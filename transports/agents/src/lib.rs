@@ -114,6 +114,11 @@ use follow::{Follower, Settling};
 use port::Port;
 use watch::{Signals, StopOnDrop};
 
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Where a source begins with runs that it has never met.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Mode {

@@ -47,6 +47,11 @@ pub use feed::{Body, FEED_ROUTES, Feed, FeedRoute, FeedSettings};
 pub use signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, sign};
 pub use webhook::{Webhook, WebhookSettings, certificates};
 
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Told of every command that was taken and that no back end carried out, and why.
 pub type OnFailure = Arc<dyn Fn(ApplicationCommand, ErrorBody) + Send + Sync>;
 

@@ -45,3 +45,8 @@ mod socketio;
 pub mod state_file;
 mod systems;
 mod terminal;
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

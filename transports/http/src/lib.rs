@@ -54,3 +54,8 @@ pub use adopt::Fallback;
 pub use answer::Refusal;
 pub use api::{Api, Head};
 pub use filters::{recover, routes, routes_of};
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -88,3 +88,8 @@ pub use send_queue::{Counters, OutFrame};
 pub use session_key::SessionKey;
 pub use stats::{Stats, TurnedAway};
 pub use tickets::{SseCookie, Ticket};
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -45,3 +45,8 @@ pub use client::{Closed, Frame, MemoryClient};
 pub use clock::ManualClock;
 pub use link::{Link, Step};
 pub use options::{ConnectOptions, Faults, Window};
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

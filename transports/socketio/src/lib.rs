@@ -54,3 +54,8 @@ mod unsent;
 
 pub use acceptor::{MAX_PAYLOAD, Options, PATH, PING_INTERVAL, PING_TIMEOUT, SocketIoAcceptor};
 pub use reception::{Admitted, Arrival, Attachments, Reception};
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

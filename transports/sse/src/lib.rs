@@ -75,3 +75,8 @@ pub use acceptor::{Options, SseAcceptor};
 pub use body::SseBody;
 pub use filter::filter;
 pub use rejection::Rejection;
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -27,6 +27,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 
 pub use answer::Body;
 
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Something that the systems answer: a path and what it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {

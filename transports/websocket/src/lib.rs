@@ -50,3 +50,8 @@ mod wire;
 pub use acceptor::{Accepted, Handshake, Options, WebSocketAcceptor};
 pub use filter::filter;
 pub use rejection::Rejection;
+
+/// The examples in the README run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
