@@ -105,6 +105,8 @@ pub const REVOCATIONS: usize = 100_000;
 /// Logins of which the hub remembers when it first saw them; the one that was not shown for the longest time is forgotten first.
 pub const LOGINS: usize = 100_000;
 
+/// Bytes of publications that wait for their turn (LIMIT-15).
+pub const WAITING_PUBLICATION_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of messages and request bodies that have begun and not ended, over all connections (LIMIT-08).
 pub const UNFINISHED_BYTES: usize = 64 * 1024 * 1024;
 /// Least bytes a second of a message that has begun (LIMIT-09).

@@ -156,6 +156,11 @@ fn rows() -> Vec<Row> {
         ("REVOCATIONS", limits::REVOCATIONS.to_string(), "Revocations that are remembered one by one."),
         ("LOGINS", limits::LOGINS.to_string(), "Logins of which the hub remembers when it first saw them."),
         (
+            "WAITING_PUBLICATION_BYTES",
+            bytes(limits::WAITING_PUBLICATION_BYTES as usize),
+            "Bytes of publications that wait for their turn, of all principals.",
+        ),
+        (
             "UNFINISHED_BYTES",
             bytes(limits::UNFINISHED_BYTES),
             "Messages and request bodies that have begun and not ended, over all connections.",

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use eventwire_protocol::{Committed, ErrorBody, ErrorCode, EventKind, route::route};
+use eventwire_protocol::{Committed, ErrorBody, ErrorCode, EventKind, limits, route::route};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
@@ -25,9 +25,6 @@ pub(crate) struct Job {
     pub(crate) reply: oneshot::Sender<Result<Answers, ErrorBody>>,
 }
 
-/// Bytes that wait to be committed; a publisher that finds so many before it waits for room, or is refused when it has more
-/// than its share of them (LIMIT-15).
-const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
 /// What an event costs beside its payload while it waits, roughly.
 const EVENT_BYTES: u64 = 512;
 /// Jobs in one commit.
@@ -51,7 +48,7 @@ struct State {
 
 impl Jobs {
     pub(crate) fn new() -> Arc<Self> {
-        let state = Mutex::new(State { queue: FairQueue::new(QUEUE_BYTES), closed: false });
+        let state = Mutex::new(State { queue: FairQueue::new(limits::WAITING_PUBLICATION_BYTES), closed: false });
         Arc::new(Self { state, ready: Notify::new(), room: Notify::new() })
     }
 
