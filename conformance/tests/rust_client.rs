@@ -126,7 +126,7 @@ async fn read(items: &mut Items, count: usize) -> BTreeMap<String, Vec<u64>> {
     while left > 0 {
         match soon("an event", items.next()).await.expect("the client goes on") {
             Item::Event(event) if event.seq.is_some() => {
-                let root = event.to.root().unwrap().to_string();
+                let root = event.to.target().unwrap().to_string();
                 seen.entry(root).or_default().push(event.seq.unwrap().as_u64());
                 left -= 1;
             }

@@ -1,6 +1,6 @@
 //! Whom an event is for (sections 1 and 4 of the specification).
 //!
-//! An [`Audience`] is a value, never a side effect, and there is no default one. A [`Root`] is what a connection
+//! An [`Audience`] is a value, never a side effect, and there is no default one. A [`Target`] is what a connection
 //! subscribes to: an audience together with its sub-audiences, which exist because some events of an audience may be
 //! seen by a part of it only. Each sub-audience is a stream of its own, so that `prev` tells every receiver the truth
 //! about what *it* should have seen (ROUTE-04).
@@ -120,14 +120,14 @@ impl Audience {
     }
 
     /// What one subscribes to in order to receive it. `None` for a connection audience, which has no stream.
-    pub fn root(&self) -> Option<Root> {
+    pub fn target(&self) -> Option<Target> {
         Some(match self {
             Self::Connection(_) => return None,
-            Self::Session(id, _) => Root::Session(id.clone()),
-            Self::User(id) => Root::User(id.clone()),
-            Self::Adw(id, _) => Root::Adw(*id),
-            Self::Room(name) => Root::Room(name.clone()),
-            Self::Global => Root::Global,
+            Self::Session(id, _) => Target::Session(id.clone()),
+            Self::User(id) => Target::User(id.clone()),
+            Self::Adw(id, _) => Target::Adw(*id),
+            Self::Room(name) => Target::Room(name.clone()),
+            Self::Global => Target::Global,
         })
     }
 
@@ -212,7 +212,7 @@ const UNREADABLE: IdError =
 
 /// What a connection can be subscribed to: an audience with all its parts, or everything.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Root {
+pub enum Target {
     /// A session, `session:<id>`.
     Session(SessionId),
     /// A user, `user:<id>`.
@@ -227,7 +227,7 @@ pub enum Root {
     Realm,
 }
 
-impl fmt::Display for Root {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Session(id) => write!(f, "session:{id}"),
@@ -240,15 +240,15 @@ impl fmt::Display for Root {
     }
 }
 
-impl FromStr for Root {
+impl FromStr for Target {
     type Err = IdError;
 
-    /// Reads a root, or the root of an audience's part.
+    /// Reads a target, or the target of an audience's part.
     fn from_str(text: &str) -> Result<Self, IdError> {
         if text == "*" {
             return Ok(Self::Realm);
         }
-        text.parse::<Audience>()?.root().ok_or(IdError::new(
+        text.parse::<Audience>()?.target().ok_or(IdError::new(
             "a subscription",
             "must be adw:<id>, room:<name>, session:<id>, user:<id>, global or *",
         ))
@@ -289,7 +289,7 @@ text_serde!(
     format!("^(global|connection:{}|{})$", pattern_of::<ConnectionId>(), patterns_with_parts())
 );
 text_serde!(
-    Root,
+    Target,
     "SubscriptionTarget",
     "What to subscribe to: adw:<id>, room:<name>, session:<id>, user:<id>, global, or * for everything an observer may see.",
     format!("^(\\*|global|{})$", patterns_with_parts())
@@ -428,7 +428,7 @@ mod tests {
         ] {
             assert!(text.parse::<Audience>().is_err(), "{text:?}");
         }
-        assert!("connection:c00000000000000ff".parse::<Root>().is_err());
-        assert_eq!("adw:29fb6a3e/raw".parse::<Root>().unwrap().to_string(), "adw:29fb6a3e");
+        assert!("connection:c00000000000000ff".parse::<Target>().is_err());
+        assert_eq!("adw:29fb6a3e/raw".parse::<Target>().unwrap().to_string(), "adw:29fb6a3e");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     claims::{Permission, Role},
     error::ErrorBody,
     explain::Explanation,
@@ -252,7 +252,7 @@ pub struct ConnectionInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
     /// What it asked for.
-    pub subscriptions: Vec<Root>,
+    pub subscriptions: Vec<Target>,
     /// The peer's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_address: Option<String>,

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    address::{AdwLayer, Audience, Root, Visibility},
+    address::{AdwLayer, Audience, Target, Visibility},
     id::{AdwId, BrowserSession, ContextId, RoomName, SessionId, UserId},
     time::Time,
 };
@@ -285,15 +285,15 @@ impl Claims {
 
     /// CMD-05: whether the holder may subscribe to the target. Browser sessions and other users' streams cannot be
     /// subscribed to by anyone.
-    pub fn may_subscribe(&self, target: &Root) -> bool {
+    pub fn may_subscribe(&self, target: &Target) -> bool {
         match target {
-            Root::Global => true,
-            Root::Realm => self.may(Permission::Observe),
-            Root::Adw(id) => self.may_watch(id),
-            Root::Room(name) => self.may_enter(name),
-            Root::Session(SessionId::Context(id)) => self.may_join_context(id),
-            Root::Session(SessionId::Browser(_)) => false,
-            Root::User(user) => self.user.as_ref() == Some(user),
+            Target::Global => true,
+            Target::Realm => self.may(Permission::Observe),
+            Target::Adw(id) => self.may_watch(id),
+            Target::Room(name) => self.may_enter(name),
+            Target::Session(SessionId::Context(id)) => self.may_join_context(id),
+            Target::Session(SessionId::Browser(_)) => false,
+            Target::User(user) => self.user.as_ref() == Some(user),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    address::{AdwLayer, Audience, Root, Visibility},
+    address::{AdwLayer, Audience, Target, Visibility},
     claims::{Claims, Permission},
     dialect::AdwDefault,
     envelope::Envelope,
@@ -44,7 +44,7 @@ pub trait Records {
     fn now(&self) -> Time;
 
     /// How and when a connection subscribed to a target; `None` when it is not known.
-    fn subscribed(&self, id: ConnectionId, target: &Root) -> Option<SubscribedAt>;
+    fn subscribed(&self, id: ConnectionId, target: &Target) -> Option<SubscribedAt>;
 
     /// What the peer of a connection calls itself.
     fn client(&self, id: ConnectionId) -> Option<String>;
@@ -111,7 +111,7 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
     /// What the connection subscribed to.
-    pub subscriptions: Vec<Root>,
+    pub subscriptions: Vec<Target>,
     /// What its peer calls itself: the `User-Agent` of a page or program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
@@ -229,7 +229,7 @@ impl Facts<'_> {
         Finding::new(DecisionKind::Publisher, audience.to_string(), reason)
     }
 
-    fn subscribed(&self, target: &Root) -> Finding {
+    fn subscribed(&self, target: &Target) -> Finding {
         let known = self.is_whole().then(|| self.records.subscribed(self.id, target)).flatten();
         let how = known.map_or_else(String::new, |SubscribedAt { origin, at }| match origin {
             Origin::Connect => format!(" when it connected at {}", clock(at, self.records.now())),
@@ -243,13 +243,13 @@ impl Facts<'_> {
     }
 
     fn observing(&self) -> Finding {
-        let mut finding = self.subscribed(&Root::Realm);
+        let mut finding = self.subscribed(&Target::Realm);
         finding.reason.push_str("; its permission observe and its grants reach ");
         finding.reason.push_str(&self.event.audience().to_string());
         finding
     }
 
-    fn not_subscribed(&self, target: &Root) -> Finding {
+    fn not_subscribed(&self, target: &Target) -> Finding {
         let reason = format!("did not subscribe to {target}");
         Finding::new(DecisionKind::Subscription, target.to_string(), reason)
     }
@@ -270,9 +270,9 @@ impl Facts<'_> {
                 Finding::new(DecisionKind::Claim, "user", format!("it is signed in as {user}"))
             }
             Audience::Session(session @ SessionId::Context(_), _) if member.is_in(session) => {
-                self.subscribed(&Root::Session(session.clone()))
+                self.subscribed(&Target::Session(session.clone()))
             }
-            Audience::Room(room) if member.is_in_room(room) => self.subscribed(&Root::Room(room.clone())),
+            Audience::Room(room) if member.is_in_room(room) => self.subscribed(&Target::Room(room.clone())),
             _ if passed => self.observing(),
             Audience::Session(session @ SessionId::Browser(_), _) => {
                 Finding::new(DecisionKind::Claim, "session", format!("its cookie does not open the session {session}"))
@@ -285,9 +285,9 @@ impl Facts<'_> {
                 Finding::new(DecisionKind::Claim, "user", instead)
             }
             Audience::Session(session @ SessionId::Context(_), _) => {
-                self.not_subscribed(&Root::Session(session.clone()))
+                self.not_subscribed(&Target::Session(session.clone()))
             }
-            Audience::Room(room) => self.not_subscribed(&Root::Room(room.clone())),
+            Audience::Room(room) => self.not_subscribed(&Target::Room(room.clone())),
         }
     }
 
@@ -297,7 +297,7 @@ impl Facts<'_> {
             finding.reason = "the event is not addressed to a run".to_owned();
             return finding;
         };
-        let (target, dialect) = (Root::Adw(*adw), self.member.dialect().as_str());
+        let (target, dialect) = (Target::Adw(*adw), self.member.dialect().as_str());
         match self.member.interest() {
             Interest::Only(adws) if adws.contains(adw) => self.subscribed(&target),
             Interest::Default(AdwDefault::All) => {

@@ -5,7 +5,7 @@
 //! and publishing to one all ask here, so that none of them shows what another hides.
 
 use crate::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     claims::{Claims, Permission, Scope},
     dialect::AdwDefault,
     id::{BrowserSession, ConnectionId, SessionId, UserId},
@@ -31,7 +31,7 @@ pub struct Inspection {
     /// Its browser session, if the grants reach it.
     pub session: Option<BrowserSession>,
     /// Those of its subscriptions that the grants reach.
-    pub subscriptions: Vec<Root>,
+    pub subscriptions: Vec<Target>,
 }
 
 /// What a holder of these claims may learn of a connection; `None` when even its existence is hidden.
@@ -47,7 +47,7 @@ pub fn inspect(claims: &Claims, member: &Member) -> Option<Inspection> {
     let all = member.subscriptions();
     let asked_for_something = !all.is_empty();
     let count = all.len();
-    let subscriptions: Vec<Root> = all.into_iter().filter(|root| reaches_root(claims, root)).collect();
+    let subscriptions: Vec<Target> = all.into_iter().filter(|target| reaches_root(claims, target)).collect();
     let identified = (of.is_some() || home.is_some()) && user.is_some() == of.is_some() && session == home;
     let nameless = of.is_none() && home.is_none() && asked_for_something && subscriptions.len() == count;
     let extent = if claims.reaches_every_connection() || identified || nameless {
@@ -78,15 +78,15 @@ pub fn extent(roster: &Roster, claims: &Claims, id: ConnectionId) -> Option<Exte
 }
 
 /// Whether the grants reach everything that a subscription can bring. Only grants that are confined in nothing reach `*`.
-fn reaches_root(claims: &Claims, root: &Root) -> bool {
-    match root {
-        Root::Session(SessionId::Context(id)) => claims.contexts.contains(id),
-        Root::Session(SessionId::Browser(id)) => claims.browser_sessions.contains(id),
-        Root::User(user) => claims.users.contains(user),
-        Root::Adw(id) => claims.adws.contains(id),
-        Root::Room(name) => claims.rooms.contains(name),
-        Root::Global => claims.global,
-        Root::Realm => {
+fn reaches_root(claims: &Claims, target: &Target) -> bool {
+    match target {
+        Target::Session(SessionId::Context(id)) => claims.contexts.contains(id),
+        Target::Session(SessionId::Browser(id)) => claims.browser_sessions.contains(id),
+        Target::User(user) => claims.users.contains(user),
+        Target::Adw(id) => claims.adws.contains(id),
+        Target::Room(name) => claims.rooms.contains(name),
+        Target::Global => claims.global,
+        Target::Realm => {
             claims.reaches_every_connection()
                 && (&claims.contexts, &claims.adws, &claims.rooms) == (&Scope::All, &Scope::All, &Scope::All)
         }

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use eventwire_protocol::{
-//!     Claims, ConnectionId, Dialect, Envelope, Member, Roster, Root, Time, event::adw::TextBlock, route::route,
+//!     Claims, ConnectionId, Dialect, Envelope, Member, Roster, Target, Time, event::adw::TextBlock, route::route,
 //! };
 //!
 //! let (watcher, stranger) = (ConnectionId::from_u64(1), ConnectionId::from_u64(2));
@@ -24,7 +24,7 @@
 //!     roster.connect(id, Member::new(Dialect::Canonical, Claims::anonymous(), None));
 //! }
 //! let adw = "29fb6a3e".parse()?;
-//! roster.subscribe(watcher, &Root::Adw(adw))?;
+//! roster.subscribe(watcher, &Target::Adw(adw))?;
 //!
 //! let payload: TextBlock = serde_json::from_str(r#"{"adw_id":"29fb6a3e","content":"Done"}"#)?;
 //! let event = Envelope::to_adw(adw, &payload, Time::from_unix_micros(0))?;
@@ -63,7 +63,7 @@ pub mod time;
 pub mod version;
 pub mod work;
 
-pub use address::{AddressedTo, Audience, AudienceKind, Modifiers, Root};
+pub use address::{AddressedTo, Audience, AudienceKind, Modifiers, Target};
 pub use application::{ApplicationCommand, CommandEffect, OnGivenUp, Work};
 pub use catalog::{Delivery, Event, EventType};
 pub use claims::{Claims, Permission, PublicScope, Role, Scope};

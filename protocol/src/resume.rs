@@ -1,11 +1,11 @@
 //! Positions, cursors and the splice between replay and live (section 5 of the specification).
 //!
-//! A connection follows a number of roots. Each root is either *live*, and then its events are passed on as they are
-//! committed, or *behind*, and then they are left in the log and the root is fed page by page until it has caught up.
+//! A connection follows a number of targets. Each target is either *live*, and then its events are passed on as they are
+//! committed, or *behind*, and then they are left in the log and the target is fed page by page until it has caught up.
 //! Resuming after a disconnect and catching up after a full mailbox are the same thing: being behind, at a position.
 //!
-//! The splice needs no lock over log and connection. While a root is behind, [`Tracker::offer`] notes the highest number
-//! it withheld; a page becomes the last one only if it reaches that far (LOG-06). While a root is live, `offer` refuses
+//! The splice needs no lock over log and connection. While a target is behind, [`Tracker::offer`] notes the highest number
+//! it withheld; a page becomes the last one only if it reaches that far (LOG-06). While a target is live, `offer` refuses
 //! what a page already held (LOG-07). So nothing is missed and nothing comes twice, in whatever order committing,
 //! offering and paging meet.
 
@@ -16,38 +16,38 @@ use std::{
 };
 
 use crate::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     event::connection::{Gap, GapReason},
     id::{Epoch, IdError, Position, Seq},
     limits,
 };
 
-/// Where a receiver stands in one history: everything up to `low`, but for some roots another position.
+/// Where a receiver stands in one history: everything up to `low`, but for some targets another position.
 ///
-/// Written as `<epoch>-<low>[,<root>=<position>]...`; a client that knows its positions may write one
+/// Written as `<epoch>-<low>[,<target>=<position>]...`; a client that knows its positions may write one
 /// (SSE-03, SSE-08).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The history that the positions belong to.
     pub epoch: Epoch,
-    /// Where all roots stand that are not named.
+    /// Where all targets stand that are not named.
     pub low: Position,
     /// Where others stand.
-    pub others: BTreeMap<Root, Position>,
+    pub others: BTreeMap<Target, Position>,
 }
 
 impl Cursor {
-    /// Where a root stands.
-    pub fn position(&self, root: &Root) -> Position {
-        self.others.get(root).copied().unwrap_or(self.low)
+    /// Where a target stands.
+    pub fn position(&self, target: &Target) -> Position {
+        self.others.get(target).copied().unwrap_or(self.low)
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.epoch, self.low)?;
-        for (root, position) in &self.others {
-            write!(f, ",{root}={position}")?;
+        for (target, position) in &self.others {
+            write!(f, ",{target}={position}")?;
         }
         Ok(())
     }
@@ -70,8 +70,8 @@ impl FromStr for Cursor {
         let (epoch, low) = parts.next().and_then(|head| head.split_once('-')).ok_or(WRONG)?;
         let mut others = BTreeMap::new();
         for part in parts {
-            let (root, at) = part.split_once('=').ok_or(WRONG)?;
-            if others.insert(root.parse().map_err(|_| WRONG)?, position(at)?).is_some() {
+            let (target, at) = part.split_once('=').ok_or(WRONG)?;
+            if others.insert(target.parse().map_err(|_| WRONG)?, position(at)?).is_some() {
                 return Err(WRONG);
             }
         }
@@ -151,13 +151,13 @@ enum Track {
     },
 }
 
-/// What a connection must be told about a root.
+/// What a connection must be told about a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A replay begins after the position.
-    Replaying(Root, Position),
+    Replaying(Target, Position),
     /// The replay is complete: so many events, up to the position.
-    Recovered(Root, u64, Position),
+    Recovered(Target, u64, Position),
 }
 
 /// What became of a page.
@@ -169,17 +169,17 @@ pub struct Paged {
     pub notices: Vec<Notice>,
 }
 
-/// Where one connection stands in every root it follows.
+/// Where one connection stands in every target it follows.
 ///
-/// An event comes under its own root where that is followed, else under the realm ([`Root::Realm`]) where that is
-/// followed. A root that is followed by name beside the realm keeps its own place, also when its name is taken back:
+/// An event comes under its own target where that is followed, else under the realm ([`Target::Realm`]) where that is
+/// followed. A target that is followed by name beside the realm keeps its own place, also when its name is taken back:
 /// under the realm nothing of it goes missing or comes twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracker {
     low: Position,
-    tracks: BTreeMap<Root, Track>,
+    tracks: BTreeMap<Target, Track>,
     /// Roots that are no longer followed by name but still have another place than the realm, under which they come.
-    nameless: BTreeSet<Root>,
+    nameless: BTreeSet<Target>,
 }
 
 impl Tracker {
@@ -188,43 +188,43 @@ impl Tracker {
         Self { low: head, tracks: BTreeMap::new(), nameless: BTreeSet::new() }
     }
 
-    /// The followed root that an audience comes under: its own, else everything, if that is followed.
-    fn root_of(&self, audience: &Audience) -> Option<Root> {
-        let own = audience.root()?;
-        if !self.tracks.contains_key(&own) && self.tracks.contains_key(&Root::Realm) {
-            return Some(Root::Realm);
+    /// The followed target that an audience comes under: its own, else everything, if that is followed.
+    fn target_of(&self, audience: &Audience) -> Option<Target> {
+        let own = audience.target()?;
+        if !self.tracks.contains_key(&own) && self.tracks.contains_key(&Target::Realm) {
+            return Some(Target::Realm);
         }
         Some(own)
     }
 
     /// Up to where everything was given out under the realm.
     fn realm_place(&self) -> Option<Position> {
-        match self.tracks.get(&Root::Realm)? {
+        match self.tracks.get(&Target::Realm)? {
             Track::Held { .. } => None,
             Track::Behind { at, .. } => Some(*at),
             Track::Live { last, .. } => Some(*last),
         }
     }
 
-    /// Withholds a root from now on, until [`Tracker::follow`] says where it begins. Called before routing can deliver
-    /// anything of it. A root that is followed already stays as it is; the answer says whether this one is new.
-    pub fn hold(&mut self, root: &Root) -> bool {
-        if self.tracks.contains_key(root) {
-            return self.nameless.remove(root);
+    /// Withholds a target from now on, until [`Tracker::follow`] says where it begins. Called before routing can deliver
+    /// anything of it. A target that is followed already stays as it is; the answer says whether this one is new.
+    pub fn hold(&mut self, target: &Target) -> bool {
+        if self.tracks.contains_key(target) {
+            return self.nameless.remove(target);
         }
         let owed = self.realm_place();
-        self.tracks.insert(root.clone(), Track::Held { missed: Position::START, owed });
+        self.tracks.insert(target.clone(), Track::Held { missed: Position::START, owed });
         true
     }
 
-    /// Begins to follow a root, behind at `at`. Until the pager ran, nothing of it is delivered live.
+    /// Begins to follow a target, behind at `at`. Until the pager ran, nothing of it is delivered live.
     ///
-    /// With `announce` the receiver asked for what is behind `at` and is told of the replay. A root that is followed
+    /// With `announce` the receiver asked for what is behind `at` and is told of the replay. A target that is followed
     /// already starts anew; what waits of it in the mailbox has to be taken out, for the pages will bring it. Without
-    /// `announce` the receiver asked for what happens from now on: a root that is followed already stays as it is, by
+    /// `announce` the receiver asked for what happens from now on: a target that is followed already stays as it is, by
     /// name or under the realm, and what waits of it in the mailbox stays there.
-    pub fn follow(&mut self, root: Root, at: Position, announce: bool) -> Option<Notice> {
-        let (mut missed, owed) = match self.tracks.get(&root) {
+    pub fn follow(&mut self, target: Target, at: Position, announce: bool) -> Option<Notice> {
+        let (mut missed, owed) = match self.tracks.get(&target) {
             Some(Track::Live { .. } | Track::Behind { .. }) if !announce => return None,
             Some(Track::Live { last, .. }) => (*last, None),
             Some(Track::Behind { missed, .. }) => (*missed, None),
@@ -232,7 +232,7 @@ impl Tracker {
             None => (Position::START, self.realm_place()),
         };
         let at = owed.filter(|_| !announce).map_or(at, |owed| at.min(owed));
-        if root == Root::Realm {
+        if target == Target::Realm {
             missed = missed.max(self.drop_nameless());
             for track in self.tracks.values_mut() {
                 if let Track::Held { owed, .. } = track {
@@ -240,32 +240,32 @@ impl Tracker {
                 }
             }
         }
-        let notice = announce.then(|| Notice::Replaying(root.clone(), at));
+        let notice = announce.then(|| Notice::Replaying(target.clone(), at));
         let reason = GapReason::Expired;
-        self.tracks.insert(root, Track::Behind { at, missed, replayed: 0, reason, announced: announce });
+        self.tracks.insert(target, Track::Behind { at, missed, replayed: 0, reason, announced: announce });
         notice
     }
 
-    /// Follows a root from `head` on, which is how far the log reached after the root was held. If nothing later was
-    /// withheld, the root is live at once, for what is committed from now on will be offered. Else the pager brings it.
-    /// A root that is followed already stays as it is.
-    pub fn follow_from_now(&mut self, root: &Root, head: Position) {
-        let held = matches!(self.tracks.get(root), Some(Track::Held { .. }));
-        self.follow(root.clone(), head, false);
-        if let Some(Track::Behind { at, missed, .. }) = self.tracks.get(root)
+    /// Follows a target from `head` on, which is how far the log reached after the target was held. If nothing later was
+    /// withheld, the target is live at once, for what is committed from now on will be offered. Else the pager brings it.
+    /// A target that is followed already stays as it is.
+    pub fn follow_from_now(&mut self, target: &Target, head: Position) {
+        let held = matches!(self.tracks.get(target), Some(Track::Held { .. }));
+        self.follow(target.clone(), head, false);
+        if let Some(Track::Behind { at, missed, .. }) = self.tracks.get(target)
             && held
             && *at == head
             && *missed <= head
         {
-            self.tracks.insert(root.clone(), Track::Live { caught_up: head, last: head });
+            self.tracks.insert(target.clone(), Track::Live { caught_up: head, last: head });
         }
     }
 
-    /// No longer follows a root by name. If the realm is followed, the root comes under that from now on, and what waits
+    /// No longer follows a target by name. If the realm is followed, the target comes under that from now on, and what waits
     /// of it in the mailbox stays there.
-    pub fn forget(&mut self, root: &Root) {
-        if *root == Root::Realm {
-            self.tracks.remove(root);
+    pub fn forget(&mut self, target: &Target) {
+        if *target == Target::Realm {
+            self.tracks.remove(target);
             self.drop_nameless();
             for track in self.tracks.values_mut() {
                 if let Track::Held { owed, .. } = track {
@@ -274,8 +274,8 @@ impl Tracker {
             }
             return;
         }
-        let Some(track) = self.tracks.remove(root) else { return };
-        if !self.tracks.contains_key(&Root::Realm) {
+        let Some(track) = self.tracks.remove(target) else { return };
+        if !self.tracks.contains_key(&Target::Realm) {
             return;
         }
         let kept = match track {
@@ -284,22 +284,22 @@ impl Tracker {
             }
             Track::Held { missed: withheld, owed: None } => {
                 // The realm is held as well, and follows from where it will be told.
-                if let Some(Track::Held { missed, .. }) = self.tracks.get_mut(&Root::Realm) {
+                if let Some(Track::Held { missed, .. }) = self.tracks.get_mut(&Target::Realm) {
                     *missed = withheld.max(*missed);
                 }
                 return;
             }
             track => track,
         };
-        self.tracks.insert(root.clone(), kept);
-        self.nameless.insert(root.clone());
+        self.tracks.insert(target.clone(), kept);
+        self.nameless.insert(target.clone());
     }
 
-    /// Drops the places of roots that have no name. Gives the highest number that any of them has seen.
+    /// Drops the places of targets that have no name. Gives the highest number that any of them has seen.
     fn drop_nameless(&mut self) -> Position {
         let mut highest = Position::START;
-        for root in std::mem::take(&mut self.nameless) {
-            match self.tracks.remove(&root) {
+        for target in std::mem::take(&mut self.nameless) {
+            match self.tracks.remove(&target) {
                 Some(Track::Live { last, .. }) => highest = highest.max(last),
                 Some(Track::Behind { missed, .. } | Track::Held { missed, .. }) => highest = highest.max(missed),
                 None => {}
@@ -308,21 +308,21 @@ impl Tracker {
         highest
     }
 
-    /// Whether the root is followed, or held.
-    pub fn follows(&self, root: &Root) -> bool {
-        self.tracks.contains_key(root)
+    /// Whether the target is followed, or held.
+    pub fn follows(&self, target: &Target) -> bool {
+        self.tracks.contains_key(target)
     }
 
-    /// What to do with a committed event that was routed here. Events of one root come in the order of their numbers.
+    /// What to do with a committed event that was routed here. Events of one target come in the order of their numbers.
     ///
-    /// An audience of a root that is not followed by name is followed from that event on: the default of a dialect lets a
+    /// An audience of a target that is not followed by name is followed from that event on: the default of a dialect lets a
     /// connection hear of ADWs it never named.
     pub fn offer(&mut self, audience: &Audience, seq: Seq) -> Offer {
-        let Some(root) = self.root_of(audience) else {
+        let Some(target) = self.target_of(audience) else {
             return Offer::Deliver;
         };
         let fresh = Track::Live { caught_up: Position::START, last: Position::START };
-        match self.tracks.entry(root).or_insert(fresh) {
+        match self.tracks.entry(target).or_insert(fresh) {
             Track::Live { last, .. } if last.covers(seq) => Offer::Duplicate,
             Track::Live { last, .. } => {
                 *last = seq.into();
@@ -335,12 +335,12 @@ impl Tracker {
         }
     }
 
-    /// An event that `offer` let through could not be kept for the link: its root falls behind, to just before it. When
+    /// An event that `offer` let through could not be kept for the link: its target falls behind, to just before it. When
     /// several are lost at once, the oldest comes first, so that the notice names the right position.
     pub fn lose(&mut self, audience: &Audience, seq: Seq) -> Option<Notice> {
-        let root = self.root_of(audience)?;
+        let target = self.target_of(audience)?;
         let before = Position::new(seq.as_u64() - 1).unwrap_or_default();
-        match self.tracks.get_mut(&root)? {
+        match self.tracks.get_mut(&target)? {
             Track::Held { owed, .. } => {
                 *owed = owed.map(|owed| owed.min(before));
                 None
@@ -352,16 +352,16 @@ impl Tracker {
             Track::Live { last, .. } => {
                 let (missed, reason) = (*last, GapReason::SlowConsumer);
                 let behind = Track::Behind { at: before, missed, replayed: 0, reason, announced: true };
-                self.tracks.insert(root.clone(), behind);
-                Some(Notice::Replaying(root, before))
+                self.tracks.insert(target.clone(), behind);
+                Some(Notice::Replaying(target, before))
             }
         }
     }
 
-    /// What to read from the log next: the roots that are behind, each with its position. Empty when all is live.
-    pub fn behind(&self) -> Vec<(Root, Position)> {
-        let behind = |(root, track): (&Root, &Track)| match track {
-            Track::Behind { at, .. } => Some((root.clone(), *at)),
+    /// What to read from the log next: the targets that are behind, each with its position. Empty when all is live.
+    pub fn behind(&self) -> Vec<(Target, Position)> {
+        let behind = |(target, track): (&Target, &Track)| match track {
+            Track::Behind { at, .. } => Some((target.clone(), *at)),
             Track::Live { .. } | Track::Held { .. } => None,
         };
         self.tracks.iter().filter_map(behind).collect()
@@ -372,37 +372,37 @@ impl Tracker {
         self.tracks.values().any(|track| matches!(track, Track::Behind { .. }))
     }
 
-    /// Why a root is behind.
-    pub fn reason(&self, root: &Root) -> GapReason {
-        match self.tracks.get(root) {
+    /// Why a target is behind.
+    pub fn reason(&self, target: &Target) -> GapReason {
+        match self.tracks.get(target) {
             Some(Track::Behind { reason, .. }) => *reason,
             _ => GapReason::Expired,
         }
     }
 
-    /// Takes in a page: for the roots in `asked` it holds, in the order of numbers, everything of the log up to `upto`.
-    /// When `end`, the log held nothing more at that moment, and a root of which nothing later was withheld is live.
+    /// Takes in a page: for the targets in `asked` it holds, in the order of numbers, everything of the log up to `upto`.
+    /// When `end`, the log held nothing more at that moment, and a target of which nothing later was withheld is live.
     ///
-    /// Events may be offered and lost while the page is read. But whoever follows or forgets a root throws a page away
+    /// Events may be offered and lost while the page is read. But whoever follows or forgets a target throws a page away
     /// that was asked for before: it speaks of another beginning.
     pub fn page<'a>(
         &mut self,
-        asked: &[(Root, Position)],
+        asked: &[(Target, Position)],
         events: impl IntoIterator<Item = (&'a Audience, Seq)>,
         upto: Position,
         end: bool,
     ) -> Paged {
-        // While the page was read, a root may have lost its place or started anew further back. The page does not reach
-        // back so far and says nothing about that root.
-        let valid: BTreeMap<Root, ()> = asked
+        // While the page was read, a target may have lost its place or started anew further back. The page does not reach
+        // back so far and says nothing about that target.
+        let valid: BTreeMap<Target, ()> = asked
             .iter()
-            .filter(|(root, from)| matches!(self.tracks.get(root), Some(Track::Behind { at, .. }) if at >= from))
-            .map(|(root, _)| (root.clone(), ()))
+            .filter(|(target, from)| matches!(self.tracks.get(target), Some(Track::Behind { at, .. }) if at >= from))
+            .map(|(target, _)| (target.clone(), ()))
             .collect();
         let mut paged = Paged::default();
         for (audience, seq) in events {
-            let root = self.root_of(audience).filter(|root| valid.contains_key(root));
-            let wanted = match root.and_then(|root| self.tracks.get_mut(&root)) {
+            let target = self.target_of(audience).filter(|target| valid.contains_key(target));
+            let wanted = match target.and_then(|target| self.tracks.get_mut(&target)) {
                 Some(Track::Behind { at, replayed, .. }) if !at.covers(seq) => {
                     *at = seq.into();
                     *replayed += 1;
@@ -412,17 +412,17 @@ impl Tracker {
             };
             paged.wanted.push(wanted);
         }
-        for root in valid.into_keys() {
-            let Some(Track::Behind { at, missed, replayed, announced, .. }) = self.tracks.get_mut(&root) else {
+        for target in valid.into_keys() {
+            let Some(Track::Behind { at, missed, replayed, announced, .. }) = self.tracks.get_mut(&target) else {
                 continue;
             };
             *at = (*at).max(upto);
             if end && *missed <= *at {
                 let caught_up = *at;
                 if *announced {
-                    paged.notices.push(Notice::Recovered(root.clone(), *replayed, caught_up));
+                    paged.notices.push(Notice::Recovered(target.clone(), *replayed, caught_up));
                 }
-                self.tracks.insert(root, Track::Live { caught_up, last: caught_up });
+                self.tracks.insert(target, Track::Live { caught_up, last: caught_up });
             }
         }
         paged
@@ -438,33 +438,33 @@ impl Tracker {
         let others = self
             .tracks
             .iter()
-            .filter_map(|(root, track)| match track {
-                Track::Behind { at, .. } if *at != self.low => Some((root.clone(), *at)),
+            .filter_map(|(target, track)| match track {
+                Track::Behind { at, .. } if *at != self.low => Some((target.clone(), *at)),
                 // Live, but the last live event handed over is older than what the pages brought.
-                Track::Live { caught_up, .. } if *caught_up > self.low => Some((root.clone(), *caught_up)),
+                Track::Live { caught_up, .. } if *caught_up > self.low => Some((target.clone(), *caught_up)),
                 _ => None,
             })
             .collect();
         Cursor { epoch, low: self.low, others }
     }
 
-    /// How far each root was handed over, live or by page. A root that is held is not in it: nothing of it was.
-    pub fn handed(&self) -> Vec<(Root, Position)> {
-        let handed = |(root, track): (&Root, &Track)| match track {
-            Track::Live { caught_up, .. } => Some((root.clone(), self.low.max(*caught_up))),
-            Track::Behind { at, .. } => Some((root.clone(), *at)),
+    /// How far each target was handed over, live or by page. A target that is held is not in it: nothing of it was.
+    pub fn handed(&self) -> Vec<(Target, Position)> {
+        let handed = |(target, track): (&Target, &Track)| match track {
+            Track::Live { caught_up, .. } => Some((target.clone(), self.low.max(*caught_up))),
+            Track::Behind { at, .. } => Some((target.clone(), *at)),
             Track::Held { .. } => None,
         };
         self.tracks.iter().filter_map(handed).collect()
     }
 
-    /// How far each root has been sent or queued.
-    pub fn positions(&self) -> Vec<(Root, Position)> {
+    /// How far each target has been sent or queued.
+    pub fn positions(&self) -> Vec<(Target, Position)> {
         self.tracks
             .iter()
-            .filter_map(|(root, track)| match track {
-                Track::Live { last, .. } => Some((root.clone(), *last)),
-                Track::Behind { at, .. } => Some((root.clone(), *at)),
+            .filter_map(|(target, track)| match track {
+                Track::Live { last, .. } => Some((target.clone(), *last)),
+                Track::Behind { at, .. } => Some((target.clone(), *at)),
                 Track::Held { .. } => None,
             })
             .collect()
@@ -478,13 +478,13 @@ mod tests {
     #[test]
     fn sse_08_a_client_writes_a_cursor_from_the_positions_that_it_holds() {
         let read: Cursor = "9f3a77c2d1e05b64-4711,adw:29fb6a3e=4702,global=0,*=12,session:a:b=9".parse().unwrap();
-        let at = |root: &str| read.position(&root.parse().unwrap()).as_u64();
+        let at = |target: &str| read.position(&target.parse().unwrap()).as_u64();
         assert_eq!(read.epoch.to_string(), "9f3a77c2d1e05b64");
         assert_eq!(
             ["adw:29fb6a3e", "global", "*", "session:a:b", "room:tasks", "user:maria"].map(at),
             [4702, 0, 12, 9, 4711, 4711]
         );
-        // In whatever order, and also where a root stands like the rest.
+        // In whatever order, and also where a target stands like the rest.
         let other = "9f3a77c2d1e05b64-4711,session:a:b=9,room:tasks=4711,*=12,global=0,adw:29fb6a3e=4702";
         assert_eq!(other.parse::<Cursor>().unwrap().position(&"room:tasks".parse().unwrap()).as_u64(), 4711);
     }
@@ -494,7 +494,7 @@ mod tests {
         let text = "9f3a77c2d1e05b64-4711,global=12,adw:29fb6a3e=0,*=3";
         let cursor: Cursor = text.parse().unwrap();
         assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
-        assert_eq!(cursor.position(&Root::Global).as_u64(), 12);
+        assert_eq!(cursor.position(&Target::Global).as_u64(), 12);
         assert_eq!(cursor.position(&"room:x".parse().unwrap()).as_u64(), 4711);
         for text in [
             "",

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    address::Root,
+    address::Target,
     claims::Claims,
     dialect::{AdwDefault, Dialect},
     error::{ErrorBody, ErrorCode},
@@ -97,13 +97,13 @@ impl Member {
     }
 
     /// Whether it asked for the target and has it.
-    pub fn is_subscribed(&self, target: &Root) -> bool {
+    pub fn is_subscribed(&self, target: &Target) -> bool {
         match target {
-            Root::Session(session) => self.contexts.contains(session),
-            Root::Room(room) => self.rooms.contains(room),
-            Root::Adw(adw) => matches!(&self.interest, Interest::Only(adws) if adws.contains(adw)),
-            Root::Realm => self.observing,
-            Root::User(_) | Root::Global => false,
+            Target::Session(session) => self.contexts.contains(session),
+            Target::Room(room) => self.rooms.contains(room),
+            Target::Adw(adw) => matches!(&self.interest, Interest::Only(adws) if adws.contains(adw)),
+            Target::Realm => self.observing,
+            Target::User(_) | Target::Global => false,
         }
     }
 
@@ -119,44 +119,44 @@ impl Member {
     }
 
     /// What a subscription to a target costs in memory, roughly, in bytes.
-    pub fn bytes_of(target: &Root) -> usize {
+    pub fn bytes_of(target: &Target) -> usize {
         match target {
-            Root::Session(session) => session_cost(session),
-            Root::Room(room) => cost(room.as_str()),
-            Root::Adw(_) | Root::Realm => cost(""),
-            Root::User(_) | Root::Global => 0,
+            Target::Session(session) => session_cost(session),
+            Target::Room(room) => cost(room.as_str()),
+            Target::Adw(_) | Target::Realm => cost(""),
+            Target::User(_) | Target::Global => 0,
         }
     }
 
     /// Whether it receives the target without having asked: its session, its user, what is for everyone.
-    pub fn is_implicit(&self, target: &Root) -> bool {
+    pub fn is_implicit(&self, target: &Target) -> bool {
         match target {
-            Root::Global => true,
-            Root::Session(SessionId::Browser(id)) => self.home == Some(*id),
-            Root::User(user) => self.claims.user.as_ref() == Some(user),
-            Root::Session(SessionId::Context(_)) | Root::Adw(_) | Root::Room(_) | Root::Realm => false,
+            Target::Global => true,
+            Target::Session(SessionId::Browser(id)) => self.home == Some(*id),
+            Target::User(user) => self.claims.user.as_ref() == Some(user),
+            Target::Session(SessionId::Context(_)) | Target::Adw(_) | Target::Room(_) | Target::Realm => false,
         }
     }
 
     /// Everything it asked for, in a fixed order.
-    pub fn subscriptions(&self) -> Vec<Root> {
+    pub fn subscriptions(&self) -> Vec<Target> {
         let adws = match &self.interest {
             Interest::Only(adws) => adws.iter().copied().collect(),
             Interest::Default(_) => Vec::new(),
         };
-        let mut roots: Vec<Root> = self.contexts.iter().cloned().map(Root::Session).collect();
-        roots.extend(adws.into_iter().map(Root::Adw));
-        roots.extend(self.rooms.iter().cloned().map(Root::Room));
-        roots.extend(self.observing.then_some(Root::Realm));
-        roots
+        let mut targets: Vec<Target> = self.contexts.iter().cloned().map(Target::Session).collect();
+        targets.extend(adws.into_iter().map(Target::Adw));
+        targets.extend(self.rooms.iter().cloned().map(Target::Room));
+        targets.extend(self.observing.then_some(Target::Realm));
+        targets
     }
 
     /// What it receives without having asked: its session, its user, and what is for everyone.
-    pub fn implicit(&self) -> Vec<Root> {
-        let mut roots = vec![Root::Global];
-        roots.extend(self.home.map(|id| Root::Session(SessionId::Browser(id))));
-        roots.extend(self.claims.user.clone().map(Root::User));
-        roots
+    pub fn implicit(&self) -> Vec<Target> {
+        let mut targets = vec![Target::Global];
+        targets.extend(self.home.map(|id| Target::Session(SessionId::Browser(id))));
+        targets.extend(self.claims.user.clone().map(Target::User));
+        targets
     }
 }
 
@@ -207,7 +207,7 @@ impl Roster {
     ///
     /// # Errors
     /// `forbidden`, `too_many_subscriptions`, or `not_found` when the connection is gone.
-    pub fn subscribe(&mut self, id: ConnectionId, target: &Root) -> Result<Subscription, ErrorBody> {
+    pub fn subscribe(&mut self, id: ConnectionId, target: &Target) -> Result<Subscription, ErrorBody> {
         self.subscribe_all(id, [target])?.pop().unwrap_or(Ok(Subscription::Kept))
     }
 
@@ -221,12 +221,12 @@ impl Roster {
     pub fn subscribe_all<'a>(
         &mut self,
         id: ConnectionId,
-        targets: impl IntoIterator<Item = &'a Root>,
+        targets: impl IntoIterator<Item = &'a Target>,
     ) -> Result<Vec<Result<Subscription, ErrorBody>>, ErrorBody> {
         let Self { members, sessions, rooms, adws, every_adw, observers, .. } = self;
         let member = members.get_mut(&id).ok_or_else(|| gone(id))?;
         let mut held = member.subscription_count();
-        let outcome = |target: &Root| {
+        let outcome = |target: &Target| {
             if member.is_implicit(target) {
                 return Ok(Subscription::Implicit);
             }
@@ -237,7 +237,7 @@ impl Roster {
                 return Ok(Subscription::Kept);
             }
             // `may_subscribe` lets only the own user and everyone through, and these are implicit.
-            if matches!(target, Root::User(_) | Root::Global) {
+            if matches!(target, Target::User(_) | Target::Global) {
                 return Ok(Subscription::Implicit);
             }
             if held >= limits::MAX_SUBSCRIPTIONS {
@@ -247,15 +247,15 @@ impl Roster {
             }
             held += 1;
             match target {
-                Root::Session(session) => {
+                Target::Session(session) => {
                     member.contexts.insert(session.clone());
                     sessions.entry(session.clone()).or_default().insert(id);
                 }
-                Root::Room(room) => {
+                Target::Room(room) => {
                     member.rooms.insert(room.clone());
                     rooms.entry(room.clone()).or_default().insert(id);
                 }
-                Root::Adw(adw) => {
+                Target::Adw(adw) => {
                     match &mut member.interest {
                         Interest::Only(adws) => {
                             adws.insert(*adw);
@@ -267,11 +267,11 @@ impl Roster {
                     }
                     adws.entry(*adw).or_default().insert(id);
                 }
-                Root::Realm => {
+                Target::Realm => {
                     member.observing = true;
                     observers.insert(id);
                 }
-                Root::User(_) | Root::Global => {}
+                Target::User(_) | Target::Global => {}
             }
             Ok(Subscription::Added)
         };
@@ -282,7 +282,7 @@ impl Roster {
     ///
     /// # Errors
     /// `not_found` when the connection is gone.
-    pub fn unsubscribe(&mut self, id: ConnectionId, target: &Root) -> Result<(), ErrorBody> {
+    pub fn unsubscribe(&mut self, id: ConnectionId, target: &Target) -> Result<(), ErrorBody> {
         self.unsubscribe_all(id, [target])
     }
 
@@ -293,7 +293,7 @@ impl Roster {
     pub fn unsubscribe_all<'a>(
         &mut self,
         id: ConnectionId,
-        targets: impl IntoIterator<Item = &'a Root>,
+        targets: impl IntoIterator<Item = &'a Target>,
     ) -> Result<(), ErrorBody> {
         let Self { members, sessions, rooms, adws, observers, .. } = self;
         let member = members.get_mut(&id).ok_or_else(|| gone(id))?;
@@ -302,13 +302,13 @@ impl Roster {
                 continue;
             }
             match target {
-                Root::Session(session) => remove(sessions, session, id),
-                Root::Room(room) => remove(rooms, room, id),
-                Root::Adw(adw) => remove(adws, adw, id),
-                Root::Realm => {
+                Target::Session(session) => remove(sessions, session, id),
+                Target::Room(room) => remove(rooms, room, id),
+                Target::Adw(adw) => remove(adws, adw, id),
+                Target::Realm => {
                     observers.remove(&id);
                 }
-                Root::User(_) | Root::Global => {}
+                Target::User(_) | Target::Global => {}
             }
         }
         Ok(())
@@ -318,19 +318,21 @@ impl Roster {
     ///
     /// # Errors
     /// `not_found` when the connection is gone.
-    pub fn set_claims(&mut self, id: ConnectionId, claims: Claims) -> Result<Vec<Root>, ErrorBody> {
+    pub fn set_claims(&mut self, id: ConnectionId, claims: Claims) -> Result<Vec<Target>, ErrorBody> {
         self.change(id, |member| {
             let before = [member.subscriptions(), member.implicit()].concat();
             member.claims = claims;
-            let lost: Vec<Root> =
-                member.subscriptions().into_iter().filter(|root| !member.claims.may_subscribe(root)).collect();
-            for root in &lost {
-                member.forget(root);
+            let lost: Vec<Target> =
+                member.subscriptions().into_iter().filter(|target| !member.claims.may_subscribe(target)).collect();
+            for target in &lost {
+                member.forget(target);
             }
             let implicit = member.implicit();
             Ok(before
                 .into_iter()
-                .filter(|root| lost.contains(root) || (matches!(root, Root::User(_)) && !implicit.contains(root)))
+                .filter(|target| {
+                    lost.contains(target) || (matches!(target, Target::User(_)) && !implicit.contains(target))
+                })
                 .collect())
         })
     }
@@ -447,18 +449,18 @@ impl Roster {
 
 impl Member {
     /// Takes a target out. Says whether it was subscribed.
-    fn forget(&mut self, target: &Root) -> bool {
+    fn forget(&mut self, target: &Target) -> bool {
         match target {
-            Root::Session(session) => self.contexts.remove(session),
-            Root::Room(room) => self.rooms.remove(room),
-            Root::Adw(adw) => match &mut self.interest {
+            Target::Session(session) => self.contexts.remove(session),
+            Target::Room(room) => self.rooms.remove(room),
+            Target::Adw(adw) => match &mut self.interest {
                 // The set may become empty, and then counts as an empty set (ROUTE-02). A connection that never
                 // subscribed keeps the default of its dialect.
                 Interest::Only(adws) => adws.remove(adw),
                 Interest::Default(_) => false,
             },
-            Root::Realm => std::mem::take(&mut self.observing),
-            Root::User(_) | Root::Global => false,
+            Target::Realm => std::mem::take(&mut self.observing),
+            Target::User(_) | Target::Global => false,
         }
     }
 
@@ -487,9 +489,9 @@ fn gone(id: ConnectionId) -> ErrorBody {
     ErrorBody::new(ErrorCode::NotFound, format!("no connection {id}"))
 }
 
-fn out_of_reach(target: &Root) -> ErrorBody {
+fn out_of_reach(target: &Target) -> ErrorBody {
     let message = match target {
-        Root::Realm => "observing everything needs the permission observe, which your credentials lack".into(),
+        Target::Realm => "observing everything needs the permission observe, which your credentials lack".into(),
         _ => format!("your credentials do not reach {target}"),
     };
     ErrorBody::new(ErrorCode::Forbidden, message)

@@ -150,14 +150,14 @@ fn served_session(member: &Member, event: &Envelope) -> Option<SessionId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address::Root, claims::Claims, dialect::Dialect, frame::EventKind};
+    use crate::{address::Target, claims::Claims, dialect::Dialect, frame::EventKind};
 
     fn connect(roster: &mut Roster, id: u64, targets: &[&str]) -> ConnectionId {
         let id = ConnectionId::from_u64(id);
         let claims = Claims { user: Some(format!("u{id}").parse().unwrap()), ..Claims::loopback() };
         roster.connect(id, Member::new(Dialect::Canonical, claims, None));
         for target in targets {
-            roster.subscribe(id, &target.parse::<Root>().unwrap()).unwrap();
+            roster.subscribe(id, &target.parse::<Target>().unwrap()).unwrap();
         }
         id
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use eventwire_protocol::{
-    AudienceKind, ConnectionId, Delivery, Dialect, Envelope, Root,
+    AudienceKind, ConnectionId, Delivery, Dialect, Envelope, Target,
     catalog::{self, Join},
     delivery::{Mailbox, MailboxBounds, Put, join},
     envelope::Committed,
@@ -36,7 +36,7 @@ enum What {
     Divide,
     /// Another logged event of a stream, of so many bytes.
     Block(&'static str, usize),
-    /// A logged event of the verbatim layer of an ADW: another stream of the same root.
+    /// A logged event of the verbatim layer of an ADW: another stream of the same target.
     Raw(&'static str, usize),
     /// The newest value of a key.
     Latest(&'static str, usize),
@@ -496,8 +496,8 @@ impl Record {
     }
 
     fn purge(&mut self, id: &str) {
-        let root: Root = format!("adw:{id}").parse().unwrap();
-        self.mailbox.purge(|audience| audience.root().as_ref() == Some(&root));
+        let target: Target = format!("adw:{id}").parse().unwrap();
+        self.mailbox.purge(|audience| audience.target().as_ref() == Some(&target));
         let of = |stream: &str| stream == format!("adw:{id}") || stream == format!("adw:{id}/raw");
         for entry in self.log.iter_mut().filter(|entry| entry.fate == Fate::Waits && of(&entry.stream)) {
             entry.fate = Fate::Purged;

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use eventwire_protocol::{
-    BrowserSession, Claims, ConnectionId, Dialect, Envelope, Member, Permission, Role, Root, Roster, Scope, Time,
+    BrowserSession, Claims, ConnectionId, Dialect, Envelope, Member, Permission, Role, Roster, Scope, Target, Time,
     address::Modifiers,
     explain::{DecisionKind, Explanation, Origin, Records, SubscribedAt, explain},
     route::Rule,
@@ -26,7 +26,7 @@ impl Records for Diary {
         time("2026-11-20T15:00:00Z")
     }
 
-    fn subscribed(&self, id: ConnectionId, _: &Root) -> Option<SubscribedAt> {
+    fn subscribed(&self, id: ConnectionId, _: &Target) -> Option<SubscribedAt> {
         let origin = if id == ConnectionId::from_u64(2) { Origin::Connect } else { Origin::Command };
         let at = if id == ConnectionId::from_u64(3) { "2026-11-19T23:59:58Z" } else { "2026-11-20T12:03:07.5Z" };
         Some(SubscribedAt { origin, at: time(at) })
@@ -247,7 +247,7 @@ fn auth_16_explain_names_nothing_of_a_connection_beyond_what_the_asker_reaches()
         for hidden in ["hidden", "deadbeef", "curl", "12:03", "2026", "other runs"] {
             assert!(!text.contains(hidden), "{hidden} is in {text}");
         }
-        assert_eq!(explained.subscriptions, ["room:x".parse::<Root>().unwrap()]);
+        assert_eq!(explained.subscriptions, ["room:x".parse::<Target>().unwrap()]);
         assert_eq!(explained.delivered, to == "room:x");
     }
 }

@@ -20,7 +20,7 @@ use std::{
 
 use eventwire_protocol::{
     AdwId, Audience, Claims, Committed, ConnectionId, ContextId, Dialect, Envelope, EventKind, Member, Permission,
-    Position, PublicScope, Role, RoomName, Root, Roster, Scope, Seq, SessionId, Time, UserId,
+    Position, PublicScope, Role, RoomName, Roster, Scope, Seq, SessionId, Target, Time, UserId,
     delivery::{Mailbox, MailboxBounds},
     explain::{self, Records, SubscribedAt},
     frame::Logged,
@@ -37,7 +37,7 @@ impl Records for NoRecords {
         Time::from_unix_micros(0)
     }
 
-    fn subscribed(&self, _: ConnectionId, _: &Root) -> Option<SubscribedAt> {
+    fn subscribed(&self, _: ConnectionId, _: &Target) -> Option<SubscribedAt> {
         None
     }
 
@@ -406,7 +406,8 @@ fn topology(seed: u64) -> u64 {
         .zip(&events)
         .map(|(seq, (_, event))| {
             // Events for one connection have no number.
-            let logged = event.audience().root().map(|_| Logged { seq: Seq::new(seq).unwrap(), prev: Position::START });
+            let logged =
+                event.audience().target().map(|_| Logged { seq: Seq::new(seq).unwrap(), prev: Position::START });
             Arc::new(Committed::new(event.clone(), logged))
         })
         .collect();
@@ -449,12 +450,12 @@ fn resume(
 ) {
     let member = roster.member(id(guest)).unwrap();
     let since = random.below(EVENTS + 1) as u64;
-    let roots: Vec<Root> = [member.implicit(), member.subscriptions()].concat();
+    let targets: Vec<Target> = [member.implicit(), member.subscriptions()].concat();
     let head = Position::new(EVENTS as u64).unwrap();
     let mut tracker = Tracker::new(head);
-    for root in &roots {
-        tracker.hold(root);
-        tracker.follow(root.clone(), Position::new(since).unwrap(), true);
+    for target in &targets {
+        tracker.hold(target);
+        tracker.follow(target.clone(), Position::new(since).unwrap(), true);
     }
     let asked = tracker.behind();
     let page: Vec<_> = log.iter().filter(|event| route::admits(id(guest), member, event.envelope())).collect();
@@ -464,8 +465,8 @@ fn resume(
     let replayed: BTreeSet<u64> =
         numbered.iter().zip(&paged.wanted).filter(|(_, wanted)| **wanted).map(|((_, seq), _)| seq.as_u64()).collect();
     for (seq, (to, event)) in (1_u64..).zip(events) {
-        let Some(root) = event.audience().root() else { continue };
-        let followed = roots.contains(&root) || roots.contains(&Root::Realm);
+        let Some(target) = event.audience().target() else { continue };
+        let followed = targets.contains(&target) || targets.contains(&Target::Realm);
         let due = seq > since && followed && oracle::gets(guest, to);
         judge("replay", replayed.contains(&seq), due, seed, to, guest);
     }
@@ -519,7 +520,7 @@ fn authenticate(
     after.wants.retain(|target| oracle::may_join(guest, target));
     let lost = roster.set_claims(id(guest), claims(&after)).unwrap();
     for target in &after.wants {
-        let said = lost.iter().any(|root| root.to_string() == **target);
+        let said = lost.iter().any(|lost| lost.to_string() == **target);
         assert_eq!(said, !oracle::may_join(&after, target), "seed {seed:#x}: {target} of {after:?}");
     }
     let member = roster.member(id(guest)).unwrap();

@@ -17,7 +17,7 @@ use std::{
 };
 
 use eventwire_protocol::{
-    Audience, Claims, ConnectionId, Dialect, Envelope, Member, Permission, Position, Role, Root, Roster, Scope,
+    Audience, Claims, ConnectionId, Dialect, Envelope, Member, Permission, Position, Role, Roster, Scope, Target,
     delivery::{Mailbox, MailboxBounds, Put},
     envelope::Committed,
     resume::{Notice, Offer, Tracker},
@@ -66,12 +66,12 @@ const STREAMS: &[(&str, &str)] = &[
 
 const TARGETS: &[&str] = &["adw:aaaaaaaa", "adw:aaaaaaab", "session:s", "room:r"];
 
-/// The root of a stream: everything in front of the part.
-fn root_of(stream: &str) -> &str {
+/// The target of a stream: everything in front of the part.
+fn target_of(stream: &str) -> &str {
     stream.split('/').next().unwrap()
 }
 
-/// What somebody wants of a root: everything that was numbered behind `since`.
+/// What somebody wants of a target: everything that was numbered behind `since`.
 #[derive(Clone, Debug, PartialEq)]
 struct Want {
     since: u64,
@@ -117,9 +117,9 @@ enum From {
 
 /// What somebody receives without asking.
 fn unasked(person: usize) -> Vec<String> {
-    let mut roots = vec!["global".to_owned()];
-    roots.extend(PEOPLE[person].user.map(|user| format!("user:{user}")));
-    roots
+    let mut targets = vec!["global".to_owned()];
+    targets.extend(PEOPLE[person].user.map(|user| format!("user:{user}")));
+    targets
 }
 
 /// Whether somebody may subscribe to a target.
@@ -131,7 +131,7 @@ fn may_subscribe(person: usize, target: &str) -> bool {
     }
 }
 
-/// Whether somebody who receives the root of a stream may see this stream of it.
+/// Whether somebody who receives the target of a stream may see this stream of it.
 fn may_see(person: usize, stream: &str) -> bool {
     let person = &PEOPLE[person];
     match stream.split_once('/') {
@@ -149,14 +149,14 @@ impl Model {
         self.log.len() as u64
     }
 
-    /// Under which of their wants somebody gets a stream: its own root, else everything.
+    /// Under which of their wants somebody gets a stream: its own target, else everything.
     fn want(&self, person: usize, stream: &str) -> Option<(&str, &Want)> {
         let wants = &self.wants[person];
-        if let Some((root, want)) = wants.get_key_value(root_of(stream)) {
-            return may_see(person, stream).then_some((root.as_str(), want));
+        if let Some((target, want)) = wants.get_key_value(target_of(stream)) {
+            return may_see(person, stream).then_some((target.as_str(), want));
         }
         let hidden = stream.contains("/private/") || stream.contains("/agent_only/");
-        wants.get_key_value("*").filter(|_| !hidden).map(|(root, want)| (root.as_str(), want))
+        wants.get_key_value("*").filter(|_| !hidden).map(|(target, want)| (target.as_str(), want))
     }
 
     /// The numbers of a stream that somebody must end up with.
@@ -234,9 +234,9 @@ impl ReferenceStateMachine for Model {
         match transition {
             Transition::Connect(person) => {
                 state.connected[*person] = true;
-                for root in unasked(*person) {
-                    let known = state.wants[*person].contains_key(&root);
-                    state.begin(*person, &root, if known { From::WhereTheyStopped } else { From::Now });
+                for target in unasked(*person) {
+                    let known = state.wants[*person].contains_key(&target);
+                    state.begin(*person, &target, if known { From::WhereTheyStopped } else { From::Now });
                 }
             }
             Transition::Disconnect(person) => {
@@ -271,29 +271,29 @@ struct Client {
     /// By stream: the numbers, and the text of all of them.
     held: BTreeMap<String, Vec<u64>>,
     text: BTreeMap<String, String>,
-    /// By root: where the client began, and how far it was told to be complete.
+    /// By target: where the client began, and how far it was told to be complete.
     since: BTreeMap<String, u64>,
     replaying: BTreeSet<String>,
 }
 
 impl Client {
-    /// Where a root is to be resumed: behind the highest number that was received of it, or up to which it was said to be
+    /// Where a target is to be resumed: behind the highest number that was received of it, or up to which it was said to be
     /// complete. What comes without asking has a place of its own, also beside everything.
-    fn position(&self, root: &str, unasked: &[String]) -> u64 {
-        let of = |stream: &String| match root {
-            "*" => !unasked.iter().any(|of| of == root_of(stream)),
-            root => root_of(stream) == root,
+    fn position(&self, target: &str, unasked: &[String]) -> u64 {
+        let of = |stream: &String| match target {
+            "*" => !unasked.iter().any(|of| of == target_of(stream)),
+            target => target_of(stream) == target,
         };
         let received = self.held.iter().filter(|(stream, _)| of(stream)).filter_map(|(_, seqs)| seqs.last());
-        received.chain(self.since.get(root)).copied().max().unwrap_or(0)
+        received.chain(self.since.get(target)).copied().max().unwrap_or(0)
     }
 
-    /// Forgets what it held of a root, and begins anew.
-    fn begin(&mut self, root: &str, streams: impl Fn(&str) -> bool, since: u64) {
+    /// Forgets what it held of a target, and begins anew.
+    fn begin(&mut self, target: &str, streams: impl Fn(&str) -> bool, since: u64) {
         self.held.retain(|stream, _| !streams(stream));
         self.text.retain(|stream, _| !streams(stream));
-        self.since.insert(root.to_owned(), since);
-        self.replaying.remove(root);
+        self.since.insert(target.to_owned(), since);
+        self.replaying.remove(target);
     }
 
     fn read(&mut self, frame: &[u8], log: &[Arc<Committed>]) {
@@ -324,19 +324,19 @@ impl Client {
             }
             return;
         }
-        let root = frame["data"]["stream"].as_str().unwrap().to_owned();
-        if !self.since.contains_key(&root) {
-            // It was on its way when the root was unsubscribed.
+        let target = frame["data"]["stream"].as_str().unwrap().to_owned();
+        if !self.since.contains_key(&target) {
+            // It was on its way when the target was unsubscribed.
             return;
         }
         match frame["type"].as_str().unwrap() {
             "connection.replaying" => {
-                self.replaying.insert(root);
+                self.replaying.insert(target);
             }
             "connection.recovered" => {
-                assert!(self.replaying.remove(&root), "{root} recovers from nothing");
+                assert!(self.replaying.remove(&target), "{target} recovers from nothing");
                 let upto = frame["data"]["upto"].as_u64().unwrap();
-                let since = self.since.entry(root).or_default();
+                let since = self.since.entry(target).or_default();
                 *since = upto.max(*since);
             }
             other => panic!("unexpected {other}"),
@@ -398,9 +398,9 @@ impl Connection {
 
     fn say(&mut self, notice: &Notice) {
         let (kind, data) = match notice {
-            Notice::Replaying(root, from) => ("connection.replaying", json!({"stream": root, "from": from})),
-            Notice::Recovered(root, count, upto) => {
-                ("connection.recovered", json!({"stream": root, "recovered": count, "upto": upto}))
+            Notice::Replaying(target, from) => ("connection.replaying", json!({"stream": target, "from": from})),
+            Notice::Recovered(target, count, upto) => {
+                ("connection.recovered", json!({"stream": target, "recovered": count, "upto": upto}))
             }
         };
         self.tell(kind, &data);
@@ -439,7 +439,7 @@ impl System {
                 support::publish(kind, to, &data)
             }
             // A publisher names the whole; the catalog decides about the part.
-            "adw.agent_output_chunk" => support::event(kind, root_of(to)),
+            "adw.agent_output_chunk" => support::event(kind, target_of(to)),
             _ => support::event(kind, to),
         };
         let audience = envelope.audience().to_string();
@@ -465,14 +465,14 @@ impl System {
         let id = ConnectionId::from_u64(self.ids);
         let mut tracker = Tracker::new(position(self.log.len() as u64));
         let mailbox = Mailbox::new(Dialect::Canonical, MailboxBounds { frames: 6, bytes: 100_000 });
-        for root in unasked(person) {
-            tracker.hold(&root.parse().unwrap());
+        for target in unasked(person) {
+            tracker.hold(&target.parse().unwrap());
         }
         self.roster.connect(id, Member::new(Dialect::Canonical, claims(person), None));
         self.connections.insert(person, Connection { id, tracker, mailbox });
-        for root in unasked(person) {
-            let known = self.clients[person].since.contains_key(&root);
-            self.follow(person, &root, if known { From::WhereTheyStopped } else { From::Now });
+        for target in unasked(person) {
+            let known = self.clients[person].since.contains_key(&target);
+            self.follow(person, &target, if known { From::WhereTheyStopped } else { From::Now });
         }
     }
 
@@ -484,11 +484,11 @@ impl System {
             From::Beginning => 0,
             From::WhereTheyStopped => client.position(target, &unasked(person)),
         };
-        let root: Root = target.parse().unwrap();
+        let parsed: Target = target.parse().unwrap();
         // Streams that come under this target; what is received without asking has a place of its own.
         let own = unasked(person);
         let of = |stream: &str| {
-            if target == "*" { !own.contains(&root_of(stream).to_owned()) } else { root_of(stream) == target }
+            if target == "*" { !own.contains(&target_of(stream).to_owned()) } else { target_of(stream) == target }
         };
         let belongs = |audience: &Audience| of(&audience.to_string());
         connection.mailbox.purge_logged(belongs);
@@ -498,9 +498,9 @@ impl System {
             client.begin(target, of, at);
         }
         if from == From::Now {
-            return connection.tracker.follow_from_now(&root, position(at));
+            return connection.tracker.follow_from_now(&parsed, position(at));
         }
-        let notice = connection.tracker.follow(root, position(at), true);
+        let notice = connection.tracker.follow(parsed, position(at), true);
         notice.into_iter().for_each(|notice| connection.say(&notice));
     }
 
@@ -515,9 +515,9 @@ impl System {
     fn subscribe(&mut self, person: usize, target: &str, from: From) {
         self.read_answers(person);
         let connection = self.connections.get_mut(&person).unwrap();
-        let root: Root = target.parse().unwrap();
-        let new = connection.tracker.hold(&root);
-        let subscribed = self.roster.subscribe(connection.id, &root);
+        let parsed: Target = target.parse().unwrap();
+        let new = connection.tracker.hold(&parsed);
+        let subscribed = self.roster.subscribe(connection.id, &parsed);
         assert_eq!(subscribed.is_ok(), may_subscribe(person, target), "{target}");
         // The log is asked, and meanwhile something is routed.
         self.route(2);
@@ -525,10 +525,10 @@ impl System {
         match subscribed {
             Ok(Subscription::Kept) if from == From::Now => {
                 let head = position(self.log.len() as u64);
-                connection.tracker.follow_from_now(&root, head);
+                connection.tracker.follow_from_now(&parsed, head);
             }
             Ok(_) => self.follow(person, target, from),
-            Err(_) if new => connection.tracker.forget(&root),
+            Err(_) if new => connection.tracker.forget(&parsed),
             Err(_) => {}
         }
     }
@@ -536,12 +536,12 @@ impl System {
     fn unsubscribe(&mut self, person: usize, target: &str) {
         self.read_answers(person);
         let connection = self.connections.get_mut(&person).unwrap();
-        let root: Root = target.parse().unwrap();
-        self.roster.unsubscribe(connection.id, &root).unwrap();
-        connection.tracker.forget(&root);
+        let parsed: Target = target.parse().unwrap();
+        self.roster.unsubscribe(connection.id, &parsed).unwrap();
+        connection.tracker.forget(&parsed);
         let own = unasked(person);
         let of = |stream: &str| {
-            if target == "*" { !own.contains(&root_of(stream).to_owned()) } else { root_of(stream) == target }
+            if target == "*" { !own.contains(&target_of(stream).to_owned()) } else { target_of(stream) == target }
         };
         connection.mailbox.purge_logged(|audience| of(&audience.to_string()));
         connection.tell("connection.unsubscribed", &json!({"streams": [{"to": target}]}));
@@ -554,9 +554,9 @@ impl System {
         const MOST: usize = 2;
         let asked = self.connections[&person].tracker.behind();
         let place = |audience: &Audience| {
-            let own = audience.root();
-            let named = asked.iter().find(|(root, _)| Some(root) == own.as_ref());
-            named.or_else(|| asked.iter().find(|(root, _)| *root == Root::Realm)).map(|(_, at)| *at)
+            let own = audience.target();
+            let named = asked.iter().find(|(target, _)| Some(target) == own.as_ref());
+            named.or_else(|| asked.iter().find(|(target, _)| *target == Target::Realm)).map(|(_, at)| *at)
         };
         let behind = |event: &&Arc<Committed>| {
             place(event.envelope().audience()).is_some_and(|at| !at.covers(event.logged().unwrap().seq))

@@ -1,8 +1,8 @@
 //! The laws of the splice between replay and live, held against the log itself.
 //!
 //! A small world plays one connection: events are committed at one time and offered at another; pages are read at one
-//! time and arrive at another; roots are followed, forgotten and followed again in between; the mailbox overflows. The
-//! only question ever asked of the outcome is whether what was given out of each root is what the log holds behind the
+//! time and arrive at another; targets are followed, forgotten and followed again in between; the mailbox overflows. The
+//! only question ever asked of the outcome is whether what was given out of each target is what the log holds behind the
 //! position asked for: at any time the first part of it, when everything has come to rest all of it.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
@@ -12,7 +12,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use eventwire_protocol::{
-    Audience, Epoch, Position, Root, Seq,
+    Audience, Epoch, Position, Seq, Target,
     event::connection::GapReason,
     resume::{Cursor, Notice, Offer, Start, Tracker, gap, plan},
 };
@@ -22,13 +22,13 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 // The world
 // ---------------------------------------------------------------------------------------------------------------
 
-/// Streams, by root. The first two roots have two streams each.
+/// Streams, by target. The first two targets have two streams each.
 const STREAMS: &[&str] =
     &["adw:aaaaaaaa", "adw:aaaaaaaa/raw", "session:s", "session:s/private/u", "room:r", "adw:bbbbbbbb"];
 /// Roots that can be named.
 const ROOTS: &[&str] = &["adw:aaaaaaaa", "session:s", "room:r"];
 const EPOCH: Epoch = Epoch::from_bits(7);
-/// A root that is received without being named, as the default of a dialect has it.
+/// A target that is received without being named, as the default of a dialect has it.
 const UNNAMED: &str = "adw:bbbbbbbb";
 
 /// What other tasks do, also while a command is executed.
@@ -41,9 +41,9 @@ enum Meanwhile {
 }
 
 #[derive(Clone, Debug)]
-struct Target {
+struct Subscribe {
     /// Of [`ROOTS`]; the one behind the last is everything that an observer may see.
-    root: usize,
+    target: usize,
     /// From now on, or from an earlier position.
     since: Option<Index>,
     /// It is refused, after it was held.
@@ -56,7 +56,7 @@ enum Step {
     /// So many waiting events are handed to the link.
     Hand(usize),
     /// Targets are subscribed: first all are withheld, then, when the log was asked, they are followed.
-    Subscribe(Vec<Target>, Vec<Meanwhile>),
+    Subscribe(Vec<Subscribe>, Vec<Meanwhile>),
     /// A target is unsubscribed.
     Unsubscribe(usize),
     /// The log is read where the connection is behind: a page of so many events, which is under way from now on.
@@ -77,7 +77,7 @@ fn meanwhile() -> impl Strategy<Value = Meanwhile> {
 /// Steps over the first so many targets.
 fn step(targets: usize) -> impl Strategy<Value = Step> {
     let target = (0..targets, option::of(any::<Index>()), prop::bool::weighted(0.1))
-        .prop_map(|(root, since, refused)| Target { root, since, refused });
+        .prop_map(|(target, since, refused)| Subscribe { target, since, refused });
     prop_oneof![
         24 => meanwhile().prop_map(Step::Meanwhile),
         4 => (1..4_usize).prop_map(Step::Hand),
@@ -91,13 +91,13 @@ fn step(targets: usize) -> impl Strategy<Value = Step> {
 
 #[derive(Clone, Debug)]
 struct Page {
-    asked: Vec<(Root, Position)>,
+    asked: Vec<(Target, Position)>,
     events: Vec<(Audience, u64)>,
     upto: u64,
     end: bool,
 }
 
-/// What was given out of a root, and after which position everything is wanted.
+/// What was given out of a target, and after which position everything is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Given {
     since: u64,
@@ -115,19 +115,19 @@ struct World {
     /// The page that is under way. Whoever reads pages also executes commands, so a command drops it.
     page: Option<Page>,
     /// What is received by name, `*` included.
-    named: BTreeSet<Root>,
+    named: BTreeSet<Target>,
     /// What has a place of its own, because it was begun by name.
-    begun: BTreeSet<Root>,
+    begun: BTreeSet<Target>,
     /// Whether [`UNNAMED`] is received.
     unnamed: bool,
     /// Whether a command was executed while everything was received.
     regrouped: bool,
-    given: BTreeMap<Root, Given>,
+    given: BTreeMap<Target, Given>,
     /// Replays that were announced and are not complete: how many events they have brought.
-    brackets: BTreeMap<Root, u64>,
+    brackets: BTreeMap<Target, u64>,
 }
 
-fn root(text: &str) -> Root {
+fn target(text: &str) -> Target {
     text.parse().unwrap()
 }
 
@@ -139,8 +139,8 @@ fn seq(number: u64) -> Seq {
     Seq::new(number).unwrap()
 }
 
-fn root_of(audience: &Audience) -> Root {
-    audience.root().unwrap()
+fn target_of(audience: &Audience) -> Target {
+    audience.target().unwrap()
 }
 
 type Held<T = ()> = Result<T, TestCaseError>;
@@ -152,7 +152,7 @@ impl World {
         let head = log.len() as u64;
         let mut given = BTreeMap::new();
         if unnamed {
-            given.insert(root(UNNAMED), Given { since: head, seqs: Vec::new() });
+            given.insert(target(UNNAMED), Given { since: head, seqs: Vec::new() });
         }
         Self {
             routed: log.len(),
@@ -173,28 +173,28 @@ impl World {
         self.log.len() as u64
     }
 
-    /// Whether routing delivers events of a root to the connection.
-    fn receives(&self, root: &Root) -> bool {
-        self.named.contains(root) || self.named.contains(&Root::Realm) || self.given.contains_key(root)
+    /// Whether routing delivers events of a target to the connection.
+    fn receives(&self, target: &Target) -> bool {
+        self.named.contains(target) || self.named.contains(&Target::Realm) || self.given.contains_key(target)
     }
 
-    /// The numbers of the log that are in a root, behind a position.
-    fn log_of(&self, root: &Root, since: u64) -> Vec<u64> {
+    /// The numbers of the log that are in a target, behind a position.
+    fn log_of(&self, target: &Target, since: u64) -> Vec<u64> {
         let numbered = self.log.iter().zip(1_u64..);
-        numbered.filter(|(of, seq)| *seq > since && root_of(of) == *root).map(|(_, seq)| seq).collect()
+        numbered.filter(|(of, seq)| *seq > since && target_of(of) == *target).map(|(_, seq)| seq).collect()
     }
 
     fn give(&mut self, audience: &Audience, seq: u64) -> Held {
-        let root = root_of(audience);
-        let Some(given) = self.given.get_mut(&root) else {
-            return Err(TestCaseError::fail(format!("{seq} of {root} was given out and nobody wants it")));
+        let target = target_of(audience);
+        let Some(given) = self.given.get_mut(&target) else {
+            return Err(TestCaseError::fail(format!("{seq} of {target} was given out and nobody wants it")));
         };
         given.seqs.push(seq);
         let given = given.clone();
-        let expected = self.log_of(&root, given.since);
+        let expected = self.log_of(&target, given.since);
         prop_assert!(
             expected.starts_with(&given.seqs),
-            "{root}: given {:?}, which is not how {expected:?} begins",
+            "{target}: given {:?}, which is not how {expected:?} begins",
             given.seqs
         );
         Ok(())
@@ -203,16 +203,16 @@ impl World {
     fn notice(&mut self, notice: Option<Notice>) -> Held {
         match notice {
             None => {}
-            Some(Notice::Replaying(root, _)) => {
-                self.brackets.insert(root, 0);
+            Some(Notice::Replaying(target, _)) => {
+                self.brackets.insert(target, 0);
             }
-            Some(Notice::Recovered(root, count, upto)) => {
-                let brought = self.brackets.remove(&root);
+            Some(Notice::Recovered(target, count, upto)) => {
+                let brought = self.brackets.remove(&target);
                 prop_assert_eq!(brought, Some(count), "a replay ends that did not begin, or miscounts");
-                if root != Root::Realm && self.given.contains_key(&root) {
-                    let given = &self.given[&root];
-                    let until = self.log_of(&root, given.since).into_iter().filter(|seq| *seq <= upto.as_u64());
-                    prop_assert!(until.count() <= given.seqs.len(), "{root} is said to be complete up to {upto}");
+                if target != Target::Realm && self.given.contains_key(&target) {
+                    let given = &self.given[&target];
+                    let until = self.log_of(&target, given.since).into_iter().filter(|seq| *seq <= upto.as_u64());
+                    prop_assert!(until.count() <= given.seqs.len(), "{target} is said to be complete up to {upto}");
                 }
             }
         }
@@ -223,7 +223,7 @@ impl World {
         let Some(audience) = self.log.get(self.routed).cloned() else { return Ok(()) };
         self.routed += 1;
         let number = self.routed as u64;
-        if !self.receives(&root_of(&audience)) {
+        if !self.receives(&target_of(&audience)) {
             return Ok(());
         }
         if self.tracker.offer(&audience, seq(number)) != Offer::Deliver {
@@ -250,96 +250,96 @@ impl World {
         Ok(())
     }
 
-    fn purge(&mut self, root: &Root) {
-        self.mail.retain(|(audience, _)| root_of(audience) != *root);
+    fn purge(&mut self, target: &Target) {
+        self.mail.retain(|(audience, _)| target_of(audience) != *target);
     }
 
-    fn subscribe(&mut self, targets: &[Target], meanwhile: &[Meanwhile]) -> Held {
+    fn subscribe(&mut self, targets: &[Subscribe], meanwhile: &[Meanwhile]) -> Held {
         self.page = None;
-        self.regrouped |= self.named.contains(&Root::Realm);
-        let mut accepted: Vec<(Root, Option<u64>, bool)> = Vec::new();
-        for target in targets {
-            let root = ROOTS.get(target.root).map_or(Root::Realm, |name| root(name));
-            if accepted.iter().any(|(of, ..)| *of == root) {
+        self.regrouped |= self.named.contains(&Target::Realm);
+        let mut accepted: Vec<(Target, Option<u64>, bool)> = Vec::new();
+        for wanted in targets {
+            let target = ROOTS.get(wanted.target).map_or(Target::Realm, |name| target(name));
+            if accepted.iter().any(|(of, ..)| *of == target) {
                 continue;
             }
-            let new = self.tracker.hold(&root);
-            if target.refused {
+            let new = self.tracker.hold(&target);
+            if wanted.refused {
                 if new {
-                    self.tracker.forget(&root);
-                    if self.named.contains(&Root::Realm) && self.given.contains_key(&root) {
-                        self.begun.insert(root);
+                    self.tracker.forget(&target);
+                    if self.named.contains(&Target::Realm) && self.given.contains_key(&target) {
+                        self.begun.insert(target);
                     }
                 }
                 continue;
             }
-            let since = target.since.map(|at| at.index(self.log.len() + 1) as u64);
-            let new = self.named.insert(root.clone());
-            accepted.push((root, since, new));
+            let since = wanted.since.map(|at| at.index(self.log.len() + 1) as u64);
+            let new = self.named.insert(target.clone());
+            accepted.push((target, since, new));
         }
         // The log is asked how far it reaches, and goes on.
         let (before, after) = meanwhile.split_at(meanwhile.len() / 2);
         before.iter().try_for_each(|meanwhile| self.meanwhile(meanwhile))?;
         let head = self.head();
         after.iter().try_for_each(|meanwhile| self.meanwhile(meanwhile))?;
-        for (root, since, new) in accepted {
+        for (target, since, new) in accepted {
             let at = since.unwrap_or(head);
             if since.is_some() || new {
-                self.begin(&root, at, since.is_some());
+                self.begin(&target, at, since.is_some());
             }
             match since {
                 Some(_) => {
-                    let notice = self.tracker.follow(root, position(at), true);
+                    let notice = self.tracker.follow(target, position(at), true);
                     self.notice(notice)?;
                 }
-                None => self.tracker.follow_from_now(&root, position(at)),
+                None => self.tracker.follow_from_now(&target, position(at)),
             }
         }
         Ok(())
     }
 
-    /// Notes what is wanted of a root from now on: everything behind `at`.
-    fn begin(&mut self, root: &Root, at: u64, asked_for: bool) {
-        if *root != Root::Realm {
-            self.begun.insert(root.clone());
-            // Whoever receives the root anyway, because of observing, loses nothing by naming it.
-            if asked_for || !self.given.contains_key(root) {
-                self.brackets.remove(root);
-                self.purge(root);
-                self.given.insert(root.clone(), Given { since: at, seqs: Vec::new() });
+    /// Notes what is wanted of a target from now on: everything behind `at`.
+    fn begin(&mut self, target: &Target, at: u64, asked_for: bool) {
+        if *target != Target::Realm {
+            self.begun.insert(target.clone());
+            // Whoever receives the target anyway, because of observing, loses nothing by naming it.
+            if asked_for || !self.given.contains_key(target) {
+                self.brackets.remove(target);
+                self.purge(target);
+                self.given.insert(target.clone(), Given { since: at, seqs: Vec::new() });
             }
             return;
         }
-        self.brackets.remove(root);
+        self.brackets.remove(target);
         for stream in STREAMS {
-            let root = root_of(&stream.parse().unwrap());
+            let target = target_of(&stream.parse().unwrap());
             // What was named and begun keeps its own place.
-            if !(self.named.contains(&root) && self.begun.contains(&root)) {
-                self.begun.remove(&root);
-                self.brackets.remove(&root);
-                self.purge(&root);
-                self.given.insert(root.clone(), Given { since: at, seqs: Vec::new() });
+            if !(self.named.contains(&target) && self.begun.contains(&target)) {
+                self.begun.remove(&target);
+                self.brackets.remove(&target);
+                self.purge(&target);
+                self.given.insert(target.clone(), Given { since: at, seqs: Vec::new() });
             }
         }
     }
 
-    fn unsubscribe(&mut self, target: usize) {
-        let root = ROOTS.get(target).map_or(Root::Realm, |name| root(name));
+    fn unsubscribe(&mut self, number: usize) {
+        let target = ROOTS.get(number).map_or(Target::Realm, |name| target(name));
         self.page = None;
-        self.regrouped |= self.named.contains(&Root::Realm);
-        self.tracker.forget(&root);
-        self.named.remove(&root);
-        if root == Root::Realm {
-            self.brackets.remove(&root);
+        self.regrouped |= self.named.contains(&Target::Realm);
+        self.tracker.forget(&target);
+        self.named.remove(&target);
+        if target == Target::Realm {
+            self.brackets.remove(&target);
         }
         for stream in STREAMS {
-            let root = root_of(&stream.parse().unwrap());
-            let unasked = self.unnamed && root == self::root(UNNAMED);
-            if !self.named.contains(&root) && !self.named.contains(&Root::Realm) && !unasked {
-                self.begun.remove(&root);
-                self.purge(&root);
-                self.given.remove(&root);
-                self.brackets.remove(&root);
+            let target = target_of(&stream.parse().unwrap());
+            let unasked = self.unnamed && target == self::target(UNNAMED);
+            if !self.named.contains(&target) && !self.named.contains(&Target::Realm) && !unasked {
+                self.begun.remove(&target);
+                self.purge(&target);
+                self.given.remove(&target);
+                self.brackets.remove(&target);
             }
         }
     }
@@ -349,10 +349,10 @@ impl World {
         if self.page.is_some() || asked.is_empty() {
             return;
         }
-        // As the history reads: a root that is asked for by name from its own position, the rest with everything.
+        // As the history reads: a target that is asked for by name from its own position, the rest with everything.
         let from = |audience: &Audience| {
-            let own = asked.iter().find(|(root, _)| *root == root_of(audience));
-            own.or_else(|| asked.iter().find(|(root, _)| *root == Root::Realm)).map(|(_, at)| *at)
+            let own = asked.iter().find(|(target, _)| *target == target_of(audience));
+            own.or_else(|| asked.iter().find(|(target, _)| *target == Target::Realm)).map(|(_, at)| *at)
         };
         let numbered = self.log.iter().zip(1_u64..);
         let mut events: Vec<(Audience, u64)> = numbered
@@ -374,8 +374,8 @@ impl World {
             let paged = self.tracker.page(&asked, [(&audience, seq(number))], Position::START, false);
             prop_assert_eq!(&paged.notices, &[]);
             if paged.wanted == [true] {
-                let root = root_of(&audience);
-                let bracket = if asked.iter().any(|(of, _)| *of == root) { root } else { Root::Realm };
+                let target = target_of(&audience);
+                let bracket = if asked.iter().any(|(of, _)| *of == target) { target } else { Target::Realm };
                 if let Some(count) = self.brackets.get_mut(&bracket) {
                     *count += 1;
                 }
@@ -421,14 +421,14 @@ impl World {
         self.mail.clear();
         self.page = None;
         self.brackets.clear();
-        let unnamed = self.unnamed.then(|| root(UNNAMED));
-        let roots: Vec<Root> = self.named.iter().cloned().chain(unnamed).collect();
-        for root in &roots {
-            self.tracker.hold(root);
+        let unnamed = self.unnamed.then(|| target(UNNAMED));
+        let targets: Vec<Target> = self.named.iter().cloned().chain(unnamed).collect();
+        for target in &targets {
+            self.tracker.hold(target);
         }
-        for root in roots {
-            let at = cursor.position(&root);
-            let notice = self.tracker.follow(root, at, true);
+        for target in targets {
+            let at = cursor.position(&target);
+            let notice = self.tracker.follow(target, at, true);
             self.notice(notice)?;
         }
         Ok(())
@@ -456,8 +456,8 @@ impl World {
     /// Whether everything that is wanted was given out, and every replay that was announced is complete.
     fn check_complete(&self) -> Held {
         prop_assert_eq!(&self.brackets, &BTreeMap::new());
-        for (root, given) in &self.given {
-            prop_assert_eq!(&given.seqs, &self.log_of(root, given.since), "{}", root);
+        for (target, given) in &self.given {
+            prop_assert_eq!(&given.seqs, &self.log_of(target, given.since), "{}", target);
         }
         Ok(())
     }
@@ -466,18 +466,18 @@ impl World {
     fn check_cursor(&self) -> Held {
         let cursor: Cursor = self.tracker.cursor(EPOCH).to_string().parse().unwrap();
         prop_assert_eq!(cursor.epoch, EPOCH);
-        let observing = self.named.contains(&Root::Realm);
+        let observing = self.named.contains(&Target::Realm);
         if self.regrouped {
             // A cursor is for connections that name everything at once, when they begin. Those that change what they
             // name while they observe know their positions.
             return Ok(());
         }
-        for (root, given) in &self.given {
-            let named = !observing || self.named.contains(root);
-            let at = cursor.position(if named { root } else { &Root::Realm }).as_u64();
+        for (target, given) in &self.given {
+            let named = !observing || self.named.contains(target);
+            let at = cursor.position(if named { target } else { &Target::Realm }).as_u64();
             // Everything up to the position was given, and nothing behind it.
-            let until: Vec<u64> = self.log_of(root, given.since).into_iter().filter(|seq| *seq <= at).collect();
-            prop_assert_eq!(&given.seqs, &until, "the cursor says {} for {}", at, root);
+            let until: Vec<u64> = self.log_of(target, given.since).into_iter().filter(|seq| *seq <= at).collect();
+            prop_assert_eq!(&given.seqs, &until, "the cursor says {} for {}", at, target);
         }
         Ok(())
     }
@@ -551,14 +551,14 @@ proptest! {
 }
 
 /// A tracker to which everything is live, and which was given number 1 of a room; it waits in the mailbox.
-fn observer() -> (Tracker, Root, Audience) {
+fn observer() -> (Tracker, Target, Audience) {
     let mut tracker = Tracker::new(Position::START);
     let audience: Audience = "room:r".parse().unwrap();
-    tracker.hold(&Root::Realm);
-    tracker.follow_from_now(&Root::Realm, Position::START);
+    tracker.hold(&Target::Realm);
+    tracker.follow_from_now(&Target::Realm, Position::START);
     assert!(!tracker.is_behind());
     assert_eq!(tracker.offer(&audience, seq(1)), Offer::Deliver);
-    (tracker, root_of(&audience), audience)
+    (tracker, target_of(&audience), audience)
 }
 
 #[test]
@@ -592,7 +592,7 @@ fn log_06_a_root_that_is_named_while_its_events_are_lost_begins_in_front_of_them
 #[test]
 fn cmd_05_subscribing_again_from_now_on_leaves_a_replay_as_it_is() {
     let mut tracker = Tracker::new(position(5));
-    let room = root(ROOTS[2]);
+    let room = target(ROOTS[2]);
     assert_eq!(tracker.follow(room.clone(), position(5), true), Some(Notice::Replaying(room.clone(), position(5))));
     assert!(!tracker.hold(&room));
     tracker.follow_from_now(&room, position(5));

@@ -10,8 +10,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use eventwire_protocol::{
-    BrowserSession, Claims, ConnectionId, Dialect, Envelope, ErrorCode, Member, Permission, Role, Root, Roster, Scope,
-    SessionId, Time,
+    BrowserSession, Claims, ConnectionId, Dialect, Envelope, ErrorCode, Member, Permission, Role, Roster, Scope,
+    SessionId, Target, Time,
     address::Modifiers,
     envelope::Committed,
     explain::{Records, SubscribedAt, explain},
@@ -28,7 +28,7 @@ impl Records for NoRecords {
         Time::from_unix_micros(0)
     }
 
-    fn subscribed(&self, _: ConnectionId, _: &Root) -> Option<SubscribedAt> {
+    fn subscribed(&self, _: ConnectionId, _: &Target) -> Option<SubscribedAt> {
         None
     }
 
@@ -624,7 +624,7 @@ proptest! {
                 apply(&mut once, guest, deed);
                 let mut twice = once.clone();
                 if let Deed::Subscribe(target) = deed {
-                    let target: Root = target.parse().unwrap();
+                    let target: Target = target.parse().unwrap();
                     let again = twice.subscribe(id(guest), &target);
                     prop_assert!(again.as_ref().map_or(true, |it| *it != Subscription::Added), "{again:?}");
                 }
@@ -649,7 +649,7 @@ proptest! {
         }
         let mut at_once = one_by_one.clone();
         for (subscribe, targets) in commands {
-            let targets: Vec<Root> = targets.iter().map(|target| target.parse().unwrap()).collect();
+            let targets: Vec<Target> = targets.iter().map(|target| target.parse().unwrap()).collect();
             if subscribe {
                 let expected: Vec<_> = targets.iter().map(|target| one_by_one.subscribe(id, target)).collect();
                 prop_assert_eq!(at_once.subscribe_all(id, &targets).unwrap(), expected);
@@ -1006,7 +1006,7 @@ fn auth_07_a_browser_session_is_never_joined_by_naming_it() {
     let mut roster = Roster::new();
     roster.connect(own, Member::new(Dialect::Canonical, Claims::anonymous(), Some(home)));
     roster.connect(stranger, Member::new(Dialect::Canonical, Claims::loopback(), None));
-    let target: Root = format!("session:{hash}").parse().unwrap();
+    let target: Target = format!("session:{hash}").parse().unwrap();
     assert_eq!(roster.subscribe(own, &target), Ok(Subscription::Implicit));
     assert_eq!(roster.subscribe(stranger, &target).unwrap_err().code, ErrorCode::Forbidden);
     let event = support::event("_vendor.event", &format!("session:{hash}"));

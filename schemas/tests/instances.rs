@@ -11,7 +11,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Dice, Spot, faults, instance, resolved, spots, validator, workspace};
-use eventwire_protocol::address::Root;
+use eventwire_protocol::address::Target;
 use eventwire_protocol::command::Request;
 use eventwire_protocol::envelope::Envelope;
 use eventwire_protocol::frame::{EventFrame, Incoming, Publication, read_strict};
@@ -273,7 +273,7 @@ fn env_05_a_target_is_what_its_pattern_says_and_nothing_else() {
     for _ in 0..2000 {
         let target = instance(schema, schema, dice);
         let text = target.as_str().unwrap();
-        assert!(text.parse::<Root>().is_ok(), "the parser refuses {text}");
+        assert!(text.parse::<Target>().is_ok(), "the parser refuses {text}");
         // One letter more, less or other: the two still agree.
         let at = dice.below(text.len());
         let letter = *dice.pick(&['~', '/', ':', 'g', '0', ' ', '*', 'é']);
@@ -281,7 +281,7 @@ fn env_05_a_target_is_what_its_pattern_says_and_nothing_else() {
         let less: String = after.chars().skip(1).collect();
         for other in [format!("{before}{letter}{after}"), format!("{before}{less}"), format!("{before}{letter}{less}")]
         {
-            let parsed = other.parse::<Root>();
+            let parsed = other.parse::<Target>();
             assert_eq!(described.is_valid(&json!(other)), parsed.is_ok(), "{other:?}: {parsed:?}");
             refused += usize::from(parsed.is_err());
         }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     catalog::{Event, EventType},
     envelope::Envelope,
     error::ErrorCode,
@@ -149,9 +149,9 @@ fn subscribed(answer: &Subscribed, time: Time) -> Option<Value> {
     }
 }
 
-fn acknowledgement<'a>(status: &str, streams: impl Iterator<Item = &'a Root>, time: Time) -> Option<Value> {
+fn acknowledgement<'a>(status: &str, streams: impl Iterator<Item = &'a Target>, time: Time) -> Option<Value> {
     let adws = streams.filter_map(|stream| match stream {
-        Root::Adw(id) => Some(id),
+        Target::Adw(id) => Some(id),
         _ => None,
     });
     let adws: Vec<_> = adws.collect();

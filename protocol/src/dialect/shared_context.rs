@@ -16,7 +16,7 @@ pub use ask::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     catalog::{Event, EventType},
     envelope::Envelope,
     event::{
@@ -123,7 +123,7 @@ fn answer_to_subscribe(subscribed: &Subscribed) -> Value {
         return json!({"type": "error", "message": refused.message});
     }
     let context = subscribed.streams.iter().find_map(|stream| match &stream.to {
-        Root::Session(id @ SessionId::Context(_)) => Some(id),
+        Target::Session(id @ SessionId::Context(_)) => Some(id),
         _ => None,
     });
     json!({"type": "subscribed", "session_id": context, "status": "success"})

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::open::MAX_INTEGER;
 use crate::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     claims::Permission,
     error::ErrorCode,
     id::{ConnectionId, Epoch, Position, SessionId, UserId},
@@ -101,7 +101,7 @@ pub struct Heartbeat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StreamPosition {
     /// The stream.
-    pub to: Root,
+    pub to: Target,
     /// Its last sequence number that was sent to you.
     pub seq: Position,
 }
@@ -124,7 +124,7 @@ pub struct Subscribed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SubscribedStream {
     /// The target.
-    pub to: Root,
+    pub to: Target,
     // Not that of the target, which would count private messages (AUTH-16).
     /// The highest sequence number of the history, 0 for none.
     pub head: Position,
@@ -155,14 +155,14 @@ pub struct Unsubscribed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct UnsubscribedStream {
     /// The target.
-    pub to: Root,
+    pub to: Target,
 }
 
 /// Older events of a stream follow, until `connection.recovered`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Replaying {
     /// The stream.
-    pub stream: Root,
+    pub stream: Target,
     /// The replay holds what comes after this position.
     pub from: Position,
 }
@@ -171,7 +171,7 @@ pub struct Replaying {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Recovered {
     /// The stream.
-    pub stream: Root,
+    pub stream: Target,
     /// How many events were replayed.
     #[schemars(range(max = MAX_INTEGER))]
     pub recovered: u64,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use eventwire_protocol::{address::Root, id::Position};
+use eventwire_protocol::{address::Target, id::Position};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -141,7 +141,7 @@ impl Builder {
 
     /// Receive everything that an observer may see. Needs the permission `observe`.
     pub fn observe(self) -> Self {
-        self.subscribe(Root::Realm)
+        self.subscribe(Target::Realm)
     }
 
     /// Go on where another client stopped; see [`Client::checkpoint`].
@@ -197,12 +197,12 @@ impl Builder {
         }
         let (mut targets, mut since) = (Vec::new(), Vec::new());
         for (to, number) in self.targets {
-            let root = parse_target(&to).map_err(|source| BuildError::Target { to: to.clone(), source })?;
+            let target = parse_target(&to).map_err(|source| BuildError::Target { to: to.clone(), source })?;
             if let Some(number) = number {
                 let position = Position::new(number).ok_or(BuildError::Since { to, since: number })?;
-                since.push((root.clone(), position));
+                since.push((target.clone(), position));
             }
-            targets.push(root);
+            targets.push(target);
         }
         let mut checkpoint = self.checkpoint;
         checkpoint.positions.extend(since);

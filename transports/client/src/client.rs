@@ -8,7 +8,7 @@ use std::{
 };
 
 use eventwire_protocol::{
-    address::Root,
+    address::Target,
     catalog::Event,
     event::{Payload, connection},
     id::{ContextId, IdError, Position},
@@ -132,8 +132,8 @@ impl StatusChanges {
 }
 
 pub(crate) enum Call {
-    Subscribe(Vec<(Root, Option<Position>)>, Waiting),
-    Unsubscribe(Vec<Root>, Waiting),
+    Subscribe(Vec<(Target, Option<Position>)>, Waiting),
+    Unsubscribe(Vec<Target>, Waiting),
     Ping(Option<Value>, Waiting),
     Authenticate(String, Waiting),
     Checkpoint(oneshot::Sender<Checkpoint>),
@@ -250,15 +250,15 @@ impl Client {
     }
 }
 
-pub(crate) fn parse_target(to: &str) -> Result<Root, IdError> {
-    let root: Root = to.parse()?;
-    if is_joinable(&root) {
-        return Ok(root);
+pub(crate) fn parse_target(to: &str) -> Result<Target, IdError> {
+    let target: Target = to.parse()?;
+    if is_joinable(&target) {
+        return Ok(target);
     }
     // Reads as no context id, and says what one is.
-    to.trim_start_matches("session:").parse::<ContextId>().map(|id| Root::Session(id.into()))
+    to.trim_start_matches("session:").parse::<ContextId>().map(|id| Target::Session(id.into()))
 }
 
-fn parse_call_target(to: &str) -> Result<Root, CommandError> {
+fn parse_call_target(to: &str) -> Result<Target, CommandError> {
     parse_target(to).map_err(|source| CommandError::Target { to: to.to_owned(), source })
 }

@@ -3,20 +3,20 @@
 
 use std::collections::VecDeque;
 
-use eventwire_protocol::{address::Root, event::connection, id::Position, limits::MAX_SUBSCRIPTIONS};
+use eventwire_protocol::{address::Target, event::connection, id::Position, limits::MAX_SUBSCRIPTIONS};
 use serde_json::Value;
 
 use crate::client::Waiting;
 
 /// The targets of one caller, and where it waits for its answer.
-pub(crate) type Caller = (Vec<Root>, Waiting);
+pub(crate) type Caller = (Vec<Target>, Waiting);
 
 /// Targets that are wanted, or no longer wanted, by one command.
 pub(crate) struct Batch {
     /// Whether they are wanted.
     pub(crate) wanted: bool,
     /// Each target once, with the position to begin after.
-    pub(crate) targets: Vec<(Root, Option<Position>)>,
+    pub(crate) targets: Vec<(Target, Option<Position>)>,
     pub(crate) callers: Vec<Caller>,
 }
 
@@ -45,20 +45,20 @@ pub(crate) struct Calls {
 impl Calls {
     /// A change of targets goes with the last command of its kind that waits, unless one behind that is about the same
     /// targets.
-    pub(crate) fn change(&mut self, wanted: bool, targets: Vec<(Root, Option<Position>)>, waiting: Waiting) {
-        let names = targets.iter().map(|(root, _)| root.clone()).collect();
+    pub(crate) fn change(&mut self, wanted: bool, targets: Vec<(Target, Option<Position>)>, waiting: Waiting) {
+        let names = targets.iter().map(|(target, _)| target.clone()).collect();
         for held in self.waiting.iter_mut().rev() {
             let Held::Batch(batch) = held else { continue };
             if batch.wanted == wanted && batch.takes(&targets) {
-                for (root, since) in targets {
-                    if !batch.names(&root) {
-                        batch.targets.push((root, since));
+                for (target, since) in targets {
+                    if !batch.names(&target) {
+                        batch.targets.push((target, since));
                     }
                 }
                 batch.callers.push((names, waiting));
                 return;
             }
-            if targets.iter().any(|(root, _)| batch.names(root)) {
+            if targets.iter().any(|(target, _)| batch.names(target)) {
                 break;
             }
         }
@@ -84,24 +84,24 @@ impl Calls {
 }
 
 impl Batch {
-    fn names(&self, root: &Root) -> bool {
-        self.targets.iter().any(|(named, _)| named == root)
+    fn names(&self, target: &Target) -> bool {
+        self.targets.iter().any(|(named, _)| named == target)
     }
 
     /// Whether these go with it: there is room, and no target is asked for from two positions.
-    fn takes(&self, targets: &[(Root, Option<Position>)]) -> bool {
-        let agrees = |(root, since): &(Root, Option<Position>)| {
-            self.targets.iter().all(|(named, position)| named != root || position == since)
+    fn takes(&self, targets: &[(Target, Option<Position>)]) -> bool {
+        let agrees = |(target, since): &(Target, Option<Position>)| {
+            self.targets.iter().all(|(named, position)| named != target || position == since)
         };
         self.targets.len() + targets.len() <= MAX_SUBSCRIPTIONS && targets.iter().all(agrees)
     }
 }
 
 /// The part of an answer that is about the targets of one caller.
-pub(crate) fn part_of(answer: &connection::Subscribed, targets: &[Root]) -> connection::Subscribed {
+pub(crate) fn part_of(answer: &connection::Subscribed, targets: &[Target]) -> connection::Subscribed {
     let mut part = answer.clone();
     part.streams.retain(|stream| targets.contains(&stream.to));
-    part.refused.retain(|refused| targets.iter().any(|root| root.to_string() == refused.to));
+    part.refused.retain(|refused| targets.iter().any(|target| target.to_string() == refused.to));
     part
 }
 
@@ -120,7 +120,7 @@ mod tests {
         std::iter::from_fn(|| calls.take())
             .map(|held| match held {
                 Held::Batch(batch) => {
-                    let names: Vec<_> = batch.targets.iter().map(|(root, _)| root.to_string()).collect();
+                    let names: Vec<_> = batch.targets.iter().map(|(target, _)| target.to_string()).collect();
                     format!("{}{} for {}", if batch.wanted { "+" } else { "-" }, names.join(","), batch.callers.len())
                 }
                 Held::Ping(..) => "ping".to_owned(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use eventwire_protocol::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     catalog::Event,
     frame::Incoming,
 };
@@ -26,7 +26,7 @@ pub enum Concern {
     /// Every target: a state of the connection, or a gap of everything that an observer sees.
     All,
     /// One target: its events, its gaps, its replay, its refusal.
-    Target(Root),
+    Target(Target),
     /// None of them.
     Connection,
 }
@@ -34,10 +34,10 @@ pub enum Concern {
 impl Item {
     /// What the item is about.
     pub fn concern(&self) -> Concern {
-        let of_stream = |stream: &str| match (stream.parse::<Root>(), stream.parse::<Audience>()) {
-            (Ok(Root::Realm), _) => Concern::All,
-            (Ok(root), _) => Concern::Target(root),
-            (_, Ok(audience)) => audience.root().map_or(Concern::Connection, Concern::Target),
+        let of_stream = |stream: &str| match (stream.parse::<Target>(), stream.parse::<Audience>()) {
+            (Ok(Target::Realm), _) => Concern::All,
+            (Ok(target), _) => Concern::Target(target),
+            (_, Ok(audience)) => audience.target().map_or(Concern::Connection, Concern::Target),
             _ => Concern::Connection,
         };
         match self {
@@ -45,8 +45,8 @@ impl Item {
             Item::Gap(gap) => of_stream(&gap.stream),
             Item::Refused(refused) => refused.to.parse().map_or(Concern::Connection, Concern::Target),
             Item::Unreadable { .. } => Concern::Connection,
-            Item::Event(frame) => match (frame.to.root(), &frame.data) {
-                (Some(root), _) => Concern::Target(root),
+            Item::Event(frame) => match (frame.to.target(), &frame.data) {
+                (Some(target), _) => Concern::Target(target),
                 (None, Incoming::Known(event)) => match &**event {
                     Event::ConnectionReplaying(replaying) => Concern::Target(replaying.stream.clone()),
                     Event::ConnectionRecovered(recovered) => Concern::Target(recovered.stream.clone()),
@@ -102,7 +102,7 @@ struct Readers {
 #[derive(Debug)]
 struct Scope {
     /// `None` takes what concerns no other.
-    target: Option<Root>,
+    target: Option<Target>,
     items: mpsc::Sender<Item>,
 }
 
@@ -146,8 +146,8 @@ impl Scopes {
     /// # Errors
     /// [`BuildError::Target`]: it is none.
     pub fn target(&self, to: &str) -> Result<TargetItems, BuildError> {
-        let root = parse_target(to).map_err(|source| BuildError::Target { to: to.to_owned(), source })?;
-        Ok(self.reader(Some(root)))
+        let target = parse_target(to).map_err(|source| BuildError::Target { to: to.to_owned(), source })?;
+        Ok(self.reader(Some(target)))
     }
 
     /// The items that concern no target with a reader of its own, and every state.
@@ -155,7 +155,7 @@ impl Scopes {
         self.reader(None)
     }
 
-    fn reader(&self, target: Option<Root>) -> TargetItems {
+    fn reader(&self, target: Option<Target>) -> TargetItems {
         let (sender, items) = mpsc::channel(ITEMS);
         let mut readers = lock(&self.shared);
         if !readers.ended {
@@ -175,7 +175,7 @@ fn readers_of(scopes: &mut Vec<Scope>, item: &Item) -> Vec<mpsc::Sender<Item>> {
     let concern = item.concern();
     let takes = |scope: &&Scope| match (&concern, &scope.target) {
         (Concern::All, _) => true,
-        (Concern::Target(root), Some(target)) => root == target,
+        (Concern::Target(of), Some(target)) => of == target,
         (Concern::Target(_) | Concern::Connection, _) => false,
     };
     let mut readers: Vec<_> = scopes.iter().filter(takes).map(|scope| scope.items.clone()).collect();

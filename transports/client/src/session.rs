@@ -1,7 +1,7 @@
 //! What a client remembers over all of its connections: which targets it wants, how far it has read each of them, and which
 //! of its commands are unanswered. No socket, no clock, no randomness: text goes in, text and [`Output`] come out.
 //!
-//! A position belongs to a [`Root`], because the frames of a root come in the order of their numbers. That one number is
+//! A position belongs to a [`Target`], because the frames of a target come in the order of their numbers. That one number is
 //! enough to resume, and everything at or below it is a duplicate. Holes are looked for in each exact stream, since `prev`
 //! chains the frames of one stream: a `prev` above the last number seen there names something that never came (LOG-02).
 //!
@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eventwire_protocol::{
-    address::{Audience, Root},
+    address::{Audience, Target},
     catalog::Event,
     command::{Authenticate, Command, Ping, Subscribe, Unsubscribe, Unwanted, Wanted},
     error::ErrorBody,
@@ -195,7 +195,7 @@ pub struct Checkpoint {
     /// The history that the positions belong to.
     pub epoch: Option<Epoch>,
     /// How far each wanted target has been read.
-    pub positions: BTreeMap<Root, Position>,
+    pub positions: BTreeMap<Target, Position>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +240,7 @@ struct Pending {
 pub struct Session {
     connected: bool,
     epoch: Option<Epoch>,
-    readings: BTreeMap<Root, Reading>,
+    readings: BTreeMap<Target, Reading>,
     streams: BTreeMap<Audience, Seq>,
     pending: BTreeMap<CommandId, Pending>,
     /// The `subscribe` commands that make the targets of this connection, while unanswered.
@@ -251,21 +251,21 @@ pub struct Session {
     /// The present event stream was asked for before its targets changed, or before the epoch of their positions was known.
     stale: bool,
     /// Targets whose other history was told on this connection by us; the server says so as well.
-    told: BTreeSet<Root>,
+    told: BTreeSet<Target>,
     /// Wanted targets that the present event stream cannot carry.
-    uncarried: BTreeSet<Root>,
+    uncarried: BTreeSet<Target>,
     /// Where an event stream began that was cut off before its welcome: what comes without asking begins there.
     began: Option<Position>,
 }
 
 impl Session {
     /// A session that wants these targets, from these positions on where they are known.
-    pub fn new(targets: impl IntoIterator<Item = Root>, checkpoint: Checkpoint) -> Self {
+    pub fn new(targets: impl IntoIterator<Item = Target>, checkpoint: Checkpoint) -> Self {
         let wanted = |position| Reading::new(Interest::Wanted, position);
-        let mut readings: BTreeMap<Root, Reading> =
-            checkpoint.positions.into_iter().map(|(root, position)| (root, wanted(Some(position)))).collect();
-        for root in targets {
-            readings.entry(root).or_insert_with(|| wanted(None));
+        let mut readings: BTreeMap<Target, Reading> =
+            checkpoint.positions.into_iter().map(|(target, position)| (target, wanted(Some(position)))).collect();
+        for target in targets {
+            readings.entry(target).or_insert_with(|| wanted(None));
         }
         Session { epoch: checkpoint.epoch, readings, ..Session::default() }
     }
@@ -276,14 +276,14 @@ impl Session {
             .readings
             .iter()
             .filter(|(_, reading)| reading.interest != Interest::Seen)
-            .filter_map(|(root, reading)| Some((root.clone(), reading.position?)))
+            .filter_map(|(target, reading)| Some((target.clone(), reading.position?)))
             .collect();
         Checkpoint { epoch: self.epoch, positions }
     }
 
     /// The targets that the application wants.
-    pub fn wanted(&self) -> impl Iterator<Item = &Root> {
-        self.readings.iter().filter(|(_, reading)| reading.interest == Interest::Wanted).map(|(root, _)| root)
+    pub fn wanted(&self) -> impl Iterator<Item = &Target> {
+        self.readings.iter().filter(|(_, reading)| reading.interest == Interest::Wanted).map(|(target, _)| target)
     }
 
     /// How many targets a connection is made with.
@@ -295,16 +295,16 @@ impl Session {
 
     /// Wants targets, from these positions on; without a position from now on, or from where it already reads. Without a
     /// connection the targets are subscribed at the next welcome, and answered then.
-    pub fn subscribe(&mut self, targets: Vec<(Root, Option<Position>)>, outputs: &mut Vec<Output>) -> CommandId {
+    pub fn subscribe(&mut self, targets: Vec<(Target, Option<Position>)>, outputs: &mut Vec<Output>) -> CommandId {
         let mut epoch = None;
         let streams = targets
             .into_iter()
-            .map(|(root, since)| {
+            .map(|(target, since)| {
                 if since.is_some() {
                     epoch = self.epoch;
                 }
-                let wanted = Wanted { to: root.to_string(), since };
-                let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Wanted, None));
+                let wanted = Wanted { to: target.to_string(), since };
+                let reading = self.readings.entry(target).or_insert(Reading::new(Interest::Wanted, None));
                 reading.interest = Interest::Wanted;
                 wanted
             })
@@ -313,13 +313,13 @@ impl Session {
     }
 
     /// No longer wants targets.
-    pub fn unsubscribe(&mut self, targets: Vec<Root>, outputs: &mut Vec<Output>) -> CommandId {
-        let streams = targets.iter().map(|root| Unwanted { to: root.to_string() }).collect();
-        for root in &targets {
-            self.forget(root);
+    pub fn unsubscribe(&mut self, targets: Vec<Target>, outputs: &mut Vec<Output>) -> CommandId {
+        let streams = targets.iter().map(|target| Unwanted { to: target.to_string() }).collect();
+        for target in &targets {
+            self.forget(target);
         }
         // What is for everyone comes whether it is wanted or not.
-        if self.over == Transport::Sse && targets.iter().all(|root| !is_in_query(root)) {
+        if self.over == Transport::Sse && targets.iter().all(|target| !is_in_query(target)) {
             let id = self.next_id();
             outputs.push(Output::Answer(id, Answer::Moot));
             return id;
@@ -411,10 +411,10 @@ impl Session {
         self.uncarried = self
             .readings
             .iter()
-            .filter(|(root, reading)| {
-                reading.interest == Interest::Wanted && !is_in_query(root) && **root != Root::Global
+            .filter(|(target, reading)| {
+                reading.interest == Interest::Wanted && !is_in_query(target) && **target != Target::Global
             })
-            .map(|(root, _)| root.clone())
+            .map(|(target, _)| target.clone())
             .collect();
         let known = |reading: &Reading| (reading.interest != Interest::Seen).then_some(reading.position).flatten();
         let low = self.readings.values().filter_map(known).max();
@@ -423,19 +423,20 @@ impl Session {
         self.stale = blind;
         let cursor = self.epoch.zip(low).map(|(epoch, low)| {
             let mut others = BTreeMap::new();
-            let carried =
-                |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
-            for (root, reading) in self.readings.iter_mut().filter(|(root, reading)| carried(root, reading)) {
+            let carried = |target: &Target, reading: &Reading| {
+                reading.interest != Interest::Seen && !self.uncarried.contains(target)
+            };
+            for (target, reading) in self.readings.iter_mut().filter(|(target, reading)| carried(target, reading)) {
                 let position = *reading.position.get_or_insert(low);
                 if position != low {
-                    others.insert(root.clone(), position);
+                    others.insert(target.clone(), position);
                 }
             }
             Cursor { epoch, low, others }.to_string()
         });
         let wanted = self.readings.iter().filter(|(_, reading)| reading.interest == Interest::Wanted);
         let targets: Vec<String> =
-            wanted.map(|(root, _)| root).filter(|root| is_in_query(root)).map(Root::to_string).collect();
+            wanted.map(|(target, _)| target).filter(|target| is_in_query(target)).map(Target::to_string).collect();
         // No target has a character that a query would have to escape.
         let query = if targets.is_empty() { String::new() } else { format!("to={}", targets.join(",")) };
         SseRequest { query, last_event_id: cursor }
@@ -461,9 +462,9 @@ impl Session {
             self.began = self.began.or(Some(cursor.low));
         }
         let carried =
-            |root: &Root, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(root);
-        for (root, reading) in self.readings.iter_mut().filter(|(root, reading)| carried(root, reading)) {
-            let position = cursor.position(root);
+            |target: &Target, reading: &Reading| reading.interest != Interest::Seen && !self.uncarried.contains(target);
+        for (target, reading) in self.readings.iter_mut().filter(|(target, reading)| carried(target, reading)) {
+            let position = cursor.position(target);
             // Before the welcome it says no more than where a target begins that was never read.
             if self.connected || reading.position.is_none() {
                 reading.position = reading.position.max(Some(position));
@@ -477,17 +478,17 @@ impl Session {
         for pending in self.pending.values().filter(|pending| !pending.sent) {
             let Command::Subscribe(subscribe) = &pending.command else { continue };
             for wanted in &subscribe.streams {
-                if let (Some(since), Ok(root)) = (wanted.since, wanted.to.parse::<Root>()) {
-                    asked.insert(root, since);
+                if let (Some(since), Ok(target)) = (wanted.since, wanted.to.parse::<Target>()) {
+                    asked.insert(target, since);
                 }
             }
         }
-        for (root, since) in asked {
-            let Some(reading) = self.readings.get_mut(&root) else { continue };
+        for (target, since) in asked {
+            let Some(reading) = self.readings.get_mut(&target) else { continue };
             let rewinds = reading.position > Some(since);
             reading.position = Some(since);
             if rewinds {
-                self.forget_streams_of(&root);
+                self.forget_streams_of(&target);
             }
         }
     }
@@ -535,9 +536,9 @@ impl Session {
     /// One `subscribe` for everything, or as few as its limit allows.
     fn resume(&mut self, outputs: &mut Vec<Output>) {
         let mut streams = Vec::new();
-        for (root, reading) in self.readings.iter_mut().filter(|(_, reading)| reading.interest != Interest::Seen) {
+        for (target, reading) in self.readings.iter_mut().filter(|(_, reading)| reading.interest != Interest::Seen) {
             reading.resuming = reading.position.is_some();
-            streams.push(Wanted { to: root.to_string(), since: reading.position });
+            streams.push(Wanted { to: target.to_string(), since: reading.position });
         }
         for chunk in streams.chunks(MAX_SUBSCRIPTIONS) {
             let epoch = chunk.iter().any(|wanted| wanted.since.is_some()).then_some(self.epoch).flatten();
@@ -561,12 +562,12 @@ impl Session {
                     .for_each(|since| *since = Position::START);
             }
         }
-        for (root, reading) in &mut self.readings {
+        for (target, reading) in &mut self.readings {
             if reading.position.is_some() {
                 reading.position = Some(Position::START);
-                self.told.insert(root.clone());
+                self.told.insert(target.clone());
                 outputs.push(Output::Item(Item::Gap(Gap {
-                    stream: root.to_string(),
+                    stream: target.to_string(),
                     reason: GapReason::EpochChanged,
                     from_seq: None,
                     to_seq: None,
@@ -578,11 +579,11 @@ impl Session {
     /// What comes without asking is subscribed as well, since only what is subscribed resumes. An observer is no exception:
     /// the server keeps these apart from everything else it observes, so their frames have an order of their own.
     fn imply(&mut self, welcome: &connection::Welcome) {
-        let user = welcome.user_id.clone().map(Root::User);
-        let home = welcome.session_id.clone().map(Root::Session);
-        for root in [Some(Root::Global), user, home].into_iter().flatten() {
-            self.uncarried.remove(&root);
-            let reading = self.readings.entry(root).or_insert(Reading::new(Interest::Implied, self.began));
+        let user = welcome.user_id.clone().map(Target::User);
+        let home = welcome.session_id.clone().map(Target::Session);
+        for target in [Some(Target::Global), user, home].into_iter().flatten() {
+            self.uncarried.remove(&target);
+            let reading = self.readings.entry(target).or_insert(Reading::new(Interest::Implied, self.began));
             if reading.interest == Interest::Seen {
                 reading.interest = Interest::Implied;
             }
@@ -716,9 +717,9 @@ impl Session {
         }
         let mut refusals = Vec::new();
         for refused in &subscribed.refused {
-            let Ok(root) = refused.to.parse::<Root>() else { continue };
-            let was = self.readings.get(&root).map(|reading| reading.interest);
-            self.forget(&root);
+            let Ok(target) = refused.to.parse::<Target>() else { continue };
+            let was = self.readings.get(&target).map(|reading| reading.interest);
+            self.forget(&target);
             if was == Some(Interest::Wanted) {
                 refusals.push(refused.clone());
             }
@@ -734,7 +735,7 @@ impl Session {
     /// Calls of `subscribe` that waited for a connection are answered by the command that made its targets.
     fn answer_unsent(&mut self, subscribed: &connection::Subscribed, outputs: &mut Vec<Output>) {
         let over_sse = self.over == Transport::Sse;
-        let unasked = |to: &str| over_sse && to.parse::<Root>().is_ok_and(|root| !is_in_query(&root));
+        let unasked = |to: &str| over_sse && to.parse::<Target>().is_ok_and(|target| !is_in_query(&target));
         let names = |command: &Command| match command {
             Command::Subscribe(subscribe) => subscribe.streams.iter().all(|wanted| {
                 unasked(&wanted.to)
@@ -779,8 +780,8 @@ impl Session {
     /// An error that answers no command may name the target of an event stream that it is about.
     fn refused_target(&mut self, error: &connection::Error) -> Option<connection::RefusedStream> {
         let to = error.details.as_ref()?.get("to")?.as_str().filter(|_| self.over == Transport::Sse)?;
-        if let Ok(root) = to.parse::<Root>() {
-            self.forget(&root);
+        if let Ok(target) = to.parse::<Target>() {
+            self.forget(&target);
         }
         Some(connection::RefusedStream { to: to.to_owned(), code: error.code, message: error.message.clone() })
     }
@@ -790,24 +791,24 @@ impl Session {
     fn gap(&mut self, gap: connection::Gap, outputs: &mut Vec<Output>) {
         match gap.reason {
             connection::GapReason::EpochChanged => {
-                if let Ok(root) = gap.stream.parse::<Root>() {
-                    if self.told.contains(&root) {
+                if let Ok(target) = gap.stream.parse::<Target>() {
+                    if self.told.contains(&target) {
                         return;
                     }
-                    self.forget_streams(&root);
-                    if let Some(reading) = self.readings.get_mut(&root) {
+                    self.forget_streams(&target);
+                    if let Some(reading) = self.readings.get_mut(&target) {
                         reading.position = Some(Position::START);
                     }
                 }
             }
             _ => {
                 let stream = gap.stream.parse::<Audience>().ok();
-                let target = gap.stream.parse::<Root>().ok();
+                let target = gap.stream.parse::<Target>().ok();
                 let upto = gap.to_seq.and_then(|upto| Seq::new(upto.as_u64()));
                 let readings = &self.readings;
                 let reads = |audience: &Audience| {
-                    let root = audience.root().filter(|root| readings.contains_key(root)).unwrap_or(Root::Realm);
-                    target.as_ref() == Some(&root)
+                    let of = audience.target().filter(|of| readings.contains_key(of)).unwrap_or(Target::Realm);
+                    target.as_ref() == Some(&of)
                 };
                 for (audience, last) in &mut self.streams {
                     if stream.as_ref() == Some(audience) || reads(audience) {
@@ -844,8 +845,8 @@ impl Session {
 
     /// Counts a logged frame as read.
     fn read(&mut self, to: &Audience, seq: Seq, prev: Position) -> Read {
-        let Some(root) = to.root() else { return Read::Next };
-        let governing = self.governing(root);
+        let Some(target) = to.target() else { return Read::Next };
+        let governing = self.governing(target);
         let Some(reading) = self.readings.get_mut(&governing) else { return Read::Next };
         if reading.resuming || reading.position.is_some_and(|position| position.covers(seq)) {
             return Read::Again;
@@ -861,16 +862,16 @@ impl Session {
         }
     }
 
-    /// Whose position a frame of this root moves: its own where it is read by itself, else the realm's.
-    fn governing(&mut self, root: Root) -> Root {
-        if self.readings.contains_key(&root) {
-            return root;
+    /// Whose position a frame of this target moves: its own where it is read by itself, else the realm's.
+    fn governing(&mut self, target: Target) -> Target {
+        if self.readings.contains_key(&target) {
+            return target;
         }
-        if self.readings.contains_key(&Root::Realm) {
-            return Root::Realm;
+        if self.readings.contains_key(&Target::Realm) {
+            return Target::Realm;
         }
-        self.readings.insert(root.clone(), Reading::new(Interest::Seen, None));
-        root
+        self.readings.insert(target.clone(), Reading::new(Interest::Seen, None));
+        target
     }
 
     /// A frame that cannot be read may still have a number, which must not be asked for again and again. Whether it is new.
@@ -891,17 +892,17 @@ impl Session {
         }
     }
 
-    fn forget(&mut self, root: &Root) {
-        self.readings.remove(root);
-        self.forget_streams(root);
+    fn forget(&mut self, target: &Target) {
+        self.readings.remove(target);
+        self.forget_streams(target);
     }
 
-    fn forget_streams(&mut self, root: &Root) {
-        self.streams.retain(|audience, _| *root != Root::Realm && audience.root().as_ref() != Some(root));
+    fn forget_streams(&mut self, target: &Target) {
+        self.streams.retain(|audience, _| *target != Target::Realm && audience.target().as_ref() != Some(target));
     }
 
-    fn forget_streams_of(&mut self, root: &Root) {
-        self.streams.retain(|audience, _| audience.root().as_ref() != Some(root));
+    fn forget_streams_of(&mut self, target: &Target) {
+        self.streams.retain(|audience, _| audience.target().as_ref() != Some(target));
     }
 
     // Answers ----------------------------------------------------------------------------------------------------
@@ -945,20 +946,20 @@ fn read_id(re: &str) -> Option<CommandId> {
 }
 
 /// The position that a `subscribe` names for a target.
-fn since_of(command: &Command, root: &Root) -> Option<Position> {
+fn since_of(command: &Command, target: &Target) -> Option<Position> {
     let Command::Subscribe(subscribe) = command else { return None };
-    let wanted = subscribe.streams.iter().find(|wanted| wanted.to.parse::<Root>().is_ok_and(|to| to == *root))?;
+    let wanted = subscribe.streams.iter().find(|wanted| wanted.to.parse::<Target>().is_ok_and(|to| to == *target))?;
     wanted.since
 }
 
 /// Whether the query of an event stream names a target (WS-04). One's own user and `global` come without.
-fn is_in_query(root: &Root) -> bool {
-    matches!(root, Root::Adw(_) | Root::Room(_) | Root::Session(SessionId::Context(_)) | Root::Realm)
+fn is_in_query(target: &Target) -> bool {
+    matches!(target, Target::Adw(_) | Target::Room(_) | Target::Session(SessionId::Context(_)) | Target::Realm)
 }
 
 /// A browser session cannot be subscribed to by anyone, so a client does not try.
-pub(crate) fn is_joinable(root: &Root) -> bool {
-    !matches!(root, Root::Session(SessionId::Browser(_)))
+pub(crate) fn is_joinable(target: &Target) -> bool {
+    !matches!(target, Target::Session(SessionId::Browser(_)))
 }
 
 #[cfg(test)]
@@ -1181,7 +1182,7 @@ mod tests {
         probe.frame("room:a", 4, 3);
         probe.on_connection("unsubscribed", json!({"re": ids[0], "streams": [{"to": "room:a"}]}));
         probe.accept(6);
-        assert_eq!(probe.session.wanted().collect::<Vec<_>>(), [&"room:a".parse::<Root>().unwrap()]);
+        assert_eq!(probe.session.wanted().collect::<Vec<_>>(), [&"room:a".parse::<Target>().unwrap()]);
         probe.frame("room:a", 7, 6);
         assert_eq!(probe.seen(), ["4", "7"]);
         assert_eq!(since(&probe.reconnect(EPOCH), "room:a"), &json!(7));
@@ -1409,7 +1410,7 @@ mod tests {
         let request = open(&mut probe, "");
         assert_eq!(request.query, "to=adw:aaaaaaaa,room:a,room:b,session:ctx");
         let cursor: Cursor = request.last_event_id.unwrap().parse().unwrap();
-        let at = |root: &str| cursor.position(&root.parse().unwrap()).as_u64();
+        let at = |target: &str| cursor.position(&target.parse().unwrap()).as_u64();
         assert_eq!((at("adw:aaaaaaaa"), at("room:a"), at("global")), (7, 3, 3));
         subscribed(&mut probe, &["adw:aaaaaaaa", "session:ctx", "room:a", "room:b"]);
         probe.frame("room:a", 9, 3);
@@ -1438,7 +1439,7 @@ mod tests {
         assert!(probe.outputs.iter().any(answered));
         probe.outputs.clear();
         // What is for everyone comes anyway.
-        probe.session.unsubscribe(vec![Root::Global], &mut probe.outputs);
+        probe.session.unsubscribe(vec![Target::Global], &mut probe.outputs);
         assert!(!reopens(&mut probe));
         probe.session.unsubscribe(vec!["room:a".parse().unwrap()], &mut probe.outputs);
         assert!(reopens(&mut probe));

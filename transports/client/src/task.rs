@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use eventwire_protocol::{
-    address::Root,
+    address::Target,
     catalog::Event,
     error::ErrorCode,
     event::connection,
@@ -756,7 +756,7 @@ impl Task {
 
     /// Answers each caller of a command with what concerns it; a command that was refused for now is sent again.
     fn answer_batch(&mut self, batch: Batch, answer: Answer) {
-        let answer_for = |targets: &[Root]| match &answer {
+        let answer_for = |targets: &[Target]| match &answer {
             Answer::Done(event) => Ok(Some(match &**event {
                 Event::ConnectionSubscribed(subscribed) => Event::ConnectionSubscribed(part_of(subscribed, targets)),
                 other => other.clone(),
@@ -816,7 +816,7 @@ impl Task {
                     (session.subscribe(batch.targets.clone(), &mut outputs), Waiter::Batch(batch))
                 }
                 Held::Batch(batch) => {
-                    let targets = batch.targets.iter().map(|(root, _)| root.clone()).collect();
+                    let targets = batch.targets.iter().map(|(target, _)| target.clone()).collect();
                     (session.unsubscribe(targets, &mut outputs), Waiter::Batch(batch))
                 }
                 Held::Ping(time, waiting) => (session.ping(time, &mut outputs), Waiter::Caller(waiting, None)),
@@ -847,7 +847,7 @@ impl Task {
         match call {
             Some(Call::Subscribe(targets, waiting)) => self.held.change(true, targets, waiting),
             Some(Call::Unsubscribe(targets, waiting)) => {
-                self.held.change(false, targets.into_iter().map(|root| (root, None)).collect(), waiting);
+                self.held.change(false, targets.into_iter().map(|target| (target, None)).collect(), waiting);
             }
             Some(Call::Ping(time, waiting)) => self.held.push(Held::Ping(time, waiting)),
             Some(Call::Authenticate(token, waiting)) if session.is_connected() && session.over() == Transport::Sse => {

@@ -14,7 +14,7 @@ use eventwire_client::{
     Transport,
     session::{Checkpoint, GapReason, Item, Output, Session, SseRequest},
 };
-use eventwire_protocol::address::Root;
+use eventwire_protocol::address::Target;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -66,8 +66,8 @@ struct Sent {
 const ROOTS: [&str; 3] = ["adw:aaaaaaaa", "room:tasks", "global"];
 
 impl Server {
-    fn head(&self, root: &str) -> u64 {
-        self.log.iter().filter(|(_, stream, _)| STREAMS[*stream].1 == root).map(|(seq, ..)| *seq).max().unwrap_or(0)
+    fn head(&self, target: &str) -> u64 {
+        self.log.iter().filter(|(_, stream, _)| STREAMS[*stream].1 == target).map(|(seq, ..)| *seq).max().unwrap_or(0)
     }
 
     fn connection(&mut self, kind: &str, data: Value) {
@@ -79,8 +79,10 @@ impl Server {
     fn cursor(&self) -> Option<String> {
         let at = self.at.as_ref()?;
         let low = at.values().min().unwrap();
-        let others =
-            at.iter().filter(|(_, position)| *position != low).map(|(root, position)| format!(",{root}={position}"));
+        let others = at
+            .iter()
+            .filter(|(_, position)| *position != low)
+            .map(|(target, position)| format!(",{target}={position}"));
         Some(format!("{:016x}-{low}{}", self.epoch, others.collect::<String>()))
     }
 
@@ -88,7 +90,7 @@ impl Server {
         if let Some(at) = &mut self.at {
             // What is live has everything before it.
             at.iter_mut()
-                .filter(|(root, _)| live || **root == STREAMS[stream].1)
+                .filter(|(target, _)| live || **target == STREAMS[stream].1)
                 .for_each(|(_, position)| *position = seq);
         }
         let id = self.cursor();
@@ -155,11 +157,11 @@ impl Server {
             let (epoch, rest) = id.split_once('-').unwrap();
             let mut parts = rest.split(',');
             let low: u64 = parts.next().unwrap().parse().unwrap();
-            let mut at: BTreeMap<&str, u64> = ROOTS.into_iter().map(|root| (root, low)).collect();
+            let mut at: BTreeMap<&str, u64> = ROOTS.into_iter().map(|target| (target, low)).collect();
             for part in parts {
-                let (root, position) = part.split_once('=').unwrap();
+                let (target, position) = part.split_once('=').unwrap();
                 assert!(
-                    at.insert(ROOTS.into_iter().find(|known| *known == root).unwrap(), position.parse().unwrap())
+                    at.insert(ROOTS.into_iter().find(|known| *known == target).unwrap(), position.parse().unwrap())
                         .is_some()
                 );
             }
@@ -174,17 +176,18 @@ impl Server {
         let epoch = format!("{:016x}", self.epoch);
         self.connection("subscribed", json!({"epoch": epoch, "streams": streams, "refused": []}));
         let Some((epoch, at)) = given else {
-            self.at = Some(ROOTS.into_iter().map(|root| (root, head)).collect());
+            self.at = Some(ROOTS.into_iter().map(|target| (target, head)).collect());
             return;
         };
         let of_this_history = epoch == self.epoch;
-        self.at = Some(ROOTS.into_iter().map(|root| (root, if of_this_history { at[root] } else { 0 })).collect());
-        for root in ROOTS {
-            if !of_this_history && at[root] > 0 {
-                self.connection("gap", json!({"stream": root, "reason": "epoch_changed"}));
+        self.at =
+            Some(ROOTS.into_iter().map(|target| (target, if of_this_history { at[target] } else { 0 })).collect());
+        for target in ROOTS {
+            if !of_this_history && at[target] > 0 {
+                self.connection("gap", json!({"stream": target, "reason": "epoch_changed"}));
             }
-            self.replay(root, if of_this_history { at[root] } else { 0 });
-            self.at.as_mut().unwrap().insert(root, head);
+            self.replay(target, if of_this_history { at[target] } else { 0 });
+            self.at.as_mut().unwrap().insert(target, head);
         }
     }
 
@@ -262,7 +265,7 @@ impl World {
             Op::Connect(_) => {}
             Op::Anew => {
                 if self.connected && self.session.is_connected() && self.session.over() == Transport::WebSocket {
-                    let tasks: Root = "room:tasks".parse().unwrap();
+                    let tasks: Target = "room:tasks".parse().unwrap();
                     let mut outputs = Vec::new();
                     self.session.unsubscribe(vec![tasks.clone()], &mut outputs);
                     self.session.subscribe(vec![(tasks, None)], &mut outputs);
@@ -371,7 +374,7 @@ impl World {
                     let Some(seq) = event.seq else { continue };
                     let seen = self.seen.entry(self.server.epoch).or_default();
                     seen.events.entry(event.to.to_string()).or_default().push(seq.as_u64());
-                    seen.order.entry(event.to.root().unwrap().to_string()).or_default().push(seq.as_u64());
+                    seen.order.entry(event.to.target().unwrap().to_string()).or_default().push(seq.as_u64());
                 }
                 Output::Item(Item::Gap(gap)) if gap.reason == GapReason::EpochChanged => {
                     *self.epoch_gaps.entry((self.server.epoch, gap.stream)).or_default() += 1;
@@ -391,16 +394,16 @@ impl World {
         let (epoch, rest) = id.split_once('-').unwrap();
         let of_this_history = u64::from_str_radix(epoch, 16).unwrap() == self.server.epoch;
         let positions: Vec<&str> = rest.split(',').collect();
-        for root in ROOTS {
-            let named = positions.iter().find_map(|part| part.strip_prefix(root)?.strip_prefix('='));
+        for target in ROOTS {
+            let named = positions.iter().find_map(|part| part.strip_prefix(target)?.strip_prefix('='));
             let position = named.unwrap_or(positions[0]).parse().unwrap();
-            let came_before = self.from.keys().any(|(_, of)| *of == root);
-            if root == "room:tasks" && self.anew.take().is_some() {
-                self.from.insert((self.server.epoch, root.to_owned()), if of_this_history { position } else { 0 });
+            let came_before = self.from.keys().any(|(_, of)| *of == target);
+            if target == "room:tasks" && self.anew.take().is_some() {
+                self.from.insert((self.server.epoch, target.to_owned()), if of_this_history { position } else { 0 });
                 continue;
             }
             let from = if came_before || !of_this_history { 0 } else { position };
-            self.from.entry((self.server.epoch, root.to_owned())).or_insert(from);
+            self.from.entry((self.server.epoch, target.to_owned())).or_insert(from);
         }
     }
 
@@ -412,10 +415,10 @@ impl World {
         self.ended.insert(self.server.epoch, std::mem::take(&mut self.server.log));
     }
 
-    fn published(&self, epoch: u64, root: &str) -> Vec<u64> {
-        let from = self.from.get(&(epoch, root.to_owned())).copied().unwrap_or(u64::MAX);
+    fn published(&self, epoch: u64, target: &str) -> Vec<u64> {
+        let from = self.from.get(&(epoch, target.to_owned())).copied().unwrap_or(u64::MAX);
         let log = self.ended.get(&epoch).into_iter().flatten();
-        log.filter(|(seq, stream, _)| STREAMS[*stream].1 == root && *seq > from).map(|(seq, ..)| *seq).collect()
+        log.filter(|(seq, stream, _)| STREAMS[*stream].1 == target && *seq > from).map(|(seq, ..)| *seq).collect()
     }
 }
 
@@ -449,17 +452,17 @@ proptest! {
         world.finish(last);
         let latest = world.server.epoch;
         for epoch in 1..=latest {
-            for root in ["adw:aaaaaaaa", "room:tasks", "global"] {
-                let seen = world.seen.get(&epoch).and_then(|seen| seen.order.get(root)).cloned().unwrap_or_default();
-                let published = world.published(epoch, root);
+            for target in ["adw:aaaaaaaa", "room:tasks", "global"] {
+                let seen = world.seen.get(&epoch).and_then(|seen| seen.order.get(target)).cloned().unwrap_or_default();
+                let published = world.published(epoch, target);
                 // What still came of a subscription that was given up is not owed.
-                let from = world.from.get(&(epoch, root.to_owned())).copied().unwrap_or(0);
+                let from = world.from.get(&(epoch, target.to_owned())).copied().unwrap_or(0);
                 let seen: Vec<u64> = seen.into_iter().filter(|seq| *seq > from).collect();
                 if epoch == latest {
-                    prop_assert_eq!(&seen, &published, "{} in history {}", root, epoch);
-                } else if root != "room:tasks" || !world.fickle.contains(&epoch) {
+                    prop_assert_eq!(&seen, &published, "{} in history {}", target, epoch);
+                } else if target != "room:tasks" || !world.fickle.contains(&epoch) {
                     // A history that ended took its tail with it; the next one began with a gap.
-                    prop_assert!(published.starts_with(&seen), "{} in history {}: {:?} of {:?}", root, epoch, seen, published);
+                    prop_assert!(published.starts_with(&seen), "{} in history {}: {:?} of {:?}", target, epoch, seen, published);
                 }
             }
             prop_assert!(world.seen.get(&epoch).is_none_or(|seen| seen.holes.is_empty()));

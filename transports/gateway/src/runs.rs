@@ -17,7 +17,7 @@ use eventwire_hub::{Credentials, Hub, Principal, handshake};
 use eventwire_protocol::api::{AgentRun, AgentRunDetail, AgentRuns};
 use eventwire_protocol::claims::Permission;
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
-use eventwire_protocol::{AdwId, Root};
+use eventwire_protocol::{AdwId, Target};
 use eventwire_systems::adw::AgentState;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
@@ -122,7 +122,7 @@ impl Runs {
         let agents = self
             .read(move |root| {
                 let runs =
-                    root.runs()?.into_iter().filter(|adw_id| principal.claims.may_subscribe(&Root::Adw(*adw_id)));
+                    root.runs()?.into_iter().filter(|adw_id| principal.claims.may_subscribe(&Target::Adw(*adw_id)));
                 Ok(runs.filter_map(|adw_id| listed(&root, adw_id).ok()).collect::<Vec<_>>())
             })
             .await
@@ -209,7 +209,7 @@ fn listed(root: &AgentsRoot, adw_id: AdwId) -> Result<AgentRun, Trouble> {
 /// The run of this name, if the credentials reach it. What is no name of a run is not there either.
 fn reached(principal: &Principal, adw_id: &str) -> Result<AdwId, Refusal> {
     let adw_id: AdwId = adw_id.parse().map_err(|_| Refusal::from(Trouble::Missing))?;
-    if principal.claims.may_subscribe(&Root::Adw(adw_id)) {
+    if principal.claims.may_subscribe(&Target::Adw(adw_id)) {
         Ok(adw_id)
     } else {
         Err(Refusal::new(ErrorCode::Forbidden, "your credentials do not reach this run"))

@@ -252,7 +252,7 @@ impl Seen {
             match soon("an item", items.next()).await.expect("the client goes on") {
                 Item::Event(event) => {
                     let Some(seq) = event.seq else { continue };
-                    let root = event.to.root().unwrap().to_string();
+                    let root = event.to.target().unwrap().to_string();
                     self.events.entry(root).or_default().push(seq.as_u64());
                     self.count += 1;
                 }

@@ -111,7 +111,9 @@ impl Adoption {
     /// Whom an event is for.
     fn target(&self, event: &Adopted) -> Result<Option<Audience>, ErrorBody> {
         match (&event.to, &self.to) {
-            (Some(own), Some(given)) if own != given && own.root().is_none_or(|root| given.root() != Some(root)) => {
+            (Some(own), Some(given))
+                if own != given && own.target().is_none_or(|target| given.target() != Some(target)) =>
+            {
                 let name = event.kind.spec().name;
                 let message = format!("{name} is for {own} by what it says, and the request names another target");
                 Err(ErrorBody::new(ErrorCode::SubjectMismatch, message))

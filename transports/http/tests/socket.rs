@@ -13,7 +13,7 @@ use eventwire_hub::{
     ApiKeys, Checkpoint, Credentials, History, Hub, KeyDigest, MemoryBounds, MemoryHistory, Principal, Secret,
     history::{Append, Heads, Outcome, Page, PageBounds},
 };
-use eventwire_protocol::{Claims, Epoch, ErrorBody, Position, Publication, Root, Time, envelope::Committed};
+use eventwire_protocol::{Claims, Epoch, ErrorBody, Position, Publication, Target, Time, envelope::Committed};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -180,12 +180,12 @@ impl History for Halted {
         self.memory.heads().await
     }
 
-    async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
+    async fn read(&self, now: Time, from: &[(Target, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
         self.memory.read(now, from, bounds).await
     }
 
-    async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
-        self.memory.latest(now, roots).await
+    async fn latest(&self, now: Time, targets: &[Target]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
+        self.memory.latest(now, targets).await
     }
 
     async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {

@@ -13,7 +13,7 @@ use std::{
 
 use eventwire_protocol::{
     AddressedTo, Audience, BrowserSession, CloseCode, Command, Committed, ConnectionId, Dialect, Envelope, ErrorBody,
-    ErrorCode, Member, Position, Request, Root, SessionId, Time,
+    ErrorCode, Member, Position, Request, SessionId, Target, Time,
     address::to,
     api::ConnectionInfo,
     command::{Authenticate, Ping, Subscribe, Unsubscribe},
@@ -238,14 +238,14 @@ impl Drop for Connection {
 /// for [`Connection::next`] may turn to something else at any time.
 struct Fetch<'a> {
     send_queue: &'a SendQueue,
-    roots: &'a [Root],
+    targets: &'a [Target],
     over: bool,
 }
 
 impl<'a> Fetch<'a> {
-    fn begin(send_queue: &'a SendQueue, roots: &'a [Root]) -> Self {
+    fn begin(send_queue: &'a SendQueue, targets: &'a [Target]) -> Self {
         send_queue.begin_latest();
-        Self { send_queue, roots, over: false }
+        Self { send_queue, targets, over: false }
     }
 
     fn end(mut self, values: Vec<Arc<Committed>>) {
@@ -257,29 +257,29 @@ impl<'a> Fetch<'a> {
 impl Drop for Fetch<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.send_queue.abandon_latest(self.roots);
+            self.send_queue.abandon_latest(self.targets);
         }
     }
 }
 
-/// A wanted root and where it begins.
+/// A wanted target and where it begins.
 struct Wish {
-    root: Root,
+    target: Target,
     since: Option<Position>,
 }
 
-/// Wanted roots, each once, in the order in which they were first named.
+/// Wanted targets, each once, in the order in which they were first named.
 #[derive(Default)]
 struct Wishes {
     all: Vec<Wish>,
-    places: HashMap<Root, usize>,
+    places: HashMap<Target, usize>,
 }
 
 impl Wishes {
-    /// Parts of one audience have one root; its frames come in the order of numbers, so the highest position that was
+    /// Parts of one audience have one target; its frames come in the order of numbers, so the highest position that was
     /// reached in any part was reached in all of them.
     fn add(&mut self, wish: Wish) {
-        match self.places.entry(wish.root.clone()) {
+        match self.places.entry(wish.target.clone()) {
             Entry::Vacant(place) => {
                 place.insert(self.all.len());
                 self.all.push(wish);
@@ -355,8 +355,8 @@ impl Connection {
         }
         let member = Member::new(dialect, claims, home);
         let implicit = member.implicit();
-        for root in &implicit {
-            send_queue.hold(root);
+        for target in &implicit {
+            send_queue.hold(target);
         }
         let peer = meta.remote_address;
         let credential = Mutex::new(principal.credential.clone());
@@ -410,21 +410,21 @@ impl Connection {
             hub,
         };
         // What the client receives without asking comes first, without an answer of its own unless it resumes.
-        let since = |root: &Root| cursor.as_ref().map(|cursor| cursor.position(root));
+        let since = |target: &Target| cursor.as_ref().map(|cursor| cursor.position(target));
         let epoch = cursor.as_ref().map(|cursor| cursor.epoch);
         let answer = !targets.is_empty() || cursor.is_some() || announce;
         let mut refused = Vec::new();
         let mut wanted = Wishes::default();
         for to in targets {
-            match to.parse::<Root>() {
-                Ok(root) => wanted.add(Wish { since: since(&root), root }),
+            match to.parse::<Target>() {
+                Ok(target) => wanted.add(Wish { since: since(&target), target }),
                 Err(error) => {
                     refused.push(RefusedStream { to, code: ErrorCode::InvalidId, message: error.to_string() });
                 }
             }
         }
-        let unnamed = implicit.into_iter().filter(|root| !wanted.places.contains_key(root));
-        let wishes = unnamed.map(|root| Wish { since: since(&root), root }).collect();
+        let unnamed = implicit.into_iter().filter(|target| !wanted.places.contains_key(target));
+        let wishes = unnamed.map(|target| Wish { since: since(&target), target }).collect();
         let subscribed = connection.subscribe(Some(wishes), wanted, refused, epoch, None, answer).await;
         let refused = subscribed.map_err(|refusal| refusal.error)?;
         for RefusedStream { to, code, message } in refused.into_iter().filter(|_| errors) {
@@ -433,7 +433,7 @@ impl Connection {
             connection.send(&error);
         }
         if let Some(context) = context {
-            let context = Root::Session(context);
+            let context = Target::Session(context);
             connection.join(context.clone()).await?;
             connection.link.subscribed.record([&context], SubscribedAt { origin: Origin::Connect, at: now });
         }
@@ -499,8 +499,8 @@ impl Connection {
                     Err(error) => return Outgoing::Close(CloseCode::Restart, error.message.into_owned()),
                 },
                 Taken::Latest(_) if self.renew() => {}
-                Taken::Latest(roots) => {
-                    if let Err(error) = self.bring_latest(&roots).await {
+                Taken::Latest(targets) => {
+                    if let Err(error) = self.bring_latest(&targets).await {
                         return Outgoing::Close(CloseCode::Restart, error.message.into_owned());
                     }
                 }
@@ -562,7 +562,7 @@ impl Connection {
     }
 
     /// Reads the log where this connection is behind, and gives what of it may be written.
-    async fn page(&self, asked: &[(Root, Position)]) -> Result<Vec<OutFrame>, ErrorBody> {
+    async fn page(&self, asked: &[(Target, Position)]) -> Result<Vec<OutFrame>, ErrorBody> {
         let bounds = PageBounds { events: limits::PAGE_EVENTS, bytes: limits::PAGE_BYTES };
         let core = &self.hub.core;
         let now = core.clock.now();
@@ -587,14 +587,14 @@ impl Connection {
         true
     }
 
-    /// Fetches the newest values of roots and puts them into the mailbox, unless newer ones came meanwhile.
-    async fn bring_latest(&self, roots: &[Root]) -> Result<(), ErrorBody> {
+    /// Fetches the newest values of targets and puts them into the mailbox, unless newer ones came meanwhile.
+    async fn bring_latest(&self, targets: &[Target]) -> Result<(), ErrorBody> {
         let core = &self.hub.core;
-        let fetch = Fetch::begin(&self.link.send_queue, roots);
+        let fetch = Fetch::begin(&self.link.send_queue, targets);
         let now = core.clock.now();
-        let values = core.history.latest(now, roots).await;
+        let values = core.history.latest(now, targets).await;
         // Behind the values, so that one that is evicted in between is reported.
-        let missed = core.history.incomplete(roots).await;
+        let missed = core.history.incomplete(targets).await;
         {
             // Under the lock, so that a permission that was lost before this point counts.
             let registry = core.registry();
@@ -604,8 +604,8 @@ impl Connection {
             let values = values.iter().flatten().filter(|value| admits(value.envelope()));
             fetch.end(values.cloned().collect());
             let missed = missed.iter().flatten().filter(|missed| admits(&missed.event));
-            for (root, number) in newest_of_roots(roots, missed) {
-                self.link.send_queue.miss_values(root, number, now);
+            for (target, number) in newest_of_targets(targets, missed) {
+                self.link.send_queue.miss_values(target, number, now);
             }
         }
         values?;
@@ -729,8 +729,8 @@ impl Connection {
                 let mut refused = Vec::new();
                 let mut wanted = Wishes::default();
                 for stream in streams {
-                    match stream.to.parse::<Root>() {
-                        Ok(root) => wanted.add(Wish { root, since: stream.since }),
+                    match stream.to.parse::<Target>() {
+                        Ok(target) => wanted.add(Wish { target, since: stream.since }),
                         Err(error) => refused.push(RefusedStream {
                             to: stream.to,
                             code: ErrorCode::InvalidId,
@@ -750,9 +750,9 @@ impl Connection {
     ///
     /// # Errors
     /// `forbidden`, `too_many_subscriptions`, `rate_limited`, and what the history says.
-    pub async fn join(&mut self, target: Root) -> Result<(), ErrorBody> {
+    pub async fn join(&mut self, target: Target) -> Result<(), ErrorBody> {
         let mut wanted = Wishes::default();
-        wanted.add(Wish { root: target, since: None });
+        wanted.add(Wish { target, since: None });
         let subscribed = self.subscribe(None, wanted, Vec::new(), None, None, false).await;
         let refused = subscribed.map_err(|refusal| {
             if refusal.wait.is_some() {
@@ -787,11 +787,11 @@ impl Connection {
         let outcomes = {
             let mut registry = self.hub.core.registry_mut();
             let member = registry.roster.member(self.id);
-            let receives = |root| member.is_some_and(|it| it.is_implicit(root) || it.is_subscribed(root));
-            let begin = wanted.iter().filter(|wish| wish.since.is_some() || !receives(&wish.root)).count();
+            let receives = |target| member.is_some_and(|it| it.is_implicit(target) || it.is_subscribed(target));
+            let begin = wanted.iter().filter(|wish| wish.since.is_some() || !receives(&wish.target)).count();
             let charge = u32::try_from(begin + refused.len()).unwrap_or(u32::MAX);
-            let named = wanted.iter().filter(|wish| !receives(&wish.root));
-            let bytes: usize = named.map(|wish| Member::bytes_of(&wish.root)).sum();
+            let named = wanted.iter().filter(|wish| !receives(&wish.target));
+            let bytes: usize = named.map(|wish| Member::bytes_of(&wish.target)).sum();
             let admitted = match self.targets.take_many(charge, self.opened.elapsed()) {
                 Err(wait) => Err(too_many_targets(wait)),
                 Ok(()) => make_room(&mut registry, &self.holder, bytes),
@@ -799,14 +799,14 @@ impl Connection {
             match admitted {
                 Ok(()) => {
                     // Held before routing can deliver anything of them: nothing may overtake the replay.
-                    let held = send_queue.hold_all(wanted.iter().map(|wish| &wish.root));
-                    let outcomes = registry.roster.subscribe_all(self.id, wanted.iter().map(|wish| &wish.root));
+                    let held = send_queue.hold_all(wanted.iter().map(|wish| &wish.target));
+                    let outcomes = registry.roster.subscribe_all(self.id, wanted.iter().map(|wish| &wish.target));
                     registry.account(self.id, &self.holder);
                     let origin = if is_new { Origin::Connect } else { Origin::Command };
                     let added = outcomes.iter().flatten().zip(&wanted);
                     let added = added.filter(|(outcome, _)| matches!(outcome, Ok(Subscription::Added)));
                     let since = SubscribedAt { origin, at: self.now() };
-                    self.link.subscribed.record(added.map(|(_, wish)| &wish.root), since);
+                    self.link.subscribed.record(added.map(|(_, wish)| &wish.target), since);
                     outcomes.map(|outcomes| held.into_iter().zip(outcomes).collect::<Vec<_>>()).map_err(Refusal::from)
                 }
                 Err(refusal) => Err(refusal),
@@ -827,21 +827,21 @@ impl Connection {
         for (wish, (held, outcome)) in wanted.into_iter().zip(outcomes) {
             match outcome {
                 Ok(outcome) => {
-                    if wish.root == Root::Realm {
+                    if wish.target == Target::Realm {
                         everything_since = wish.since;
                     }
                     if outcome == Subscription::Added || wish.since.is_some() || is_new {
-                        begun.push(wish.root.clone());
+                        begun.push(wish.target.clone());
                     }
                     accepted.push(wish);
                 }
                 Err(error) => {
                     refused.push(RefusedStream {
-                        to: wish.root.to_string(),
+                        to: wish.target.to_string(),
                         code: error.code,
                         message: error.message.into_owned(),
                     });
-                    lost.extend(held.then_some(wish.root));
+                    lost.extend(held.then_some(wish.target));
                 }
             }
         }
@@ -853,9 +853,10 @@ impl Connection {
         if everything_since.is_some() {
             let registry = self.hub.core.registry();
             let own = registry.roster.member(self.id).map(Member::implicit).unwrap_or_default();
-            let unnamed = |root: &Root| !named.contains_key(root) && silent.iter().all(|wish| wish.root != *root);
-            let owed: Vec<Root> = own.into_iter().filter(unnamed).collect();
-            silent.extend(owed.into_iter().map(|root| Wish { root, since: everything_since }));
+            let unnamed =
+                |target: &Target| !named.contains_key(target) && silent.iter().all(|wish| wish.target != *target);
+            let owed: Vec<Target> = own.into_iter().filter(unnamed).collect();
+            silent.extend(owed.into_iter().map(|target| Wish { target, since: everything_since }));
         }
         let heads = match self.hub.core.history.heads().await {
             Ok(heads) => heads,
@@ -868,7 +869,7 @@ impl Connection {
         let now = self.now();
         if answer {
             // The head of the whole history: that of one stream would count what this connection may not see (AUTH-16).
-            let stream = |wish: &Wish| SubscribedStream { to: wish.root.clone(), head: heads.head };
+            let stream = |wish: &Wish| SubscribedStream { to: wish.target.clone(), head: heads.head };
             let subscribed = Subscribed {
                 re,
                 epoch: heads.epoch,
@@ -879,12 +880,12 @@ impl Connection {
         }
         send_queue.end_latest(Vec::new());
         if self.handler.as_ref().is_none_or(|handler| handler.wants_latest()) {
-            begun.extend(silent.iter().map(|wish| wish.root.clone()));
+            begun.extend(silent.iter().map(|wish| wish.target.clone()));
             if !begun.is_empty() {
                 self.bring_latest(&begun).await?;
             }
         }
-        let begins = silent.into_iter().chain(accepted).map(|Wish { root, since }| {
+        let begins = silent.into_iter().chain(accepted).map(|Wish { target, since }| {
             let begin = match resume::plan(since, epoch, heads.epoch) {
                 Start::Now => Begin::Now,
                 // A position that this history has not reached comes from another life of it.
@@ -892,7 +893,7 @@ impl Connection {
                 Start::After(since) => Begin::After(since),
                 Start::OtherEpoch => Begin::OtherEpoch,
             };
-            (root, begin)
+            (target, begin)
         });
         self.link.send_queue.follow_all(begins.collect(), heads.head, now);
         Ok(refused)
@@ -908,24 +909,24 @@ impl Connection {
         streams: Vec<eventwire_protocol::command::Unwanted>,
     ) -> Result<(), ErrorBody> {
         self.charge_targets(streams.len());
-        let roots = streams.iter().map(|stream| {
+        let targets = streams.iter().map(|stream| {
             stream
                 .to
-                .parse::<Root>()
+                .parse::<Target>()
                 .map_err(|error| ErrorBody::new(ErrorCode::InvalidId, format!("{}: {error}", "to")))
         });
-        let roots = roots.collect::<Result<Vec<Root>, ErrorBody>>()?;
+        let targets = targets.collect::<Result<Vec<Target>, ErrorBody>>()?;
         {
             let mut registry = self.hub.core.registry_mut();
-            registry.roster.unsubscribe_all(self.id, &roots)?;
-            self.link.subscribed.forget(&roots);
+            registry.roster.unsubscribe_all(self.id, &targets)?;
+            self.link.subscribed.forget(&targets);
             registry.account(self.id, &self.holder);
             let member = registry.roster.member(self.id);
-            let implicit = |root: &&Root| member.is_some_and(|member| member.is_implicit(root));
-            let lost: Vec<Root> = roots.iter().filter(|root| !implicit(root)).cloned().collect();
+            let implicit = |target: &&Target| member.is_some_and(|member| member.is_implicit(target));
+            let lost: Vec<Target> = targets.iter().filter(|target| !implicit(target)).cloned().collect();
             self.link.send_queue.forget_all(&lost);
         }
-        let streams = roots.into_iter().map(|to| UnsubscribedStream { to }).collect();
+        let streams = targets.into_iter().map(|to| UnsubscribedStream { to }).collect();
         self.link.send_queue.send(&Unsubscribed { re, streams }, self.now());
         Ok(())
     }
@@ -953,8 +954,8 @@ impl Connection {
             }
             let lost = registry.roster.set_claims(self.id, claims.clone())?;
             self.link.subscribed.forget(&lost);
-            for root in &lost {
-                self.link.send_queue.forget(root);
+            for target in &lost {
+                self.link.send_queue.forget(target);
             }
             // What waits is judged as if it were delivered now (AUTH-06).
             if let Some(member) = registry.roster.member(self.id) {
@@ -984,19 +985,19 @@ impl Connection {
     }
 }
 
-/// Of each root the number of the last eviction, where values of it were evicted.
-fn newest_of_roots<'a>(
-    roots: &'a [Root],
+/// Of each target the number of the last eviction, where values of it were evicted.
+fn newest_of_targets<'a>(
+    targets: &'a [Target],
     missed: impl Iterator<Item = &'a MissedValue>,
-) -> impl Iterator<Item = (&'a Root, u64)> {
-    let mut newest: HashMap<Root, u64> = HashMap::new();
+) -> impl Iterator<Item = (&'a Target, u64)> {
+    let mut newest: HashMap<Target, u64> = HashMap::new();
     for MissedValue { event, number } in missed {
-        for root in event.audience().root().into_iter().chain([Root::Realm]) {
-            let newest = newest.entry(root).or_default();
+        for target in event.audience().target().into_iter().chain([Target::Realm]) {
+            let newest = newest.entry(target).or_default();
             *newest = (*newest).max(*number);
         }
     }
-    roots.iter().filter_map(move |root| Some((root, *newest.get(root)?)))
+    targets.iter().filter_map(move |target| Some((target, *newest.get(target)?)))
 }
 
 fn too_many_targets(wait: Duration) -> Refusal {

@@ -1,4 +1,4 @@
-//! Newest values that found no room in a mailbox: of which roots they are fetched again, and which of them are news to the
+//! Newest values that found no room in a mailbox: of which targets they are fetched again, and which of them are news to the
 //! client (FLOW-10). Bounded in bytes.
 
 use std::{
@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use eventwire_protocol::{Audience, Envelope, Root, limits};
+use eventwire_protocol::{Audience, Envelope, Target, limits};
 
 /// The place of a newest value: audience, event type, key.
 pub(crate) type LatestKey = (Audience, String, Option<String>);
@@ -22,23 +22,23 @@ pub(crate) fn latest_key(envelope: &Envelope) -> LatestKey {
 /// The newest values of one connection that are fetched when its mailbox has room.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
-    roots: BTreeSet<Root>,
-    /// Hashes of the keys of news, each with the hash of its root. They differ for two keys but by a rare chance, which would
+    targets: BTreeSet<Target>,
+    /// Hashes of the keys of news, each with the hash of its target. They differ for two keys but by a rare chance, which would
     /// bring one older value as well.
     news: HashMap<u64, u64>,
     hasher: RandomState,
-    /// Of the roots.
+    /// Of the targets.
     bytes: usize,
 }
 
-fn cost_of_root(root: &Root) -> usize {
-    size_of::<Root>() * 3 / 2 + root.to_string().len()
+fn cost_of_root(target: &Target) -> usize {
+    size_of::<Target>() * 3 / 2 + target.to_string().len()
 }
 
 impl Deferred {
-    /// Whether no root waits to be fetched.
+    /// Whether no target waits to be fetched.
     pub(crate) fn is_empty(&self) -> bool {
-        self.roots.is_empty()
+        self.targets.is_empty()
     }
 
     /// Memory of the notes, in bytes.
@@ -51,11 +51,11 @@ impl Deferred {
         self.bytes() > limits::DEFERRED_BYTES
     }
 
-    /// Defers the values of roots.
-    pub(crate) fn add(&mut self, roots: impl IntoIterator<Item = Root>) {
-        for root in roots {
-            let cost = cost_of_root(&root);
-            if self.roots.insert(root) {
+    /// Defers the values of targets.
+    pub(crate) fn add(&mut self, targets: impl IntoIterator<Item = Target>) {
+        for target in targets {
+            let cost = cost_of_root(&target);
+            if self.targets.insert(target) {
                 self.bytes += cost;
             }
         }
@@ -63,7 +63,7 @@ impl Deferred {
 
     /// The client gets the value of this key when it is fetched, although it would take it for news.
     pub(crate) fn add_news(&mut self, key: &LatestKey) {
-        self.news.insert(self.hasher.hash_one(key), self.hasher.hash_one(key.0.root()));
+        self.news.insert(self.hasher.hash_one(key), self.hasher.hash_one(key.0.target()));
     }
 
     /// The client has a newer value of this key, or gets it now. Says whether the key was there.
@@ -71,18 +71,18 @@ impl Deferred {
         self.news.remove(&self.hasher.hash_one(key)).is_some()
     }
 
-    /// The roots to fetch. Their news stay until they are brought.
-    pub(crate) fn take_roots(&mut self) -> Vec<Root> {
+    /// The targets to fetch. Their news stay until they are brought.
+    pub(crate) fn take_roots(&mut self) -> Vec<Target> {
         self.bytes = 0;
-        std::mem::take(&mut self.roots).into_iter().collect()
+        std::mem::take(&mut self.targets).into_iter().collect()
     }
 
-    /// Nothing of these roots is fetched any more.
-    pub(crate) fn forget(&mut self, roots: &HashSet<&Root>) {
-        self.roots.retain(|root| !roots.contains(root));
-        self.bytes = self.roots.iter().map(cost_of_root).sum();
-        let hashes: HashSet<u64> = roots.iter().map(|root| self.hasher.hash_one(Some(*root))).collect();
-        self.news.retain(|_, root| !hashes.contains(root));
+    /// Nothing of these targets is fetched any more.
+    pub(crate) fn forget(&mut self, targets: &HashSet<&Target>) {
+        self.targets.retain(|target| !targets.contains(target));
+        self.bytes = self.targets.iter().map(cost_of_root).sum();
+        let hashes: HashSet<u64> = targets.iter().map(|target| self.hasher.hash_one(Some(*target))).collect();
+        self.news.retain(|_, target| !hashes.contains(target));
     }
 
     /// The values that are still news are no longer kept anywhere.
@@ -93,14 +93,12 @@ impl Deferred {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    fn root(number: u8) -> Root {
-        if number == 0 { Root::Realm } else { format!("room:r{}", "x".repeat(number.into())).parse().unwrap() }
+    fn target(number: u8) -> Target {
+        if number == 0 { Target::Realm } else { format!("room:r{}", "x".repeat(number.into())).parse().unwrap() }
     }
 
     fn key(number: u8) -> LatestKey {
@@ -114,33 +112,33 @@ mod tests {
             steps in prop::collection::vec((0..6u8, 1..12u8), 0..60)
         ) {
             let mut deferred = Deferred::default();
-            let (mut roots, mut news) = (BTreeSet::new(), BTreeSet::new());
+            let (mut targets, mut news) = (BTreeSet::new(), BTreeSet::new());
             for (step, number) in steps {
                 match step {
                     0 => {
-                        deferred.add([root(number)]);
-                        roots.insert(root(number));
+                        deferred.add([target(number)]);
+                        targets.insert(target(number));
                     }
                     1 => {
                         deferred.add_news(&key(number));
                         news.insert(key(number));
                     }
                     2 => prop_assert_eq!(deferred.take_news(&key(number)), news.remove(&key(number))),
-                    3 => prop_assert_eq!(deferred.take_roots(), std::mem::take(&mut roots).into_iter().collect::<Vec<_>>()),
+                    3 => prop_assert_eq!(deferred.take_roots(), std::mem::take(&mut targets).into_iter().collect::<Vec<_>>()),
                     4 => {
-                        let (one, other) = (root(number), root(number + 1));
+                        let (one, other) = (target(number), target(number + 1));
                         deferred.forget(&HashSet::from([&one, &other]));
-                        roots.retain(|root| *root != one && *root != other);
-                        news.retain(|key| key.0.root() != Some(one.clone()) && key.0.root() != Some(other.clone()));
+                        targets.retain(|target| *target != one && *target != other);
+                        news.retain(|key| key.0.target() != Some(one.clone()) && key.0.target() != Some(other.clone()));
                     }
                     _ => {
                         deferred.clear_news();
                         news.clear();
                     }
                 }
-                let of_roots: usize = roots.iter().map(|root| size_of::<Root>() * 3 / 2 + root.to_string().len()).sum();
-                prop_assert_eq!(deferred.bytes(), of_roots + 40 * news.len());
-                prop_assert_eq!(deferred.is_empty(), roots.is_empty());
+                let of_targets: usize = targets.iter().map(|target| size_of::<Target>() * 3 / 2 + target.to_string().len()).sum();
+                prop_assert_eq!(deferred.bytes(), of_targets + 40 * news.len());
+                prop_assert_eq!(deferred.is_empty(), targets.is_empty());
             }
         }
     }

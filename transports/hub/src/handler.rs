@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Root, limits};
+use eventwire_protocol::{Committed, ConnectionId, ContextId, Envelope, Epoch, Member, Position, Target, limits};
 
 use crate::{connection::Connection, holder::Holder};
 
@@ -67,12 +67,12 @@ pub trait ConnectionHandler: Send + Sync + 'static {
     /// A frame of the client, within the limits of size and rate. Answers go through the connection.
     async fn receive(&mut self, connection: &mut Connection, frame: &[u8]);
 
-    /// The connection leaves the roster. `handed` says, for each root that it followed, how far its link was handed the log,
-    /// which `epoch` names; a root whose beginning was not settled yet is not in it.
+    /// The connection leaves the roster. `handed` says, for each target that it followed, how far its link was handed the log,
+    /// which `epoch` names; a target whose beginning was not settled yet is not in it.
     ///
     /// Runs under the lock in which the connection leaves, as [`greet`](Self::greet) does when it enters: every event that a
     /// [`Tap`] has seen by then was offered to the connection, no later one is. So it must not wait and not call the hub.
-    fn leaving(&mut self, id: ConnectionId, epoch: Epoch, handed: &[(Root, Position)]) {
+    fn leaving(&mut self, id: ConnectionId, epoch: Epoch, handed: &[(Target, Position)]) {
         let _ = (id, epoch, handed);
     }
 

@@ -4,7 +4,7 @@
 //! for a key, a token or a target. Nothing here is looked up or believed: targets are judged by the hub when it connects
 //! the client, and a token by its authenticator.
 
-use eventwire_protocol::{ErrorBody, ErrorCode, Position, Root, limits, resume::Cursor};
+use eventwire_protocol::{ErrorBody, ErrorCode, Position, Target, limits, resume::Cursor};
 
 use crate::{
     auth::{Credentials, Principal, Secret},
@@ -190,10 +190,10 @@ impl ConnectQuery {
         }
         let Some(since) = self.since else { return Ok(None) };
         let (epoch, head) = hub.head().await?;
-        let roots: Vec<Root> = self.targets.iter().filter_map(|target| target.parse().ok()).collect();
+        let targets: Vec<Target> = self.targets.iter().filter_map(|target| target.parse().ok()).collect();
         // Everything includes what a connection receives without asking (LOG-11).
-        let low = if roots.contains(&Root::Realm) { since } else { head };
-        Ok(Some(Cursor { epoch, low, others: roots.into_iter().map(|root| (root, since)).collect() }))
+        let low = if targets.contains(&Target::Realm) { since } else { head };
+        Ok(Some(Cursor { epoch, low, others: targets.into_iter().map(|target| (target, since)).collect() }))
     }
 }
 

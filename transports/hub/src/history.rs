@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventwire_protocol::{
-    Committed, Envelope, Epoch, ErrorBody, EventId, Position, Root, Seq, Time, address::Audience,
+    Committed, Envelope, Epoch, ErrorBody, EventId, Position, Seq, Target, Time, address::Audience,
 };
 
 pub use memory::{MemoryBounds, MemoryHistory};
@@ -166,9 +166,9 @@ pub struct Heads {
 /// A stream from which events were evicted after the position that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floor {
-    /// The root it belongs to, as asked for.
-    pub root: Root,
-    /// The stream; `None` when it is the root as a whole of which older events were forgotten.
+    /// The target it belongs to, as asked for.
+    pub target: Target,
+    /// The stream; `None` when it is the target as a whole of which older events were forgotten.
     pub stream: Option<Audience>,
     /// The highest number that was evicted.
     pub floor: Position,
@@ -184,7 +184,7 @@ pub struct MissedValue {
     pub number: u64,
 }
 
-/// A part of the log: for the roots asked for, everything from their positions up to `upto`, in the order of numbers.
+/// A part of the log: for the targets asked for, everything from their positions up to `upto`, in the order of numbers.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The history it is a part of.
@@ -229,20 +229,20 @@ pub trait History: Send + Sync + 'static {
     ///
     /// # Errors
     /// `unavailable`.
-    async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody>;
+    async fn read(&self, now: Time, from: &[(Target, Position)], bounds: PageBounds) -> Result<Page, ErrorBody>;
 
-    /// The newest value of every key in the roots.
+    /// The newest value of every key in the targets.
     ///
     /// # Errors
     /// `unavailable`.
-    async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody>;
+    async fn latest(&self, now: Time, targets: &[Target]) -> Result<Vec<Arc<Committed>>, ErrorBody>;
 
-    /// The newest values of the roots that were evicted before their time (LOG-12), of [`Root::Realm`] those of every root.
+    /// The newest values of the targets that were evicted before their time (LOG-12), of [`Target::Realm`] those of every target.
     /// The caller judges who may know of each. A history that evicts none has nothing to report.
     ///
     /// # Errors
     /// `unavailable`.
-    async fn incomplete(&self, _roots: &[Root]) -> Result<Vec<MissedValue>, ErrorBody> {
+    async fn incomplete(&self, _roots: &[Target]) -> Result<Vec<MissedValue>, ErrorBody> {
         Ok(Vec::new())
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use eventwire_protocol::{
-    ConnectionId, Root, Time,
+    ConnectionId, Target, Time,
     explain::{Records, SubscribedAt},
 };
 
@@ -15,24 +15,24 @@ use crate::hub::Registry;
 /// When and how one connection came by each of its subscriptions. Names are shared with the roster; an entry is part of what
 /// a subscription is charged (LIMIT-14).
 #[derive(Debug, Default)]
-pub(crate) struct SubscribedTimes(Mutex<HashMap<Root, SubscribedAt>>);
+pub(crate) struct SubscribedTimes(Mutex<HashMap<Target, SubscribedAt>>);
 
 impl SubscribedTimes {
     /// These targets are subscribed since then.
-    pub(crate) fn record<'a>(&self, targets: impl IntoIterator<Item = &'a Root>, since: SubscribedAt) {
+    pub(crate) fn record<'a>(&self, targets: impl IntoIterator<Item = &'a Target>, since: SubscribedAt) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         times.extend(targets.into_iter().map(|target| (target.clone(), since)));
     }
 
     /// These targets are subscribed no longer.
-    pub(crate) fn forget<'a>(&self, targets: impl IntoIterator<Item = &'a Root>) {
+    pub(crate) fn forget<'a>(&self, targets: impl IntoIterator<Item = &'a Target>) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for target in targets {
             times.remove(target);
         }
     }
 
-    fn get(&self, target: &Root) -> Option<SubscribedAt> {
+    fn get(&self, target: &Target) -> Option<SubscribedAt> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied()
     }
 }
@@ -48,7 +48,7 @@ impl Records for HubRecords<'_> {
         self.now
     }
 
-    fn subscribed(&self, id: ConnectionId, target: &Root) -> Option<SubscribedAt> {
+    fn subscribed(&self, id: ConnectionId, target: &Target) -> Option<SubscribedAt> {
         self.registry.links.get(&id)?.subscribed.get(target)
     }
 

@@ -1,7 +1,7 @@
 //! What is on its way to one connection: its mailbox and its place in every stream, under one lock.
 //!
 //! Three parties meet here. The sequencer *offers* committed events, in order. The connection's own task *takes* what
-//! waits and *pages* in what it is behind on. Commands *follow* and *forget* roots. Each call takes the lock once and
+//! waits and *pages* in what it is behind on. Commands *follow* and *forget* targets. Each call takes the lock once and
 //! never waits under it; that any order of these calls gives every event exactly once is what `tests/send_queue_model.rs`
 //! checks over schedules.
 
@@ -11,7 +11,7 @@ use std::{
 };
 
 use eventwire_protocol::{
-    AddressedTo, Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Root, Time,
+    AddressedTo, Audience, CloseCode, Committed, Delivery, Dialect, Envelope, Epoch, Position, Target, Time,
     address::to,
     delivery::{Mailbox, MailboxBounds, Put},
     dialect::kept::OnJoining,
@@ -41,16 +41,16 @@ pub enum Taken {
     /// Write these.
     Frames(Vec<OutFrame>),
     /// Read the log from these positions and bring the page.
-    Behind(Vec<(Root, Position)>),
-    /// Fetch the newest values of these roots and bring them.
-    Latest(Vec<Root>),
+    Behind(Vec<(Target, Position)>),
+    /// Fetch the newest values of these targets and bring them.
+    Latest(Vec<Target>),
     /// Close, for this reason.
     Close(CloseCode, String),
     /// Nothing.
     Idle,
 }
 
-/// Where a root that is followed begins.
+/// Where a target that is followed begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// With what happens from now on.
@@ -97,7 +97,7 @@ pub struct Depth {
     pub frames: usize,
     /// Bytes in the mailbox.
     pub bytes: usize,
-    /// Whether some root is behind.
+    /// Whether some target is behind.
     pub behind: bool,
     /// What was counted.
     pub counters: Counters,
@@ -123,8 +123,8 @@ struct State {
     counters: Counters,
     /// Up to where each stream's gap was reported, so that it is reported once.
     reported: BTreeMap<String, Position>,
-    /// Up to which eviction each root's missing newest values were reported.
-    missed: BTreeMap<Root, u64>,
+    /// Up to which eviction each target's missing newest values were reported.
+    missed: BTreeMap<Target, u64>,
     /// Newest values that found no room.
     deferred: Deferred,
     /// While newest values are being fetched: the ones that came live meanwhile, which are newer.
@@ -217,7 +217,7 @@ impl SendQueue {
             Put::Replaced | Put::Joined => state.counters.conflated += 1,
             Put::Unsupported => state.counters.unspeakable += 1,
             Put::Deferred => {
-                state.deferred.add(event.envelope().audience().root());
+                state.deferred.add(event.envelope().audience().target());
                 if news {
                     state.deferred.add_news(&latest_key(event.envelope()));
                 }
@@ -307,34 +307,34 @@ impl SendQueue {
         }
     }
 
-    /// Withholds a root until it is followed. Says whether it is new here.
-    pub fn hold(&self, root: &Root) -> bool {
-        lock(&self.state).tracker.hold(root)
+    /// Withholds a target until it is followed. Says whether it is new here.
+    pub fn hold(&self, target: &Target) -> bool {
+        lock(&self.state).tracker.hold(target)
     }
 
-    /// Withholds roots until they are followed, under one lock. Says of each whether it is new here.
-    pub fn hold_all<'a>(&self, roots: impl IntoIterator<Item = &'a Root>) -> Vec<bool> {
+    /// Withholds targets until they are followed, under one lock. Says of each whether it is new here.
+    pub fn hold_all<'a>(&self, targets: impl IntoIterator<Item = &'a Target>) -> Vec<bool> {
         let mut state = lock(&self.state);
-        roots.into_iter().map(|root| state.tracker.hold(root)).collect()
+        targets.into_iter().map(|target| state.tracker.hold(target)).collect()
     }
 
-    /// Follows each root where it begins, under one lock and with one pass over what waits: as
+    /// Follows each target where it begins, under one lock and with one pass over what waits: as
     /// [`follow_from_now`](Self::follow_from_now) from `head` on and, announced, as [`follow`](Self::follow).
-    pub fn follow_all(&self, roots: Vec<(Root, Begin)>, head: Position, now: Time) {
+    pub fn follow_all(&self, targets: Vec<(Target, Begin)>, head: Position, now: Time) {
         let mut state = lock(&self.state);
-        let anew: HashSet<&Root> =
-            roots.iter().filter(|(_, begin)| *begin != Begin::Now).map(|(root, _)| root).collect();
+        let anew: HashSet<&Target> =
+            targets.iter().filter(|(_, begin)| *begin != Begin::Now).map(|(target, _)| target).collect();
         if !anew.is_empty() {
-            state.mailbox.purge_logged(|audience| audience.root().is_some_and(|root| anew.contains(&root)));
+            state.mailbox.purge_logged(|audience| audience.target().is_some_and(|target| anew.contains(&target)));
         }
         drop(anew);
-        for (root, begin) in roots {
+        for (target, begin) in targets {
             match begin {
-                Begin::Now => state.tracker.follow_from_now(&root, head),
-                Begin::After(at) => self.begin(&mut state, &root, at, true, now),
+                Begin::Now => state.tracker.follow_from_now(&target, head),
+                Begin::After(at) => self.begin(&mut state, &target, at, true, now),
                 Begin::OtherEpoch => {
-                    self.report_epoch(&mut state, &root, now);
-                    self.begin(&mut state, &root, Position::START, true, now);
+                    self.report_epoch(&mut state, &target, now);
+                    self.begin(&mut state, &target, Position::START, true, now);
                 }
             }
         }
@@ -342,64 +342,64 @@ impl SendQueue {
         self.wake();
     }
 
-    /// Follows a root from a position on; with `announce`, the receiver is told of the replay. After a change of epoch it
+    /// Follows a target from a position on; with `announce`, the receiver is told of the replay. After a change of epoch it
     /// is told of the gap first.
-    pub fn follow(&self, root: &Root, at: Position, announce: bool, other_epoch: bool, now: Time) {
+    pub fn follow(&self, target: &Target, at: Position, announce: bool, other_epoch: bool, now: Time) {
         let mut state = lock(&self.state);
-        state.mailbox.purge_logged(|audience| audience.root().as_ref() == Some(root));
+        state.mailbox.purge_logged(|audience| audience.target().as_ref() == Some(target));
         if other_epoch {
-            self.report_epoch(&mut state, root, now);
+            self.report_epoch(&mut state, target, now);
         }
-        self.begin(&mut state, root, at, announce, now);
+        self.begin(&mut state, target, at, announce, now);
         drop(state);
         self.wake();
     }
 
-    fn report_epoch(&self, state: &mut State, root: &Root, now: Time) {
-        let gap = Gap { stream: root.to_string(), reason: GapReason::EpochChanged, from_seq: None, to_seq: None };
+    fn report_epoch(&self, state: &mut State, target: &Target, now: Time) {
+        let gap = Gap { stream: target.to_string(), reason: GapReason::EpochChanged, from_seq: None, to_seq: None };
         state.counters.gaps += 1;
         self.say(state, &gap, now);
     }
 
-    fn begin(&self, state: &mut State, root: &Root, at: Position, announce: bool, now: Time) {
+    fn begin(&self, state: &mut State, target: &Target, at: Position, announce: bool, now: Time) {
         // What the new history has already evicted is part of the gap that was just reported. Without `announce`
         // nothing older was asked for.
-        if let Some(notice) = state.tracker.follow(root.clone(), at, announce) {
+        if let Some(notice) = state.tracker.follow(target.clone(), at, announce) {
             self.notify(state, notice, now);
         }
     }
 
-    /// Follows a root from `head` on, which is how far the log reached after the root was held (LOG-06).
-    pub fn follow_from_now(&self, root: &Root, head: Position) {
-        lock(&self.state).tracker.follow_from_now(root, head);
+    /// Follows a target from `head` on, which is how far the log reached after the target was held (LOG-06).
+    pub fn follow_from_now(&self, target: &Target, head: Position) {
+        lock(&self.state).tracker.follow_from_now(target, head);
         self.wake();
     }
 
-    /// No longer follows a root by name. What waits of it is taken out, unless everything is followed and it with that.
-    pub fn forget(&self, root: &Root) {
+    /// No longer follows a target by name. What waits of it is taken out, unless everything is followed and it with that.
+    pub fn forget(&self, target: &Target) {
         let mut state = lock(&self.state);
-        state.tracker.forget(root);
-        if !state.tracker.follows(&Root::Realm) {
-            state.mailbox.purge(|audience| audience.root().as_ref() == Some(root));
-            state.deferred.forget(&HashSet::from([root]));
-            state.missed.remove(root);
+        state.tracker.forget(target);
+        if !state.tracker.follows(&Target::Realm) {
+            state.mailbox.purge(|audience| audience.target().as_ref() == Some(target));
+            state.deferred.forget(&HashSet::from([target]));
+            state.missed.remove(target);
         }
     }
 
-    /// No longer follows roots by name, as [`forget`](Self::forget), under one lock and with one pass over what waits.
-    pub fn forget_all(&self, roots: &[Root]) {
-        if roots.is_empty() {
+    /// No longer follows targets by name, as [`forget`](Self::forget), under one lock and with one pass over what waits.
+    pub fn forget_all(&self, targets: &[Target]) {
+        if targets.is_empty() {
             return;
         }
         let mut state = lock(&self.state);
-        for root in roots {
-            state.tracker.forget(root);
+        for target in targets {
+            state.tracker.forget(target);
         }
-        if !state.tracker.follows(&Root::Realm) {
-            let forgotten: HashSet<&Root> = roots.iter().collect();
-            state.mailbox.purge(|audience| audience.root().is_some_and(|root| forgotten.contains(&root)));
+        if !state.tracker.follows(&Target::Realm) {
+            let forgotten: HashSet<&Target> = targets.iter().collect();
+            state.mailbox.purge(|audience| audience.target().is_some_and(|target| forgotten.contains(&target)));
             state.deferred.forget(&forgotten);
-            state.missed.retain(|root, _| !forgotten.contains(root));
+            state.missed.retain(|target, _| !forgotten.contains(target));
         }
     }
 
@@ -417,9 +417,9 @@ impl SendQueue {
         state.fresh.get_or_insert_default();
     }
 
-    /// Gives up fetching the newest values of roots, which are still to be fetched.
-    pub fn abandon_latest(&self, roots: &[Root]) {
-        lock(&self.state).deferred.add(roots.iter().cloned());
+    /// Gives up fetching the newest values of targets, which are still to be fetched.
+    pub fn abandon_latest(&self, targets: &[Target]) {
+        lock(&self.state).deferred.add(targets.iter().cloned());
         self.end_latest(Vec::new());
     }
 
@@ -446,16 +446,16 @@ impl SendQueue {
         self.wake();
     }
 
-    /// Reports that newest values of a root were evicted (LOG-12): once for all evictions up to `number`.
-    pub fn miss_values(&self, root: &Root, number: u64, now: Time) {
+    /// Reports that newest values of a target were evicted (LOG-12): once for all evictions up to `number`.
+    pub fn miss_values(&self, target: &Target, number: u64, now: Time) {
         let mut state = lock(&self.state);
-        let reported = state.missed.get(root).copied().unwrap_or_default();
+        let reported = state.missed.get(target).copied().unwrap_or_default();
         if number <= reported || state.closing.is_some() || !self.dialect.can_tell_gaps() {
             return;
         }
-        state.missed.insert(root.clone(), number);
+        state.missed.insert(target.clone(), number);
         state.counters.gaps += 1;
-        let gap = Gap { stream: root.to_string(), reason: GapReason::Expired, from_seq: None, to_seq: None };
+        let gap = Gap { stream: target.to_string(), reason: GapReason::Expired, from_seq: None, to_seq: None };
         self.say(&mut state, &gap, now);
         drop(state);
         self.wake();
@@ -522,7 +522,7 @@ impl SendQueue {
     /// streams that the connection does not receive. Gives what to write.
     pub fn page(
         &self,
-        asked: &[(Root, Position)],
+        asked: &[(Target, Position)],
         page: &Page,
         receives: impl Fn(&Audience) -> bool,
         admits: impl Fn(&Envelope) -> bool,
@@ -568,13 +568,13 @@ impl SendQueue {
         if floor.stream.as_ref().is_some_and(|stream| !receives(stream)) {
             return None;
         }
-        let (_, at) = state.tracker.behind().into_iter().find(|(root, _)| *root == floor.root)?;
-        let stream = floor.stream.as_ref().map_or_else(|| floor.root.to_string(), Audience::to_string);
+        let (_, at) = state.tracker.behind().into_iter().find(|(target, _)| *target == floor.target)?;
+        let stream = floor.stream.as_ref().map_or_else(|| floor.target.to_string(), Audience::to_string);
         let since = state.reported.get(&stream).copied().unwrap_or_default().max(at);
         if since >= floor.floor {
             return None;
         }
-        let reason = state.tracker.reason(&floor.root);
+        let reason = state.tracker.reason(&floor.target);
         if reason == GapReason::SlowConsumer && !self.dialect.can_tell_gaps() {
             // FLOW-09: what it cannot be told it must not overlook either; it comes back and catches up in its own way.
             let missed = "events were missed, and are no longer kept";
@@ -592,13 +592,13 @@ impl SendQueue {
         event.frame(self.dialect).map(|bytes| OutFrame { bytes: bytes.clone(), cursor: None })
     }
 
-    /// How far each root has been sent or queued.
-    pub fn positions(&self) -> Vec<(Root, Position)> {
+    /// How far each target has been sent or queued.
+    pub fn positions(&self) -> Vec<(Target, Position)> {
         lock(&self.state).tracker.positions()
     }
 
-    /// How far each root was handed to the link, where its beginning is settled.
-    pub fn handed(&self) -> Vec<(Root, Position)> {
+    /// How far each target was handed to the link, where its beginning is settled.
+    pub fn handed(&self) -> Vec<(Target, Position)> {
         lock(&self.state).tracker.handed()
     }
 

@@ -8,8 +8,8 @@ use eventwire_hub::{
     ConnectRequest, Connection, ConnectionHandler, Hub, MemoryBounds, Outgoing, Principal, Settings, Tap,
 };
 use eventwire_protocol::{
-    Claims, CloseCode, Committed, ConnectionId, ContextId, Dialect, Envelope, Epoch, ErrorCode, Member, Position, Root,
-    Scope,
+    Claims, CloseCode, Committed, ConnectionId, ContextId, Dialect, Envelope, Epoch, ErrorCode, Member, Position,
+    Scope, Target,
     delivery::MailboxBounds,
     event::{adw::TextBlock, context::SessionUpdate, product::RagProgress},
     limits::StreamBounds,
@@ -269,7 +269,7 @@ async fn a_connection_that_comes_for_a_context_is_in_it_from_the_start_and_is_no
 }
 
 /// Says where it had got when it leaves.
-struct Leaver(Arc<Mutex<Vec<(Root, u64)>>>);
+struct Leaver(Arc<Mutex<Vec<(Target, u64)>>>);
 
 #[async_trait]
 impl ConnectionHandler for Leaver {
@@ -279,8 +279,8 @@ impl ConnectionHandler for Leaver {
 
     async fn receive(&mut self, _: &mut Connection, _: &[u8]) {}
 
-    fn leaving(&mut self, _: ConnectionId, _: Epoch, handed: &[(Root, Position)]) {
-        self.0.lock().unwrap().extend(handed.iter().map(|(root, at)| (root.clone(), at.as_u64())));
+    fn leaving(&mut self, _: ConnectionId, _: Epoch, handed: &[(Target, Position)]) {
+        self.0.lock().unwrap().extend(handed.iter().map(|(target, at)| (target.clone(), at.as_u64())));
     }
 }
 
@@ -291,15 +291,15 @@ async fn who_leaves_says_how_far_its_link_was_handed_the_log() {
     let told = |number: u32| -> RagProgress {
         serde_json::from_value(serde_json::json!({"query_id": number.to_string(), "stage": "retrieval"})).unwrap()
     };
-    let open = async |handed: &Arc<Mutex<Vec<(Root, u64)>>>, cursor: Option<Cursor>| {
+    let open = async |handed: &Arc<Mutex<Vec<(Target, u64)>>>, cursor: Option<Cursor>| {
         let claims = Claims { user: Some("maria".parse().unwrap()), ..Claims::loopback() };
         let principal = Principal::new("maria", claims);
         let request = ConnectRequest { dialect: Dialect::Product, cursor, ..ConnectRequest::new(principal, "memory") };
         hub.connect_as(request, Box::new(Leaver(handed.clone()))).await.unwrap()
     };
-    let place = |handed: &Mutex<Vec<(Root, u64)>>| {
-        let root = Root::User("maria".parse().unwrap());
-        handed.lock().unwrap().iter().find(|(of, _)| *of == root).unwrap().1
+    let place = |handed: &Mutex<Vec<(Target, u64)>>| {
+        let target = Target::User("maria".parse().unwrap());
+        handed.lock().unwrap().iter().find(|(of, _)| *of == target).unwrap().1
     };
     maria.publish(told(1)).await.unwrap();
     let handed = Arc::default();
@@ -314,7 +314,7 @@ async fn who_leaves_says_how_far_its_link_was_handed_the_log() {
 
     // Of a replay that was not handed over, nothing was had.
     let (epoch, low) = hub.head().await.unwrap();
-    let others = [(Root::User("maria".parse().unwrap()), Position::new(1).unwrap())].into();
+    let others = [(Target::User("maria".parse().unwrap()), Position::new(1).unwrap())].into();
     let cursor = Some(Cursor { epoch, low, others });
     let handed = Arc::default();
     drop(open(&handed, cursor.clone()).await);

@@ -8,7 +8,7 @@ use eventwire_hub::{
     history::{Append, Evictions, Idempotency, Page, PageBounds, Record, Usage},
 };
 use eventwire_protocol::{
-    AdwId, Claims, Envelope, Epoch, ErrorCode, Position, Root, Time,
+    AdwId, Claims, Envelope, Epoch, ErrorCode, Position, Target, Time,
     event::{
         adw::{AgentDeleted, TextBlock},
         context::NewMessage,
@@ -58,9 +58,9 @@ async fn log_04_a_gap_exists_exactly_when_since_is_below_the_floor() {
         history.append(NOW(0), append(vec![record("bbbbbbbb", "x")])).await.unwrap()[0].as_ref().unwrap();
     }
     // Of stream a the numbers 1, 3, .. 13 are gone, and 15, 17, 19 are kept.
-    let root = Root::Adw(adw("aaaaaaaa"));
+    let target = Target::Adw(adw("aaaaaaaa"));
     for since in 0..=20 {
-        let page = history.read(NOW(0), &[(root.clone(), Position::new(since).unwrap())], PAGE).await.unwrap();
+        let page = history.read(NOW(0), &[(target.clone(), Position::new(since).unwrap())], PAGE).await.unwrap();
         let floors: Vec<u64> = page.floors.iter().map(|floor| floor.floor.as_u64()).collect();
         assert_eq!(floors, if since < 13 { vec![13] } else { vec![] }, "since {since}");
         let expected: Vec<u64> = [15, 17, 19].into_iter().filter(|seq| *seq > since).collect();
@@ -69,7 +69,7 @@ async fn log_04_a_gap_exists_exactly_when_since_is_below_the_floor() {
         assert!(page.end);
     }
     // Whoever observes misses what any stream evicted: 14 was the last of them.
-    let page = history.read(NOW(0), &[(Root::Realm, Position::START)], PAGE).await.unwrap();
+    let page = history.read(NOW(0), &[(Target::Realm, Position::START)], PAGE).await.unwrap();
     assert_eq!(page.floors[0].floor.as_u64(), 14);
     assert_eq!(page.events.len(), 6);
 }
@@ -78,10 +78,10 @@ async fn log_04_a_gap_exists_exactly_when_since_is_below_the_floor() {
 async fn log_04_what_is_too_old_is_gone_even_if_nothing_was_published_since() {
     let history = history(small(100));
     history.append(NOW(0), append(vec![record("aaaaaaaa", "x")])).await.unwrap()[0].as_ref().unwrap();
-    let root = Root::Adw(adw("aaaaaaaa"));
-    let page = history.read(NOW(60), &[(root.clone(), Position::START)], PAGE).await.unwrap();
+    let target = Target::Adw(adw("aaaaaaaa"));
+    let page = history.read(NOW(60), &[(target.clone(), Position::START)], PAGE).await.unwrap();
     assert_eq!((page.events.len(), page.floors.len()), (1, 0));
-    let page = history.read(NOW(61), &[(root, Position::START)], PAGE).await.unwrap();
+    let page = history.read(NOW(61), &[(target, Position::START)], PAGE).await.unwrap();
     assert_eq!((page.events.len(), page.floors.len()), (0, 1));
 }
 
@@ -93,11 +93,11 @@ async fn log_04_a_forgotten_stream_raises_the_floor_of_those_that_are_not_known(
             .as_ref()
             .unwrap();
     }
-    let root = Root::Adw(adw("zzzzzzzz"));
-    let page = history.read(NOW(0), &[(root.clone(), Position::new(1).unwrap())], PAGE).await.unwrap();
+    let target = Target::Adw(adw("zzzzzzzz"));
+    let page = history.read(NOW(0), &[(target.clone(), Position::new(1).unwrap())], PAGE).await.unwrap();
     assert_eq!(page.floors.len(), 1, "a reader that was here long ago may have missed something");
     let head = history.heads().await.unwrap().head;
-    let page = history.read(NOW(0), &[(root, head)], PAGE).await.unwrap();
+    let page = history.read(NOW(0), &[(target, head)], PAGE).await.unwrap();
     assert!(page.floors.is_empty());
 }
 
@@ -115,8 +115,8 @@ async fn log_04_a_session_with_a_forgotten_stream_has_a_gap_while_another_of_its
             let records = vec![record(&format!("{:08}", number % 50), "x"), of(then)];
             history.append(NOW(0), append(records)).await.unwrap()[0].as_ref().unwrap();
         }
-        let root = Root::Session("s1".parse().unwrap());
-        let page = history.read(NOW(0), &[(root, Position::START)], PAGE).await.unwrap();
+        let target = Target::Session("s1".parse().unwrap());
+        let page = history.read(NOW(0), &[(target, Position::START)], PAGE).await.unwrap();
         assert!(page.floors.iter().any(|floor| floor.stream.is_none()), "{:?}", page.floors);
     }
 }
@@ -132,7 +132,7 @@ async fn log_02_bounds_in_bytes_hold_for_streams_and_for_the_realm() {
             .unwrap();
     }
     let page = history
-        .read(NOW(0), &[(Root::Realm, Position::START)], PageBounds { events: 1_000, bytes: 1 << 30 })
+        .read(NOW(0), &[(Target::Realm, Position::START)], PageBounds { events: 1_000, bytes: 1 << 30 })
         .await
         .unwrap();
     let bytes: usize = page.events.iter().map(|event| event.size()).sum();
@@ -393,12 +393,12 @@ proptest! {
                 let again = measured(vec![publication(), publication()]).await.log.bytes;
                 let cost = again - measured(vec![publication()]).await.log.bytes;
                 history.append(NOW(now), append(vec![publication()])).await.unwrap().remove(0).unwrap();
-                let page = history.read(NOW(now), &[(Root::Realm, Position::START)], all).await.unwrap();
+                let page = history.read(NOW(now), &[(Target::Realm, Position::START)], all).await.unwrap();
                 let kept = numbers(&page);
                 let floors = |page: &Page| page.floors.iter().map(|floor| floor.floor.as_u64()).max().unwrap_or(0);
                 let mut seen = Vec::new();
                 for id in STREAMS {
-                    let page = history.read(NOW(now), &[(Root::Adw(adw(id)), Position::START)], all).await.unwrap();
+                    let page = history.read(NOW(now), &[(Target::Adw(adw(id)), Position::START)], all).await.unwrap();
                     seen.push((numbers(&page), floors(&page)));
                 }
                 prop_assert!(history.usage().log.bytes <= realm as u64);
@@ -427,7 +427,7 @@ proptest! {
                 prop_assert!(!models.is_empty(), "kept {kept:?}, of streams {seen:?}, none of {possible:#?}");
                 // Wherever a reader begins, it gets what is behind it.
                 for since in 0..=seq {
-                    let asked = [(Root::Realm, Position::new(since).unwrap())];
+                    let asked = [(Target::Realm, Position::new(since).unwrap())];
                     let page = history.read(NOW(now), &asked, all).await.unwrap();
                     let expected: Vec<u64> = kept.iter().copied().filter(|it| *it > since).collect();
                     prop_assert_eq!(numbers(&page), expected);
@@ -454,7 +454,7 @@ proptest! {
                 let name = format!("d{key}");
                 let cost = measured(vec![status(key, length, holder(by))]).await.latest.bytes - account;
                 history.append(NOW(0), append(vec![status(key, length, holder(by))])).await.unwrap();
-                let kept = history.latest(NOW(0), &[Root::Realm]).await.unwrap();
+                let kept = history.latest(NOW(0), &[Target::Realm]).await.unwrap();
                 let kept: Vec<&str> = kept.iter().map(|value| value.envelope().key().unwrap()).collect();
                 naive.retain(|entry| entry.name != name);
                 naive.push(Entry { name, holder: by, cost });
@@ -468,8 +468,8 @@ proptest! {
                     lost[entry.holder] += 1;
                 }
                 for user in 0..3 {
-                    let root = Root::User(format!("u{user}").parse().unwrap());
-                    let values = history.latest(NOW(0), &[root]).await.unwrap();
+                    let target = Target::User(format!("u{user}").parse().unwrap());
+                    let values = history.latest(NOW(0), &[target]).await.unwrap();
                     let keys: Vec<&str> = values.iter().map(|value| value.envelope().key().unwrap()).collect();
                     let is_theirs = |key: &&&str| key[1..].parse::<usize>().unwrap() % 3 == user;
                     prop_assert_eq!(keys, kept.iter().filter(is_theirs).copied().collect::<Vec<_>>());

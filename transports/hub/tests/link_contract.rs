@@ -15,7 +15,7 @@ use eventwire_hub::{
     history::{Append, Heads, Outcome, Page, PageBounds},
 };
 use eventwire_protocol::{
-    AdwId, CloseCode, Committed, Envelope, Epoch, ErrorBody, Position, Root, Time,
+    AdwId, CloseCode, Committed, Envelope, Epoch, ErrorBody, Position, Target, Time,
     delivery::MailboxBounds,
     event::adw::{AgentSummaryUpdate, TextBlock},
 };
@@ -68,16 +68,16 @@ impl History for Hesitant {
         self.history.heads().await
     }
 
-    async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
+    async fn read(&self, now: Time, from: &[(Target, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
         self.history.read(now, from, bounds).await
     }
 
-    async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
+    async fn latest(&self, now: Time, targets: &[Target]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.hesitates.swap(false, Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        self.history.latest(now, roots).await
+        self.history.latest(now, targets).await
     }
 
     async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {

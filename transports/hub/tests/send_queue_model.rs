@@ -14,7 +14,7 @@ use eventwire_hub::{
     send_queue::{OutFrame, SendQueue, Taken},
 };
 use eventwire_protocol::{
-    AdwId, Audience, Committed, ConnectionId, Dialect, Envelope, Epoch, Position, Root, Seq, Time,
+    AdwId, Audience, Committed, ConnectionId, Dialect, Envelope, Epoch, Position, Seq, Target, Time,
     delivery::MailboxBounds, event::adw::AgentDeleted, frame::Logged,
 };
 use shuttle::{
@@ -30,8 +30,8 @@ fn adw() -> AdwId {
     "29fb6a3e".parse().unwrap()
 }
 
-fn root() -> Root {
-    Root::Adw(adw())
+fn target() -> Target {
+    Target::Adw(adw())
 }
 
 /// The log of one stream, behind a lock of its own, as a history keeps it.
@@ -121,9 +121,9 @@ fn log_06_a_subscription_in_the_middle_of_publishing_misses_nothing_and_repeats_
         let (log, send_queue) = (Arc::new(Log::default()), send_queue(100));
         let publisher = publish(&log, &send_queue);
         // As `subscribe` does: held, then followed from where the client stood, while events are committed.
-        send_queue.hold(&root());
+        send_queue.hold(&target());
         thread::yield_now();
-        send_queue.follow(&root(), Position::START, true, false, NOW());
+        send_queue.follow(&target(), Position::START, true, false, NOW());
         let seen = drive(&send_queue, &log, 2);
         publisher.join().unwrap();
         assert_eq!(seen, (1..=EVENTS).collect::<Vec<_>>());
@@ -134,11 +134,11 @@ fn log_06_a_subscription_in_the_middle_of_publishing_misses_nothing_and_repeats_
 fn log_07_a_subscription_from_now_on_has_no_hole_behind_its_head() {
     explore(|| {
         let (log, send_queue) = (Arc::new(Log::default()), send_queue(100));
-        send_queue.hold(&root());
+        send_queue.hold(&target());
         let publisher = publish(&log, &send_queue);
         let head = log.page(Position::START, usize::MAX).upto;
         thread::yield_now();
-        send_queue.follow_from_now(&root(), head);
+        send_queue.follow_from_now(&target(), head);
         if head.as_u64() < EVENTS {
             let seen = drive(&send_queue, &log, 2);
             assert_eq!(seen, (head.as_u64() + 1..=EVENTS).collect::<Vec<_>>());
@@ -151,8 +151,8 @@ fn log_07_a_subscription_from_now_on_has_no_hole_behind_its_head() {
 fn flow_02_a_mailbox_of_one_frame_loses_nothing_to_the_log() {
     explore(|| {
         let (log, send_queue) = (Arc::new(Log::default()), send_queue(1));
-        send_queue.hold(&root());
-        send_queue.follow(&root(), Position::START, false, false, NOW());
+        send_queue.hold(&target());
+        send_queue.follow(&target(), Position::START, false, false, NOW());
         let publisher = publish(&log, &send_queue);
         let seen = drive(&send_queue, &log, 1);
         publisher.join().unwrap();
@@ -164,12 +164,12 @@ fn flow_02_a_mailbox_of_one_frame_loses_nothing_to_the_log() {
 fn log_06_following_again_further_back_brings_what_lies_between_in_order() {
     explore(|| {
         let (log, send_queue) = (Arc::new(Log::default()), send_queue(2));
-        send_queue.hold(&root());
-        send_queue.follow(&root(), Position::new(3).unwrap(), false, false, NOW());
+        send_queue.hold(&target());
+        send_queue.follow(&target(), Position::new(3).unwrap(), false, false, NOW());
         let publisher = publish(&log, &send_queue);
         let again = {
             let send_queue = send_queue.clone();
-            thread::spawn(move || send_queue.follow(&root(), Position::START, true, false, NOW()))
+            thread::spawn(move || send_queue.follow(&target(), Position::START, true, false, NOW()))
         };
         let seen = drive(&send_queue, &log, 2);
         publisher.join().unwrap();

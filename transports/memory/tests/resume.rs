@@ -17,7 +17,7 @@ const CHUNK: &str = "adw.agent_output_chunk";
 
 async fn publish_to(hub: &Hub, stream: usize, n: usize) {
     match stream {
-        // The verbatim layer of the first ADW, a stream of its own under the same root.
+        // The verbatim layer of the first ADW, a stream of its own under the same target.
         4 => {
             let data =
                 json!({"adw_id": "aaaaaaaa", "agent_role": "planner", "content": n.to_string(), "is_complete": true});
@@ -64,7 +64,7 @@ impl Returning<'_> {
             let streams: Vec<_> = TARGETS
                 .iter()
                 .map(|to| {
-                    let since = self.receiver.roots.get(*to).or(self.start.get(*to));
+                    let since = self.receiver.targets.get(*to).or(self.start.get(*to));
                     since.map_or(json!({"to": to}), |since| json!({"to": to, "since": since}))
                 })
                 .collect();
@@ -152,14 +152,14 @@ proptest! {
                 }
                 returning.connect(cuts.next()).await;
             }
-            let by_root = |receiver: &Receiver| {
+            let by_target = |receiver: &Receiver| {
                 let mut events: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
                 for (seq, to) in &receiver.events {
-                    events.entry(common::root(to).to_owned()).or_default().push((*seq, to.clone()));
+                    events.entry(common::target(to).to_owned()).or_default().push((*seq, to.clone()));
                 }
                 events
             };
-            prop_assert_eq!(by_root(&returning.receiver), by_root(&all));
+            prop_assert_eq!(by_target(&returning.receiver), by_target(&all));
             prop_assert!(returning.receiver.gaps.is_empty());
             Ok(())
         })?;

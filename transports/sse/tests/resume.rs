@@ -52,7 +52,7 @@ async fn sse_02_a_client_that_returns_at_any_position_gets_the_sequence_of_one_t
         seen.extend(source.logged(more).await);
         source.reconnect().await;
         seen.extend(source.logged(EVENTS - position).await);
-        // Order is kept within each root; between roots the replay may order otherwise.
+        // Order is kept within each target; between targets the replay may order otherwise.
         let (mut got, mut expected) = (data(&seen), all.clone());
         for stream in STREAMS {
             let of = |events: &[String]| {

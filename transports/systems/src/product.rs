@@ -19,7 +19,7 @@ use eventwire_hub::{
 };
 use eventwire_protocol::{
     ApplicationCommand, Claims, CloseCode, Command, CommandEffect, ConnectionId, Dialect, Envelope, Epoch, ErrorBody,
-    ErrorCode, Member, Position, Request as HubRequest, Root, Scope, Time, UserId,
+    ErrorCode, Member, Position, Request as HubRequest, Scope, Target, Time, UserId,
     api::systems::{SocketStats, UserSockets},
     command::Ping,
     dialect::product::{self, Asked},
@@ -219,7 +219,7 @@ impl System for Product {
             epoch,
             // What everyone is told is of the moment: only what is the user's own is brought.
             low: head,
-            others: [(Root::User(found.user.clone()), start)].into(),
+            others: [(Target::User(found.user.clone()), start)].into(),
         });
         let agent = ask.headers.get(header::USER_AGENT);
         let user_agent = agent.and_then(|value| eventwire_hub::handshake::user_agent(value.as_bytes()));
@@ -331,7 +331,7 @@ impl ConnectionHandler for Page {
         }
     }
 
-    fn leaving(&mut self, _: ConnectionId, epoch: Epoch, handed: &[(Root, Position)]) {
+    fn leaving(&mut self, _: ConnectionId, epoch: Epoch, handed: &[(Target, Position)]) {
         self.seat.leave(presence::reached(&self.user.user, epoch, handed));
     }
 }

@@ -18,7 +18,7 @@ use std::{net::IpAddr, sync::Arc};
 use async_trait::async_trait;
 use eventwire_hub::{ConnectRequest, Hub, Meta, handshake};
 use eventwire_protocol::{
-    Audience, CloseCode, ContextId, Dialect, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Root,
+    Audience, CloseCode, ContextId, Dialect, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Target,
     api::{
         Health,
         systems::{BroadcastAnswer, ContextConfig, ContextEndpoints},
@@ -211,10 +211,10 @@ impl System for SharedContext {
             Ok(principal) => principal,
             Err(error) => return Admission::Refuse(error),
         };
-        let root = Root::Session(context.clone().into());
-        if !principal.claims.may_subscribe(&root) {
+        let target = Target::Session(context.clone().into());
+        if !principal.claims.may_subscribe(&target) {
             // A page can read the reason of a close, and nothing of a socket that was refused.
-            return Admission::Close(CloseCode::Policy, format!("your credentials do not reach {root}"));
+            return Admission::Close(CloseCode::Policy, format!("your credentials do not reach {target}"));
         }
         let user = principal.claims.user.clone();
         let user_agent = ask.headers.get(header::USER_AGENT).and_then(|it| handshake::user_agent(it.as_bytes()));

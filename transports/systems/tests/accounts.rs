@@ -16,7 +16,7 @@ use eventwire_hub::{
 };
 use eventwire_memory::{ManualClock, MemoryClient};
 use eventwire_protocol::{
-    ApplicationCommand, Committed, Dialect, Epoch, ErrorBody, Position, Root, Time, event::metrics::MetricsUpdate,
+    ApplicationCommand, Committed, Dialect, Epoch, ErrorBody, Position, Target, Time, event::metrics::MetricsUpdate,
 };
 use eventwire_systems::{
     Admission, Ask, System,
@@ -68,12 +68,12 @@ impl History for Recording {
         self.history.heads().await
     }
 
-    async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
+    async fn read(&self, now: Time, from: &[(Target, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
         self.history.read(now, from, bounds).await
     }
 
-    async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
-        self.history.latest(now, roots).await
+    async fn latest(&self, now: Time, targets: &[Target]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
+        self.history.latest(now, targets).await
     }
 
     async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {

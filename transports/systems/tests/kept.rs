@@ -210,7 +210,7 @@ async fn limit_17_a_page_for_which_more_values_wait_than_are_kept_is_closed() {
     }
     assert!(newest.into_iter().eq((0..limits::LATEST_KEYS).map(run)));
     page.pause();
-    // Of each, the root and the note take more than 80 bytes.
+    // Of each, the target and the note take more than 80 bytes.
     for number in 0..limits::DEFERRED_BYTES / 80 {
         hub.status(&run(number)).await;
     }

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use eventwire_client::{Checkpoint, Client, Fallback, Gap, GapReason, Item, Items, State, Transport};
-use eventwire_protocol::address::Root;
+use eventwire_protocol::address::Target;
 use eventwire_protocol::catalog::EventType;
 use eventwire_protocol::frame::{EventFrame, EventKind};
 use eventwire_protocol::id::Position;
@@ -67,7 +67,7 @@ pub async fn run(flags: TailArgs) -> Result<ExitCode, Failure> {
     let mut targets =
         flags.targets.iter().chain(&flags.to).map(|target| parse_target(target)).collect::<Result<Vec<_>, _>>()?;
     if targets.is_empty() {
-        targets.push(Root::Realm);
+        targets.push(Target::Realm);
     }
     // One attempt is enough to see that a gateway can be reached and its WebSocket cannot.
     let fallback = Fallback { after: 1, ..Fallback::default() };
@@ -126,7 +126,7 @@ async fn reader_gone() {
     std::future::pending().await
 }
 
-fn parse_target(target: &str) -> Result<Root, Failure> {
+fn parse_target(target: &str) -> Result<Target, Failure> {
     target.parse().map_err(|error| Failure::Usage(format!("{target}: {error}")))
 }
 

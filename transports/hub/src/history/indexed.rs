@@ -1,24 +1,24 @@
-//! Entries of a pot, found by key and by root: newest values, and what is remembered of those that were evicted.
+//! Entries of a pot, found by key and by target: newest values, and what is remembered of those that were evicted.
 //!
-//! The entries of one root are linked, in no order. So every operation takes the time of a look into a hash table, and the
-//! entries of a root are listed without those of others.
+//! The entries of one target are linked, in no order. So every operation takes the time of a look into a hash table, and the
+//! entries of a target are listed without those of others.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 
-use eventwire_protocol::{Envelope, Root, Time};
+use eventwire_protocol::{Envelope, Target, Time};
 use hashbrown::HashTable;
 
 use super::pot::{Lane, Pot, Slot};
 use crate::holder::Holder;
 
-/// The neighbors among the entries of one root.
+/// The neighbors among the entries of one target.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Siblings {
     before: Option<Slot>,
     after: Option<Slot>,
 }
 
-/// An entry with a key. Entries of one root are linked by [`Siblings`].
+/// An entry with a key. Entries of one target are linked by [`Siblings`].
 pub(super) trait Keyed {
     /// What identifies an entry, read from an envelope.
     type Key<'a>: Hash + Eq;
@@ -26,7 +26,7 @@ pub(super) trait Keyed {
     /// The key of an envelope.
     fn key_of(envelope: &Envelope) -> Self::Key<'_>;
 
-    /// The envelope that key and root are read from.
+    /// The envelope that key and target are read from.
     fn envelope(&self) -> &Envelope;
 
     /// The links.
@@ -41,13 +41,13 @@ pub(super) trait Keyed {
 pub(super) struct Indexed<T> {
     pot: Pot<T>,
     by_key: HashTable<Slot>,
-    /// The first entry of each root.
-    by_root: HashTable<Slot>,
+    /// The first entry of each target.
+    by_target: HashTable<Slot>,
     hasher: RandomState,
 }
 
-fn root_of<T: Keyed>(entry: &T) -> Option<Root> {
-    entry.envelope().audience().root()
+fn target_of<T: Keyed>(entry: &T) -> Option<Target> {
+    entry.envelope().audience().target()
 }
 
 impl<T: Keyed> Indexed<T> {
@@ -55,7 +55,7 @@ impl<T: Keyed> Indexed<T> {
         Self {
             pot: Pot::new(bytes, entries),
             by_key: HashTable::new(),
-            by_root: HashTable::new(),
+            by_target: HashTable::new(),
             hasher: RandomState::new(),
         }
     }
@@ -79,13 +79,13 @@ impl<T: Keyed> Indexed<T> {
     /// Adds an entry whose key has none. `cost` is in resident bytes, without the slot.
     pub(super) fn add(&mut self, now: Time, holder: &Holder, cost: usize, entry: T) {
         let hash = self.hasher.hash_one(T::key_of(entry.envelope()));
-        let root = root_of(&entry);
+        let target = target_of(&entry);
         let Some(slot) = self.pot.push(holder, Some(Lane::First), now, cost, entry) else { return };
         let Self { pot, by_key, hasher, .. } = self;
         let rehash = |slot: &Slot| pot.get(*slot).map_or(0, |entry| hasher.hash_one(T::key_of(entry.envelope())));
         by_key.insert_unique(hash, slot, rehash);
-        if let Some(root) = root {
-            self.link(&root, slot);
+        if let Some(target) = target {
+            self.link(&target, slot);
         }
     }
 
@@ -96,16 +96,16 @@ impl<T: Keyed> Indexed<T> {
         if let Ok(place) = self.by_key.find_entry(hash, |it| *it == slot) {
             place.remove();
         }
-        if let Some(root) = root_of(&entry) {
-            self.unlink(&root, slot, entry.siblings());
+        if let Some(target) = target_of(&entry) {
+            self.unlink(&target, slot, entry.siblings());
         }
         Some(entry)
     }
 
-    /// The entries of a root, in no order; of [`Root::Realm`] all entries, oldest first.
-    pub(super) fn of_root(&self, root: &Root) -> impl Iterator<Item = Slot> {
-        let of_realm = *root == Root::Realm;
-        let mut at = if of_realm { self.pot.oldest(Lane::First) } else { self.first_of(root) };
+    /// The entries of a target, in no order; of [`Target::Realm`] all entries, oldest first.
+    pub(super) fn of_root(&self, target: &Target) -> impl Iterator<Item = Slot> {
+        let of_realm = *target == Target::Realm;
+        let mut at = if of_realm { self.pot.oldest(Lane::First) } else { self.first_of(target) };
         std::iter::from_fn(move || {
             let slot = at?;
             at = if of_realm { self.pot.newer(slot) } else { self.pot.get(slot)?.siblings().after };
@@ -113,22 +113,22 @@ impl<T: Keyed> Indexed<T> {
         })
     }
 
-    fn first_of(&self, root: &Root) -> Option<Slot> {
-        let is_it = |slot: &Slot| self.pot.get(*slot).and_then(root_of).as_ref() == Some(root);
-        self.by_root.find(self.hasher.hash_one(root), is_it).copied()
+    fn first_of(&self, target: &Target) -> Option<Slot> {
+        let is_it = |slot: &Slot| self.pot.get(*slot).and_then(target_of).as_ref() == Some(target);
+        self.by_target.find(self.hasher.hash_one(target), is_it).copied()
     }
 
-    /// Puts an entry in front of those of its root.
-    fn link(&mut self, root: &Root, slot: Slot) {
-        let hash = self.hasher.hash_one(root);
-        let Some(first) = self.first_of(root) else {
-            let Self { pot, by_root, hasher, .. } = self;
-            by_root.insert_unique(hash, slot, |slot| {
-                pot.get(*slot).and_then(root_of).map_or(0, |root| hasher.hash_one(root))
+    /// Puts an entry in front of those of its target.
+    fn link(&mut self, target: &Target, slot: Slot) {
+        let hash = self.hasher.hash_one(target);
+        let Some(first) = self.first_of(target) else {
+            let Self { pot, by_target, hasher, .. } = self;
+            by_target.insert_unique(hash, slot, |slot| {
+                pot.get(*slot).and_then(target_of).map_or(0, |target| hasher.hash_one(target))
             });
             return;
         };
-        if let Some(place) = self.by_root.find_mut(hash, |it| *it == first) {
+        if let Some(place) = self.by_target.find_mut(hash, |it| *it == first) {
             *place = slot;
         }
         if let Some(entry) = self.pot.get_mut(slot) {
@@ -139,7 +139,7 @@ impl<T: Keyed> Indexed<T> {
         }
     }
 
-    fn unlink(&mut self, root: &Root, slot: Slot, Siblings { before, after }: Siblings) {
+    fn unlink(&mut self, target: &Target, slot: Slot, Siblings { before, after }: Siblings) {
         if let Some(entry) = after.and_then(|after| self.pot.get_mut(after)) {
             entry.siblings_mut().before = before;
         }
@@ -147,7 +147,7 @@ impl<T: Keyed> Indexed<T> {
             entry.siblings_mut().after = after;
             return;
         }
-        if let Ok(mut place) = self.by_root.find_entry(self.hasher.hash_one(root), |it| *it == slot) {
+        if let Ok(mut place) = self.by_target.find_entry(self.hasher.hash_one(target), |it| *it == slot) {
             match after {
                 Some(after) => *place.get_mut() = after,
                 None => {

@@ -1,11 +1,13 @@
-//! The newest value of every key (FLOW-01, FLOW-04): found by key, by root, and in the order in which they were written.
+//! The newest value of every key (FLOW-01, FLOW-04): found by key, by target, and in the order in which they were written.
 //!
 //! Where there is no room for all, values are evicted. A small part of the room remembers who would have received them, so
 //! that these subscribers, and no others, get a gap (LOG-12).
 
 use std::sync::{Arc, Weak};
 
-use eventwire_protocol::{Audience, Committed, ConnectionId, Envelope, Root, Stored, Time, UserId, footprint, limits};
+use eventwire_protocol::{
+    Audience, Committed, ConnectionId, Envelope, Stored, Target, Time, UserId, footprint, limits,
+};
 
 use super::{
     MissedValue, PotUsage,
@@ -111,7 +113,7 @@ impl Latest {
 
     /// Remembers that a value was evicted, and the time of the newest of those with the same receivers.
     fn miss(&mut self, now: Time, holder: &Holder, evicted: &Envelope) {
-        if evicted.audience().root().is_none() {
+        if evicted.audience().target().is_none() {
             return;
         }
         let before = self.missed.find(evicted).and_then(|slot| self.missed.remove(slot));
@@ -125,12 +127,12 @@ impl Latest {
         }
     }
 
-    /// What was evicted of the roots.
-    pub(super) fn incomplete(&self, roots: &[Root]) -> Vec<MissedValue> {
-        let everything = [Root::Realm];
-        let roots = if roots.contains(&Root::Realm) { &everything } else { roots };
+    /// What was evicted of the targets.
+    pub(super) fn incomplete(&self, targets: &[Target]) -> Vec<MissedValue> {
+        let everything = [Target::Realm];
+        let targets = if targets.contains(&Target::Realm) { &everything } else { targets };
         let missed = |slot: Slot| self.missed.pot().get(slot).map(|missed| missed.value.clone());
-        roots.iter().flat_map(|root| self.missed.of_root(root)).filter_map(missed).collect()
+        targets.iter().flat_map(|target| self.missed.of_root(target)).filter_map(missed).collect()
     }
 
     /// Forgets the values whose time is over.
@@ -158,13 +160,13 @@ impl Latest {
         Some(holder)
     }
 
-    /// The values of the roots, in the order in which they were written.
-    pub(super) fn of(&mut self, roots: &[Root]) -> Vec<Arc<Committed>> {
-        let everything = [Root::Realm];
-        let roots = if roots.contains(&Root::Realm) { &everything } else { roots };
+    /// The values of the targets, in the order in which they were written.
+    pub(super) fn of(&mut self, targets: &[Target]) -> Vec<Arc<Committed>> {
+        let everything = [Target::Realm];
+        let targets = if targets.contains(&Target::Realm) { &everything } else { targets };
         let written = |slot: Slot| self.values.pot().get(slot).map(|value| (value.write, slot));
         let mut found: Vec<(u64, Slot)> =
-            roots.iter().flat_map(|root| self.values.of_root(root)).filter_map(written).collect();
+            targets.iter().flat_map(|target| self.values.of_root(target)).filter_map(written).collect();
         found.sort_unstable();
         found.dedup();
         let value = |(_, slot): (u64, Slot)| {

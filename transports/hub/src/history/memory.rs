@@ -13,7 +13,8 @@ use std::{
 
 use async_trait::async_trait;
 use eventwire_protocol::{
-    Audience, Committed, Delivery, Envelope, Epoch, ErrorBody, ErrorCode, Position, Root, Seq, SessionId, Stored, Time,
+    Audience, Committed, Delivery, Envelope, Epoch, ErrorBody, ErrorCode, Position, Seq, SessionId, Stored, Target,
+    Time,
     address::{AdwLayer, Visibility},
     footprint,
     frame::Logged,
@@ -90,7 +91,7 @@ struct Log {
     entries: Pot<Item>,
     streams: HashTable<Slot>,
     hasher: RandomState,
-    /// The parts of sessions that are streams of their own; those of other roots can be counted on one hand.
+    /// The parts of sessions that are streams of their own; those of other targets can be counted on one hand.
     parts: HashMap<SessionId, Vec<Slot>>,
     /// In each lane, the first event of every run of numbers, for readers to find where to begin.
     adw_runs: BTreeMap<u64, Slot>,
@@ -135,7 +136,7 @@ struct Stream {
     bytes: usize,
     head: Position,
     floor: Position,
-    /// The highest number of another stream of the same root that was forgotten. A reader of the root has only this one to
+    /// The highest number of another stream of the same target that was forgotten. A reader of the target has only this one to
     /// learn it from (LOG-04).
     lost: Position,
 }
@@ -231,22 +232,22 @@ impl Log {
         self.streams.find(self.hasher.hash_one(audience), is_it).copied()
     }
 
-    /// The streams of a root.
-    fn streams_of(&self, root: &Root) -> Vec<Slot> {
+    /// The streams of a target.
+    fn streams_of(&self, target: &Target) -> Vec<Slot> {
         let one = |audience: Audience| self.find(&audience);
-        match root {
-            Root::Adw(id) => [AdwLayer::Blocks, AdwLayer::Raw]
+        match target {
+            Target::Adw(id) => [AdwLayer::Blocks, AdwLayer::Raw]
                 .into_iter()
                 .filter_map(|layer| one(Audience::Adw(*id, layer)))
                 .collect(),
-            Root::Session(id) => {
+            Target::Session(id) => {
                 let whole = one(Audience::Session(id.clone(), Visibility::Public));
                 whole.into_iter().chain(self.parts.get(id).into_iter().flatten().copied()).collect()
             }
-            Root::User(id) => one(Audience::User(id.clone())).into_iter().collect(),
-            Root::Room(name) => one(Audience::Room(name.clone())).into_iter().collect(),
-            Root::Global => one(Audience::Global).into_iter().collect(),
-            Root::Realm => Vec::new(),
+            Target::User(id) => one(Audience::User(id.clone())).into_iter().collect(),
+            Target::Room(name) => one(Audience::Room(name.clone())).into_iter().collect(),
+            Target::Global => one(Audience::Global).into_iter().collect(),
+            Target::Realm => Vec::new(),
         }
     }
 
@@ -500,7 +501,7 @@ impl Log {
                 self.parts.remove(id);
             }
         }
-        let sibling = stream.audience.root().and_then(|root| self.streams_of(&root).first().copied());
+        let sibling = stream.audience.target().and_then(|target| self.streams_of(&target).first().copied());
         if let Some(sibling) = sibling.and_then(|sibling| self.stream_mut(sibling)) {
             sibling.lost = sibling.lost.max(stream.head).max(stream.lost);
         }
@@ -508,17 +509,17 @@ impl Log {
         true
     }
 
-    fn floors(&self, from: &[(Root, Position)]) -> Vec<Floor> {
+    fn floors(&self, from: &[(Target, Position)]) -> Vec<Floor> {
         let mut floors = Vec::new();
-        for (root, since) in from {
+        for (target, since) in from {
             let mut missing = |stream: Option<&Audience>, floor: Position| {
                 if *since < floor {
-                    floors.push(Floor { root: root.clone(), stream: stream.cloned(), floor });
+                    floors.push(Floor { target: target.clone(), stream: stream.cloned(), floor });
                 }
             };
-            let streams = self.streams_of(root);
-            match root {
-                Root::Realm => missing(None, self.realm_floor),
+            let streams = self.streams_of(target);
+            match target {
+                Target::Realm => missing(None, self.realm_floor),
                 _ if streams.is_empty() => missing(None, self.forgotten),
                 _ => {
                     let mut lost = Position::START;
@@ -561,7 +562,7 @@ impl Log {
         })
     }
 
-    fn page(&mut self, epoch: Epoch, from: &[(Root, Position)], bounds: PageBounds) -> Page {
+    fn page(&mut self, epoch: Epoch, from: &[(Target, Position)], bounds: PageBounds) -> Page {
         let (mut slots, mut bytes, mut end) = (Vec::new(), 0, true);
         let mut take = |slot: Slot, kept: &Kept| {
             let size = kept.stored.size();
@@ -574,11 +575,11 @@ impl Log {
             true
         };
         // An observer reads the order of the realm; every other reader a merge of the streams it asks for.
-        if let Some((_, at)) = from.iter().find(|(root, _)| *root == Root::Realm) {
+        if let Some((_, at)) = from.iter().find(|(target, _)| *target == Target::Realm) {
             let lowest = from.iter().map(|(_, at)| *at).min().unwrap_or(*at);
             let wanted = |kept: &Kept| {
-                let root = kept.stored.envelope().audience().root();
-                let named = from.iter().find(|(of, _)| Some(of) == root.as_ref());
+                let target = kept.stored.envelope().audience().target();
+                let named = from.iter().find(|(of, _)| Some(of) == target.as_ref());
                 kept.seq().is_some_and(|seq| !named.map_or(*at, |(_, at)| *at).covers(seq))
             };
             for (slot, kept) in self.after(lowest).filter(|(_, kept)| wanted(kept)) {
@@ -589,7 +590,7 @@ impl Log {
         } else {
             let mut streams: Vec<_> = from
                 .iter()
-                .flat_map(|(root, at)| self.streams_of(root).into_iter().map(|stream| (stream, *at)))
+                .flat_map(|(target, at)| self.streams_of(target).into_iter().map(|stream| (stream, *at)))
                 .filter_map(|(stream, at)| self.stream(stream).map(|stream| (stream, at)))
                 .map(|(stream, at)| {
                     let is_covered = |slot: &Slot| self.seq(*slot).is_some_and(|seq| at.covers(seq));
@@ -660,20 +661,20 @@ impl History for MemoryHistory {
         Ok(Heads { epoch: self.epoch, head: self.log().head })
     }
 
-    async fn read(&self, now: Time, from: &[(Root, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
+    async fn read(&self, now: Time, from: &[(Target, Position)], bounds: PageBounds) -> Result<Page, ErrorBody> {
         let mut log = self.log();
         log.expire(now, &self.bounds);
         Ok(log.page(self.epoch, from, bounds))
     }
 
-    async fn latest(&self, now: Time, roots: &[Root]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
+    async fn latest(&self, now: Time, targets: &[Target]) -> Result<Vec<Arc<Committed>>, ErrorBody> {
         let mut log = self.log();
         log.latest.expire(now);
-        Ok(log.latest.of(roots))
+        Ok(log.latest.of(targets))
     }
 
-    async fn incomplete(&self, roots: &[Root]) -> Result<Vec<MissedValue>, ErrorBody> {
-        Ok(self.log().latest.incomplete(roots))
+    async fn incomplete(&self, targets: &[Target]) -> Result<Vec<MissedValue>, ErrorBody> {
+        Ok(self.log().latest.incomplete(targets))
     }
 
     async fn checkpoints(&self, source: &str) -> Result<Vec<Checkpoint>, ErrorBody> {

@@ -27,23 +27,23 @@ pub(crate) fn kinds(frames: &[Frame]) -> Vec<String> {
     frames.iter().map(Frame::kind).collect()
 }
 
-/// The root that an audience belongs to, as text.
-pub(crate) fn root(to: &str) -> &str {
+/// The target that an audience belongs to, as text.
+pub(crate) fn target(to: &str) -> &str {
     to.split('/').next().unwrap()
 }
 
-/// Reads logged events as a careful client does: no hole in any stream, nothing twice, in order within each root, and
+/// Reads logged events as a careful client does: no hole in any stream, nothing twice, in order within each target, and
 /// every replay between its brackets with the number of events that is claimed.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    /// Whether it subscribed to `*`, which then is the root of all but `global`.
+    /// Whether it subscribed to `*`, which then is the target of all but `global`.
     pub(crate) observes: bool,
     /// Number and audience of every logged event, as they came.
     pub(crate) events: Vec<(u64, String)>,
     /// Last number of each stream.
     pub(crate) last: BTreeMap<String, u64>,
-    /// Last number of each root.
-    pub(crate) roots: BTreeMap<String, u64>,
+    /// Last number of each target.
+    pub(crate) targets: BTreeMap<String, u64>,
     /// Replays under way, with the events so far.
     pub(crate) replays: BTreeMap<String, u64>,
     pub(crate) recovered: usize,
@@ -88,11 +88,11 @@ impl Receiver {
         };
         let to = event["to"].as_str().unwrap().to_owned();
         let prev = event["prev"].as_u64().unwrap();
-        let root = if self.observes && to != "global" { "*" } else { root(&to) }.to_owned();
+        let target = if self.observes && to != "global" { "*" } else { target(&to) }.to_owned();
         let last = self.last.insert(to.clone(), seq).unwrap_or(prev);
         assert_eq!(last, prev, "a hole or a repetition in {to}: {event}");
-        assert!(self.roots.insert(root.clone(), seq).is_none_or(|before| before < seq), "out of order: {event}");
-        if let Some(count) = self.replays.get_mut(&root) {
+        assert!(self.targets.insert(target.clone(), seq).is_none_or(|before| before < seq), "out of order: {event}");
+        if let Some(count) = self.replays.get_mut(&target) {
             *count += 1;
         }
         if kind == "adw.chat_stream" {

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use eventwire_hub::{CommandSink, Connection, ConnectionHandler, Principal};
 use eventwire_protocol::{
     ApplicationCommand, Audience, CommandEffect, ErrorBody, ErrorCode, EventKind, Modifiers, Publication, Request,
-    Root,
+    Target,
     dialect::{
         Adopted,
         adw::{Asked, decode},
@@ -94,7 +94,7 @@ impl Kanban {
     async fn trigger(&mut self, connection: &Connection, data: Map<String, Value>) -> Result<(), ErrorBody> {
         let adw_id = data.get("adw_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
         if let (Some(adw_id), Some(member)) = (adw_id, connection.member())
-            && !member.claims().may_subscribe(&Root::Adw(adw_id))
+            && !member.claims().may_subscribe(&Target::Adw(adw_id))
         {
             return Err(ErrorBody::new(ErrorCode::Forbidden, format!("your credentials do not reach adw:{adw_id}")));
         }

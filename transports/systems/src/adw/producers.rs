@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use eventwire_hub::Principal;
 use eventwire_protocol::{
-    AdwId, Dialect, ErrorBody, ErrorCode, Permission, Root,
+    AdwId, Dialect, ErrorBody, ErrorCode, Permission, Target,
     api::systems::{
         AgentStateAnswer, Broadcasted, DetailError, PlainError, Stage, StageReport, ValidationError, ValidationProblem,
     },
@@ -403,7 +403,7 @@ async fn read_state(
     let principal = crate::principal(&adw.hub, headers, peer).await?;
     let adw_id: AdwId =
         id.parse().map_err(|_| Refused::Choice("the ADW id must be 8 alphanumeric characters".to_owned()))?;
-    if !principal.claims.may_subscribe(&Root::Adw(adw_id)) {
+    if !principal.claims.may_subscribe(&Target::Adw(adw_id)) {
         let message = format!("your credentials do not reach adw:{adw_id}");
         return Err(Refused::Error(ErrorBody::new(ErrorCode::Forbidden, message)));
     }

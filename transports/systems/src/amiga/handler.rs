@@ -10,7 +10,7 @@ use bytes::Bytes;
 use eventwire_hub::{CommandSink, Connection, ConnectionHandler, Holder};
 use eventwire_protocol::{
     ApplicationCommand, Command, CommandEffect, ConnectionId, Envelope, ErrorBody, ErrorCode, Member, Request,
-    RoomName, Root,
+    RoomName, Target,
     command::{Ping, Subscribe, Wanted},
     dialect::amiga::{self, Asked, Subscription},
     event::{connection::Reply, metrics::MetricsIntervalUpdated},
@@ -146,7 +146,7 @@ fn reply(connection: &Connection, data: Value) {
 /// Joins the room of tasks, the only one that a client of this dialect can join.
 async fn follow_tasks(connection: &mut Connection) -> Result<(), ErrorBody> {
     let room: RoomName = TASKS.parse().map_err(|_| ErrorBody::new(ErrorCode::Internal, "there is no such room"))?;
-    let room = Root::Room(room);
+    let room = Target::Room(room);
     let streams = vec![Wanted { to: room.to_string(), since: None }];
     let command = Command::Subscribe(Subscribe { epoch: None, streams });
     connection.perform(Request { id: None, command }).await;

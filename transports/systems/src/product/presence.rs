@@ -10,7 +10,7 @@ use std::{
 };
 
 use eventwire_hub::Holder;
-use eventwire_protocol::{ConnectionId, Epoch, Position, Root, Time, UserId};
+use eventwire_protocol::{ConnectionId, Epoch, Position, Target, Time, UserId};
 use tokio::sync::Notify;
 
 use super::login::Shown;
@@ -164,8 +164,8 @@ impl Table {
 }
 
 /// How far a connection was handed the stream of its user, if its beginning was settled.
-pub(super) fn reached(user: &UserId, epoch: Epoch, handed: &[(Root, Position)]) -> Option<(Epoch, Position)> {
-    let of_user = handed.iter().find(|(root, _)| matches!(root, Root::User(of) if of == user));
+pub(super) fn reached(user: &UserId, epoch: Epoch, handed: &[(Target, Position)]) -> Option<(Epoch, Position)> {
+    let of_user = handed.iter().find(|(target, _)| matches!(target, Target::User(of) if of == user));
     of_user.map(|(_, position)| (epoch, *position))
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use eventwire_hub::{Connection, ConnectionHandler, Holder, Hub};
 use eventwire_protocol::{
-    Audience, Claims, ConnectionId, ContextId, Envelope, ErrorBody, ErrorCode, Modifiers, Root, SessionId, UserId,
+    Audience, Claims, ConnectionId, ContextId, Envelope, ErrorBody, ErrorCode, Modifiers, SessionId, Target, UserId,
     dialect::shared_context::{self as dialect, Asked, Form, MAX_FRAME_BYTES, Tool},
     event::{
         connection::Pong,
@@ -97,7 +97,7 @@ impl Visitor {
         let context = context.unwrap_or_else(|| self.context.clone());
         let session = SessionId::Context(context.clone());
         let is_in = connection.member().is_some_and(|member| member.is_in(&session));
-        let joined = if is_in { Ok(()) } else { connection.join(Root::Session(session)).await };
+        let joined = if is_in { Ok(()) } else { connection.join(Target::Session(session)).await };
         let result = match &joined {
             Ok(()) => dialect::subscribed_result(&context),
             Err(error) => dialect::failure(&context, &error.message),
