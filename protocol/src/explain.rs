@@ -14,7 +14,7 @@ use crate::{
     envelope::Envelope,
     id::{ConnectionId, SessionId, UserId},
     inspect::{Extent, Inspection, inspect},
-    roster::{Interest, Member, Roster},
+    roster::{AdwFilter, Member, Roster},
     route::{Rule, Verdict, route, verdicts},
     time::Time,
 };
@@ -164,7 +164,7 @@ impl Facts<'_> {
             findings.push((Verdict { rule: Rule::Modifiers, passed: false }, finding));
         }
         // Of a run the subscription decides, of everything else the address.
-        let belongs = if matches!(self.event.audience(), Audience::Adw(..)) { Rule::Interest } else { Rule::Audience };
+        let belongs = if matches!(self.event.audience(), Audience::Adw(..)) { Rule::AdwFilter } else { Rule::Audience };
         let decided = findings
             .iter()
             .find(|(verdict, _)| !verdict.passed)
@@ -198,7 +198,7 @@ impl Facts<'_> {
     fn finding(&self, Verdict { rule, passed }: Verdict) -> Finding {
         match rule {
             Rule::Audience => self.audience(passed),
-            Rule::Interest => self.interest(passed),
+            Rule::AdwFilter => self.interest(passed),
             Rule::Permission => self.permission(passed),
             Rule::Visibility => self.visibility(passed),
             Rule::Dialect => {
@@ -299,13 +299,13 @@ impl Facts<'_> {
         };
         let (target, dialect) = (Target::Adw(*adw), self.member.dialect().as_str());
         match self.member.interest() {
-            Interest::Only(adws) if adws.contains(adw) => self.subscribed(&target),
-            Interest::Default(AdwDefault::All) => {
+            AdwFilter::Only(adws) if adws.contains(adw) => self.subscribed(&target),
+            AdwFilter::Default(AdwDefault::All) => {
                 let reason = format!("it subscribed to no run, and its dialect {dialect} then hears of every run");
                 Finding::new(DecisionKind::Dialect, dialect, reason)
             }
             _ if passed => self.observing(),
-            Interest::Only(adws) if self.is_whole() && !adws.is_empty() => {
+            AdwFilter::Only(adws) if self.is_whole() && !adws.is_empty() => {
                 let mut finding = self.not_subscribed(&target);
                 finding.reason.push_str(", only to other runs");
                 finding

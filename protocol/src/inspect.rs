@@ -9,7 +9,7 @@ use crate::{
     claims::{Claims, Permission, Scope},
     dialect::AdwDefault,
     id::{BrowserSession, ConnectionId, SessionId, UserId},
-    roster::{Interest, Member, Roster},
+    roster::{AdwFilter, Member, Roster},
 };
 
 /// How much of a connection is within reach.
@@ -95,7 +95,7 @@ fn reaches_root(claims: &Claims, target: &Target) -> bool {
 
 /// Whether a connection that never named an ADW receives one that the grants reach.
 fn watches_unasked(claims: &Claims, member: &Member) -> bool {
-    *member.interest() == Interest::Default(AdwDefault::All)
+    *member.interest() == AdwFilter::Default(AdwDefault::All)
         && match &claims.adws {
             Scope::All => true,
             Scope::Only(adws) => adws.iter().any(|adw| member.claims().may_see(&Audience::adw(*adw))),

@@ -16,7 +16,7 @@ use crate::{
 
 /// Which ADWs a connection hears of (ROUTE-02).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Interest {
+pub enum AdwFilter {
     /// It never subscribed to one: what its dialect says.
     Default(AdwDefault),
     /// It did: these, and none when the set has become empty again.
@@ -31,7 +31,7 @@ pub struct Member {
     home: Option<BrowserSession>,
     contexts: BTreeSet<SessionId>,
     rooms: BTreeSet<RoomName>,
-    interest: Interest,
+    interest: AdwFilter,
     observing: bool,
 }
 
@@ -44,7 +44,7 @@ impl Member {
             home,
             contexts: BTreeSet::new(),
             rooms: BTreeSet::new(),
-            interest: Interest::Default(dialect.adw_default()),
+            interest: AdwFilter::Default(dialect.adw_default()),
             observing: false,
         }
     }
@@ -65,7 +65,7 @@ impl Member {
     }
 
     /// Which ADWs it hears of.
-    pub fn interest(&self) -> &Interest {
+    pub fn interest(&self) -> &AdwFilter {
         &self.interest
     }
 
@@ -88,11 +88,11 @@ impl Member {
     }
 
     /// Whether it hears of the ADW.
-    pub fn hears_of(&self, adw: &AdwId) -> bool {
+    pub fn is_subscribed_to(&self, adw: &AdwId) -> bool {
         match &self.interest {
-            Interest::Default(AdwDefault::All) => true,
-            Interest::Default(AdwDefault::None) => false,
-            Interest::Only(adws) => adws.contains(adw),
+            AdwFilter::Default(AdwDefault::All) => true,
+            AdwFilter::Default(AdwDefault::None) => false,
+            AdwFilter::Only(adws) => adws.contains(adw),
         }
     }
 
@@ -101,7 +101,7 @@ impl Member {
         match target {
             Target::Session(session) => self.contexts.contains(session),
             Target::Room(room) => self.rooms.contains(room),
-            Target::Adw(adw) => matches!(&self.interest, Interest::Only(adws) if adws.contains(adw)),
+            Target::Adw(adw) => matches!(&self.interest, AdwFilter::Only(adws) if adws.contains(adw)),
             Target::Realm => self.observing,
             Target::User(_) | Target::Global => false,
         }
@@ -110,8 +110,8 @@ impl Member {
     /// What its subscriptions cost in memory, roughly, in bytes.
     pub fn subscription_bytes(&self) -> usize {
         let adws = match &self.interest {
-            Interest::Only(adws) => adws.len(),
-            Interest::Default(_) => 0,
+            AdwFilter::Only(adws) => adws.len(),
+            AdwFilter::Default(_) => 0,
         };
         let contexts = self.contexts.iter().map(session_cost);
         let rooms = self.rooms.iter().map(|room| cost(room.as_str()));
@@ -141,8 +141,8 @@ impl Member {
     /// Everything it asked for, in a fixed order.
     pub fn subscriptions(&self) -> Vec<Target> {
         let adws = match &self.interest {
-            Interest::Only(adws) => adws.iter().copied().collect(),
-            Interest::Default(_) => Vec::new(),
+            AdwFilter::Only(adws) => adws.iter().copied().collect(),
+            AdwFilter::Default(_) => Vec::new(),
         };
         let mut targets: Vec<Target> = self.contexts.iter().cloned().map(Target::Session).collect();
         targets.extend(adws.into_iter().map(Target::Adw));
@@ -179,7 +179,7 @@ pub struct Roster {
     users: HashMap<UserId, BTreeSet<ConnectionId>>,
     rooms: HashMap<RoomName, BTreeSet<ConnectionId>>,
     adws: HashMap<AdwId, BTreeSet<ConnectionId>>,
-    every_adw: BTreeSet<ConnectionId>,
+    wildcard: BTreeSet<ConnectionId>,
     observers: BTreeSet<ConnectionId>,
 }
 
@@ -223,7 +223,7 @@ impl Roster {
         id: ConnectionId,
         targets: impl IntoIterator<Item = &'a Target>,
     ) -> Result<Vec<Result<Subscription, ErrorBody>>, ErrorBody> {
-        let Self { members, sessions, rooms, adws, every_adw, observers, .. } = self;
+        let Self { members, sessions, rooms, adws, wildcard, observers, .. } = self;
         let member = members.get_mut(&id).ok_or_else(|| gone(id))?;
         let mut held = member.subscription_count();
         let outcome = |target: &Target| {
@@ -257,12 +257,12 @@ impl Roster {
                 }
                 Target::Adw(adw) => {
                     match &mut member.interest {
-                        Interest::Only(adws) => {
+                        AdwFilter::Only(adws) => {
                             adws.insert(*adw);
                         }
-                        interest @ Interest::Default(_) => {
-                            *interest = Interest::Only(BTreeSet::from([*adw]));
-                            every_adw.remove(&id);
+                        interest @ AdwFilter::Default(_) => {
+                            *interest = AdwFilter::Only(BTreeSet::from([*adw]));
+                            wildcard.remove(&id);
                         }
                     }
                     adws.entry(*adw).or_default().insert(id);
@@ -374,7 +374,7 @@ impl Roster {
     }
 
     pub(crate) fn of_every_adw(&self) -> &BTreeSet<ConnectionId> {
-        &self.every_adw
+        &self.wildcard
     }
 
     pub(crate) fn observers(&self) -> &BTreeSet<ConnectionId> {
@@ -409,15 +409,15 @@ impl Roster {
             self.rooms.entry(room.clone()).or_default().insert(id);
         }
         match &member.interest {
-            Interest::Only(adws) => {
+            AdwFilter::Only(adws) => {
                 for adw in adws {
                     self.adws.entry(*adw).or_default().insert(id);
                 }
             }
-            Interest::Default(AdwDefault::All) => {
-                self.every_adw.insert(id);
+            AdwFilter::Default(AdwDefault::All) => {
+                self.wildcard.insert(id);
             }
-            Interest::Default(AdwDefault::None) => {}
+            AdwFilter::Default(AdwDefault::None) => {}
         }
         if member.observing {
             self.observers.insert(id);
@@ -437,12 +437,12 @@ impl Roster {
         for room in &member.rooms {
             remove(&mut self.rooms, room, id);
         }
-        if let Interest::Only(adws) = &member.interest {
+        if let AdwFilter::Only(adws) = &member.interest {
             for adw in adws {
                 remove(&mut self.adws, adw, id);
             }
         }
-        self.every_adw.remove(&id);
+        self.wildcard.remove(&id);
         self.observers.remove(&id);
     }
 }
@@ -456,8 +456,8 @@ impl Member {
             Target::Adw(adw) => match &mut self.interest {
                 // The set may become empty, and then counts as an empty set (ROUTE-02). A connection that never
                 // subscribed keeps the default of its dialect.
-                Interest::Only(adws) => adws.remove(adw),
-                Interest::Default(_) => false,
+                AdwFilter::Only(adws) => adws.remove(adw),
+                AdwFilter::Default(_) => false,
             },
             Target::Realm => std::mem::take(&mut self.observing),
             Target::User(_) | Target::Global => false,
@@ -466,8 +466,8 @@ impl Member {
 
     fn subscription_count(&self) -> usize {
         let adws = match &self.interest {
-            Interest::Only(adws) => adws.len(),
-            Interest::Default(_) => 0,
+            AdwFilter::Only(adws) => adws.len(),
+            AdwFilter::Default(_) => 0,
         };
         self.contexts.len() + self.rooms.len() + adws + usize::from(self.observing)
     }

@@ -24,7 +24,7 @@ pub enum Rule {
     Audience,
     /// The connection is interested in the ADW.
     #[serde(rename = "ROUTE-02")]
-    Interest,
+    AdwFilter,
     /// The claims of the connection allow the audience.
     #[serde(rename = "ROUTE-03")]
     Permission,
@@ -62,7 +62,7 @@ fn audience_verdicts(id: ConnectionId, member: &Member, audience: &Audience) -> 
         Audience::Session(session, _) => (member.is_in(session) || observes, true),
         Audience::User(user) => (member.claims().user.as_ref() == Some(user) || observes, true),
         // The audience of an ADW is decided by interest.
-        Audience::Adw(adw, _) => (true, member.hears_of(adw) || observes),
+        Audience::Adw(adw, _) => (true, member.is_subscribed_to(adw) || observes),
         Audience::Room(room) => (member.is_in_room(room) || observes, true),
         Audience::Global => (true, true),
     };
@@ -72,7 +72,7 @@ fn audience_verdicts(id: ConnectionId, member: &Member, audience: &Audience) -> 
     };
     [
         Verdict::new(Rule::Audience, belongs),
-        Verdict::new(Rule::Interest, interest),
+        Verdict::new(Rule::AdwFilter, interest),
         Verdict::new(Rule::Permission, member.claims().may_see(audience) || observes),
         Verdict::new(Rule::Visibility, visible),
     ]

@@ -754,8 +754,8 @@ proptest! {
             let roster = roster(std::slice::from_ref(&guest));
             // A dialect that cannot spell the event receives nothing either way, so ask the rule itself.
             let explanation = &explain(&roster, &NoRecords, &Claims::loopback(), &event)[0];
-            let check = explanation.checks.iter().find(|check| check.rule == Rule::Interest).unwrap();
-            (check.passed, roster.member(id(&guest)).unwrap().hears_of(&adw.parse().unwrap()))
+            let check = explanation.checks.iter().find(|check| check.rule == Rule::AdwFilter).unwrap();
+            (check.passed, roster.member(id(&guest)).unwrap().is_subscribed_to(&adw.parse().unwrap()))
         };
         let default = matches!(dialect, Dialect::Adw | Dialect::AdwTrigger);
         prop_assert_eq!(hears(vec![]), (default, default));

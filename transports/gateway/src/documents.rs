@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use crate::answer::{self, Body};
+use crate::response::{self, Body};
 
 /// Path from `schemas/v1` and content of every file, sorted by path.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/published.rs"));
@@ -32,7 +32,7 @@ pub(crate) fn is_document(path: &str) -> bool {
 pub(crate) fn serve(path: &str, headers: &HeaderMap) -> Response<Body> {
     if path == ROOT.trim_end_matches('/') {
         // With the slash, the paths in the index are relative to it.
-        let mut response = Response::new(answer::full(""));
+        let mut response = Response::new(response::full(""));
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
         response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(ROOT));
         return response;
@@ -44,11 +44,11 @@ pub(crate) fn serve(path: &str, headers: &HeaderMap) -> Response<Body> {
     };
     let found = FILES.binary_search_by(|(known, _)| (*known).cmp(name)).ok();
     let Some((at, (name, content))) = found.and_then(|at| Some((at, FILES.get(at)?))) else {
-        return answer::refusal(ErrorCode::NotFound, format!("no such document; {ROOT} lists those there are"));
+        return response::refusal(ErrorCode::NotFound, format!("no such document; {ROOT} lists those there are"));
     };
     let tag = TAGS.get(at).map(|tag| tag.get_or_init(|| tag_of(content)));
     let known = tag.is_some_and(|tag| matches(headers, tag));
-    let mut response = Response::new(answer::full(if known { Bytes::new() } else { Bytes::from_static(content) }));
+    let mut response = Response::new(response::full(if known { Bytes::new() } else { Bytes::from_static(content) }));
     let headers = response.headers_mut();
     if let Some(tag) = tag {
         headers.insert(header::ETAG, tag.clone());

@@ -19,7 +19,7 @@ use rustix::fs::OFlags;
 use tower_http::services::ServeFile;
 use tower_service::Service as _;
 
-use crate::answer::{self, Body};
+use crate::response::{self, Body};
 
 /// The only name with a dot before it that is served: what it holds is meant to be found (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
@@ -52,7 +52,7 @@ impl Directory {
 
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return answer::refusal(ErrorCode::MethodNotAllowed, "files are read with GET");
+            return response::refusal(ErrorCode::MethodNotAllowed, "files are read with GET");
         }
         let (request, _) = request.into_parts();
         let path = request.uri.path();
@@ -191,7 +191,7 @@ fn moved(path: &str, query: Option<&str>) -> Response<Body> {
         target.push('?');
         target.push_str(query);
     }
-    let mut response = Response::new(answer::full(""));
+    let mut response = Response::new(response::full(""));
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     if let Ok(target) = HeaderValue::from_str(&target) {
         response.headers_mut().insert(header::LOCATION, target);
@@ -201,7 +201,7 @@ fn moved(path: &str, query: Option<&str>) -> Response<Body> {
 
 fn nothing_at(path: &str) -> Response<Body> {
     let path: String = path.chars().filter(|character| !character.is_control()).take(120).collect();
-    answer::refusal(ErrorCode::NotFound, format!("no file is at {path}"))
+    response::refusal(ErrorCode::NotFound, format!("no file is at {path}"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use eventwire_protocol::error::ErrorCode;
 use http::Response;
 use http::header::{self, HeaderName, HeaderValue};
 
-use crate::answer::{self, Body};
+use crate::response::{self, Body};
 
 /// Name and content of every file, sorted by name.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web.rs"));
@@ -29,9 +29,9 @@ pub(crate) fn serve(path: &str) -> Option<Response<Body>> {
     let name = if path == "/" { "index.html" } else { path.strip_prefix("/assets/")? };
     let found = FILES.binary_search_by(|(known, _)| (*known).cmp(name)).ok().and_then(|index| FILES.get(index));
     let Some((name, content)) = found else {
-        return Some(answer::refusal(ErrorCode::NotFound, "the inspector has no such file"));
+        return Some(response::refusal(ErrorCode::NotFound, "the inspector has no such file"));
     };
-    let mut response = Response::new(answer::full(Bytes::from_static(content)));
+    let mut response = Response::new(response::full(Bytes::from_static(content)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
     for (name, value) in HEADERS {

@@ -16,9 +16,9 @@ use http::header::{self, HeaderValue};
 use http::{Response, request};
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::answer::{self, Body};
-use crate::back_end::BackEnd;
-use crate::front::Routes;
+use crate::command_backend::BackEnd;
+use crate::pipeline::Routes;
+use crate::response::{self, Body};
 
 /// Its path.
 const PATH: &str = "/metrics";
@@ -37,7 +37,7 @@ pub(crate) fn mount(hub: &Hub, back_end: &BackEnd, behind: Routes) -> Routes {
         async move {
             match answer(&hub, &back_end, &head, peer.ip()).await {
                 Ok(response) => response,
-                Err(error) => answer::refusal(error.code, error.message),
+                Err(error) => response::refusal(error.code, error.message),
             }
         }
         .boxed()
@@ -60,7 +60,7 @@ async fn answer(
         tracing::error!(%error, "the figures cannot be written");
         ErrorBody::new(ErrorCode::Internal, "the figures cannot be written; the reason has been logged")
     })?;
-    let mut response = Response::new(answer::full(text));
+    let mut response = Response::new(response::full(text));
     for (name, value) in [
         (header::CONTENT_TYPE, CONTENT_TYPE),
         (header::CACHE_CONTROL, "no-store"),

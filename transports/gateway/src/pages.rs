@@ -13,10 +13,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::answer::{self, Body};
 use crate::files::Directory;
 use crate::proxy::Forwarded;
-use crate::site::asks_for_socket;
+use crate::response::{self, Body};
+use crate::router::asks_for_socket;
 
 /// Where the pages come from.
 pub(crate) enum Pages {
@@ -32,7 +32,7 @@ impl Pages {
     /// Answers a request that is the application's.
     pub(crate) async fn answer(&self, request: Request<Incoming>, from: &Forwarded) -> Response<Body> {
         match self {
-            Self::None => answer::refusal(ErrorCode::NotFound, "nothing is here"),
+            Self::None => response::refusal(ErrorCode::NotFound, "nothing is here"),
             Self::Directory(directory) => directory.answer(request).await,
             Self::Upstream(upstream) => upstream.answer(request, from).await,
         }
@@ -88,10 +88,10 @@ impl Upstream {
 
     async fn answer(&self, mut request: Request<Incoming>, from: &Forwarded) -> Response<Body> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return answer::refusal(ErrorCode::MethodNotAllowed, "this method is not passed on to the application");
+            return response::refusal(ErrorCode::MethodNotAllowed, "this method is not passed on to the application");
         }
         let Some(target) = self.target(request.uri()) else {
-            return answer::refusal(ErrorCode::NotFound, "no such path");
+            return response::refusal(ErrorCode::NotFound, "no such path");
         };
         let socket = asks_for_socket(request.headers());
         let client_side = request.extensions_mut().remove::<OnUpgrade>();
@@ -124,7 +124,10 @@ impl Upstream {
         let mut response = match self.client.request(request).await {
             Ok(response) => response,
             Err(_) if broken.load(Ordering::Relaxed) => {
-                return answer::refusal(ErrorCode::MalformedFrame, "the body of the request cannot be read to its end");
+                return response::refusal(
+                    ErrorCode::MalformedFrame,
+                    "the body of the request cannot be read to its end",
+                );
             }
             Err(error) => {
                 tracing::warn!(upstream = %self.authority, %error, "the application did not answer");
@@ -132,14 +135,14 @@ impl Upstream {
                     ErrorCode::Unavailable,
                     "the application behind this listener does not answer; is it running at the address of the setting upstream?",
                 );
-                return answer::with_status(StatusCode::BAD_GATEWAY, &error);
+                return response::with_status(StatusCode::BAD_GATEWAY, &error);
             }
         };
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switching && !socket {
             tracing::warn!(upstream = %self.authority, "the application switched protocols without being asked");
             let error = ErrorBody::new(ErrorCode::Unavailable, "the application answered out of turn");
-            return answer::with_status(StatusCode::BAD_GATEWAY, &error);
+            return response::with_status(StatusCode::BAD_GATEWAY, &error);
         }
         if switching {
             let server_side = hyper::upgrade::on(&mut response);

@@ -115,7 +115,7 @@ mod tests {
     use eventwire_systems::amiga::{Amiga, NoMetrics};
 
     use super::*;
-    use crate::back_end::BackEnd;
+    use crate::command_backend::BackEnd;
     use crate::config::Settings;
     use crate::systems::{self, Remembered};
 

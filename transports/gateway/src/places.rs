@@ -27,7 +27,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::answer::Body;
+use crate::response::Body;
 
 /// Of how many places one more is kept for sockets that are provisional.
 const PLACES_PER_PROVISIONAL: usize = 16;

@@ -15,7 +15,7 @@ use tower_service::Service as _;
 use warp::Filter;
 use warp::reply::Reply;
 
-use crate::front::Routes;
+use crate::pipeline::Routes;
 use crate::runs::Runs;
 
 /// Every adapter at its paths.

@@ -23,19 +23,19 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::agents::HubSink;
-use crate::back_end::BackEnd;
 use crate::cli::{Failure, ServeArgs};
+use crate::command_backend::BackEnd;
 use crate::config::{self, For, LogFormat, Settings, Sources};
 use crate::credential_file::{self, Holds};
 use crate::files::Directory;
-use crate::front::Front;
 use crate::jwt::Accepted;
 use crate::login_keys::OpenGateway;
 use crate::pages::{Pages, Upstream};
+use crate::pipeline::Pipeline;
 use crate::places::{self, SocketPlaces};
 use crate::proxy::{Others, Proxies};
 use crate::reload::Configured;
-use crate::site::{Mounted, Site, SocketIo};
+use crate::router::{Mounted, Router, SocketIo};
 use crate::state_file::StateFile;
 use crate::terminal::{Color, Pen, colored};
 use crate::{audit, metrics, metrics_source, public, routes, sample, server, socketio, systems};
@@ -131,8 +131,8 @@ async fn serve(settings: &Settings, notes: &[String], files: u64) -> Result<Exit
             Dialect::Canonical => SocketIo::Off,
             _ => SocketIo::None,
         };
-        let site = Site { dialect, systems: systems.mounted.clone(), socketio, pages: pages(settings, dialect)? };
-        let front = Arc::new(Front::new(hub.clone(), Arc::clone(&routes), site).behind(Arc::clone(&proxies)));
+        let site = Router { dialect, systems: systems.mounted.clone(), socketio, pages: pages(settings, dialect)? };
+        let front = Arc::new(Pipeline::new(hub.clone(), Arc::clone(&routes), site).behind(Arc::clone(&proxies)));
         serving.spawn(server::serve(listener, front, places.clone(), server::Deadlines::default(), stopped.clone()));
     }
     if let Some(file) = &settings.port_file {

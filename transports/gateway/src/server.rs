@@ -26,10 +26,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
-use crate::answer::{self, Body};
-use crate::head::{self, Asker, First};
 use crate::places::{Account, FULL, SocketPlaces};
+use crate::preflight::{self, Asker, First};
 use crate::proxy_protocol;
+use crate::response::{self, Body};
 
 /// How long a socket without a place may take for its head.
 const PROVISIONAL_DEADLINE: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ const OWN_HEAD_BYTES: usize = 8 * 1024;
 const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Answers one request; never fails.
-pub(crate) trait Answerer: Send + Sync + 'static {
+pub(crate) trait Service: Send + Sync + 'static {
     /// The answer to a request from `peer`.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 
@@ -81,15 +81,15 @@ pub(crate) trait Answerer: Send + Sync + 'static {
 
     /// The whole answer to a request that is refused before it is read, and with which the connection ends.
     fn refusal(&self, status: StatusCode, error: &ErrorBody, _asker: &Asker) -> Vec<u8> {
-        answer::raw(status, error, &[])
+        response::raw(status, error, &[])
     }
 }
 
 /// Accepts connections on `listener`, as long as there are places, until `stop` becomes true; then lets answers under way
 /// finish for a short while.
-pub(crate) async fn serve<A: Answerer>(
+pub(crate) async fn serve<A: Service>(
     listener: TcpListener,
-    answerer: Arc<A>,
+    service: Arc<A>,
     places: SocketPlaces,
     deadlines: Deadlines,
     mut stop: watch::Receiver<bool>,
@@ -106,10 +106,10 @@ pub(crate) async fn serve<A: Answerer>(
             Ok((stream, peer)) => {
                 // More sockets than there are provisional ones are closed without an answer.
                 if let Some(account) = places.arrive(peer) {
-                    let answerer = Arc::clone(&answerer);
-                    connections.spawn(connection(stream, peer, account, answerer, deadlines, stopping.clone()));
+                    let service = Arc::clone(&service);
+                    connections.spawn(connection(stream, peer, account, service, deadlines, stopping.clone()));
                 } else {
-                    answerer.refused(peer, ErrorCode::Unavailable);
+                    service.refused(peer, ErrorCode::Unavailable);
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -145,18 +145,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection<A: Answerer>(
+async fn connection<A: Service>(
     mut stream: TcpStream,
     mut peer: SocketAddr,
     account: Arc<Account>,
-    answerer: Arc<A>,
+    service: Arc<A>,
     deadlines: Deadlines,
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
     bound_queue(&stream);
     let deadline = if account.is_provisional() { PROVISIONAL_DEADLINE } else { deadlines.head };
-    if answerer.expects_proxy_header(peer.ip()) {
+    if service.expects_proxy_header(peer.ip()) {
         let named = tokio::select! {
             named = tokio::time::timeout(deadline, proxy_protocol::read(&mut stream)) => named,
             () = stopped(&mut stop) => return,
@@ -165,23 +165,23 @@ async fn connection<A: Answerer>(
             Ok(Ok(Some(client))) => {
                 peer = client;
                 if let Err(error) = account.named(client.ip()) {
-                    return answerer.refused(peer, error.code);
+                    return service.refused(peer, error.code);
                 }
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) if error.kind() != io::ErrorKind::InvalidData => return,
             Ok(Err(_)) | Err(_) => {
                 let message = "this connection must begin with a header of the PROXY protocol, as proxy_protocol says";
-                answerer.refused(peer, ErrorCode::MalformedFrame);
+                service.refused(peer, ErrorCode::MalformedFrame);
                 let error = ErrorBody::new(ErrorCode::MalformedFrame, message);
-                return head::refuse(stream, &answer::raw(StatusCode::BAD_REQUEST, &error, &[])).await;
+                return preflight::refuse(stream, &response::raw(StatusCode::BAD_REQUEST, &error, &[])).await;
             }
         }
     }
     let deadline = if account.is_provisional() { PROVISIONAL_DEADLINE } else { deadlines.head };
     let mut unfinished = account.unfinished();
     let first = tokio::select! {
-        first = head::first(&stream, deadline, &mut unfinished) => first,
+        first = preflight::first(&stream, deadline, &mut unfinished) => first,
         () = account.lost() => return,
         () = stopped(&mut stop) => return,
     };
@@ -190,16 +190,16 @@ async fn connection<A: Answerer>(
         Ok(First::Head { shows, asker }) => {
             if let Err(error) = account.settle(shows) {
                 tracing::debug!(%peer, code = %error.code, reason = %error.message, "refused");
-                answerer.refused(peer, error.code);
-                let answer = answerer.refusal(StatusCode::SERVICE_UNAVAILABLE, &error, &asker);
-                return head::refuse(stream, &answer).await;
+                service.refused(peer, error.code);
+                let answer = service.refusal(StatusCode::SERVICE_UNAVAILABLE, &error, &asker);
+                return preflight::refuse(stream, &answer).await;
             }
         }
         Ok(First::Nothing) => return,
         Ok(First::Refused(status, error, asker)) => {
             tracing::debug!(%peer, status = status.as_u16(), code = %error.code, reason = %error.message, "refused");
-            answerer.refused(peer, error.code);
-            return head::refuse(stream, &answerer.refusal(status, &error, &asker)).await;
+            service.refused(peer, error.code);
+            return preflight::refuse(stream, &service.refusal(status, &error, &asker)).await;
         }
         Err(error) => return tracing::debug!(%peer, %error, "lost before the first request"),
     }
@@ -208,14 +208,14 @@ async fn connection<A: Answerer>(
     let socket = Socket::new(stream, Arc::clone(&account), deadlines.stall);
     let of_service = Arc::clone(&account);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (answerer, account) = (Arc::clone(&answerer), Arc::clone(&of_service));
+        let (service, account) = (Arc::clone(&service), Arc::clone(&of_service));
         async move {
             let answering = account.request();
-            let mut response = carried(account.clone(), answerer.answer(request, peer)).await;
+            let mut response = carried(account.clone(), service.answer(request, peer)).await;
             if account.ends() {
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     // A tunnel to the application, for which there is no place.
-                    response = answer::refusal(ErrorCode::Unavailable, FULL);
+                    response = response::refusal(ErrorCode::Unavailable, FULL);
                 }
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -228,8 +228,8 @@ async fn connection<A: Answerer>(
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(deadlines.next_head)
-        .max_buf_size(head::MAX_HEAD_BYTES)
-        .max_headers(head::MAX_HEADERS)
+        .max_buf_size(preflight::MAX_HEAD_BYTES)
+        .max_headers(preflight::MAX_HEADERS)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut serving = pin!(serving);
@@ -281,7 +281,7 @@ impl Socket {
         let evicted = if self.head_bytes < OWN_HEAD_BYTES {
             return Poll::Ready(Ok(()));
         } else if self.unfinished.held() == 0 {
-            ready!(self.unfinished.poll_grow(cx, head::MAX_HEAD_BYTES as u64)).is_err()
+            ready!(self.unfinished.poll_grow(cx, preflight::MAX_HEAD_BYTES as u64)).is_err()
         } else {
             self.unfinished.poll_evicted(cx).is_ready()
         };
@@ -365,7 +365,7 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer;
+    use crate::response;
     use eventwire_hub::Hub;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpSocket;
@@ -378,10 +378,10 @@ mod tests {
     /// A little for `/`, a lot for everything else.
     struct Library;
 
-    impl Answerer for Library {
+    impl Service for Library {
         async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response<Body> {
             let bytes = if request.uri().path() == "/" { 2 } else { LARGE };
-            Response::new(answer::full(vec![b'x'; bytes]))
+            Response::new(response::full(vec![b'x'; bytes]))
         }
     }
 
@@ -477,10 +477,10 @@ mod tests {
     async fn flow_07_a_websocket_keeps_its_own_deadline() {
         let stall = Duration::from_millis(200);
         let hub = Hub::new();
-        let front = crate::front::Front::new(
+        let front = crate::pipeline::Pipeline::new(
             hub.clone(),
             crate::routes::all(&hub, None, eventwire_http::Api::new(hub.clone())),
-            crate::site::Site::canonical(),
+            crate::router::Router::canonical(),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventwire_hub::{ConnectRequest, Credentials, Holder, Hub, Meta};
 use eventwire_protocol::error::{ErrorBody, ErrorCode};
-use eventwire_socketio::{Admitted, Arrival, Reception, SocketIoAcceptor};
+use eventwire_socketio::{Admitted, ConnectHandler, ConnectInfo, SocketIoAcceptor};
 use eventwire_systems::amiga::{Amiga, Newcomer};
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 
-use crate::front::Routes;
+use crate::pipeline::Routes;
 
 /// The namespaces: two are AMIGA's, one speaks our own protocol.
 const NAMESPACES: &[&str] = &["/", "/metrics", "/v1"];
@@ -23,8 +23,8 @@ struct Doors {
 }
 
 #[async_trait]
-impl Reception for Doors {
-    async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
+impl ConnectHandler for Doors {
+    async fn admit(&self, arrival: &ConnectInfo) -> Result<Admitted, ErrorBody> {
         let (token, peer, user_agent) = (arrival.token()?, arrival.peer, arrival.user_agent());
         let admitted = match arrival.namespace.as_str() {
             "/" | "/metrics" => {

@@ -17,8 +17,8 @@ use eventwire_systems::shared_context::{self, ContextStore, KeptStore, QueryStor
 use crate::cli::Failure;
 use crate::config::{ContextTimes, ProductUsers, Settings};
 use crate::login_keys::LoginKeys;
+use crate::router::Mounted;
 use crate::runs::States;
-use crate::site::Mounted;
 
 /// What the systems remember of published events. Made before the hub, which is told of it.
 pub(crate) struct Remembered {

@@ -263,30 +263,30 @@ impl Drop for Fetch<'_> {
 }
 
 /// A wanted target and where it begins.
-struct Wish {
+struct TargetRequest {
     target: Target,
     since: Option<Position>,
 }
 
 /// Wanted targets, each once, in the order in which they were first named.
 #[derive(Default)]
-struct Wishes {
-    all: Vec<Wish>,
+struct TargetRequests {
+    all: Vec<TargetRequest>,
     places: HashMap<Target, usize>,
 }
 
-impl Wishes {
+impl TargetRequests {
     /// Parts of one audience have one target; its frames come in the order of numbers, so the highest position that was
     /// reached in any part was reached in all of them.
-    fn add(&mut self, wish: Wish) {
-        match self.places.entry(wish.target.clone()) {
+    fn add(&mut self, request: TargetRequest) {
+        match self.places.entry(request.target.clone()) {
             Entry::Vacant(place) => {
                 place.insert(self.all.len());
-                self.all.push(wish);
+                self.all.push(request);
             }
             Entry::Occupied(place) => {
                 if let Some(before) = self.all.get_mut(*place.get()) {
-                    before.since = before.since.max(wish.since);
+                    before.since = before.since.max(request.since);
                 }
             }
         }
@@ -414,17 +414,17 @@ impl Connection {
         let epoch = cursor.as_ref().map(|cursor| cursor.epoch);
         let answer = !targets.is_empty() || cursor.is_some() || announce;
         let mut refused = Vec::new();
-        let mut wanted = Wishes::default();
+        let mut wanted = TargetRequests::default();
         for to in targets {
             match to.parse::<Target>() {
-                Ok(target) => wanted.add(Wish { since: since(&target), target }),
+                Ok(target) => wanted.add(TargetRequest { since: since(&target), target }),
                 Err(error) => {
                     refused.push(RefusedStream { to, code: ErrorCode::InvalidId, message: error.to_string() });
                 }
             }
         }
         let unnamed = implicit.into_iter().filter(|target| !wanted.places.contains_key(target));
-        let wishes = unnamed.map(|target| Wish { since: since(&target), target }).collect();
+        let wishes = unnamed.map(|target| TargetRequest { since: since(&target), target }).collect();
         let subscribed = connection.subscribe(Some(wishes), wanted, refused, epoch, None, answer).await;
         let refused = subscribed.map_err(|refusal| refusal.error)?;
         for RefusedStream { to, code, message } in refused.into_iter().filter(|_| errors) {
@@ -727,10 +727,10 @@ impl Connection {
             }
             Command::Subscribe(Subscribe { epoch, streams }) => {
                 let mut refused = Vec::new();
-                let mut wanted = Wishes::default();
+                let mut wanted = TargetRequests::default();
                 for stream in streams {
                     match stream.to.parse::<Target>() {
-                        Ok(target) => wanted.add(Wish { target, since: stream.since }),
+                        Ok(target) => wanted.add(TargetRequest { target, since: stream.since }),
                         Err(error) => refused.push(RefusedStream {
                             to: stream.to,
                             code: ErrorCode::InvalidId,
@@ -751,8 +751,8 @@ impl Connection {
     /// # Errors
     /// `forbidden`, `too_many_subscriptions`, `rate_limited`, and what the history says.
     pub async fn join(&mut self, target: Target) -> Result<(), ErrorBody> {
-        let mut wanted = Wishes::default();
-        wanted.add(Wish { target, since: None });
+        let mut wanted = TargetRequests::default();
+        wanted.add(TargetRequest { target, since: None });
         let subscribed = self.subscribe(None, wanted, Vec::new(), None, None, false).await;
         let refused = subscribed.map_err(|refusal| {
             if refusal.wait.is_some() {
@@ -771,8 +771,8 @@ impl Connection {
     /// connection receives without having named it.
     async fn subscribe(
         &mut self,
-        implicit: Option<Vec<Wish>>,
-        wanted: Wishes,
+        implicit: Option<Vec<TargetRequest>>,
+        wanted: TargetRequests,
         mut refused: Vec<RefusedStream>,
         epoch: Option<eventwire_protocol::Epoch>,
         re: Option<String>,
@@ -782,16 +782,16 @@ impl Connection {
         let send_queue = &self.link.send_queue;
         let is_new = implicit.is_some();
         let mut silent = implicit.unwrap_or_default();
-        let Wishes { all: wanted, places: named } = wanted;
+        let TargetRequests { all: wanted, places: named } = wanted;
         send_queue.begin_latest();
         let outcomes = {
             let mut registry = self.hub.core.registry_mut();
             let member = registry.roster.member(self.id);
             let receives = |target| member.is_some_and(|it| it.is_implicit(target) || it.is_subscribed(target));
-            let begin = wanted.iter().filter(|wish| wish.since.is_some() || !receives(&wish.target)).count();
+            let begin = wanted.iter().filter(|request| request.since.is_some() || !receives(&request.target)).count();
             let charge = u32::try_from(begin + refused.len()).unwrap_or(u32::MAX);
-            let named = wanted.iter().filter(|wish| !receives(&wish.target));
-            let bytes: usize = named.map(|wish| Member::bytes_of(&wish.target)).sum();
+            let named = wanted.iter().filter(|request| !receives(&request.target));
+            let bytes: usize = named.map(|request| Member::bytes_of(&request.target)).sum();
             let admitted = match self.targets.take_many(charge, self.opened.elapsed()) {
                 Err(wait) => Err(too_many_targets(wait)),
                 Ok(()) => make_room(&mut registry, &self.holder, bytes),
@@ -799,14 +799,14 @@ impl Connection {
             match admitted {
                 Ok(()) => {
                     // Held before routing can deliver anything of them: nothing may overtake the replay.
-                    let held = send_queue.hold_all(wanted.iter().map(|wish| &wish.target));
-                    let outcomes = registry.roster.subscribe_all(self.id, wanted.iter().map(|wish| &wish.target));
+                    let held = send_queue.hold_all(wanted.iter().map(|request| &request.target));
+                    let outcomes = registry.roster.subscribe_all(self.id, wanted.iter().map(|request| &request.target));
                     registry.account(self.id, &self.holder);
                     let origin = if is_new { Origin::Connect } else { Origin::Command };
                     let added = outcomes.iter().flatten().zip(&wanted);
                     let added = added.filter(|(outcome, _)| matches!(outcome, Ok(Subscription::Added)));
                     let since = SubscribedAt { origin, at: self.now() };
-                    self.link.subscribed.record(added.map(|(_, wish)| &wish.target), since);
+                    self.link.subscribed.record(added.map(|(_, request)| &request.target), since);
                     outcomes.map(|outcomes| held.into_iter().zip(outcomes).collect::<Vec<_>>()).map_err(Refusal::from)
                 }
                 Err(refusal) => Err(refusal),
@@ -824,24 +824,24 @@ impl Connection {
         // Roots whose newest values the client may not have yet; of a target that it has already nothing begins anew.
         let mut begun = Vec::new();
         let mut lost = Vec::new();
-        for (wish, (held, outcome)) in wanted.into_iter().zip(outcomes) {
+        for (request, (held, outcome)) in wanted.into_iter().zip(outcomes) {
             match outcome {
                 Ok(outcome) => {
-                    if wish.target == Target::Realm {
-                        everything_since = wish.since;
+                    if request.target == Target::Realm {
+                        everything_since = request.since;
                     }
-                    if outcome == Subscription::Added || wish.since.is_some() || is_new {
-                        begun.push(wish.target.clone());
+                    if outcome == Subscription::Added || request.since.is_some() || is_new {
+                        begun.push(request.target.clone());
                     }
-                    accepted.push(wish);
+                    accepted.push(request);
                 }
                 Err(error) => {
                     refused.push(RefusedStream {
-                        to: wish.target.to_string(),
+                        to: request.target.to_string(),
                         code: error.code,
                         message: error.message.into_owned(),
                     });
-                    lost.extend(held.then_some(wish.target));
+                    lost.extend(held.then_some(request.target));
                 }
             }
         }
@@ -854,9 +854,9 @@ impl Connection {
             let registry = self.hub.core.registry();
             let own = registry.roster.member(self.id).map(Member::implicit).unwrap_or_default();
             let unnamed =
-                |target: &Target| !named.contains_key(target) && silent.iter().all(|wish| wish.target != *target);
+                |target: &Target| !named.contains_key(target) && silent.iter().all(|request| request.target != *target);
             let owed: Vec<Target> = own.into_iter().filter(unnamed).collect();
-            silent.extend(owed.into_iter().map(|target| Wish { target, since: everything_since }));
+            silent.extend(owed.into_iter().map(|target| TargetRequest { target, since: everything_since }));
         }
         let heads = match self.hub.core.history.heads().await {
             Ok(heads) => heads,
@@ -869,7 +869,7 @@ impl Connection {
         let now = self.now();
         if answer {
             // The head of the whole history: that of one stream would count what this connection may not see (AUTH-16).
-            let stream = |wish: &Wish| SubscribedStream { to: wish.target.clone(), head: heads.head };
+            let stream = |request: &TargetRequest| SubscribedStream { to: request.target.clone(), head: heads.head };
             let subscribed = Subscribed {
                 re,
                 epoch: heads.epoch,
@@ -880,12 +880,12 @@ impl Connection {
         }
         send_queue.end_latest(Vec::new());
         if self.handler.as_ref().is_none_or(|handler| handler.wants_latest()) {
-            begun.extend(silent.iter().map(|wish| wish.target.clone()));
+            begun.extend(silent.iter().map(|request| request.target.clone()));
             if !begun.is_empty() {
                 self.bring_latest(&begun).await?;
             }
         }
-        let begins = silent.into_iter().chain(accepted).map(|Wish { target, since }| {
+        let begins = silent.into_iter().chain(accepted).map(|TargetRequest { target, since }| {
             let begin = match resume::plan(since, epoch, heads.epoch) {
                 Start::Now => Begin::Now,
                 // A position that this history has not reached comes from another life of it.

@@ -26,12 +26,12 @@ use socketioxide::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
+    abortable_stream::AbortableStream,
     body,
-    cut::Cuttable,
-    drive::{self, End, Form},
+    connect_handler::{Admitted, Attachments, ConnectHandler, ConnectInfo},
+    connection::{self, End, Form},
     gate::Gated,
     inbox::{self, Outlet},
-    reception::{Admitted, Arrival, Attachments, Reception},
     sessions::{Evicted, Occupied, Refusal, Session, Sessions},
     unsent::PACKET_BYTES,
 };
@@ -124,17 +124,17 @@ impl fmt::Debug for SocketIoAcceptor {
 }
 
 impl SocketIoAcceptor {
-    /// An acceptor for these namespaces, whose clients the reception judges. A client that asks for another namespace gets a
+    /// An acceptor for these namespaces, which the handler judges. A client that asks for another namespace gets a
     /// `connect_error`. Must be called inside a tokio runtime.
-    pub fn new(hub: Hub, namespaces: &[&'static str], reception: Arc<dyn Reception>) -> Self {
-        Self::with_options(hub, namespaces, reception, Options::default())
+    pub fn new(hub: Hub, namespaces: &[&'static str], connect_handler: Arc<dyn ConnectHandler>) -> Self {
+        Self::with_options(hub, namespaces, connect_handler, Options::default())
     }
 
     /// An acceptor with other options. Must be called inside a tokio runtime.
     pub fn with_options(
         hub: Hub,
         namespaces: &[&'static str],
-        reception: Arc<dyn Reception>,
+        connect_handler: Arc<dyn ConnectHandler>,
         options: Options,
     ) -> Self {
         // The parser keeps an event whose attachments do not come for as long as the session lives.
@@ -152,18 +152,18 @@ impl SocketIoAcceptor {
             .build_with_inner_svc(NoOther);
         let acceptor = Self { service, io, sessions: Sessions::new(options.idle_bytes), hub: hub.clone(), options };
         for namespace in namespaces {
-            acceptor.open(hub.clone(), namespace, reception.clone());
+            acceptor.open(hub.clone(), namespace, connect_handler.clone());
         }
         acceptor
     }
 
     /// Opens a namespace. A client is admitted, connected to the hub and listened to before it is told that it is connected,
     /// so that nothing it sends can come too early.
-    fn open(&self, hub: Hub, namespace: &'static str, reception: Arc<dyn Reception>) {
+    fn open(&self, hub: Hub, namespace: &'static str, connect_handler: Arc<dyn ConnectHandler>) {
         let admit = move |socket: SocketRef, TryData(auth): TryData<serde_json::Value>| async move {
             let parts = socket.req_parts();
             let attachments = Attachments::default();
-            let arrival = Arrival {
+            let info = ConnectInfo {
                 namespace: namespace.to_owned(),
                 socket_id: socket.id.to_string(),
                 auth: auth.ok(),
@@ -173,8 +173,8 @@ impl SocketIoAcceptor {
                 handshake: parts.extensions.get::<Arc<Session>>().and_then(|session| session.take_handshake()),
             };
             let of_request = parts.extensions.get::<Arc<RequestContext>>().map(|context| context.again());
-            let context = of_request.unwrap_or_else(|| RequestContext::new(arrival.peer, arrival.peer).path(PATH));
-            let (connection, form) = Arc::new(context).run(connect(&hub, &*reception, &arrival)).await?;
+            let context = of_request.unwrap_or_else(|| RequestContext::new(info.peer, info.peer).path(PATH));
+            let (connection, form) = Arc::new(context).run(connect(&hub, &*connect_handler, &info)).await?;
             let session = parts.extensions.get::<Arc<Session>>();
             let (inbox, outlet) = inbox::channel(session.cloned());
             socket.on_fallback(inbox);
@@ -195,7 +195,7 @@ impl SocketIoAcceptor {
                 return;
             }
             let end = tokio::select! {
-                end = drive::drive(&socket, connection, outlet, form, &attachments) => end,
+                end = connection::run(&socket, connection, outlet, form, &attachments) => end,
                 () = gone.notified() => End::Gone,
             };
             match end {
@@ -417,7 +417,7 @@ impl SocketIoAcceptor {
             let service = acceptor.service.clone();
             let intake = acceptor.hub.intake(Holder::of_peer(peer));
             // An upgrade that breaks off leaves a session that nothing else would end.
-            let stream = Cuttable::new(stream, &session, move || {
+            let stream = AbortableStream::new(stream, &session, move || {
                 if let (Some(sid), Ok(runtime)) = (sid, tokio::runtime::Handle::try_current()) {
                     runtime.spawn(async move { acceptor.close_polling(&sid).await });
                 }
@@ -458,12 +458,12 @@ impl SocketIoAcceptor {
 /// Judges a client and connects it to the hub; a refusal goes to the audit log, once.
 async fn connect(
     hub: &Hub,
-    reception: &dyn Reception,
-    arrival: &Arrival,
+    connect_handler: &dyn ConnectHandler,
+    info: &ConnectInfo,
 ) -> Result<(Connection, Form), eventwire_protocol::ErrorBody> {
-    let admitted = reception.admit(arrival).await;
+    let admitted = connect_handler.admit(info).await;
     let Admitted { request, handler } = admitted.inspect_err(|error| {
-        let entry = AuditEntry::new(AuditEvent::ConnectionRefused).client(arrival.peer);
+        let entry = AuditEntry::new(AuditEvent::ConnectionRefused).client(info.peer);
         hub.audit().record_refusal(entry.code(error.code));
     })?;
     let form = if request.dialect == Dialect::Canonical { Form::Canonical } else { Form::Pair };

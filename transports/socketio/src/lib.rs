@@ -1,7 +1,7 @@
 //! Socket.IO binding of Eventwire: Engine.IO 4 and Socket.IO 5, over polling, WebSocket and the upgrade from one to the other.
 //!
 //! Each namespace connection of a client is one [`Connection`](eventwire_hub::Connection) of the hub. What a namespace is,
-//! and how a connection of it behaves, is decided by a [`Reception`]; the binding itself knows no system. Frames of a dialect
+//! and how a connection of it behaves, is decided by a [`ConnectHandler`]; the binding itself knows no system. Frames of a dialect
 //! of its own are JSON arrays, `[name, argument]`, in both directions; a canonical frame is the event named by its `type`
 //! with the frame as its argument, and canonical commands come as the event `command` (SIO-08).
 //!
@@ -14,15 +14,15 @@
 //! use async_trait::async_trait;
 //! use eventwire_hub::{ConnectRequest, Credentials, Hub};
 //! use eventwire_protocol::ErrorBody;
-//! use eventwire_socketio::{Admitted, Arrival, Reception, SocketIoAcceptor};
+//! use eventwire_socketio::{Admitted, ConnectInfo, ConnectHandler, SocketIoAcceptor};
 //! use http_body_util::Empty;
 //!
 //! struct Canonical(Hub);
 //!
 //! #[async_trait]
-//! impl Reception for Canonical {
-//!     async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
-//!         let credentials = Credentials { token: arrival.token()?, peer: arrival.peer };
+//! impl ConnectHandler for Canonical {
+//!     async fn admit(&self, info: &ConnectInfo) -> Result<Admitted, ErrorBody> {
+//!         let credentials = Credentials { token: info.token()?, peer: info.peer };
 //!         let principal = self.0.authenticate(&credentials).await?;
 //!         Ok(Admitted { request: ConnectRequest::new(principal, "socketio"), handler: None })
 //!     }
@@ -42,18 +42,18 @@
 //! Terms are defined in the [glossary](https://github.com/eventwire/eventwire/blob/main/docs/glossary.md); the
 //! [architecture](https://github.com/eventwire/eventwire/blob/main/docs/architecture.md) maps the code.
 
+mod abortable_stream;
 mod acceptor;
 mod body;
-mod cut;
-mod drive;
+mod connect_handler;
+mod connection;
 mod gate;
 mod inbox;
-mod reception;
 mod sessions;
 mod unsent;
 
 pub use acceptor::{MAX_PAYLOAD, Options, PATH, PING_INTERVAL, PING_TIMEOUT, SocketIoAcceptor};
-pub use reception::{Admitted, Arrival, Attachments, Reception};
+pub use connect_handler::{Admitted, Attachments, ConnectHandler, ConnectInfo};
 
 /// The examples in the README run.
 #[cfg(doctest)]

@@ -24,7 +24,7 @@ use eventwire_protocol::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use crate::{cut::Cut, unsent::Unsent};
+use crate::{abortable_stream::Cut, unsent::Unsent};
 
 /// Peers whose rate is remembered; beyond, all begin anew.
 const MAX_PEERS: usize = 65_536;

@@ -10,7 +10,7 @@ use eventwire_hub::{
     Settings, WorkBounds, unfinished::Pace,
 };
 use eventwire_protocol::{Claims, Dialect, ErrorBody, event::adw::TextBlock, limits};
-use eventwire_socketio::{Admitted, Arrival, Attachments, Options, Reception, SocketIoAcceptor};
+use eventwire_socketio::{Admitted, Attachments, ConnectHandler, ConnectInfo, Options, SocketIoAcceptor};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -65,17 +65,17 @@ impl ConnectionHandler for Echo {
 struct Doors(Hub);
 
 #[async_trait]
-impl Reception for Doors {
-    async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody> {
-        let principal = self.0.authenticate(&Credentials { token: arrival.token()?, peer: arrival.peer }).await?;
-        arrival.check_admission(&self.0, &Holder::of(&principal, arrival.peer))?;
+impl ConnectHandler for Doors {
+    async fn admit(&self, info: &ConnectInfo) -> Result<Admitted, ErrorBody> {
+        let principal = self.0.authenticate(&Credentials { token: info.token()?, peer: info.peer }).await?;
+        info.check_admission(&self.0, &Holder::of(&principal, info.peer))?;
         let request = ConnectRequest::new(principal, "socketio");
-        if arrival.namespace == "/v1" {
+        if info.namespace == "/v1" {
             return Ok(Admitted { request, handler: None });
         }
-        let patient = arrival.auth.as_ref().is_some_and(|auth| auth["patient"] == true);
-        let echo = Echo { socket_id: arrival.socket_id.clone(), attachments: arrival.attachments.clone(), patient };
-        let meta = Meta { remote_address: arrival.peer, ..request.meta.clone() };
+        let patient = info.auth.as_ref().is_some_and(|auth| auth["patient"] == true);
+        let echo = Echo { socket_id: info.socket_id.clone(), attachments: info.attachments.clone(), patient };
+        let meta = Meta { remote_address: info.peer, ..request.meta.clone() };
         let request = ConnectRequest { dialect: Dialect::Amiga, meta, ..request };
         Ok(Admitted { request, handler: Some(Box::new(echo)) })
     }

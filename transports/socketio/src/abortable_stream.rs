@@ -47,7 +47,7 @@ impl Cut {
 }
 
 /// A stream that ends when it is cut, or when its session sends too much before it is connected (SIO-22).
-pub(crate) struct Cuttable<S> {
+pub(crate) struct AbortableStream<S> {
     stream: S,
     /// Reading and writing are done by two tasks, and each has to be woken.
     reading: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -57,7 +57,7 @@ pub(crate) struct Cuttable<S> {
     last: Option<Box<dyn FnOnce() + Send>>,
 }
 
-impl<S> Cuttable<S> {
+impl<S> AbortableStream<S> {
     pub(crate) fn new(stream: S, session: &Arc<Session>, last: impl FnOnce() + Send + 'static) -> Self {
         let (reading, writing) = (session.cut.done(), session.cut.done());
         Self { stream, reading, writing, session: session.clone(), last: Some(Box::new(last)) }
@@ -68,7 +68,7 @@ impl<S> Cuttable<S> {
     }
 }
 
-impl<S> Drop for Cuttable<S> {
+impl<S> Drop for AbortableStream<S> {
     fn drop(&mut self) {
         if let Some(last) = self.last.take() {
             last();
@@ -80,7 +80,7 @@ fn was_cut() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the server")
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Cuttable<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for AbortableStream<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.session.cut.is_cut() || this.reading.as_mut().poll(context).is_ready() {
@@ -96,7 +96,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Cuttable<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Cuttable<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for AbortableStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.ended_for_writing(context) {
@@ -136,7 +136,7 @@ mod tests {
         let cut = session.cut.clone();
         let (_peer, stream) = tokio::io::duplex(8);
         let (over, ended) = tokio::sync::oneshot::channel();
-        let (mut read, mut write) = tokio::io::split(Cuttable::new(stream, &session, move || {
+        let (mut read, mut write) = tokio::io::split(AbortableStream::new(stream, &session, move || {
             let _ = over.send(());
         }));
         let reading = tokio::spawn(async move { read.read_u8().await });

@@ -11,8 +11,8 @@ use socketioxide::{SendError, SocketError, extract::SocketRef};
 use tokio::time::Instant;
 
 use crate::{
+    connect_handler::Attachments,
     inbox::{Incoming, Outlet},
-    reception::Attachments,
     sessions::Session,
     unsent::Room,
 };
@@ -42,7 +42,7 @@ pub(crate) enum End {
 }
 
 /// Drives a connection until it is over. Dropping the connection tells the hub.
-pub(crate) async fn drive(
+pub(crate) async fn run(
     socket: &SocketRef,
     mut connection: Connection,
     mut outlet: Outlet,

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use crate::cli::Failure;
 use crate::config::Settings;
 use crate::credential_file::{self, Holds};
-use crate::front::Routes;
+use crate::pipeline::Routes;
 
 /// Where the paths of the stream begin.
 const PREFIX: &str = "/v1/commands";

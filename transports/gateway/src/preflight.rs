@@ -320,7 +320,7 @@ mod tests {
                 else {
                     panic!("taken")
                 };
-                refuse(server, &crate::answer::raw(status, &error, &[])).await;
+                refuse(server, &crate::response::raw(status, &error, &[])).await;
             });
             client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
             let too_much = filler.repeat(2 * MAX_HEAD_BYTES / filler.len());

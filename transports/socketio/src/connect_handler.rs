@@ -35,7 +35,7 @@ impl Attachments {
 }
 
 /// A client that wants to connect to a namespace.
-pub struct Arrival {
+pub struct ConnectInfo {
     /// The namespace, for instance `/`.
     pub namespace: String,
     /// What the client will know itself by, its `socket.id`. It names the transport session too, so it is told to this
@@ -53,14 +53,17 @@ pub struct Arrival {
     pub(crate) handshake: Option<Holder>,
 }
 
-impl fmt::Debug for Arrival {
+impl fmt::Debug for ConnectInfo {
     /// Without what the client knows itself by and what it showed: both are keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arrival").field("namespace", &self.namespace).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("ConnectInfo")
+            .field("namespace", &self.namespace)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
-impl Arrival {
+impl ConnectInfo {
     /// The token of the client: `auth.token`, else the header `Authorization` (AUTH-01, SIO-03). `None` when there is
     /// neither.
     ///
@@ -103,12 +106,12 @@ pub struct Admitted {
 
 /// Receives clients. Implemented by whoever mounts the binding.
 #[async_trait]
-pub trait Reception: Send + Sync + 'static {
+pub trait ConnectHandler: Send + Sync + 'static {
     /// Judges a client that wants to connect to a namespace.
     ///
     /// # Errors
     /// Whatever keeps the client out: it is told as `connect_error`, and the transport stays open.
-    async fn admit(&self, arrival: &Arrival) -> Result<Admitted, ErrorBody>;
+    async fn admit(&self, info: &ConnectInfo) -> Result<Admitted, ErrorBody>;
 }
 
 #[cfg(test)]
@@ -116,12 +119,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn arrival(auth: Option<Value>, header: Option<&str>) -> Arrival {
+    fn info(auth: Option<Value>, header: Option<&str>) -> ConnectInfo {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
             headers.insert(header::AUTHORIZATION, header.parse().unwrap());
         }
-        Arrival {
+        ConnectInfo {
             namespace: "/".into(),
             socket_id: "hush".into(),
             auth,
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn sio_03_the_token_of_auth_counts_before_that_of_the_header() {
-        let token = |auth, header| arrival(auth, header).token().map(|it| it.map(|it| it.reveal().to_owned()));
+        let token = |auth, header| info(auth, header).token().map(|it| it.map(|it| it.reveal().to_owned()));
         assert_eq!(token(Some(json!({"token": "a"})), Some("Bearer b")).unwrap().unwrap(), "a");
         assert_eq!(token(Some(json!({})), Some("Bearer b")).unwrap().unwrap(), "b");
         assert_eq!(token(None, None).unwrap(), None);
@@ -148,6 +151,6 @@ mod tests {
 
     #[test]
     fn sio_04_what_a_client_knows_itself_by_is_not_printed() {
-        assert!(!format!("{:?}", arrival(Some(json!({"token": "hush"})), None)).contains("hush"));
+        assert!(!format!("{:?}", info(Some(json!({"token": "hush"})), None)).contains("hush"));
     }
 }

@@ -12,9 +12,9 @@ use http::header::HeaderMap;
 use http::{Method, header};
 
 use crate::documents;
-use crate::front::Routes;
 use crate::pages::Pages;
 use crate::paths::{self, Found};
+use crate::pipeline::Routes;
 
 /// Subprotocols that choose a dialect begin so.
 const SUBPROTOCOL_PREFIX: &str = "eventwire.";
@@ -40,7 +40,7 @@ impl Mounted {
 }
 
 /// A listener, as far as paths are concerned.
-pub(crate) struct Site {
+pub(crate) struct Router {
     pub(crate) dialect: Dialect,
     pub(crate) systems: Vec<Mounted>,
     pub(crate) socketio: SocketIo,
@@ -86,7 +86,7 @@ impl Place<'_> {
     }
 }
 
-impl Site {
+impl Router {
     /// A listener of our own protocol alone.
     #[cfg(test)]
     pub(crate) fn canonical() -> Self {

@@ -21,11 +21,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::answer::{self, Body};
-use crate::head::Asker;
+use crate::preflight::Asker;
 use crate::proxy::{Forwarded, Proxies};
-use crate::server::Answerer;
-use crate::site::{self, Mounted, Place, Site};
+use crate::response::{self, Body};
+use crate::router::{self, Mounted, Place, Router};
+use crate::server::Service;
 use crate::{documents, inspector, pages};
 
 /// The routes behind: what the adapters make of a request.
@@ -41,17 +41,17 @@ const EXPOSED_HEADERS: &str = "allow, etag, retry-after, www-authenticate";
 const PREFLIGHT_SECONDS: &str = "600";
 
 /// The front of one listener.
-pub(crate) struct Front {
+pub(crate) struct Pipeline {
     hub: Hub,
     routes: Routes,
-    site: Site,
+    site: Router,
     proxies: Arc<Proxies>,
     /// Answers event sources for which there is no room.
     streams: SseAcceptor,
 }
 
-impl Front {
-    pub(crate) fn new(hub: Hub, routes: Routes, site: Site) -> Self {
+impl Pipeline {
+    pub(crate) fn new(hub: Hub, routes: Routes, site: Router) -> Self {
         let streams = SseAcceptor::new(hub.clone());
         Self { hub, routes, site, proxies: Arc::default(), streams }
     }
@@ -121,7 +121,7 @@ impl Front {
     fn refuse(&self, peer: SocketAddr, error: ErrorBody) -> Response<Body> {
         tracing::debug!(%peer, code = %error.code, reason = %error.message, "refused before routing");
         self.hub.audit().record(AuditEntry::new(AuditEvent::RequestRefused).code(error.code));
-        answer::refusal(error.code, error.message)
+        response::refusal(error.code, error.message)
     }
 
     fn place(&self, request: &Request<Incoming>) -> Place<'_> {
@@ -141,7 +141,7 @@ impl Front {
         let mut response = match place {
             Place::Inspector => match inspector::serve(path) {
                 Some(file) => file,
-                None => answer::refusal(ErrorCode::NotFound, "the inspector has no such file"),
+                None => response::refusal(ErrorCode::NotFound, "the inspector has no such file"),
             },
             Place::Document => documents::serve(path, request.headers()),
             Place::Gateway => {
@@ -152,7 +152,7 @@ impl Front {
                 let routes = routes.clone();
                 safely(request, |request| routes(request, peer)).await
             }
-            Place::NoSocketIo => answer::refusal(
+            Place::NoSocketIo => response::refusal(
                 ErrorCode::NotFound,
                 "Socket.IO is switched off on this listener; set socketio = true, or connect to /v1/ws",
             ),
@@ -176,7 +176,7 @@ impl Front {
             Place::Methods(allow) => wrong_method(&method, path, &allow, asked.as_ref()),
             Place::Nothing(_) if path == "/" => {
                 let dialect = self.site.dialect.as_str();
-                answer::refusal(
+                response::refusal(
                     ErrorCode::NotFound,
                     format!(
                         "this listener is for clients of {dialect}, and has no pages; --static {dialect}=DIRECTORY or \
@@ -186,7 +186,7 @@ impl Front {
             }
             Place::Nothing(nearest) => {
                 let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
-                answer::refusal(ErrorCode::NotFound, format!("nothing is at {}{hint}", shown(path)))
+                response::refusal(ErrorCode::NotFound, format!("nothing is at {}{hint}", shown(path)))
             }
         };
         self.let_pages_read(origin, response.headers_mut());
@@ -239,7 +239,7 @@ async fn safely<'a>(
         Ok(response) => response,
         Err(panic) => {
             tracing::error!(path, panic = panic_text(&*panic), "a request made the gateway panic");
-            answer::refusal(ErrorCode::Internal, "the gateway has a fault; it has been logged")
+            response::refusal(ErrorCode::Internal, "the gateway has a fault; it has been logged")
         }
     }
 }
@@ -254,14 +254,14 @@ impl Mounted {
         peer: SocketAddr,
         audit: &Audit,
     ) -> Response<Body> {
-        if !(route.socket && (site::asks_for_socket(request.headers()) || route.methods == [Method::GET])) {
+        if !(route.socket && (router::asks_for_socket(request.headers()) || route.methods == [Method::GET])) {
             let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
             return self.system.answer(route, request, Some(peer.ip())).await;
         }
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let accepted = match self.acceptor.accept(&request) {
             Ok(accepted) => accepted,
-            Err(rejection) => return Response::from(rejection).map(answer::full),
+            Err(rejection) => return Response::from(rejection).map(response::full),
         };
         let (parts, _) = request.into_parts();
         let ask = Ask {
@@ -278,7 +278,7 @@ impl Mounted {
                 let holder = Holder::of(&request.principal, Some(peer.ip()));
                 let let_in = hub.let_in(&request.principal, Some(peer.ip()));
                 if let Err(error) = let_in.and_then(|()| hub.check_admission(&holder)) {
-                    return answer::refusal(error.code, error.message);
+                    return response::refusal(error.code, error.message);
                 }
                 let mut handshake = accepted.connect(*request, handler);
                 handshake.headers = headers;
@@ -289,16 +289,16 @@ impl Mounted {
                 audit.record_refusal(entry);
                 accepted.close(code, reason)
             }
-            Admission::Refuse(error) => return answer::refusal(error.code, error.message),
+            Admission::Refuse(error) => return response::refusal(error.code, error.message),
         };
-        if let Some((name, _)) = site::chosen_subprotocol(&parts.headers) {
+        if let Some((name, _)) = router::chosen_subprotocol(&parts.headers) {
             handshake = handshake.subprotocol(name);
         }
-        self.acceptor.finish(handshake, upgrade).map(answer::full)
+        self.acceptor.finish(handshake, upgrade).map(response::full)
     }
 }
 
-impl Answerer for Front {
+impl Service for Pipeline {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         self.respond(request, peer).await
     }
@@ -319,10 +319,10 @@ impl Answerer for Front {
         if asker.event_source && matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited) {
             let (mut answer, body) = self.streams.turned_away(error);
             answer.headers_mut().extend(headers);
-            return answer::written(&answer, &body);
+            return response::written(&answer, &body);
         }
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        answer::raw(status, error, &headers)
+        response::raw(status, error, &headers)
     }
 }
 
@@ -355,7 +355,7 @@ fn page_headers(asked: Option<&HeaderValue>) -> HeaderValue {
 /// The answer to a method that a path does not have; `asked` are the headers that a page wants to send.
 fn wrong_method(method: &Method, path: &str, allow: &str, asked: Option<&HeaderValue>) -> Response<Body> {
     let mut response = if method == Method::OPTIONS {
-        let mut response = Response::new(answer::full(""));
+        let mut response = Response::new(response::full(""));
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, page_headers(asked));
@@ -366,7 +366,7 @@ fn wrong_method(method: &Method, path: &str, allow: &str, asked: Option<&HeaderV
         }
         response
     } else {
-        answer::refusal(ErrorCode::MethodNotAllowed, format!("{} takes {allow}", shown(path)))
+        response::refusal(ErrorCode::MethodNotAllowed, format!("{} takes {allow}", shown(path)))
     };
     if let Ok(allow) = HeaderValue::from_str(allow) {
         response.headers_mut().insert(header::ALLOW, allow);
@@ -406,7 +406,7 @@ fn as_json(response: Response<Body>) -> Response<Body> {
         _ => ErrorCode::MalformedFrame,
     };
     let message = status.canonical_reason().unwrap_or("the request was refused").to_ascii_lowercase();
-    answer::with_status(status, &ErrorBody::new(code, message))
+    response::with_status(status, &ErrorBody::new(code, message))
 }
 
 /// Text of a request, safe and short enough to be shown to its sender.
@@ -433,7 +433,7 @@ mod tests {
             assert_ne!(request.uri().query(), Some("panic=now"), "at once");
             async move {
                 assert_ne!(request.uri().query(), Some("panic=later"), "{peer}");
-                let mut response = Response::new(answer::full("plain text"));
+                let mut response = Response::new(response::full("plain text"));
                 if request.uri().query() == Some("error") {
                     *response.status_mut() = StatusCode::IM_A_TEAPOT;
                 }
@@ -444,7 +444,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let front = Arc::new(Front::new(Hub::new(), routes, Site::canonical()));
+        let front = Arc::new(Pipeline::new(Hub::new(), routes, Router::canonical()));
         let places = crate::places::SocketPlaces::new(10, Hub::new());
         tokio::spawn(server::serve(listener, front, places, server::Deadlines::default(), stopped));
         (address, stop)
