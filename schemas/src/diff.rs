@@ -291,8 +291,7 @@ fn merged(found: Vec<Change>) -> Vec<Change> {
     let mut known: HashMap<(String, &'static str, String, Role), usize> = HashMap::new();
     // The roots speak for the files of single events.
     let rank = |change: &Change| {
-        let is_root = ["event.schema.json", "publish.schema.json", "publication.schema.json", "command.schema.json"]
-            .contains(&&*change.file);
+        let is_root = ["event.schema.json", "publish.schema.json", "command.schema.json"].contains(&&*change.file);
         (!is_root, change.file.clone())
     };
     let mut found = found;
