@@ -16,6 +16,11 @@ use crate::suite;
 
 const REPORT: &str = "docs/reference/long-report.md";
 
+/// The folder with clones of the older systems.
+const PUBLISHED: &str = "EVENTWIRE_PUBLISHED";
+const PAGES: &str =
+    "transports/gateway/tests/published_pages.rs: pages of the older systems as published, over a restart of the gateway";
+
 /// How long one `cargo test` may take.
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -100,7 +105,17 @@ pub(crate) fn run(workspace: &Workspace, sizes: &Sizes) -> Result<(), String> {
             suite::with_gateway(workspace, name, access, |gateway| rounds(workspace, gateway, sizes.rounds))
         }));
     }
-    let text = report(workspace, &lines, &sources, begun.elapsed())?;
+    let mut left_out = Vec::new();
+    match std::env::var_os(PUBLISHED) {
+        Some(_) => lines.push(line(PAGES, "each page once, and each over a restart", || {
+            tests(&mut test(workspace, "eventwire-gateway", &["--test", "published_pages", "--", "--ignored"]))
+        })),
+        None => left_out.push(format!("{PAGES}: {PUBLISHED} names no folder with clones")),
+    }
+    for what in &left_out {
+        println!("left out: {what}");
+    }
+    let text = report(workspace, &lines, &left_out, &sources, begun.elapsed())?;
     let path = workspace.root().join(REPORT);
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("\nwrote {REPORT}");
@@ -197,7 +212,13 @@ fn ask(workspace: &Workspace, program: &str, arguments: &[&str]) -> String {
     said.trim().to_owned()
 }
 
-fn report(workspace: &Workspace, lines: &[Line], sources: &Sources, took: Duration) -> Result<String, String> {
+fn report(
+    workspace: &Workspace,
+    lines: &[Line],
+    left_out: &[String],
+    sources: &Sources,
+    took: Duration,
+) -> Result<String, String> {
     let date = ask(workspace, "date", &["-u", "+%Y-%m-%d %H:%M UTC"]);
     let rustc = ask(workspace, "rustc", &["--version"]);
     let after = Sources::now(workspace);
@@ -212,12 +233,13 @@ fn report(workspace: &Workspace, lines: &[Line], sources: &Sources, took: Durati
     let mut text = format!(
         "# Long run\n\nWritten by `cargo xtask long`, which tries at random what `cargo xtask test` tries less often.\n\n\
          - finished: {date}, after {} min\n- commit: {commit}\n- machine: {}\n- compiler: {rustc}\n\
-         - data: {}\n- result: {} passed, {failed} failed\n\n\
+         - data: {}\n- result: {} passed, {failed} failed\n- left out: {}\n\n\
          | check | size | result | time |\n| --- | --- | --- | --- |\n",
         took.as_secs().div_ceil(60),
         machine::hardware(),
         workspace.data(),
         lines.len() - failed,
+        if left_out.is_empty() { "nothing".to_owned() } else { left_out.join("; ") },
     );
     for line in lines {
         let result = match &line.result {

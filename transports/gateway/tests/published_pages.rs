@@ -2,7 +2,7 @@
 //!
 //! They are read out of clones in the folder that `EVENTWIRE_PUBLISHED` names, `<owner>+<name>/repo`, and are no part of this
 //! project. So the test is ignored, and says so, unless it is asked for:
-//! `EVENTWIRE_PUBLISHED=FOLDER cargo test --test published_pages -- --ignored`.
+//! `EVENTWIRE_PUBLISHED=FOLDER cargo test --test published_pages -- --ignored`. `cargo xtask long` asks where the variable is set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
 
@@ -21,4 +21,5 @@ fn published_pages_work_over_a_restart_of_the_gateway() {
     let said = String::from_utf8_lossy(&output.stdout);
     eprintln!("{said}");
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!said.contains("SKIPPED"), "a clone is absent: {said}");
 }
