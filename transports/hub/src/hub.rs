@@ -780,7 +780,7 @@ impl Hub {
     /// `unauthorized`, with the same words for a ticket that was never given out, was redeemed, came too late, or was bought
     /// with credentials that have ended since.
     ///
-    /// Costs no wait however often it is tried; see [`handshake::newcomer`](crate::handshake::newcomer).
+    /// Costs no wait however often it is tried; see [`handshake::authenticate_request`](crate::handshake::authenticate_request).
     pub fn redeem_ticket(&self, ticket: &Secret) -> Result<Principal, ErrorBody> {
         let principal = self.core.tickets.redeem(ticket).filter(|principal| self.core.still_holds(principal).is_ok());
         principal.map(Arc::unwrap_or_clone).inspect(audit::note_principal).ok_or_else(|| {
