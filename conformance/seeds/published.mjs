@@ -8,6 +8,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request as forward } from "node:http";
+import { createRequire } from "node:module";
 import { connect, createServer as createTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,7 +56,7 @@ class Gateway {
   static async with(dialects, more = []) {
     const gateway = new Gateway();
     gateway.ports = Object.fromEntries(await Promise.all(["canonical", ...dialects].map(async (of) => [of, await freePort()])));
-    gateway.more = more;
+    gateway.more = typeof more === "function" ? more(gateway.ports) : more;
     await gateway.start();
     return gateway;
   }
@@ -534,6 +535,100 @@ async function monadicFragments() {
   await gateway.stop();
 }
 
+// The whole newest Monadic page in Chromium, with the back end of the guide: a turn, a restart of the gateway, another turn.
+async function monadicPage() {
+  const repository = "yohasebe+monadic-chat";
+  const source = (path) => published(repository, "HEAD", path);
+  const browsers = new URL("../../transports/gateway/web/test/browser/package.json", import.meta.url);
+  const { chromium } = createRequire(browsers)("playwright-core");
+  const ruby = "docker/services/ruby";
+  const site = join(scratch, "monadic");
+  mkdirSync(site);
+  source(`${ruby}/views/index.erb`);
+  const archive = execFileSync("git", ["-C", join(folder, repository, "repo"), "archive", `HEAD:${ruby}/public`], { maxBuffer: 1 << 28 });
+  execFileSync("tar", ["x", "-C", site], { input: archive });
+  // Rendered as the application does it outside of a container: the scripts one by one, and no settings.
+  const scripts = source("scripts/build_js_bundle.mjs").match(/const FILES = \[([^]*?)\]/)[1].matchAll(/"([^"]+)"/g);
+  const tags = Array.from(scripts, ([, script]) => `<script src="${script}"></script>`).join("\n");
+  const page = source(`${ruby}/views/index.erb`)
+    .replace(/<% if @dev_js_files[^]*?<% end %>\s*<% else %>[^]*?<% end %>/, tags)
+    .replace("<%= privacy_filter_raw.to_s.downcase != 'false' ? 'true' : 'false' %>", "false")
+    .replace("<%= codes.uniq.to_json %>", "[]")
+    .replace("<%= @ui_language %>", "en")
+    .replace(/<%[^]*?%>/g, "");
+  writeFileSync(join(site, "index.html"), page);
+  const secret = join(scratch, "monadic.secret");
+  writeFileSync(secret, "s".repeat(40), { mode: 0o600 });
+  // On localhost the page asks for a fixed port; under another name for its own.
+  const named = ({ monadic }) => ["--allowed-hosts", "chat.test", "--allowed-origins", `http://chat.test:${monadic}`];
+  const gateway = await Gateway.with(["monadic"], (ports) => ["--static", `monadic=${site}`, "--session-secret-file", secret, ...named(ports)]);
+  const guide = new URL("../../docs/guides/producers/backend.mjs", import.meta.url).pathname;
+  const backEnd = spawn(process.execPath, [guide, "feed"], { stdio: "ignore", env: { ...process.env, EVENTWIRE_URL: gateway.url("canonical") } });
+  started.push(backEnd);
+  const args = ["--no-sandbox", "--host-resolver-rules=MAP chat.test 127.0.0.1"];
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+  try {
+    const tab = await browser.newPage();
+    const [sent, frames, errors] = [[], [], []];
+    let opened = 0;
+    tab.on("pageerror", ({ message }) => errors.push(message));
+    tab.on("websocket", (socket) => {
+      opened += 1;
+      socket.on("framesent", ({ payload }) => sent.push(JSON.parse(payload)));
+      socket.on("framereceived", ({ payload }) => frames.push(JSON.parse(payload)));
+    });
+    // Libraries that the page loads from elsewhere are left out, and the dialogs of one of them.
+    await tab.addInitScript(() => {
+      class Dialog {
+        static getInstance = () => null;
+        static getOrCreateInstance = () => new Dialog();
+        show() {}
+        hide() {}
+        toggle() {}
+        update() {}
+        dispose() {}
+      }
+      window.bootstrap = new Proxy({}, { get: () => Dialog });
+    });
+    await tab.route((url) => url.hostname !== "chat.test", (route) => route.abort());
+    await tab.goto(`http://chat.test:${gateway.ports.monadic}/`, { waitUntil: "load" });
+    const has = (type) => frames.filter((frame) => frame.type === type);
+    await until("the apps", () => has("apps").length > 0, 20_000);
+    await until("the app in the list", () => tab.evaluate(() => document.querySelector("#apps")?.value === "Echo"), 20_000);
+    const say = async (text) => {
+      await tab.evaluate((text) => {
+        const field = document.querySelector("#message");
+        field.value = text;
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+        document.querySelector("#send").click();
+      }, text);
+      await until(`the turn ${text}`, () => sent.some((frame) => frame.message === text), 20_000);
+      await until(`the answer to ${text}`, () => has("html").some(({ content }) => content.text === `You said: ${text}`), 20_000);
+    };
+    await tab.evaluate(() => document.querySelector("#start").click());
+    const shown = () => tab.evaluate(() => document.querySelector("#discourse").textContent);
+    await say("first");
+    await until("the first answer on the page", async () => (await shown()).includes("You said: first"), 20_000);
+    const before = opened;
+    await gateway.restart();
+    await until("the page to come back", () => opened > before, 60_000);
+    const checks = sent.filter(({ message }) => message === "CHECK_TOKEN").length;
+    await until("the page to be let in", () => has("token_verified").length >= 2, 60_000);
+    await sleep(1_000);
+    if (!(await shown()).includes("You said: first")) throw new Error(`the conversation is gone after a restart (${checks} CHECK_TOKEN): ${await shown()}`);
+    await say("second");
+    await until("the second answer on the page", async () => (await shown()).includes("You said: second"), 20_000);
+    const turns = has("html").map(({ content }) => content.text);
+    const others = turns.filter((text) => !/^You said: (first|second)$/.test(text));
+    if (others.length) throw new Error(`commands of the page were taken for turns: ${others}`);
+    if (errors.length) throw new Error(`errors on the page: ${errors}`);
+  } finally {
+    await browser.close();
+    backEnd.kill("SIGKILL");
+    await gateway.stop();
+  }
+}
+
 const skipping = (check) => async () => {
   try {
     await check();
@@ -549,6 +644,7 @@ run([
   ["AMIGA's dashboard.js: EventSource and Socket.IO over a restart", skipping(dashboard)],
   ["the kanban's websocketService: nothing twice over subscriptions and a restart", skipping(kanban)],
   ["the newest Monadic page's fragments in a tab that joins in the middle", skipping(monadicFragments)],
+  ["the whole newest Monadic page in Chromium, over a restart", skipping(monadicPage)],
   ["polling first with WebSocket blocked, over a restart", skipping(pollingFirst)],
   ["pages without a key beside API keys", skipping(anonymousBesideKeys)],
   ["Product Demo's MCP context: tools over a restart", skipping(productMcp)],

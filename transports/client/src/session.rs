@@ -1408,7 +1408,7 @@ mod tests {
         probe.accept(3);
         probe.frame("adw:aaaaaaaa", 7, 3);
         let request = open(&mut probe, "");
-        assert_eq!(request.query, "to=adw:aaaaaaaa,room:a,room:b,session:ctx");
+        assert_eq!(request.query, "to=session:ctx,adw:aaaaaaaa,room:a,room:b");
         let cursor: Cursor = request.last_event_id.unwrap().parse().unwrap();
         let at = |target: &str| cursor.position(&target.parse().unwrap()).as_u64();
         assert_eq!((at("adw:aaaaaaaa"), at("room:a"), at("global")), (7, 3, 3));

@@ -17,8 +17,8 @@ pub const MAX_PARAMETERS_BYTES: usize = 256 * 1024;
 /// What the application is asked for when a person says something.
 pub const CHAT: &str = "CHAT";
 
-/// The commands that the page has. Whatever else stands in `message` is what the person wrote, `REFRESH` included, which
-/// the page sends in one case and no server ever knew.
+/// The commands of the page, those of newer published pages at the end. Any other text in `message` is what the person wrote,
+/// `REFRESH` included, which the page sends in one case and no server knew.
 const COMMANDS: &[&str] = &[
     "CHECK_TOKEN",
     "LOAD",
@@ -42,6 +42,24 @@ const COMMANDS: &[&str] = &[
     "DELETE_PDF",
     "DELETE_ALL_PDFS",
     "UPDATE_MCP_CONFIG",
+    "AUDIO_CHUNK",
+    "AUDIO_COMMIT",
+    "AUDIO_ABORT",
+    "UPDATE_CONTEXT_FROM_CLIENT",
+    "VERIFY_CONFIDENCE",
+    "PRIVACY_REGISTRY",
+    "PRIVACY_EXPORT",
+    "PRIVACY_TOGGLE",
+    "LIBRARY_LIST",
+    "LIBRARY_STATS",
+    "LIBRARY_SAVE",
+    "LIBRARY_DELETE",
+    "LIBRARY_RENAME",
+    "LIBRARY_SET_SCOPE",
+    "LIBRARY_GET_CONVERSATION",
+    "LIBRARY_SUGGEST_TITLE",
+    "LIBRARY_RAG_TOGGLE",
+    "LIBRARY_RAG_QUERY",
 ];
 
 /// Members that hold what somebody wrote: `true` is a word there.
@@ -214,7 +232,7 @@ mod tests {
 
     #[test]
     fn mon_06_whatever_else_stands_there_is_what_the_person_wrote() {
-        for said in ["", "Tell me a joke", "REFRESH", "ping", " PING", "PING ", "true", "LIBRARY_LIST"] {
+        for said in ["", "Tell me a joke", "REFRESH", "ping", " PING", "PING ", "true", "LIBRARY_", "library_list"] {
             let read = asked(json!({ "message": said, "app_name": "ChatOpenAI", "auto_speech": "false" }));
             let data = json!({ "message": said, "app_name": "ChatOpenAI", "auto_speech": false });
             assert_eq!(read, Asked::Application(request(CHAT, data)), "{said}");
