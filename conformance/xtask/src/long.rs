@@ -18,8 +18,7 @@ const REPORT: &str = "docs/reference/long-report.md";
 
 /// The folder with clones of the older systems.
 const PUBLISHED: &str = "EVENTWIRE_PUBLISHED";
-const PAGES: &str =
-    "transports/gateway/tests/published_pages.rs: pages of the older systems as published, over a restart of the gateway";
+const PAGES: &str = "transports/gateway/tests/published_pages.rs: pages of the older systems as published, over a restart of the gateway";
 
 /// How long one `cargo test` may take.
 const LIMIT: Duration = Duration::from_secs(3600);
