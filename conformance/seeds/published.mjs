@@ -343,6 +343,9 @@ async function kanban() {
     const second = service.ws;
     await gateway.restart();
     await until("the page to come back", () => isBackAfter(second), 60_000);
+    // The socket of the page opens a moment before the hub has its connection.
+    const listed = async () => (await (await fetch(gateway.url("canonical", "/v1/connections"))).json()).connections.length;
+    await until("its connection", async () => (await listed()) > 0);
     await kept(3);
     await until("what is new after the restart", () => heard.length >= 4, 20_000);
     if (heard.length !== 4) throw new Error(`told twice: ${heard}`);
