@@ -16,6 +16,8 @@ import { compile } from 'json-schema-to-typescript';
 import { FetchingJSONSchemaStore, InputData, JSONSchemaInput, quicktype } from 'quicktype-core';
 import ts from 'typescript';
 
+import { RIGHT, WRONG } from '../common/publications.mjs';
+
 const published = join(dirname(fileURLToPath(import.meta.url)), '../../v1');
 const read = (path) => JSON.parse(readFileSync(join(published, path), 'utf8'));
 const index = read('index.json');
@@ -205,23 +207,6 @@ export const command: Command = { type: 'subscribe', data: { streams: [{ to: 7 }
 `;
   assert.notDeepEqual(typeCheck({ 'command.ts': command, 'wrong.ts': wrong }), []);
 });
-
-/** Publications that are right, and those that are wrong each in one way. A misspelled member that may be absent is last. */
-const RIGHT = [
-  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, id: 'a', expected_prev: 7 }`,
-];
-const WRONG = {
-  'type misspelled': `{ type: 'adw.text_blok', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  'value of another type': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 7 } }`,
-  'member missing': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e' } }`,
-  'member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', contents: 'hello' } }`,
-  'no target': `{ type: 'adw.text_block', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  'data of another event': `{ type: 'document.status', to: 'user:maria', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  'member beside data': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, seq: 1 }`,
-  'of no publisher': `{ type: 'connection.welcome', to: 'global', data: {} }`,
-  'optional member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello', sequnce: 1 } }`,
-};
 
 /** The names of those that the compiler takes. */
 function compiled(types, cases) {

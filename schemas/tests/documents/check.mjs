@@ -16,6 +16,8 @@ import { createConfig, lintFromString } from '@redocly/openapi-core';
 import openapiTS, { astToString } from 'openapi-typescript';
 import ts from 'typescript';
 
+import { RIGHT, WRONG } from '../common/publications.mjs';
+
 // A tool that asked somebody would fail here and not hang.
 globalThis.fetch = () => { throw new Error('a document was to be fetched; it must hold everything it refers to'); };
 
@@ -243,23 +245,6 @@ function compile(files) {
     return `${it.file?.fileName.split('/').at(-1)}:${line}: ${ts.flattenDiagnosticMessageText(it.messageText, ' ')}`;
   });
 }
-
-/** Publications that are right, and those that are wrong each in one way. A misspelled member that may be absent is last. */
-const RIGHT = [
-  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, id: 'a', expected_prev: 7 }`,
-];
-const WRONG = {
-  'type misspelled': `{ type: 'adw.text_blok', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  'value of another type': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 7 } }`,
-  'member missing': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e' } }`,
-  'member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', contents: 'hello' } }`,
-  'no target': `{ type: 'adw.text_block', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  'data of another event': `{ type: 'document.status', to: 'user:maria', data: { adw_id: '29fb6a3e', content: 'hello' } }`,
-  'member beside data': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello' }, seq: 1 }`,
-  'of no publisher': `{ type: 'connection.welcome', to: 'global', data: {} }`,
-  'optional member misspelled': `{ type: 'adw.text_block', to: 'adw:29fb6a3e', data: { adw_id: '29fb6a3e', content: 'hello', sequnce: 1 } }`,
-};
 
 test('openapi-typescript: of the closed union right publications compile and wrong ones do not', async () => {
   const flavor = JSON.parse(readFileSync(join(published, 'flavors/openapi/publication.openapi.json'), 'utf8'));
