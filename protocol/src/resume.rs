@@ -383,7 +383,7 @@ impl Tracker {
     /// Takes in a page: for the targets in `asked` it holds, in the order of numbers, everything of the log up to `upto`.
     /// When `end`, the log held nothing more at that moment, and a target of which nothing later was withheld is live.
     ///
-    /// Events may be offered and lost while the page is read. But whoever follows or forgets a target throws a page away
+    /// Events may be offered and lost while the page is read. A caller that follows or forgets a target throws a page away
     /// that was asked for before: it speaks of another beginning.
     pub fn page<'a>(
         &mut self,

@@ -71,7 +71,7 @@ fn target_of(stream: &str) -> &str {
     stream.split('/').next().unwrap()
 }
 
-/// What somebody wants of a target: everything that was numbered behind `since`.
+/// A wanted target: every event with a number above `since`.
 #[derive(Clone, Debug, PartialEq)]
 struct Want {
     since: u64,
@@ -131,7 +131,7 @@ fn may_subscribe(person: usize, target: &str) -> bool {
     }
 }
 
-/// Whether somebody who receives the target of a stream may see this stream of it.
+/// Whether a receiver of the target of a stream may see this stream.
 fn may_see(person: usize, stream: &str) -> bool {
     let person = &PEOPLE[person];
     match stream.split_once('/') {
@@ -149,7 +149,7 @@ impl Model {
         self.log.len() as u64
     }
 
-    /// Under which of their wants somebody gets a stream: its own target, else everything.
+    /// The wanted target that a stream comes under: its own, else everything.
     fn want(&self, person: usize, stream: &str) -> Option<(&str, &Want)> {
         let wants = &self.wants[person];
         if let Some((target, want)) = wants.get_key_value(target_of(stream)) {

@@ -187,7 +187,7 @@ impl World {
     fn give(&mut self, audience: &Audience, seq: u64) -> Held {
         let target = target_of(audience);
         let Some(given) = self.given.get_mut(&target) else {
-            return Err(TestCaseError::fail(format!("{seq} of {target} was given out and nobody wants it")));
+            return Err(TestCaseError::fail(format!("{seq} of {target} was given out and is wanted by no receiver")));
         };
         given.seqs.push(seq);
         let given = given.clone();
@@ -302,7 +302,7 @@ impl World {
     fn begin(&mut self, target: &Target, at: u64, asked_for: bool) {
         if *target != Target::Realm {
             self.begun.insert(target.clone());
-            // Whoever receives the target anyway, because of observing, loses nothing by naming it.
+            // An observer receives the target anyway, and loses nothing by naming it.
             if asked_for || !self.given.contains_key(target) {
                 self.brackets.remove(target);
                 self.purge(target);
