@@ -1,4 +1,4 @@
-//! `GET /metrics`: the figures of the hub and of this process, as Prometheus reads them (HTTP-14).
+//! `GET /metrics`: the metrics of the hub and of this process, as Prometheus reads them (HTTP-14).
 //!
 //! They are gathered when somebody asks and not before; what is counted in between costs a publisher nothing.
 
@@ -25,7 +25,7 @@ const PATH: &str = "/metrics";
 /// Text 0.0.4 of Prometheus.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The figures at their path, and everything else behind.
+/// Answers the metrics at their path and passes other requests on.
 pub(crate) fn mount(hub: &Hub, back_end: &BackEnd, behind: Routes) -> Routes {
     let (hub, back_end) = (hub.clone(), back_end.clone());
     Arc::new(move |request, peer| {
@@ -57,8 +57,8 @@ async fn answer(
         return Err(ErrorBody::new(ErrorCode::Forbidden, message));
     }
     let text = written(&hub.stats(), back_end, hub.is_draining()).map_err(|error| {
-        tracing::error!(%error, "the figures cannot be written");
-        ErrorBody::new(ErrorCode::Internal, "the figures cannot be written; the reason has been logged")
+        tracing::error!(%error, "the metrics cannot be written");
+        ErrorBody::new(ErrorCode::Internal, "the metrics cannot be written; the reason has been logged")
     })?;
     let mut response = Response::new(response::full(text));
     for (name, value) in [
@@ -71,7 +71,7 @@ async fn answer(
     Ok(response)
 }
 
-/// The figures as text.
+/// The metrics as text.
 fn written(figures: &Stats, back_end: &BackEnd, draining: bool) -> prometheus::Result<String> {
     let page = Page(Registry::new());
     let Stats { connections, opened, closed, published, refused, counters, .. } = figures;

@@ -31,7 +31,7 @@ pub(crate) struct Deferred {
     bytes: usize,
 }
 
-fn cost_of_root(target: &Target) -> usize {
+fn cost_of_target(target: &Target) -> usize {
     size_of::<Target>() * 3 / 2 + target.to_string().len()
 }
 
@@ -54,7 +54,7 @@ impl Deferred {
     /// Defers the values of targets.
     pub(crate) fn add(&mut self, targets: impl IntoIterator<Item = Target>) {
         for target in targets {
-            let cost = cost_of_root(&target);
+            let cost = cost_of_target(&target);
             if self.targets.insert(target) {
                 self.bytes += cost;
             }
@@ -72,7 +72,7 @@ impl Deferred {
     }
 
     /// The targets to fetch. Their news stay until they are brought.
-    pub(crate) fn take_roots(&mut self) -> Vec<Target> {
+    pub(crate) fn take_targets(&mut self) -> Vec<Target> {
         self.bytes = 0;
         std::mem::take(&mut self.targets).into_iter().collect()
     }
@@ -80,7 +80,7 @@ impl Deferred {
     /// Nothing of these targets is fetched any more.
     pub(crate) fn forget(&mut self, targets: &HashSet<&Target>) {
         self.targets.retain(|target| !targets.contains(target));
-        self.bytes = self.targets.iter().map(cost_of_root).sum();
+        self.bytes = self.targets.iter().map(cost_of_target).sum();
         let hashes: HashSet<u64> = targets.iter().map(|target| self.hasher.hash_one(Some(*target))).collect();
         self.news.retain(|_, target| !hashes.contains(target));
     }
@@ -124,7 +124,7 @@ mod tests {
                         news.insert(key(number));
                     }
                     2 => prop_assert_eq!(deferred.take_news(&key(number)), news.remove(&key(number))),
-                    3 => prop_assert_eq!(deferred.take_roots(), std::mem::take(&mut targets).into_iter().collect::<Vec<_>>()),
+                    3 => prop_assert_eq!(deferred.take_targets(), std::mem::take(&mut targets).into_iter().collect::<Vec<_>>()),
                     4 => {
                         let (one, other) = (target(number), target(number + 1));
                         deferred.forget(&HashSet::from([&one, &other]));

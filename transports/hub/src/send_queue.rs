@@ -513,7 +513,7 @@ impl SendQueue {
             return Taken::Close(*code, reason.clone());
         }
         if !state.deferred.is_empty() {
-            return Taken::Latest(state.deferred.take_roots());
+            return Taken::Latest(state.deferred.take_targets());
         }
         Taken::Idle
     }
